@@ -1,0 +1,58 @@
+"""What the few-label classifiers share: scikit-learn's habits over encoder outputs, compared by direction only."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.preprocessing import normalize
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from cpchub.errors import LabelError
+
+Array = npt.NDArray[Any]
+FLOATS = (np.float64, np.float32)
+
+
+class FeatureClassifier(ClassifierMixin, BaseEstimator, ABC):
+    """A classifier over features `[N, D]`; a subclass gives `fit` and `_probabilities`.
+
+    Only the direction of a feature counts (contrastive encoders are trained that way), so every vector is brought to
+    unit length first; vectors that are so already are left as they are.
+    """
+
+    classes_: Array
+
+    def predict_proba(self, X: Any) -> Array:
+        """Class probabilities `[N, len(classes_)]`, each row summing to one."""
+        check_is_fitted(self)
+        return self._probabilities(normalize(validate_data(self, X, dtype=FLOATS, reset=False)))
+
+    def predict(self, X: Any) -> Array:
+        """The most probable class of each row, `[N]`."""
+        winners = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[winners])
+
+    @abstractmethod
+    def _probabilities(self, unit: Array) -> Array:
+        """Class probabilities `[N, C]` of unit features `[N, D]`."""
+
+    def _training_data(self, X: Any, y: Any) -> tuple[Array, npt.NDArray[np.int64]]:
+        """Unit features `[N, D]` and class numbers `[N]`; sets `classes_`. Raises LabelError on a single class."""
+        X, y = validate_data(self, X, y, dtype=FLOATS)
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            only = self.classes_[0]
+            raise LabelError(f"labels of one class only ({only}); label at least one example of a second class")
+        return normalize(X), codes.astype(np.int64)
+
+
+def softmax(logits: Array) -> Array:
+    """Row-wise softmax of `[N, C]`."""
+    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exp / exp.sum(axis=1, keepdims=True))

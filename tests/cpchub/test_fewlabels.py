@@ -1,0 +1,169 @@
+"""The few-label classifiers: scikit-learn's habits, their papers' arithmetic, and the curve over numbers of labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from cpchub.errors import LabelError
+from cpchub.fewlabels import (
+    ClassMeans,
+    KNNClassifier,
+    LabelCurve,
+    LogisticProbe,
+    label_curve,
+    label_subsets,
+    plot_label_curve,
+)
+from cpchub.fewlabels.logistic import C_GRID, C_ONE_LABEL
+
+CLASSIFIERS = [KNNClassifier(), ClassMeans(), LogisticProbe()]
+
+
+@parametrize_with_checks([KNNClassifier(k=5), ClassMeans(), LogisticProbe(C=100.0)])
+def test_scikit_learn_accepts_it_as_an_estimator(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    pixels, labels = load_digits(return_X_y=True)
+    return pixels.astype(np.float32), labels
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS, ids=lambda c: type(c).__name__)
+class TestEveryClassifier:
+    def test_predicts_names_with_probabilities_that_sum_to_one(self, classifier: Any, digits: Any) -> None:
+        pixels, labels = digits
+        names = np.array([f"digit {n}" for n in labels])
+        fitted = clone(classifier).fit(pixels[:400], names[:400])
+        assert set(fitted.predict(pixels[400:])) <= set(names)
+        assert np.allclose(fitted.predict_proba(pixels[400:]).sum(axis=1), 1, atol=1e-5)
+        assert fitted.score(pixels[400:], names[400:]) > 0.8
+
+    def test_works_from_one_label_a_class(self, classifier: Any, digits: Any) -> None:
+        pixels, labels = digits
+        rows = label_subsets(labels, [1], seed=0)[1]
+        assert clone(classifier).fit(pixels[rows], labels[rows]).score(pixels, labels) > 0.5
+
+    def test_only_the_direction_of_a_feature_counts(self, classifier: Any, digits: Any) -> None:
+        pixels, labels = digits
+        lengths = np.linspace(0.1, 10, 200, dtype=np.float32)[:, None]
+        fitted = clone(classifier).fit(pixels[:200], labels[:200])
+        stretched = clone(classifier).fit(pixels[:200] * lengths, labels[:200])
+        ours, theirs = fitted.predict_proba(pixels[200:300]), stretched.predict_proba(7 * pixels[200:300])
+        assert np.allclose(ours, theirs, atol=1e-3)
+
+    def test_one_class_is_refused_by_name(self, classifier: Any, digits: Any) -> None:
+        with pytest.raises(LabelError, match="one class only \\(cat\\)"):
+            clone(classifier).fit(digits[0][:3], ["cat"] * 3)
+
+    def test_goes_into_pipelines_and_cross_validation(self, classifier: Any, digits: Any) -> None:
+        pixels, labels = digits
+        scores = cross_val_score(make_pipeline(StandardScaler(), classifier), pixels[:300], labels[:300], cv=2)
+        assert scores.mean() > 0.8
+
+
+def test_knn_weighs_its_neighbours_as_in_instance_discrimination() -> None:
+    train = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+    labels = ["a", "b", "b"]
+    query = np.array([[0.6, 0.8]])
+    proba = KNNClassifier(k=3, temperature=0.1).fit(train, labels).predict_proba(query)[0]
+    votes = np.exp(np.array([0.6, 0.96, 0.8]) / 0.1)
+    assert np.allclose(proba, [votes[0] / votes.sum(), votes[1:].sum() / votes.sum()])
+    nearest = KNNClassifier(k=1).fit(train, labels).predict_proba(query)[0]
+    assert np.allclose(nearest, [0, 1])
+
+
+def test_knn_lets_everyone_vote_where_fewer_than_k_are_labelled(digits: Any) -> None:
+    pixels, labels = digits
+    by_many = KNNClassifier(k=200).fit(pixels[:50], labels[:50]).predict_proba(pixels[50:60])
+    assert np.array_equal(by_many, KNNClassifier(k=50).fit(pixels[:50], labels[:50]).predict_proba(pixels[50:60]))
+
+
+def test_knn_gives_the_same_answer_in_batches(digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels, labels = digits
+    whole = KNNClassifier().fit(pixels[:300], labels[:300]).predict_proba(pixels[300:400])
+    monkeypatch.setattr("cpchub.fewlabels.knn.QUERIES_AT_ONCE", 7)
+    pieces = KNNClassifier().fit(pixels[:300], labels[:300]).predict_proba(pixels[300:400])
+    assert np.allclose(whole, pieces, atol=1e-6)
+
+
+def test_class_means_go_by_the_cosine_to_each_mean() -> None:
+    fitted = ClassMeans(temperature=0.5).fit([[1.0, 0.0], [0.0, 1.0]], ["right", "up"])
+    proba = fitted.predict_proba([[0.6, 0.8]])[0]
+    expected = np.exp([0.6 / 0.5, 0.8 / 0.5])
+    assert np.allclose(proba, expected / expected.sum())
+
+
+def test_the_probe_chooses_its_strength_where_labels_can_be_held_out(digits: Any) -> None:
+    pixels, labels = digits
+    rows = label_subsets(labels, [1, 10], seed=0)
+    assert LogisticProbe().fit(pixels[rows[1]], labels[rows[1]]).C_ == C_ONE_LABEL
+    assert LogisticProbe().fit(pixels[rows[10]], labels[rows[10]]).C_ in C_GRID
+    assert LogisticProbe(C=3.0).fit(pixels[rows[10]], labels[rows[10]]).C_ == 3.0
+
+
+def test_the_probe_chooses_a_stronger_penalty_for_noisy_labels(digits: Any) -> None:
+    pixels, labels = digits
+    noisy = labels[:300].copy()
+    wrong = np.random.default_rng(0).choice(300, 120, replace=False)
+    noisy[wrong] = np.random.default_rng(1).integers(0, 10, 120)
+    clean = LogisticProbe().fit(pixels[:300], labels[:300])
+    assert LogisticProbe().fit(pixels[:300], noisy).C_ < clean.C_
+
+
+def test_label_subsets_are_balanced_nested_and_set_by_the_seed(digits: Any) -> None:
+    labels = digits[1]
+    subsets = label_subsets(labels, [1, 2, 5], seed=3)
+    for n, rows in subsets.items():
+        assert np.array_equal(np.bincount(labels[rows]), np.full(10, n))
+    assert set(subsets[1]) < set(subsets[2]) < set(subsets[5])
+    again, other = label_subsets(labels, [1, 2, 5], seed=3), label_subsets(labels, [1, 2, 5], seed=4)
+    assert np.array_equal(subsets[5], again[5])
+    assert not np.array_equal(subsets[5], other[5])
+
+
+def test_a_class_with_too_few_examples_is_named() -> None:
+    with pytest.raises(LabelError, match=r"2 examples.*too few of dog \(1\)"):
+        label_subsets(["cat", "cat", "dog"], [1, 2])
+
+
+def test_the_curve_rises_with_labels_and_has_a_row_for_each_seed(digits: Any) -> None:
+    pixels, labels = digits
+    curve = label_curve(
+        pixels[:900], labels[:900], pixels[900:], labels[900:], seeds=range(3), classifier=KNNClassifier(k=5)
+    )
+    assert curve.per_class == (1, 2, 5, 10)
+    assert curve.values.shape == (3, 4)
+    assert list(curve.mean) == sorted(curve.mean)
+    assert np.allclose(curve.std, curve.values.std(axis=0, ddof=1))
+
+
+def test_a_curve_of_one_seed_has_no_spread() -> None:
+    assert LabelCurve((1, 2), np.array([[0.5, 0.6]])).std.tolist() == [0, 0]
+    with pytest.raises(LabelError, match="do not fit 3"):
+        LabelCurve((1, 2, 5), np.array([[0.5, 0.6]]))
+
+
+def test_the_curve_is_drawn_as_a_png(tmp_path: Path) -> None:
+    curves = {
+        "frozen encoder": LabelCurve((1, 2, 5, 10), np.array([[0.88, 0.93, 0.94, 0.96], [0.86, 0.92, 0.95, 0.96]])),
+        "from scratch": LabelCurve((1, 2, 5, 10), np.array([[0.69, 0.8, 0.92, 0.95], [0.65, 0.82, 0.9, 0.94]])),
+    }
+    out = plot_label_curve(curves, tmp_path / "curve.png")
+    with Image.open(out) as image:
+        assert image.format == "PNG"
+        assert image.width > 900
+        assert len(image.convert("RGB").getcolors(1 << 20)) > 50
+    assert [path.name for path in tmp_path.iterdir()] == ["curve.png"]
