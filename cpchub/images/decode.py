@@ -35,8 +35,8 @@ UPRIGHT = {
 }
 
 # JPEG can be decoded at 1/2, 1/4 or 1/8 for a fraction of the work. Twice the wanted side keeps the picture within
-# 54 dB of a full decode after the resize; at the wanted side itself the loss is visible in the vectors.
-DRAFT_MARGIN = 2
+# 54 dB of a full decode after the resize; at the wanted side itself the loss shows in the vectors.
+MARGIN = 2
 
 # What Pillow's plugins raise on damaged files, beside OSError for a truncated one.
 DAMAGE = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, struct.error, zlib.error)
@@ -55,8 +55,8 @@ def read_image(source: ImageSource, *, size: int | None = None) -> Image.Image:
     """The picture as an upright RGB `PIL.Image`.
 
     source: a path, encoded bytes, a PIL image, or a uint8 array `[H, W]`, `[H, W, 1|3|4]`.
-    size: the short side that will be needed, in pixels; large JPEGs are then decoded at a reduced scale, never below
-        twice that side.
+    size: the short side that will be needed, in pixels; large pictures are then reduced while they are decoded, never
+        below twice that side.
 
     Raises BrokenImageError, naming the file, where there is no picture to be had.
     """
@@ -95,7 +95,7 @@ def decode_bytes(data: bytes, *, size: int | None = None) -> Decoded:
         with Image.open(io.BytesIO(data)) as image:
             full = image.size
             if size is not None:
-                image.draft(None, (DRAFT_MARGIN * size, DRAFT_MARGIN * size))
+                image.draft(None, (MARGIN * size, MARGIN * size))
             drafted = image.size != full
             upright, on_its_side = _load(image)
     except UnidentifiedImageError as error:
@@ -108,7 +108,7 @@ def decode_bytes(data: bytes, *, size: int | None = None) -> Decoded:
         full = upright.size
     elif on_its_side:
         full = full[::-1]
-    return Decoded(upright, *full)
+    return Decoded(_reduced(upright, size), *full)
 
 
 def resize_side(input_size: tuple[int, int, int], crop_pct: float | None) -> int:
@@ -131,6 +131,12 @@ def _load(image: Image.Image) -> tuple[Image.Image, bool]:
         rgb = rgb.transpose(UPRIGHT[orientation])
     rgb.info = {}  # the EXIF block would turn the picture a second time when it is read again
     return rgb, orientation >= 5
+
+
+def _reduced(image: Image.Image, size: int | None) -> Image.Image:
+    """The formats that have no scaled decoding, by averaging whole blocks: it bounds what waits for the network."""
+    factor = 1 if size is None else min(image.size) // (MARGIN * size)
+    return image.reduce(factor) if factor > 1 else image
 
 
 def _orientation(image: Image.Image) -> int:

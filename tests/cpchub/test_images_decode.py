@@ -124,6 +124,13 @@ def test_large_jpegs_are_decoded_at_reduced_scale_but_report_their_full_size(ori
     assert decode_bytes(data).image.size == (1024, 512)
 
 
+def test_other_large_pictures_are_reduced_as_well() -> None:
+    decoded = decode_bytes(encoded(quarters(1024, 512), "PNG"), size=48)
+    assert (decoded.width, decoded.height) == (1024, 512)
+    assert decoded.image.size == (205, 103)  # 1/5
+    assert decode_bytes(encoded(quarters(180, 150), "PNG"), size=48).image.size == (180, 150)
+
+
 def test_arrays_are_pictures_when_uint8() -> None:
     pixels = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
     assert np.array_equal(np.asarray(read_image(pixels)), pixels)
