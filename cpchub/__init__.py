@@ -1,0 +1,78 @@
+"""Encoders pretrained without labels: load one by name, embed pictures, search and classify them.
+
+    encoder = cpchub.load(cpchub.list_models(bundled=True)[0])
+    vectors = encoder.encode(["a.jpg", "b.jpg"], normalize=True)    # float32 [2, D]
+
+    cpchub.embed_folder("photos", "photos-index", encoder)
+    hits = cpchub.Index.open("photos-index").search("query.jpg", k=5, encoder=encoder)
+
+Importing this is instant: torch, timm and faiss are imported by the first call that needs them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cpchub import errors, fewlabels
+    from cpchub.catalog import ModelSpec, get_spec, list_models
+    from cpchub.collection import Collection
+    from cpchub.embed import embed as embed_folder
+    from cpchub.encoder import Encoder, create_model, load
+    from cpchub.errors import CpchubError
+    from cpchub.hub import publish
+    from cpchub.index import Hit, Index
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Collection",
+    "CpchubError",
+    "Encoder",
+    "Hit",
+    "Index",
+    "ModelSpec",
+    "__version__",
+    "create_model",
+    "embed_folder",
+    "errors",
+    "fewlabels",
+    "get_spec",
+    "list_models",
+    "load",
+    "publish",
+]
+
+_HOME = {
+    "Collection": "cpchub.collection:Collection",
+    "CpchubError": "cpchub.errors:CpchubError",
+    "Encoder": "cpchub.encoder:Encoder",
+    "Hit": "cpchub.index:Hit",
+    "Index": "cpchub.index:Index",
+    "ModelSpec": "cpchub.catalog:ModelSpec",
+    "create_model": "cpchub.encoder:create_model",
+    # not `embed`: importing the module cpchub.embed binds that name to the module
+    "embed_folder": "cpchub.embed:embed",
+    "errors": "cpchub.errors",
+    "fewlabels": "cpchub.fewlabels",
+    "get_spec": "cpchub.catalog:get_spec",
+    "list_models": "cpchub.catalog:list_models",
+    "load": "cpchub.encoder:load",
+    "publish": "cpchub.hub:publish",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'cpchub' has no attribute {name!r}")
+    module, _, attribute = _HOME[name].partition(":")
+    value = import_module(module)
+    if attribute:
+        value = getattr(value, attribute)
+    globals()[name] = value  # the next look-up does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
