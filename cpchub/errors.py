@@ -1,0 +1,87 @@
+"""The errors cpchub raises on purpose.
+
+Each message names the thing, the value that was seen and the way out. The command line prints the message and
+ends with status 2; nothing half-written is left behind. Errors also derive from the built-in a caller would expect
+(`KeyError` for a name, `ValueError` for a value), so generic handlers keep working.
+"""
+
+from __future__ import annotations
+
+
+class CpchubError(Exception):
+    """Base of every error that cpchub raises on purpose."""
+
+    def __str__(self) -> str:  # KeyError would print the message quoted
+        return str(self.args[0]) if self.args else ""
+
+
+class UnknownModelError(CpchubError, KeyError):
+    """A model name that is in no catalog; the message offers the nearest names."""
+
+
+class ArgumentError(CpchubError, TypeError, ValueError):
+    """A keyword that a call does not know, or a value it cannot use."""
+
+
+class WeightsUnavailableError(CpchubError, FileNotFoundError):
+    """The model is known but its weights are not to be had here (recipe only, offline, gated, missing)."""
+
+
+class IntegrityError(CpchubError, ValueError):
+    """A file whose sha256 is not the one on record."""
+
+
+class UnsafeWeightsError(CpchubError, ValueError):
+    """Weights in a format that can execute code (pickle); only safetensors are read."""
+
+
+class HubError(CpchubError, RuntimeError):
+    """The Hub refused or could not be reached."""
+
+
+class ModelFolderError(CpchubError, ValueError):
+    """A folder that is not a published encoder: config or weights missing or not fitting each other."""
+
+
+class SourceError(CpchubError, ValueError):
+    """A source of pictures that cannot be used: missing, empty, unreadable."""
+
+
+class BrokenImageError(CpchubError, ValueError):
+    """One picture that cannot be decoded; the message is the reason that is listed for it."""
+
+
+class OutputError(CpchubError, ValueError):
+    """An output folder that holds something else, is locked by another writer, or cannot be written."""
+
+
+class NoSpaceError(OutputError):
+    """The disk is full; what was complete is kept and the same command goes on from there."""
+
+
+class EncoderMismatchError(CpchubError, ValueError):
+    """A collection opened with an encoder other than the one that embedded it."""
+
+
+class CollectionError(CpchubError, ValueError):
+    """A collection folder that is missing parts, was changed by hand, or comes from a newer version."""
+
+
+class QueryError(CpchubError, ValueError):
+    """A search that cannot be answered as asked (k too large, empty query, wrong dimension)."""
+
+
+class LabelError(CpchubError, ValueError):
+    """Labels that do not fit: unknown paths, one class only, too few."""
+
+
+class RecipeError(CpchubError, ValueError):
+    """A training recipe with a field, value or combination that cannot work."""
+
+
+class RunError(CpchubError, RuntimeError):
+    """A training run that cannot go on: other recipe in the folder, diverged, checkpoint damaged."""
+
+
+class DependencyError(CpchubError, ImportError):
+    """A package that is missing, or two packages that break each other; the message has the command to run."""
