@@ -1,0 +1,1 @@
+"""Produce encoders: methods, losses, views, data, the loop, evaluation and publishing."""

@@ -1,0 +1,71 @@
+"""A checkpoint is one safetensors file: every tensor of the run by name, everything else as JSON in its header.
+
+No pickle is involved. The file is written under a temporary name, flushed and renamed, so that a run killed at any
+moment leaves the last complete checkpoint. Loading it and going on gives the same bits as never having stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch.nn as nn
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from cpchub.errors import NoSpaceError, RunError
+
+FORMAT = 1
+
+
+def save(path: Path, method: nn.Module, optimizer: Optimizer, progress: dict[str, Any]) -> None:
+    """Write method, optimizer and `progress` (JSON values, such as the step) to `path`, atomically."""
+    tensors = {f"method.{k}": v.contiguous() for k, v in method.state_dict().items()}
+    state = optimizer.state_dict()
+    plain: dict[str, Any] = {"param_groups": state["param_groups"], "state": {}}
+    for i, slots in state["state"].items():
+        for key, value in slots.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{i}.{key}"] = value.contiguous()
+            else:
+                plain["state"].setdefault(str(i), {})[key] = value
+    header = {"format": FORMAT, "optimizer": plain, "progress": progress}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file(tensors, temporary, metadata={"cpchub": json.dumps(header)})
+        with open(temporary, "rb+") as f:
+            os.fsync(f.fileno())
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as e:
+        raise NoSpaceError(f"the checkpoint {path} could not be written ({e}); the one before it is intact") from e
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: Path, method: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
+    """Restore what `save` wrote into `method` and `optimizer`, in place; returns `progress`."""
+    try:
+        with safe_open(path, framework="pt") as f:
+            header = json.loads((f.metadata() or {})["cpchub"])
+            tensors = {name: f.get_tensor(name) for name in f.keys()}
+    except (OSError, SafetensorError, KeyError, ValueError) as e:
+        raise RunError(f"the checkpoint {path} cannot be read ({e}); delete it to start the run again") from e
+    if header["format"] != FORMAT:
+        raise RunError(f"the checkpoint {path} has format {header['format']}, this version reads {FORMAT}")
+    mine = {k.removeprefix("method."): v for k, v in tensors.items() if k.startswith("method.")}
+    try:
+        method.load_state_dict(mine)
+    except RuntimeError as e:
+        raise RunError(f"the checkpoint {path} is of another network: {e}") from e
+    state: dict[int, dict[str, Any]] = {int(i): dict(slots) for i, slots in header["optimizer"]["state"].items()}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, i, key = name.split(".", 2)
+            state.setdefault(int(i), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": header["optimizer"]["param_groups"]})
+    return header["progress"]

@@ -1,0 +1,143 @@
+"""Pictures for training: whole data sets as one uint8 tensor, so that a batch is an index and views are made on the device.
+
+`load("digits")` is scikit-learn's 1,797 handwritten digits, `load("cifar10", root)` reads the official files,
+`load("/folder/of/pictures")` decodes a folder once to squares of one size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cpchub.errors import BrokenImageError, RecipeError, SourceError
+
+CIFAR10_MD5 = {  # the official files, as torchvision checks them
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+}
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A data set in memory: `images` uint8 `[N, C, H, W]`, `labels` int64 `[N]` or None, and where they came from."""
+
+    name: str
+    images: Tensor
+    labels: Tensor | None = None
+    classes: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()  # path and reason of the pictures that could not be read
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def digest(self) -> str:
+        """Short sha256 over the pixels and labels, which says whether two runs saw the same data."""
+        h = hashlib.sha256(self.images.numpy().tobytes())
+        if self.labels is not None:
+            h.update(self.labels.numpy().tobytes())
+        return h.hexdigest()[:16]
+
+
+def load(name: str, root: str | Path | None = None, *, split: str = "train", size: int = 32) -> Pictures:
+    """The data set `name`: "digits", "cifar10" (in `root`, or `CPCHUB_DATA`), or a folder of pictures.
+
+    `split` is "train" or "test"; digits keep the last 360 pictures for the test, a folder is all "train".
+    `size` is the side in pixels that pictures of a folder are stored at. Raises `SourceError` with the way out.
+    """
+    if name == "digits":
+        return digits(split)
+    if name == "cifar10":
+        return cifar10(Path(root or os.environ.get("CPCHUB_DATA", "data")), split)
+    if not Path(name).is_dir():
+        raise SourceError(f"no data set called {name!r}: use 'digits', 'cifar10' or a folder of pictures")
+    if split != "train":
+        raise RecipeError(f"{name} is a folder without a {split} part")
+    return folder(Path(name), size)
+
+
+def digits(split: str = "train") -> Pictures:
+    """scikit-learn's handwritten digits (UCI optdigits test set): 8x8 grey pictures, 1,437 train and 360 test."""
+    from sklearn.datasets import load_digits
+
+    data: Any = load_digits()
+    images = torch.from_numpy(np.rint(data.images * (255 / 16)).astype(np.uint8))[:, None].repeat(1, 3, 1, 1)
+    labels = torch.from_numpy(data.target.astype(np.int64))
+    part = slice(0, 1437) if split == "train" else slice(1437, None)
+    return Pictures("digits", images[part], labels[part], tuple("0123456789"))
+
+
+def cifar10(root: Path, split: str = "train") -> Pictures:
+    """CIFAR-10 (Krizhevsky 2009) from the official `cifar-10-batches-py` files under `root`, checked by md5."""
+    base = root / "cifar-10-batches-py" if (root / "cifar-10-batches-py").is_dir() else root
+    images, labels = [], []
+    for name in [n for n in CIFAR10_MD5 if (n == "test_batch") == (split == "test")]:
+        path = base / name
+        if not path.is_file():
+            raise SourceError(
+                f"CIFAR-10 is not in {root} ({name} is missing): unpack cifar-10-python.tar.gz there, "
+                "or name the folder with --data-root or CPCHUB_DATA"
+            )
+        blob = path.read_bytes()
+        if (seen := hashlib.md5(blob).hexdigest()) != CIFAR10_MD5[name]:
+            raise SourceError(f"{path} is not the official file (md5 {seen}, expected {CIFAR10_MD5[name]}): fetch it again")
+        batch = _ArraysOnly(io.BytesIO(blob), encoding="bytes").load()
+        images.append(batch[b"data"].reshape(-1, 3, 32, 32))
+        labels.append(np.asarray(batch[b"labels"], dtype=np.int64))
+    return Pictures(
+        "cifar10", torch.from_numpy(np.concatenate(images)), torch.from_numpy(np.concatenate(labels)), CIFAR10_CLASSES
+    )
+
+
+def folder(path: Path, size: int) -> Pictures:
+    """Every readable picture below `path`: short side to `size`, centre square, RGB. Broken ones are listed, not fatal."""
+    from cpchub.images.decode import read_image
+    from cpchub.images.sources import find_images
+
+    names = [str(p.path) for p in find_images(path)]
+    images = torch.empty(len(names), 3, size, size, dtype=torch.uint8)
+    skipped: dict[int, str] = {}
+
+    def read(i: int) -> None:
+        try:
+            picture = read_image(path / names[i], size=size)
+        except BrokenImageError as e:
+            skipped[i] = str(e)
+            return
+        scale = size / min(picture.size)
+        width, height = (max(size, round(side * scale)) for side in picture.size)
+        left, top = (width - size) // 2, (height - size) // 2
+        square = picture.resize((width, height), 2).crop((left, top, left + size, top + size))
+        images[i] = torch.from_numpy(np.array(square)).permute(2, 0, 1)
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        list(pool.map(read, range(len(names))))
+    good = [i for i in range(len(names)) if i not in skipped]
+    if not good:
+        raise SourceError(f"none of the {len(names)} pictures in {path} can be read, first: {skipped[0]}")
+    return Pictures(path.name, images[good], skipped=tuple((names[i], skipped[i]) for i in sorted(skipped)))
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Reads CIFAR-10's batch files, which are Python 2 pickles of one numpy array, and can build nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module.replace("numpy._core", "numpy.core"), name) == ("numpy.core.multiarray", "_reconstruct"):
+            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
+        if module == "numpy" and name in ("ndarray", "dtype"):
+            return getattr(np, name)
+        raise SourceError(f"a CIFAR-10 file asks for {module}.{name}, which no official file does")

@@ -1,0 +1,36 @@
+"""The methods, one file each: a module whose `forward(views)` is the algorithm, in its paper's order and names.
+
+A method takes a list of views (`[N, C, H, W]` each, row i of all from picture i) and returns the loss and a few
+scalars worth watching. Its `backbone` is the encoder that is exported. All state (queue, key encoder) lives in
+parameters and buffers, so saving the module saves the method.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from training.methods.moco import MoCo
+from training.methods.simclr import SimCLR
+
+if TYPE_CHECKING:
+    import torch.nn as nn
+
+    from training.recipes import Recipe
+
+METHODS = ("simclr", "moco_v2")
+
+
+def build(recipe: Recipe, backbone: nn.Module) -> SimCLR | MoCo:
+    """The method that `recipe.method` names, around `backbone` (a timm network without classifier)."""
+    if recipe.method == "simclr":
+        return SimCLR(backbone, recipe.projector_hidden, recipe.projector_dim, recipe.temperature)
+    return MoCo(
+        backbone,
+        recipe.projector_hidden,
+        recipe.projector_dim,
+        T=recipe.temperature,
+        K=recipe.queue_size,
+        m=recipe.key_momentum,
+        symmetric=recipe.symmetric,
+        bn_splits=recipe.bn_splits,
+    )

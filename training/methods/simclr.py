@@ -1,0 +1,39 @@
+"""SimCLR: two or more views of each picture, one encoder f, a projection head g, NT-Xent over all views of the batch.
+
+Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", arXiv 2002.05709.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from training.losses import sup_con
+from training.methods.projector import projector
+
+
+class SimCLR(nn.Module):
+    """SimCLR with the two-layer head of version 1, all views in one forward pass (their batch statistics are shared).
+
+    With more than two views the loss is NT-Xent averaged over every positive of an anchor.
+    """
+
+    def __init__(self, backbone: nn.Module, projector_hidden: int, projector_dim: int, temperature: float) -> None:
+        super().__init__()
+        self.backbone = backbone  # f
+        self.projector = projector(backbone.num_features, projector_hidden, projector_dim)  # g
+        self.temperature = temperature
+
+    def forward(self, views: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        h = self.backbone(torch.cat(list(views)))  # VNxC, what is kept
+        z = self.projector(h)  # VNxD, what is contrasted
+        z = z.reshape(len(views), -1, z.shape[-1]).transpose(0, 1)  # NxVxD
+        loss = sup_con(z, labels=None, temperature=self.temperature)
+        return loss, {"positive_similarity": _similarity(z[:, 0], z[:, 1])}
+
+
+def _similarity(a: Tensor, b: Tensor) -> Tensor:
+    return nn.functional.cosine_similarity(a.detach().float(), b.detach().float()).mean()

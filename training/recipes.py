@@ -1,0 +1,207 @@
+"""Recipes: everything that decides what a training run produces, as typed values.
+
+A recipe is a function that returns a `Recipe`; a variant is a few lines that change another. The resolved recipe is
+saved in the run folder and published with the weights. `cpchub train NAME --field value` overrides any field.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from cpchub.errors import RecipeError, UnknownModelError
+from training.views import Views
+
+_JSON = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="JSON",
+    instance_from_str=lambda args: json.loads(args[0]),
+    is_instance=lambda value: isinstance(value, dict),
+    str_from_instance=lambda value: [json.dumps(value)],
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run. Sizes are pixels, `batch_size` counts pictures over all ranks, `lr` is for that batch size."""
+
+    name: str
+    method: Literal["simclr", "moco_v2"] = "simclr"
+    # encoder: a timm architecture and its arguments
+    backbone: str = "resnet18_cifar"
+    backbone_args: Annotated[Mapping[str, Any], _JSON] = field(default_factory=dict)
+    projector_hidden: int = 512
+    projector_dim: int = 128
+    # data and views
+    data: str = "cifar10"
+    data_root: str | None = None
+    stored_size: int = 32  # pictures of a folder are kept as squares of this side
+    views: Views = Views()
+    n_views: int = 2
+    mean: tuple[float, float, float] = (0.4914, 0.4822, 0.4465)
+    std: tuple[float, float, float] = (0.2470, 0.2435, 0.2616)
+    input_size: int = 32  # what the finished encoder takes; may be larger than the views (arXiv 1906.06423)
+    # optimisation
+    epochs: int = 200
+    batch_size: int = 512
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.06
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup_epochs: float = 10
+    schedule: Literal["cosine", "trapezoid"] = "cosine"
+    cooldown: float = 0.3  # trapezoid: the share of the run over which the rate falls to zero
+    temperature: float = 0.5
+    # MoCo
+    queue_size: int = 4096
+    key_momentum: float = 0.99
+    symmetric: bool = False
+    bn_splits: int = 8
+    # how it runs
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
+    seed: int = 0
+    knn_every: int = 10  # epochs between two looks at kNN accuracy; 0 never
+    checkpoint_minutes: float = 5
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Recipe:
+        """The recipe that `to_dict` (or its JSON) describes; unknown fields are refused by name."""
+        known = Recipe.__dataclass_fields__
+        if unknown := sorted(set(values) - set(known)):
+            raise RecipeError(f"a recipe has no field {', '.join(unknown)}; it was written by another version")
+        views = Views(**{k: tuple(v) if isinstance(v, list) else v for k, v in values["views"].items()})
+        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "views"}
+        return Recipe(**plain, views=views)
+
+    def check(self, n_pictures: int, world_size: int = 1) -> None:
+        """Raise `RecipeError` for values that cannot work, before anything is computed."""
+        problems = {
+            "epochs": self.epochs >= 1,
+            "batch_size": self.batch_size >= 2 * world_size and self.batch_size % world_size == 0,
+            "lr": self.lr > 0,
+            "temperature": self.temperature > 0,
+            "n_views": self.n_views >= 2 and (self.method == "simclr" or self.n_views == 2),
+            "queue_size": self.queue_size >= 1,
+            "key_momentum": 0 <= self.key_momentum <= 1,
+            "std": min(self.std) > 0,
+            "cooldown": 0 < self.cooldown <= 1,
+        }
+        for name, fine in problems.items():
+            if not fine:
+                raise RecipeError(f"{name}={getattr(self, name)!r} cannot work here (ranks: {world_size}); change --{name}")
+        if self.batch_size > n_pictures:
+            raise RecipeError(
+                f"batch_size={self.batch_size} is more than the {n_pictures} pictures; use --batch-size {n_pictures // 2} or less"
+            )
+
+
+_REGISTRY: dict[str, Callable[[], Recipe]] = {}
+
+
+def recipe(function: Callable[[], Recipe]) -> Callable[[], Recipe]:
+    """Register a recipe under its function's name."""
+    _REGISTRY[function.__name__] = function
+    return function
+
+
+def names() -> list[str]:
+    return sorted(_REGISTRY)
+
+
+def get(name: str) -> Recipe:
+    """The recipe called `name` (hyphens and underscores alike); the error offers the names there are."""
+    key = name.replace("-", "_")
+    if key not in _REGISTRY:
+        raise UnknownModelError(f"no recipe called {name!r}; there are: {', '.join(names())}")
+    return _REGISTRY[key]()
+
+
+@recipe
+def simclr_resnet18_cifar10_200e() -> Recipe:
+    """SimCLR on CIFAR-10 for one GPU: github.com/dkobak/simclr-cifar10's settings, grey p 0.1 as in W-MSE."""
+    return Recipe("simclr_resnet18_cifar10_200e", views=Views(grey_p=0.1), precision="bf16", compile=True)
+
+
+@recipe
+def simclr_resnet18_cifar10_500e() -> Recipe:
+    return replace(simclr_resnet18_cifar10_200e(), name="simclr_resnet18_cifar10_500e", epochs=500, lr=0.06)
+
+
+@recipe
+def moco_v2_resnet18_cifar10_200e() -> Recipe:
+    """MoCo v2 on CIFAR-10 for one GPU: settings of the authors' colab demo (symmetric, split batch norm)."""
+    return replace(
+        simclr_resnet18_cifar10_200e(),
+        name="moco_v2_resnet18_cifar10_200e",
+        method="moco_v2",
+        views=Views(),
+        temperature=0.1,
+        symmetric=True,
+        warmup_epochs=0,
+    )
+
+
+@recipe
+def simclr_resnet18_w32_cifar10_cpu() -> Recipe:
+    """SimCLR on CIFAR-10 in some hours on two CPU cores, with a network that plain timm can build.
+
+    Half-width ResNet-18 behind timm's own stem. Pictures are shown to it enlarged: views of 48 pixels in training, 64
+    pixels afterwards, because random crops make things look larger in training (arXiv 1906.06423).
+    The trapezoid allows the length to be chosen while it runs: nothing before the cooldown depends on it.
+    """
+    return Recipe(
+        "simclr_resnet18_w32_cifar10_cpu",
+        backbone="resnet18",
+        backbone_args={"channels": [32, 64, 128, 256], "stem_type": "deep", "stem_width": 16},
+        views=Views(size=48, grey_p=0.1),
+        input_size=64,
+        epochs=30,
+        batch_size=256,
+        lr=0.2,
+        warmup_epochs=0.5,
+        schedule="trapezoid",
+        temperature=0.2,
+        knn_every=1,
+        checkpoint_minutes=3,
+    )
+
+
+@recipe
+def simclr_digits() -> Recipe:
+    """A minute on two CPU cores: scikit-learn's digits, a ten-layer ResNet with 128 features, views of handwriting."""
+    return Recipe(
+        "simclr_digits",
+        backbone="resnet18",
+        backbone_args={"layers": [1, 1, 1, 1], "channels": [32, 64, 96, 128], "stem_type": "deep", "stem_width": 16},
+        data="digits",
+        stored_size=8,
+        views=Views(
+            size=32,
+            crop_scale=(0.7, 1.2),
+            padding="zeros",
+            flip=0.0,
+            jitter_p=0.0,
+            grey_p=0.0,
+            gamma=0.5,
+            rotation=15,
+            shear=15,
+            elastic=0.08,
+        ),
+        input_size=32,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        epochs=60,
+        batch_size=256,
+        lr=0.3,
+        warmup_epochs=2,
+        temperature=0.5,
+        weight_decay=1e-4,
+    )
