@@ -1,0 +1,11 @@
+"""Networks that timm does not have, registered with timm.
+
+Importing this package is what registers them: timm has no plug-in discovery, so `cpchub.create_model` and
+`cpchub.load` import it first. After that `timm.create_model("resnet18_cifar")` works as well.
+"""
+
+from __future__ import annotations
+
+from cpchub.architectures import cifar_resnet
+
+__all__ = ["cifar_resnet"]
