@@ -1,0 +1,307 @@
+"""Load an encoder by name and turn pictures into vectors.
+
+    encoder = cpchub.load("cpc-resnet170")
+    vectors = encoder.encode(["a.jpg", "b.jpg"])     # float32 [2, D]
+
+An `Encoder` is the timm network with its own transform: `encoder(x)` is what timm computes on the same tensor, bit
+for bit, and `encode` cannot be fed pictures that were prepared for another network.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import timm
+import torch
+from PIL import Image
+from timm.data import create_transform
+from torch import Tensor, nn
+
+from cpchub import network
+from cpchub.catalog import ModelSpec
+from cpchub.errors import ArgumentError, BrokenImageError
+from cpchub.hub import locate
+from cpchub.images.decode import read_image, resize_side
+
+ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.uint8] | Tensor
+Output = Literal["pooled", "map"]
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class Encoder(nn.Module):
+    """A network in eval mode that carries its `spec` and its `transform` (PIL image -> tensor `[C, H, W]`)."""
+
+    def __init__(self, model: nn.Module, spec: ModelSpec) -> None:
+        super().__init__()
+        self.model: Any = model.eval()  # timm's contract is not in nn.Module's type
+        self.spec = spec
+        self.transform = create_transform(
+            input_size=spec.input_size,
+            interpolation=spec.interpolation,
+            mean=spec.mean,
+            std=spec.std,
+            crop_pct=spec.crop_pct,
+            crop_mode=spec.crop_mode,
+        )
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a pooled vector."""
+        return network.width(self.model)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
+
+    def forward(self, x: Tensor) -> Any:
+        """`[B, C, H, W]`, already transformed, to `[B, D]` (logits `[B, num_classes]` once there is a head)."""
+        return self.model(x)
+
+    def encode(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        *,
+        batch_size: int = 64,
+        normalize: bool = False,
+        progress: bool = False,
+        output: Output = "pooled",
+    ) -> npt.NDArray[np.float32]:
+        """Pictures to float32 `[N, D]`, in the order given; one picture gives `[1, D]`.
+
+        images: one or many of path, encoded bytes, PIL image, uint8 array `[H, W, 3]`, or tensor `[C, H, W]` (uint8, or
+            float in 0..1). EXIF orientation is applied; large JPEGs are decoded at a reduced scale.
+        normalize: scale each vector to length 1, as an index wants them.
+        output: "pooled", or "map" for the last feature map, `[N, D, h, w]`.
+
+        Raises ArgumentError for a value it cannot use and BrokenImageError, naming the picture, for one that cannot be
+        read.
+        """
+        if batch_size < 1:
+            raise ArgumentError(f"batch_size is {batch_size}; it must be at least 1")
+        if output not in ("pooled", "map"):
+            raise ArgumentError(f"output is {output!r}; use 'pooled' or 'map'")
+        pictures = _as_list(images)
+        batches = self._batches(pictures, batch_size)
+        if progress:
+            batches = _with_progress(batches, len(pictures))
+        training = self.model.training
+        self.model.eval()  # batch statistics would make a vector depend on its neighbours
+        try:
+            with torch.inference_mode():
+                chunks = [self._features(batch, output).float().cpu().numpy() for batch in batches]
+        finally:
+            self.model.train(training)
+        if not chunks:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        vectors = np.concatenate(chunks)
+        if normalize:
+            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+            vectors = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+        return np.ascontiguousarray(vectors, dtype=np.float32)
+
+    def prepare(self, image: ImageLike) -> Tensor:
+        """One picture, decoded and transformed, as a float32 tensor `[C, H, W]` on the CPU."""
+        if isinstance(image, Tensor):
+            picture = _from_tensor(image)
+        else:
+            picture = read_image(image, size=resize_side(self.spec.input_size, self.spec.crop_pct))
+        channels = self.spec.input_size[0]
+        if channels == 1:
+            picture = picture.convert("L")
+        elif channels != 3:
+            raise ArgumentError(
+                f"{self.spec.name} takes {channels} channels, a picture has 3 or 1; make the tensor yourself and call "
+                "encoder(x)"
+            )
+        tensor: Tensor = self.transform(picture)
+        return tensor
+
+    def _features(self, batch: Tensor, output: Output) -> Tensor:
+        # Channels-last makes convolutions about twice as fast on a CPU. Only the input is laid out so: with the
+        # weights as timm loads them, `encoder(x)` and plain timm stay the same to the bit.
+        x = batch.to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
+        if hasattr(self.model, "forward_head"):
+            if output == "pooled":
+                return self.forward_head(self.forward_features(x), pre_logits=True)
+            maps = self.forward_intermediates(x, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True)
+        elif output == "map":
+            maps = self.model(x)
+        else:
+            raise ArgumentError("an encoder loaded with features_only=True has no pooled vector; use output='map'")
+        last: Tensor = maps[-1]
+        return last
+
+    def _batches(self, pictures: Sequence[ImageLike], batch_size: int) -> Iterator[Tensor]:
+        """Transformed batches `[B, C, H, W]`; the next one is decoded while the network works on this one."""
+        workers = min(4, os.cpu_count() or 1, len(pictures))
+        if workers <= 1:
+            for start in range(0, len(pictures), batch_size):
+                yield torch.stack(
+                    [self._named(i, p) for i, p in enumerate(pictures[start : start + batch_size], start)]
+                )
+            return
+        with ThreadPoolExecutor(workers) as pool:
+
+            def submit(start: int) -> list[Future[Tensor]]:
+                part = enumerate(pictures[start : start + batch_size], start)
+                return [pool.submit(self._named, position, picture) for position, picture in part]
+
+            ahead = submit(0)
+            for start in range(0, len(pictures), batch_size):
+                ready, ahead = ahead, submit(start + batch_size)
+                yield torch.stack([future.result() for future in ready])
+
+    def _named(self, position: int, picture: ImageLike) -> Tensor:
+        try:
+            return self.prepare(picture)
+        except BrokenImageError as error:
+            raise BrokenImageError(f"picture {position}: {error}") from error
+
+    # The timm contract, handed on to the network.
+
+    @property
+    def num_features(self) -> int:
+        return int(self.model.num_features)
+
+    @property
+    def num_classes(self) -> int:
+        return int(self.model.num_classes)
+
+    @property
+    def feature_info(self) -> Any:
+        return self.model.feature_info
+
+    @property
+    def pretrained_cfg(self) -> dict[str, Any]:
+        cfg: dict[str, Any] = self.model.pretrained_cfg
+        return cfg
+
+    @property
+    def default_cfg(self) -> dict[str, Any]:
+        return self.pretrained_cfg
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        features: Tensor = self.model.forward_features(x)
+        return features
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        pooled: Tensor = self.model.forward_head(x, pre_logits=pre_logits)
+        return pooled
+
+    def forward_intermediates(self, x: Tensor, **kwargs: Any) -> Any:
+        return self.model.forward_intermediates(x, **kwargs)
+
+    def get_classifier(self) -> nn.Module:
+        classifier: nn.Module = self.model.get_classifier()
+        return classifier
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        if global_pool is None:
+            self.model.reset_classifier(num_classes)
+        else:
+            self.model.reset_classifier(num_classes, global_pool)
+
+
+def load(
+    name_or_path: str | Path,
+    *,
+    revision: str | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    pretrained: bool = True,
+    token: str | None = None,
+    cache_dir: str | Path | None = None,
+    **timm_kwargs: Any,
+) -> Encoder:
+    """The encoder of that name, ready to use: weights verified, eval mode, its own transform.
+
+    name_or_path: a catalog name (hyphens and underscores alike), a Hub id (`org/name`, `hf-hub:org/name@rev`), a model
+        folder (`./export`, `local-dir:./export`) or any timm name (`timm/resnet50.a1_in1k`).
+    device, dtype: by default the first GPU if there is one, and float32.
+    pretrained: False gives the untrained network, also of a recipe that has no weights.
+    timm_kwargs: handed to timm, for example `num_classes=`, `in_chans=`, `features_only=True`, `global_pool=`.
+
+    Raises UnknownModelError with the nearest names, WeightsUnavailableError, HubError, IntegrityError,
+    UnsafeWeightsError, ModelFolderError, ArgumentError.
+    """
+    text = str(name_or_path)
+    chosen_dtype = _dtype(dtype)
+    if text.startswith("timm/"):
+        model, spec = network.build_timm(text.removeprefix("timm/"), pretrained, cache_dir, timm_kwargs)
+    else:
+        spec = locate(name_or_path, revision=revision, token=token, cache_dir=cache_dir, weights=pretrained)
+        model = network.build(spec, pretrained, timm_kwargs)
+    spec = network.as_built(spec, model, pretrained, timm_kwargs)
+    return Encoder(model.to(_device(device), chosen_dtype), spec)
+
+
+def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """timm's `create_model`, which also knows our networks (`resnet18_cifar`) and the catalog's names."""
+    if timm.is_model(name.partition(".")[0]):
+        return network.create_timm_model(name, pretrained, kwargs)
+    return network.build(locate(name, weights=pretrained), pretrained, kwargs)
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    if device is not None:
+        return torch.device(device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _dtype(dtype: str | torch.dtype | None) -> torch.dtype:
+    if dtype is None:
+        return torch.float32
+    if isinstance(dtype, torch.dtype) and dtype in DTYPES.values():
+        return dtype
+    if dtype in DTYPES:
+        return DTYPES[str(dtype)]
+    raise ArgumentError(f"dtype is {dtype!r}; use one of {', '.join(DTYPES)}")
+
+
+def _as_list(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
+    """One or many as a list. An array `[N, H, W, 3]` and a tensor `[N, C, H, W]` are many."""
+    if isinstance(images, (str, Path, bytes, Image.Image)):
+        return [images]
+    if isinstance(images, (np.ndarray, Tensor)):
+        return list(images) if images.ndim == 4 else [images]
+    if isinstance(images, Iterable):
+        return list(images)
+    raise ArgumentError(f"cannot encode {type(images).__name__}; give paths, bytes, PIL images, arrays or tensors")
+
+
+def _from_tensor(tensor: Tensor) -> Image.Image:
+    """A tensor `[C, H, W]`, uint8 or float in 0..1, as an RGB picture of 8 bits a channel."""
+    if tensor.ndim != 3 or tensor.shape[0] not in (1, 3):
+        raise ArgumentError(f"a tensor of shape {tuple(tensor.shape)} is not a picture; give [3, H, W] or [1, H, W]")
+    pixels = tensor.detach().cpu()
+    if pixels.is_floating_point():
+        if not bool(((pixels >= 0) & (pixels <= 1)).all()):
+            raise ArgumentError(
+                f"a float picture has values {pixels.min():.3g} to {pixels.max():.3g}, not 0..1; for a tensor that is "
+                "already normalised call encoder(x)"
+            )
+        pixels = (pixels.float() * 255).round().to(torch.uint8)
+    elif pixels.dtype != torch.uint8:
+        raise ArgumentError(f"a picture of type {pixels.dtype} is neither uint8 nor float in 0..1")
+    return Image.fromarray(pixels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy())
+
+
+def _with_progress(batches: Iterator[Tensor], total: int) -> Iterator[Tensor]:
+    from rich.progress import Progress
+
+    with Progress() as bar:
+        task = bar.add_task("Encoding", total=total)
+        for batch in batches:
+            yield batch
+            bar.advance(task, len(batch))

@@ -1,0 +1,101 @@
+"""Are these the bytes on record, and can they run code? Asked before any weights are read.
+
+A file is hashed once and remembered by path, size and modification time, so the second load of a large model is
+instant. Neither timm nor huggingface_hub checks contents: a wrong file of the right size is loaded without a word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from huggingface_hub import constants
+
+from cpchub.catalog import WEIGHTS, FileRecord
+from cpchub.errors import IntegrityError, ModelFolderError, UnsafeWeightsError
+
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".tar")
+_CHUNK = 1 << 20
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, in hex; from memory if the file has not changed since it was last hashed."""
+    real = path.resolve()
+    stat = real.stat()
+    key = f"{real}|{stat.st_size}|{stat.st_mtime_ns}"
+    memory = _read_memory()
+    if key not in memory:
+        digest = hashlib.sha256()
+        with real.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+        memory = {name: value for name, value in _read_memory().items() if not name.startswith(f"{real}|")}
+        memory[key] = digest.hexdigest()
+        _write_memory(memory)
+    return memory[key]
+
+
+def sha256_of_bytes(data: bytes) -> str:
+    """The sha256 of bytes in memory, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def verify(path: Path, record: FileRecord) -> None:
+    """Raise IntegrityError unless the file has the recorded size and sha256."""
+    size = path.stat().st_size
+    if record.size is not None and size != record.size:
+        raise IntegrityError(
+            f"{path} has {size:,} bytes, the record says {record.size:,}; it is incomplete or not this file. "
+            "Delete it and fetch it again."
+        )
+    seen = sha256_of(path)
+    if seen != record.sha256.lower():
+        raise IntegrityError(
+            f"{path} has sha256 {seen}, the record says {record.sha256}; the file is damaged or was replaced, and is "
+            "not loaded. Delete it and fetch it again; if it stays so, do not trust where it came from."
+        )
+
+
+def refuse_pickles(names: Iterable[str], where: str) -> None:
+    """Raise if there are no safetensors among the file names: UnsafeWeightsError where there is a pickle instead.
+
+    Pickles beside a `model.safetensors` are harmless here, as they are never opened.
+    """
+    names = list(names)
+    if WEIGHTS in names:
+        return
+    pickles = sorted(name for name in names if name.lower().endswith(PICKLE_SUFFIXES))
+    if pickles:
+        raise UnsafeWeightsError(
+            f"{where} offers its weights as {pickles[0]}, a pickle, which can run code when it is opened; only "
+            f"{WEIGHTS} is read. Ask its author for safetensors, or convert it where you trust it."
+        )
+    raise ModelFolderError(f"{where} has no {WEIGHTS}; a model folder is what `export` writes")
+
+
+def _memory_file() -> Path:
+    return Path(constants.HF_HOME) / "cpchub" / "verified.json"
+
+
+def _read_memory() -> dict[str, str]:
+    try:
+        memory = json.loads(_memory_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none yet, or damaged: hashing again is all it costs
+        return {}
+    return memory if isinstance(memory, dict) else {}
+
+
+def _write_memory(memory: dict[str, str]) -> None:
+    target = _memory_file()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(memory, file, indent=0)
+        Path(temporary).replace(target)
+    except OSError:
+        return  # a read-only home: the file is hashed again next time
