@@ -1,0 +1,283 @@
+"""The model card, rendered from config.json, recipe.json and eval.json: no number is typed by hand.
+
+What is generated stands between two HTML comments. Text outside them is the author's and is kept whenever the card is
+rendered again, here or on the Hub.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]  # comes with huggingface_hub
+from huggingface_hub import EvalResult, ModelCardData
+
+from cpchub.catalog import WEIGHTS, default_org
+from cpchub.errors import ModelFolderError
+
+BEGIN = "<!-- cpchub: generated from config.json, recipe.json and eval.json; write above or below this block -->"
+END = "<!-- cpchub: end of the generated block -->"
+
+_FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)\r?\n---\r?\n?", re.DOTALL)
+_BLOCK = re.compile(r"<!-- cpchub: generated.*?-->.*?<!-- cpchub: end.*?-->", re.DOTALL)
+_PLACEHOLDERS = ("[More Information Needed]", "[optional]", "TODO", "FIXME", "XXX", "TBD", "{{", "}}", "your-username")
+
+# method -> (title, arXiv id)
+PAPERS = {
+    "simclr": ("A Simple Framework for Contrastive Learning of Visual Representations", "2002.05709"),
+    "moco-v2": ("Improved Baselines with Momentum Contrastive Learning", "2003.04297"),
+    "cpc-v2": ("Data-Efficient Image Recognition with Contrastive Predictive Coding", "1905.09272"),
+}
+
+
+def render(
+    config: Mapping[str, Any],
+    recipe: Mapping[str, Any] | None = None,
+    evaluation: Mapping[str, Any] | None = None,
+    *,
+    repo_id: str | None = None,
+) -> str:
+    """The whole card, front matter and generated block. Without a `repo_id` it speaks of `<CPCHUB_ORG>/<name>`."""
+    facts = config["cpchub"]
+    results = list((evaluation or {}).get("results", []))
+    repo_id = repo_id or f"{default_org()}/{facts['name']}"
+    sections = [
+        f"# {facts['name']}\n\n{facts['summary']}",
+        _loading(config, repo_id),
+        _facts(config),
+        _results(results),
+        _training(config, recipe or {}),
+        _limits(config, results),
+        _licence(facts),
+    ]
+    front_matter = yaml.safe_dump(_metadata(config, results), sort_keys=False, allow_unicode=True)
+    block = "\n\n".join([BEGIN, *(section for section in sections if section), END])
+    return f"---\n{front_matter}---\n\n{block}\n"
+
+
+def merge(existing: str, rendered: str) -> str:
+    """`existing` with our block and our front-matter keys replaced by those of `rendered`; the rest is kept.
+
+    A card without our block, written by hand, keeps its text and gets the block at its end.
+    """
+    body = _body(existing)
+    block = _body(rendered).strip()
+    if _BLOCK.search(body):
+        body = _BLOCK.sub(lambda _: block, body, count=1)
+    elif body.strip():
+        body = f"{body.rstrip()}\n\n{block}\n"
+    else:
+        body = f"\n{block}\n"
+    merged = {**front_matter(existing), **front_matter(rendered)}
+    return f"---\n{yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)}---\n{body}"
+
+
+def check(card: str, repo_id: str) -> None:
+    """Raise ModelFolderError for a card that should not be published: placeholders, no metadata, wrong names."""
+    for placeholder in _PLACEHOLDERS:
+        if placeholder in card:
+            raise ModelFolderError(f"The card still has the placeholder {placeholder!r}; write what belongs there")
+    metadata = front_matter(card)
+    for key in ("license", "library_name", "tags"):
+        if not metadata.get(key):
+            raise ModelFolderError(f"The card's front matter has no {key}; export the folder again, or add it")
+    block = _BLOCK.search(card)
+    if block is None or f'cpchub.load("{repo_id}")' not in block[0] or f'"hf-hub:{repo_id}"' not in block[0]:
+        raise ModelFolderError(f"The card's snippets do not load {repo_id}; render it for that name")
+
+
+def front_matter(card: str) -> dict[str, Any]:
+    """The YAML between the first two `---` lines, {} if there is none; ModelFolderError if it does not parse."""
+    match = _FRONT_MATTER.match(card)
+    if match is None:
+        return {}
+    try:
+        metadata = yaml.safe_load(match[1])
+    except yaml.YAMLError as error:
+        raise ModelFolderError(f"The card's front matter is not YAML ({error})") from error
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, dict):
+        raise ModelFolderError(f"The card's front matter is a {type(metadata).__name__}, not names and values")
+    return metadata
+
+
+def _body(card: str) -> str:
+    return _FRONT_MATTER.sub("", card, count=1)
+
+
+def _metadata(config: Mapping[str, Any], results: list[Mapping[str, Any]]) -> dict[str, Any]:
+    facts = config["cpchub"]
+    metadata: dict[str, Any] = ModelCardData(
+        license=_hub_license(facts["license"]),
+        license_name=None if _hub_license(facts["license"]) != "other" else _slug(facts["license"]),
+        library_name="timm",
+        pipeline_tag="image-feature-extraction",
+        tags=["image-feature-extraction", "timm", "cpchub", "self-supervised", _slug(facts["method"])],
+        metrics=sorted({row["metric"] for row in results}) or None,
+        model_name=facts["name"],
+        eval_results=[_eval_result(row) for row in results] or None,
+    ).to_dict()
+    metadata.pop("model_name", None)  # stands inside model-index; alone it is no key of the Hub's
+    return metadata
+
+
+def _eval_result(row: Mapping[str, Any]) -> EvalResult:
+    # The Hub groups results by task, data set and config and keeps one name per group, so what tells two results
+    # apart (k, the number of labels) has to be in the config.
+    return EvalResult(
+        task_type="image-classification",
+        task_name=row["task"],
+        dataset_type=_slug(row["dataset"]),
+        dataset_name=row["dataset"],
+        dataset_config=row.get("config") or _slug(f"{row['task']} {row.get('labels', '')}"),
+        dataset_split=row["split"],
+        metric_type=row["metric"],
+        metric_name=f"{row['task']} {row['metric']}",
+        metric_value=row["value"],
+    )
+
+
+def _loading(config: Mapping[str, Any], repo_id: str) -> str:
+    return f"""## Load it
+
+With cpchub, transform included:
+
+```python
+import cpchub
+
+encoder = cpchub.load("{repo_id}")
+vectors = encoder.encode(["photo.jpg"])  # float32, (1, {config["num_features"]})
+```
+
+With plain timm:
+
+```python
+import timm
+
+model = timm.create_model("hf-hub:{repo_id}", pretrained=True).eval()
+transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+```
+
+From a copy of this folder, without a network:
+
+```python
+import timm
+
+model = timm.create_model("local-dir:{repo_id.partition("/")[2]}", pretrained=True).eval()
+```"""
+
+
+def _facts(config: Mapping[str, Any]) -> str:
+    facts, cfg = config["cpchub"], config["pretrained_cfg"]
+    channels, height, width = cfg["input_size"]
+    weights = facts.get("weights", {}).get(WEIGHTS, {})
+    rows: list[tuple[str, Any]] = [
+        ("Network", f"`{config['architecture']}` {_args(config.get('model_args') or {})}".strip()),
+        ("Vector", f"{config['num_features']} numbers"),
+        ("Parameters", f"{facts['parameters']:,}" if "parameters" in facts else None),
+        ("Input", f"{channels} x {height} x {width}, {cfg['interpolation']} resize, crop {cfg['crop_pct']:g}"),
+        ("Mean, std", f"{_numbers(cfg['mean'])}; {_numbers(cfg['std'])}"),
+        ("Weights", f"`{WEIGHTS}`, {weights['size']:,} bytes" if "size" in weights else None),
+        ("sha256", f"`{weights['sha256']}`" if weights else None),
+    ]
+    return "## Facts\n\n" + _table(("", ""), ((name, value) for name, value in rows if value is not None))
+
+
+def _results(results: list[Mapping[str, Any]]) -> str:
+    if not results:
+        return "## Results\n\nThis encoder has not been measured."
+    rows = [
+        (
+            row["task"],
+            f"{row['dataset']}, {row['split']}",
+            _count(row.get("labels")),
+            f"{row['metric']} {_value(row)}",
+            len(row.get("seeds") or [0]),
+            row["protocol"],
+        )
+        for row in results
+    ]
+    return "## Results\n\nThe measurements of `eval.json`:\n\n" + _table(
+        ("Task", "Data", "Labels", "Result", "Seeds", "Protocol"), rows
+    )
+
+
+def _training(config: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
+    facts = config["cpchub"]
+    paper = PAPERS.get(_slug(facts["method"]))
+    source = f" ([{paper[0]}](https://arxiv.org/abs/{paper[1]}))" if paper else ""
+    text = f"## Training\n\n{facts['method']}{source} on {facts['data']}, without labels."
+    settings = [
+        (f"`{name}`", f"`{_setting(value)}`") for name, value in recipe.items() if value not in (None, {}, [], "")
+    ]
+    if not settings:
+        return text
+    return f"{text} Every setting, as in `recipe.json`:\n\n" + _table(("Setting", "Value"), settings)
+
+
+def _limits(config: Mapping[str, Any], results: list[Mapping[str, Any]]) -> str:
+    facts, cfg = config["cpchub"], config["pretrained_cfg"]
+    _, height, width = cfg["input_size"]
+    limits = [
+        f"It sees a picture as {height} x {width} pixels; what is lost at that size is lost to it.",
+        f"It was trained on {facts['data']} alone. On pictures of another kind, measure before you rely on it.",
+        "It was trained without labels: it groups what looks alike, which need not be what you mean by alike.",
+    ]
+    if results and all(len(row.get("seeds") or [0]) < 2 for row in results):
+        limits.append("Each result is of one seed; differences of a point or so mean nothing.")
+    limits += facts.get("limits", [])
+    limits.append("Not meant for identifying people, nor for medical or safety decisions.")
+    return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
+
+
+def _licence(facts: Mapping[str, Any]) -> str:
+    return (
+        f"## Data and licence\n\nThe weights are under {facts['license']}. Training data: {facts['data']}; "
+        "the terms of its pictures are their owners' and do not change by this."
+    )
+
+
+def _table(header: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
+    head = list(header)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _value(row: Mapping[str, Any]) -> str:
+    """A fraction as per cent, with its spread where there is one."""
+    value, std = float(row["value"]), row.get("std")
+    scale, unit = (100, " %") if row["metric"] in ("accuracy", "top1", "top5", "recall", "map") else (1, "")
+    spread = f" ± {scale * float(std):.1f}" if std else ""
+    return f"{scale * value:.1f}{spread}{unit}" if scale == 100 else f"{value:.4g}{spread}"
+
+
+def _count(labels: Any) -> str:
+    return f"{labels:,}" if isinstance(labels, int) else str(labels or "")
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return _args(value)
+    if isinstance(value, (list, tuple)):
+        return _numbers(value)
+    return str(value)
+
+
+def _args(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={_setting(value)}" for name, value in values.items() if value not in (None, ""))
+
+
+def _numbers(values: Iterable[Any]) -> str:
+    return "(" + ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values) + ")"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
+
+
+def _hub_license(text: str) -> str:
+    """The Hub's identifier of a licence; "other" for one it does not list."""
+    known = {"apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "bsd-3-clause"}
+    return text.lower() if text.lower() in known else "other"
