@@ -1,0 +1,64 @@
+"""Encoders in the terminal: the catalog as a table, a card as formatted text; plain lines where output is piped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+
+from cpchub.catalog import CARD, ModelSpec
+
+COLUMNS = ("name", "status", "dim", "input", "method", "data", "kNN")
+
+
+def models(specs: Sequence[ModelSpec], pattern: str = "*") -> None:
+    """Print one line an encoder."""
+    console = Console()
+    rows = [_row(spec) for spec in specs]
+    if not console.is_terminal:
+        for row in rows:
+            print("\t".join(row))
+        return
+    if not rows:
+        console.print(f"No encoder matches {pattern!r}.", markup=False)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in COLUMNS:
+        table.add_column(column, overflow="fold", no_wrap=column == "name")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def card(spec: ModelSpec) -> None:
+    """Print the card of an encoder; one that has none yet is told in a few lines."""
+    text = _card_text(spec) or _facts(spec)
+    console = Console()
+    if console.is_terminal:
+        console.print(Markdown(text))
+    else:
+        print(text)
+
+
+def _card_text(spec: ModelSpec) -> str | None:
+    """The card without its front matter."""
+    path = spec.folder / CARD if spec.folder else None
+    if path is None or not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8")
+    if text.startswith("---\n"):
+        text = text[4:].partition("\n---\n")[2]
+    return text.strip()
+
+
+def _facts(spec: ModelSpec) -> str:
+    facts = [f"- {column}: {value}" for column, value in zip(COLUMNS, _row(spec), strict=True) if value]
+    return "\n".join([f"# {spec.name}", "", spec.summary, "", *facts])
+
+
+def _row(spec: ModelSpec) -> tuple[str, ...]:
+    height, width = spec.input_size[1:]
+    knn = next((f"{value:.1%}" for config, value in spec.metrics.items() if config.startswith("knn")), "")
+    return (spec.name, spec.status, str(spec.dim), f"{height}x{width}", spec.method, spec.data, knn)
