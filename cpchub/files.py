@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from cpchub.errors import NoSpaceError, OutputError
 
@@ -31,6 +34,30 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON for people to read, complete or not at all; raises as `replacing` does."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold a folder against other writers; the system lets go of it when the process ends, however it ends.
+
+    Raises OutputError while another process holds it.
+    """
+    with writing(folder):
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(f"another process is writing to {folder}; wait for it, or stop it") from error
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -1,0 +1,232 @@
+"""A collection: the folder that holds a set of pictures as vectors.
+
+    manifest.json      encoder, dimension, counts, versions, source, search setting; written last, it is what counts
+    items.parquet      id, path, size, mtime_ns, sha256, width, height, label: one row a picture, by id
+    vectors/*.parquet  id, vector (float32, unit length), in the order of the items
+    failures.parquet   path, reason: pictures that could not be embedded
+    index.faiss        a plain FAISS file over the vectors, rows in the order of the items
+
+Every part is Parquet, JSON or FAISS that other tools read as well. `embed` writes a collection, this module reads it.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cpchub.errors import CollectionError, EncoderMismatchError, QueryError
+from cpchub.files import replacing
+from cpchub.sync import Counts
+
+FORMAT = 1
+MANIFEST, ITEMS, FAILURES, INDEX = "manifest.json", "items.parquet", "failures.parquet", "index.faiss"
+VECTORS = "vectors"
+PENDING = "pending"  # work of a run that has not finished
+COMMIT = "commit"  # a finished run's files on their way to their places
+GENERATION = b"cpchub.generation"  # in the Parquet metadata: tells files of one run from those of another
+
+FAILURE_SCHEMA = pa.schema([("path", pa.string()), ("reason", pa.string())])
+
+
+def vector_schema(dim: int) -> pa.Schema:
+    """The schema of `vectors/*.parquet` for vectors of D = dim."""
+    return pa.schema([("id", pa.int64()), ("vector", pa.list_(pa.float32(), dim))])
+
+
+class HasFingerprint(Protocol):
+    """The part of a ModelSpec that tells encoders apart."""
+
+    @property
+    def name(self) -> str:
+        """The name people know it by."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of all that decides the vectors."""
+
+
+class Collection:
+    """A collection on disk. N is its number of pictures, D the dimension of its vectors.
+
+    A row is the position of a picture in `items`, `vectors()` and the search index, 0 to N - 1. An id is kept for as
+    long as the picture is there; a row moves when earlier pictures are removed.
+    """
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.counts = Counts(unchanged=manifest["count"])  # what the call of `embed` that returned it did
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Collection:
+        """Open the collection in a folder.
+
+        Raises CollectionError where there is none, it is not finished, damaged, or of a newer format.
+        """
+        folder = Path(folder).expanduser()
+        finish_commit(folder)
+        return cls(folder, read_manifest(folder))
+
+    def __len__(self) -> int:
+        return int(self.manifest["count"])
+
+    def __repr__(self) -> str:
+        return f"Collection({str(self.folder)!r}, {len(self)} pictures, encoder {self.encoder_name!r})"
+
+    @property
+    def dim(self) -> int:
+        """D, the dimension of the vectors."""
+        return int(self.manifest["dim"])
+
+    @property
+    def source(self) -> Path:
+        """The folder that the paths of the items start from."""
+        return Path(self.manifest["source"])
+
+    @property
+    def encoder_name(self) -> str:
+        """The name of the encoder that embedded the pictures."""
+        return str(self.manifest["encoder"]["name"])
+
+    @cached_property
+    def items(self) -> pa.Table:
+        """One row a picture, by id, with the columns of `sync.ITEM_SCHEMA`. Raises CollectionError if damaged."""
+        items = self._read(ITEMS)
+        if items.num_rows != len(self):
+            raise self._damaged(f"{ITEMS} has {items.num_rows} rows, the manifest says {len(self)}")
+        return items
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """The path of each row, below `source`, with `/` between parts."""
+        paths: list[str] = self.items["path"].to_pylist()
+        return paths
+
+    @cached_property
+    def failures(self) -> pa.Table:
+        """path, reason: the pictures of the source that could not be embedded."""
+        return self._read(FAILURES)
+
+    def vectors(self) -> npt.NDArray[np.float32]:
+        """All vectors, `[N, D]` float32 of unit length, row by row with `items`; read once, then kept, read-only.
+
+        Raises CollectionError if a file is damaged or does not belong to the items.
+        """
+        return self._vectors
+
+    @cached_property
+    def _vectors(self) -> npt.NDArray[np.float32]:
+        shards = [read_table(self.folder / VECTORS / shard["file"]) for shard in self.manifest["shards"]]
+        table = pa.concat_tables(shards) if shards else vector_schema(self.dim).empty_table()
+        # a row and its picture must never drift apart
+        if not table["id"].combine_chunks().equals(self.items["id"].combine_chunks()):
+            raise self._damaged(f"the ids in {VECTORS}/ are not those in {ITEMS}")
+        flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        vectors = np.asarray(flat, dtype=np.float32).reshape(len(self), self.dim)
+        vectors.flags.writeable = False
+        return vectors
+
+    def path_of(self, row: int) -> Path:
+        """The picture file of a row. Raises QueryError for a row that is not there."""
+        return self.source / self.paths[self.check_row(row)]
+
+    def check_row(self, row: int) -> int:
+        """The row itself; raises QueryError where it is not one of 0 to N - 1."""
+        if not 0 <= row < len(self):
+            raise QueryError(f"no row {row} in {self.folder}: it has {len(self)} pictures, rows 0 to {len(self) - 1}")
+        return int(row)
+
+    def check_encoder(self, spec: HasFingerprint) -> None:
+        """Raises EncoderMismatchError, naming both, unless `spec` is the encoder that embedded the collection."""
+        check_same_encoder(self.folder, self.manifest["encoder"], spec)
+
+    def _read(self, name: str) -> pa.Table:
+        table = read_table(self.folder / name)
+        if (table.schema.metadata or {}).get(GENERATION) != str(self.manifest["generation"]).encode():
+            raise self._damaged(f"{name} and {MANIFEST} are from different runs")
+        return table
+
+    def _damaged(self, what: str) -> CollectionError:
+        return CollectionError(
+            f"{self.folder}: {what}. If it was updated just now, open it again; otherwise files were changed by hand: "
+            "delete the folder and embed the pictures again"
+        )
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a collection folder. Raises CollectionError where there is none that this version can read."""
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        stopped = (folder / PENDING).is_dir()
+        why = "embedding stopped before its end; run it again and it goes on" if stopped else f"it has no {MANIFEST}"
+        raise CollectionError(f"{folder} is not a collection: {why}") from error
+    except (OSError, ValueError) as error:
+        raise CollectionError(
+            f"{path} cannot be read ({error}); delete {folder} and embed the pictures again"
+        ) from error
+    version = manifest.get("format") if isinstance(manifest, dict) else None
+    if not isinstance(version, int):
+        raise CollectionError(f"{path} is not the manifest of a collection; choose another folder")
+    if version > FORMAT:
+        raise CollectionError(f"{folder} has format {version}, this cpchub reads up to {FORMAT}; upgrade cpchub")
+    return dict(manifest)
+
+
+def read_table(path: Path) -> pa.Table:
+    """A Parquet file as a table. Raises CollectionError where it is missing or damaged."""
+    try:
+        # a plain file, read without the dataset layer that would glue partitions in
+        return pq.ParquetFile(path).read()
+    except FileNotFoundError as error:
+        raise CollectionError(f"{path} is missing; delete the collection and embed the pictures again") from error
+    except (OSError, pa.ArrowException) as error:
+        raise CollectionError(
+            f"{path} is damaged ({error}); delete the collection and embed the pictures again"
+        ) from error
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write Parquet, complete or not at all. Raises NoSpaceError or OutputError."""
+    with replacing(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
+
+
+def check_same_encoder(folder: Path, embedded_by: dict[str, Any], spec: HasFingerprint) -> None:
+    """Raises EncoderMismatchError, naming both encoders, where their fingerprints differ."""
+    if embedded_by["fingerprint"] != spec.fingerprint:
+        raise EncoderMismatchError(
+            f"{folder} was embedded by {embedded_by['name']!r} (fingerprint {embedded_by['fingerprint']}), not by "
+            f"{spec.name!r} ({spec.fingerprint}): use the first, or embed with the second into another folder"
+        )
+
+
+def finish_commit(folder: Path) -> None:
+    """Put the files of a finished run in their places; a run that was killed while doing so is completed by the next.
+
+    The manifest goes last, so that until then the folder still says what it was.
+    """
+    commit = folder / COMMIT
+    if not commit.is_dir():
+        return
+    for name in (ITEMS, FAILURES, MANIFEST):
+        try:
+            (commit / name).replace(folder / name)
+        except FileNotFoundError:  # moved before the kill, or by another process that opens the collection now
+            continue
+        except OSError as error:
+            raise CollectionError(
+                f"{folder} was stopped in mid-update and cannot be written ({error.strerror})"
+            ) from error
+    try:
+        commit.rmdir()
+    except OSError:  # another process was faster
+        return

@@ -1,0 +1,69 @@
+"""Small pictures and a small encoder for tests of collections, search and classification."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cpchub.catalog import WEIGHTS, FileRecord, ModelSpec
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def picture(seed: int, size: tuple[int, int] = (24, 20)) -> Image.Image:
+    """Soft random blobs, different for each seed and not the same upside down."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+
+def save(image: Image.Image, path: Path, **options: Any) -> Path:
+    """Write a picture, with the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+    return path
+
+
+def folder_of_pictures(root: Path, count: int = 10, first: int = 0) -> Path:
+    """A folder with `count` different PNG pictures named by number, of known and different times of change."""
+    for number in range(first, first + count):
+        path = save(picture(number), root / f"{number:03d}.png")
+        os.utime(path, ns=(0, 1_700_000_000_000_000_000 + number))
+    return root
+
+
+class TinyEncoder:
+    """Pixels as vectors: each picture shrunk to `side` x `side`, centred. Remembers the size of each batch it saw."""
+
+    def __init__(self, name: str = "tiny", side: int = 4, weights: str = "ab" * 32) -> None:
+        self.side = side
+        self.spec = ModelSpec(
+            name=name,
+            architecture="pixels",
+            dim=3 * side * side,
+            input_size=(3, side, side),
+            mean=(0.5,) * 3,
+            std=(0.5,) * 3,
+            files={WEIGHTS: FileRecord(weights)},
+        )
+        self.batches: list[int] = []
+
+    def encode(
+        self, images: Iterable[Image.Image], *, batch_size: int = 64, normalize: bool = False
+    ) -> npt.NDArray[np.float32]:
+        small = [np.asarray(image.resize((self.side, self.side), Image.Resampling.BOX), np.float32) for image in images]
+        self.batches.append(len(small))
+        vectors = np.stack(small).reshape(len(small), -1) / 255 - 0.5
+        if normalize:
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors, np.float32)
+
+    @property
+    def seen(self) -> int:
+        """Pictures encoded so far."""
+        return sum(self.batches)
