@@ -1,0 +1,107 @@
+"""Classify the pictures of a collection from a few labels in a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import posixpath
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from cpchub.collection import Collection
+from cpchub.errors import LabelError
+from cpchub.fewlabels.base import FeatureClassifier
+from cpchub.fewlabels.knn import KNNClassifier
+from cpchub.fewlabels.logistic import LogisticProbe
+from cpchub.fewlabels.means import ClassMeans
+
+METHODS: dict[str, Callable[[], FeatureClassifier]] = {
+    "logistic": LogisticProbe,
+    "means": ClassMeans,
+    "knn": KNNClassifier,
+}
+SHOWN = 3  # examples named in an error
+
+
+def read_labels(path: str | Path) -> dict[str, str]:
+    """Labels by path from a CSV file with the columns `path` and `label`; others are left aside.
+
+    A line without a label is a picture not labelled yet, and is skipped. Raises LabelError where the file or a column
+    is missing, a path has two labels, or no line has a label.
+    """
+    path = Path(path)
+    labels: dict[str, str] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            if not {"path", "label"} <= set(columns):
+                raise LabelError(f"{path} has the columns {', '.join(columns) or '(none)'}; it needs path,label")
+            for row in reader:
+                name, label = (row["path"] or "").strip(), (row["label"] or "").strip()
+                if labels.get(name, label) != label and label:
+                    raise LabelError(f"{path}, line {reader.line_num}: {name} is {label} here and {labels[name]} above")
+                if label:
+                    labels[name] = label
+    except FileNotFoundError as error:
+        raise LabelError(f"no file of labels at {path}; it is a CSV with the columns path,label") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise LabelError(
+            f"{path} cannot be read as CSV ({error}); save it as UTF-8 with the columns path,label"
+        ) from error
+    if not labels:
+        raise LabelError(f"{path} has no labels; write one into the column label for a few pictures of each class")
+    return labels
+
+
+def classify(collection: Collection, labels: Mapping[str, str], method: str = "logistic") -> pa.Table:
+    """Fit a classifier on the labelled pictures and apply it to the whole collection.
+
+    labels: path (as in the collection, or of the file itself) -> class. method: "logistic", "means" or "knn".
+
+    Returns a table in the order of the collection: path, predicted, confidence (0..1), label (what was given, or null).
+    Raises LabelError on no labels, a path that is not in the collection, a single class, or an unknown method.
+    """
+    if method not in METHODS:
+        raise LabelError(f"no method {method!r}; there are {', '.join(METHODS)}")
+    if not labels:
+        raise LabelError("no labels to learn from; label a few pictures of each class")
+    rows = _rows_of(collection, labels)
+    labelled = np.fromiter(rows, dtype=np.int64)
+    vectors = collection.vectors()
+    classifier = METHODS[method]().fit(vectors[labelled], np.array(list(rows.values())))
+    probabilities = classifier.predict_proba(vectors)
+    winners = probabilities.argmax(axis=1)
+    return pa.table(
+        {
+            "path": pa.array(collection.paths, pa.string()),
+            "predicted": pa.array(classifier.classes_[winners].tolist(), pa.string()),
+            "confidence": pa.array(probabilities.max(axis=1), pa.float32()),
+            "label": pa.array([rows.get(row) for row in range(len(collection))], pa.string()),
+        }
+    )
+
+
+def _rows_of(collection: Collection, labels: Mapping[str, str]) -> dict[int, str]:
+    """Row -> class. Raises LabelError, naming the paths, where the collection does not have them."""
+    row_of = {path: row for row, path in enumerate(collection.paths)}
+    found = {path: row_of.get(_below(path, collection.source)) for path in labels}
+    missing = [path for path, row in found.items() if row is None]
+    if missing:
+        broken = set(collection.failures["path"].to_pylist())
+        named = [f"{path} (could not be read)" if path in broken else path for path in missing[:SHOWN]]
+        more = f" and {len(missing) - SHOWN:,} more" if len(missing) > SHOWN else ""
+        raise LabelError(
+            f"labels for pictures that {collection.folder} does not hold: {', '.join(named)}{more}. Paths are those "
+            f"below {collection.source}, for example {collection.paths[0]}"
+        )
+    return {row: labels[path] for path, row in found.items() if row is not None}
+
+
+def _below(path: str, source: Path) -> str:
+    """A path as the collection writes it."""
+    if Path(path).is_absolute() and Path(path).is_relative_to(source):
+        return Path(path).relative_to(source).as_posix()
+    return posixpath.normpath(path)
