@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from cpchub.embed import embed as embed_folder
     from cpchub.encoder import Encoder, create_model, load
     from cpchub.errors import CpchubError
-    from cpchub.hub import publish
     from cpchub.index import Hit, Index
+    from cpchub.release import publish
 
 __version__ = "0.1.0"
 
@@ -59,7 +59,7 @@ _HOME = {
     "get_spec": "cpchub.catalog:get_spec",
     "list_models": "cpchub.catalog:list_models",
     "load": "cpchub.encoder:load",
-    "publish": "cpchub.hub:publish",
+    "publish": "cpchub.release:publish",
 }
 
 

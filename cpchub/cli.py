@@ -16,6 +16,7 @@ from cpchub import __version__
 from cpchub.commands import COMMANDS, say
 from cpchub.errors import CpchubError
 
+STOPPED = 130  # the status of a program that Ctrl-C ended, as shells give it
 BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
 
 
@@ -45,9 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         say(f"error: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
         return 2
-    except KeyboardInterrupt:
-        say(f"Stopped. The same command goes on: cpchub {shlex.join(args)}" if command_class.resumes else "Stopped.")
-        return 130
+    except KeyboardInterrupt as stop:
+        if str(stop):  # the library knows what was kept
+            say(f"{stop}: cpchub {shlex.join(args)}")
+        else:
+            say(f"stopped; to go on: cpchub {shlex.join(args)}" if command_class.resumes else "stopped")
+        return STOPPED
     return 0
 
 

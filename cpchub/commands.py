@@ -72,7 +72,7 @@ class Quickstart(Command):
 
         collection = quickstart.run(self.images, self.out)
         if self.serve:
-            Demo(collection, port=self.port).run()
+            Demo(collection, encoder=str(self.out / "run" / "export"), port=self.port).run()
 
 
 @dataclass(frozen=True)
@@ -121,10 +121,10 @@ class TrainRecipe(Command):
         return cls(given.recipe, given.out)
 
     def run(self) -> None:
-        from training import loop
+        from training import finish
 
-        loop.train(self.recipe, self.out)
-        say(f"Trained {self.recipe.name}: {self.out}")
+        exported = finish.run(self.recipe, self.out)
+        say(f"Trained {self.recipe.name}. Publish or load it from {exported}")
 
 
 @dataclass(frozen=True)
@@ -189,13 +189,14 @@ class Search(Command):
         from cpchub.index import Index
 
         encoder = encoder_of(Collection.open(self.collection), self.encoder)
-        hits = Index.open(self.collection, encoder).search(self.picture, k=self.k, encoder=encoder)
+        index = Index.open(self.collection, encoder)
+        hits = index.search(self.picture, k=self.k)
         for hit in hits:
             print(f"{hit.score:.4f}\t{hit.path}" + (f"\t{hit.label}" if hit.label else ""))
         if self.show is not None:
             from cpchub.contact_sheet import Tile, contact_sheet
 
-            found = [Tile(hit.path, f"{hit.score:.3f}") for hit in hits]
+            found = [Tile(index.collection.path_of(hit.row), f"{hit.score:.3f}") for hit in hits]
             contact_sheet([[Tile(self.picture, "query", highlighted=True), *found]], self.show)
             say(f"Contact sheet: {self.show}")
 
@@ -291,7 +292,7 @@ class Publish(Command):
     """create the repository as a private one"""
 
     def run(self) -> None:
-        from cpchub.hub import publish
+        from cpchub.release import publish
 
         release = publish(self.folder, self.repo_id, private=self.private)
         print(f"{release.repo_id}@{release.revision}")

@@ -1,0 +1,43 @@
+"""Fixtures and rules for all tests: no setting of the machine leaks in, what a machine lacks is skipped by name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = []
+    if not any(map(shutil.which, BROWSERS)) or not shutil.which("chromedriver"):
+        missing.append(("browser", "no headless Chromium with its driver here"))
+    if any(item.get_closest_marker("gpu") for item in items) and not _has_gpu():
+        missing.append(("gpu", "no CUDA device here"))
+    for marker, reason in missing:
+        for item in items:
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test sees the built-in catalog and no token, whatever the shell that runs it has set."""
+    for name in ("CPCHUB_HUB", "CPCHUB_ORG", "HF_TOKEN", "HF_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with a very small ResNet of random weights; do not write to it."""
+    from tests.tiny_encoder import export_tiny
+
+    return export_tiny(tmp_path_factory.mktemp("encoder") / "tiny-simclr")
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

@@ -1,0 +1,246 @@
+"""The command line, on a tiny encoder and a handful of small pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from cpchub import commands
+from cpchub.cli import main
+from cpchub.collection import Collection
+from cpchub.embed import embed
+from cpchub.encoder import load
+from cpchub.index import Index
+from tests.cpchub.pictures import folder_of_pictures
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of_pictures(tmp_path_factory.mktemp("pictures") / "photos", 8)
+
+
+@pytest.fixture(scope="module")
+def collection(pictures: Path, tiny_encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("collection") / "photos-index"
+    Index.build(embed(pictures, out, load(tiny_encoder_folder), progress=False))
+    return out
+
+
+def usage_error(*args: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(args)
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+class TestUsage:
+    def test_help_names_every_command(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["--help"]) == 0
+        said = capsys.readouterr().out
+        assert all(f"  {name} " in said for name in commands.COMMANDS)
+
+    def test_nothing_at_all_is_a_usage_error(self) -> None:
+        assert main([]) == 2
+
+    def test_an_unknown_command_offers_the_nearest(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["serch", "x"]) == 2
+        assert capsys.readouterr().err == "error: no command 'serch'; did you mean 'search'?\n"
+
+    @pytest.mark.parametrize("args", [["index"], ["index", "x", "--nope"], ["search", "a", "b", "-k", "many"]])
+    def test_flags_that_do_not_fit_end_with_status_2(self, args: list[str]) -> None:
+        assert usage_error(*args) == 2
+
+    @pytest.mark.parametrize("name", sorted(commands.COMMANDS))
+    def test_every_command_has_help(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert usage_error(name, "--help") == 0
+        assert f"usage: cpchub {name}" in capsys.readouterr().out
+
+
+class TestIndexing:
+    def test_a_folder_becomes_a_collection_with_an_index(
+        self, pictures: Path, tiny_encoder_folder: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "out"
+        assert main(["index", str(pictures), "-o", str(out), "--encoder", str(tiny_encoder_folder)]) == 0
+        assert len(Index.open(out)) == 8
+
+    def test_a_second_run_keeps_the_encoder_of_the_first(self, tmp_path: Path, tiny_encoder_folder: Path) -> None:
+        photos, out = folder_of_pictures(tmp_path / "photos", 3), tmp_path / "out"
+        command = ["index", str(photos), "-o", str(out), "--encoder", str(tiny_encoder_folder)]
+        assert main(command) == 0
+        folder_of_pictures(photos, 2, first=3)
+        assert main(command) == 0
+        assert len(Collection.open(out)) == 5
+
+    def test_a_folder_without_pictures_is_one_error_and_nothing_is_written(
+        self, tmp_path: Path, tiny_encoder_folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "empty").mkdir()
+        out = tmp_path / "out"
+        assert main(["index", str(tmp_path / "empty"), "-o", str(out), "--encoder", str(tiny_encoder_folder)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert error.count("\n") == 1
+        assert not out.exists()
+
+    def test_an_unknown_encoder_is_an_error_that_names_it(
+        self, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["index", str(pictures), "-o", str(tmp_path / "out"), "--encoder", "cpc-resnet1700"]) == 2
+        assert "cpc-resnet1700" in capsys.readouterr().err
+
+    def test_ctrl_c_says_how_to_go_on(
+        self, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def stop(_: commands.Index) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(commands.Index, "run", stop)
+        assert main(["index", "my photos", "-o", "out"]) == 130
+        assert capsys.readouterr().err == "stopped; to go on: cpchub index 'my photos' -o out\n"
+
+
+class TestSearching:
+    def test_a_picture_finds_itself_first(
+        self, collection: Path, pictures: Path, tiny_encoder_folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        query = str(pictures / "003.png")
+        assert main(["search", str(collection), query, "-k", "3", "--encoder", str(tiny_encoder_folder)]) == 0
+        lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+        assert len(lines) == 3
+        assert lines[0][1] == "003.png"
+        assert float(lines[0][0]) >= 0.999
+
+    def test_show_writes_a_contact_sheet(
+        self, collection: Path, pictures: Path, tiny_encoder_folder: Path, tmp_path: Path
+    ) -> None:
+        sheet = tmp_path / "sheet.png"
+        command = ["search", str(collection), str(pictures / "001.png"), "--encoder", str(tiny_encoder_folder)]
+        assert main([*command, "--show", str(sheet)]) == 0
+        assert sheet.read_bytes().startswith(b"\x89PNG")
+
+    def test_more_neighbours_than_pictures_is_an_error_with_the_number_there_is(
+        self, collection: Path, pictures: Path, tiny_encoder_folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        command = ["search", str(collection), str(pictures / "001.png"), "--encoder", str(tiny_encoder_folder)]
+        assert main([*command, "-k", "9"]) == 2
+        assert "8" in capsys.readouterr().err
+
+    def test_another_encoder_is_refused_by_name(
+        self, collection: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        from tests.tiny_encoder import export_tiny
+
+        other = export_tiny(tmp_path / "other", seed=1, name="other-encoder")
+        assert main(["search", str(collection), str(pictures / "001.png"), "--encoder", str(other)]) == 2
+        error = capsys.readouterr().err
+        assert "tiny-simclr" in error
+        assert "other-encoder" in error
+
+    def test_a_folder_that_is_no_collection_is_an_error(self, tmp_path: Path, pictures: Path) -> None:
+        assert main(["search", str(tmp_path), str(pictures / "001.png")]) == 2
+
+
+class TestClassifying:
+    @pytest.fixture
+    def labels(self, tmp_path: Path) -> Path:
+        path = tmp_path / "labels.csv"
+        path.write_text("path,label\n000.png,cat\n001.png,dog\n")
+        return path
+
+    def test_every_picture_gets_a_class_and_a_confidence(self, collection: Path, labels: Path, tmp_path: Path) -> None:
+        out = tmp_path / "predictions.csv"
+        assert main(["classify", str(collection), "--labels", str(labels), "-o", str(out)]) == 0
+        rows = list(csv.DictReader(io.StringIO(out.read_text())))
+        assert len(rows) == 8
+        assert {row["predicted"] for row in rows} <= {"cat", "dog"}
+        assert all(0 <= float(row["confidence"]) <= 1 for row in rows)
+
+    def test_without_a_file_the_predictions_are_printed(
+        self, collection: Path, labels: Path, capfdbinary: pytest.CaptureFixture[bytes]
+    ) -> None:
+        assert main(["classify", str(collection), "--labels", str(labels)]) == 0
+        assert capfdbinary.readouterr().out.count(b"\n") == 9
+
+    def test_labels_of_pictures_that_are_not_there_are_an_error(
+        self, collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        labels = tmp_path / "labels.csv"
+        labels.write_text("path,label\nnowhere.png,cat\n001.png,dog\n")
+        assert main(["classify", str(collection), "--labels", str(labels)]) == 2
+        assert "nowhere.png" in capsys.readouterr().err
+
+    def test_the_file_of_the_labels_is_never_overwritten(self, collection: Path, labels: Path) -> None:
+        before = labels.read_text()
+        assert main(["classify", str(collection), "--labels", str(labels), "-o", str(labels)]) == 2
+        assert labels.read_text() == before
+
+
+class TestTheCatalog:
+    @pytest.fixture(autouse=True)
+    def hub(self, tiny_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CPCHUB_HUB", str(tiny_encoder_folder.parent))
+
+    def test_models_prints_a_line_an_encoder(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["models", "tiny*"]) == 0
+        assert capsys.readouterr().out.split("\t")[:3] == ["tiny-simclr", "hub", "16"]
+
+    def test_show_prints_the_card_without_its_front_matter(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["show", "tiny_simclr"]) == 0
+        card = capsys.readouterr().out
+        assert not card.startswith("---")
+        assert "A network that only a test could love." in card
+
+    def test_show_takes_a_folder(self, tiny_encoder_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["show", str(tiny_encoder_folder)]) == 0
+        assert "tiny-simclr" in capsys.readouterr().out
+
+    def test_show_of_an_unknown_name_offers_the_nearest(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["show", "tiny-simclrr"]) == 2
+        assert "tiny-simclr'" in capsys.readouterr().err
+
+    def test_publish_to_a_folder_and_load_from_it(
+        self, tiny_encoder_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["publish", str(tiny_encoder_folder), f"folder:{tmp_path / 'hub' / 'tiny-simclr'}"]) == 0
+        assert main(["show", str(tmp_path / "hub" / "tiny-simclr")]) == 0
+        assert "tiny-simclr" in capsys.readouterr().out
+
+
+class TestTraining:
+    def test_list_prints_the_recipes(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["train", "--list"]) == 0
+        assert "simclr_digits" in capsys.readouterr().out.splitlines()
+
+    def test_an_unknown_recipe_is_an_error(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["train", "simclr_unknown"]) == 2
+        assert "simclr_unknown" in capsys.readouterr().err
+
+    def test_a_flag_changes_the_field_of_the_recipe_and_nothing_else(self) -> None:
+        from dataclasses import replace
+
+        from training import recipes
+
+        command = commands.Train.parse(["simclr_digits", "--epochs", "3", "--views.size", "16", "-o", "somewhere"])
+        recipe = recipes.get("simclr_digits")
+        expected = replace(recipe, epochs=3, views=replace(recipe.views, size=16))
+        assert command == commands.TrainRecipe(expected, Path("somewhere"))
+
+    def test_the_run_folder_is_named_after_the_recipe(self) -> None:
+        command = commands.Train.parse(["simclr-digits"])
+        assert isinstance(command, commands.TrainRecipe)
+        assert command.out == Path("runs/simclr_digits")
+
+    def test_a_value_of_the_wrong_type_ends_with_status_2(self) -> None:
+        assert usage_error("train", "simclr_digits", "--epochs", "many") == 2
+
+
+def test_a_missing_extra_is_one_error_with_the_command_to_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(commands, "find_spec", lambda _: None)
+    assert main(["demo", "somewhere"]) == 2
+    assert capsys.readouterr().err == 'error: gradio is not installed; run: pip install "cpchub[demo]"\n'

@@ -1,0 +1,60 @@
+"""Importing is light: heavy libraries come with the first call that needs them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import cpchub
+
+HEAVY = ("torch", "timm", "faiss", "gradio", "numpy", "sklearn", "pyarrow", "matplotlib", "huggingface_hub")
+
+
+def heavy_modules_after(code: str) -> list[str]:
+    """Which heavy modules a fresh interpreter has loaded after running `code`."""
+    report = f"import sys; {code}; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
+    return list(eval(done.stdout.splitlines()[-1]))
+
+
+def test_import_loads_nothing_heavy() -> None:
+    assert heavy_modules_after("import cpchub") == []
+
+
+def test_help_loads_nothing_heavy() -> None:
+    assert heavy_modules_after("from cpchub.cli import main; main(['--help'])") == []
+
+
+def test_help_of_a_command_loads_nothing_heavy() -> None:
+    parse = "from cpchub.commands import Index; Index.parse(['photos', '-o', 'out'])"
+    assert heavy_modules_after(parse) == []
+
+
+def test_listing_and_describing_encoders_needs_no_torch() -> None:
+    assert "torch" not in heavy_modules_after("import cpchub; cpchub.list_models(); cpchub.ModelSpec")
+
+
+@pytest.mark.parametrize("name", cpchub.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(cpchub, name) is not None
+    assert name in dir(cpchub)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'cpchub' has no attribute 'laod'"):
+        _ = cpchub.laod  # type: ignore[attr-defined]
+
+
+def test_importing_a_module_does_not_hide_a_public_name() -> None:
+    code = (
+        "import cpchub.embed, cpchub.index, cpchub; assert callable(cpchub.embed_folder); assert callable(cpchub.Index)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_version_is_the_one_that_is_installed() -> None:
+    from importlib.metadata import version
+
+    assert cpchub.__version__ == version("cpchub")
