@@ -33,7 +33,7 @@ from cpchub.collection import (
     finish_commit,
     read_manifest,
 )
-from cpchub.errors import BrokenImageError, CollectionError, CpchubError, LabelError, OutputError, SourceError
+from cpchub.errors import ArgumentError, BrokenImageError, CollectionError, LabelError, OutputError, SourceError
 from cpchub.files import only_writer, writing
 from cpchub.images.decode import Decoded, decode_bytes, read_bytes, resize_side
 from cpchub.images.sources import Picture, find_images
@@ -92,7 +92,7 @@ def embed(
     if labels not in (None, "folders"):
         raise LabelError(f'labels={labels!r}: give "folders" to take labels from class folders, or leave it out')
     if batch_size < 1 or workers < 1:
-        raise CpchubError(f"batch_size={batch_size}, workers={workers}: both must be at least 1")
+        raise ArgumentError(f"batch_size={batch_size}, workers={workers}: both must be at least 1")
     root, out = Path(source).expanduser().resolve(), Path(out).expanduser()
     _check_is_ours(out)
     pictures = find_images(root, skip=out)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cpchub.collection import INDEX, MANIFEST, Collection
+from cpchub.collection import INDEX, MANIFEST, Collection, read_manifest
 from cpchub.embed import ImageEncoder
 from cpchub.errors import BrokenImageError, CollectionError, QueryError
 from cpchub.faiss_check import import_faiss
@@ -48,12 +48,15 @@ class Index:
     def build(cls, collection: Collection, encoder: ImageEncoder | None = None) -> Index:
         """Build the index of a collection and write it into its folder as a plain FAISS file.
 
-        Raises DependencyError without FAISS, NoSpaceError or OutputError where it cannot be written.
+        Raises DependencyError without FAISS, CollectionError where the collection was updated since it was opened,
+        NoSpaceError or OutputError where it cannot be written.
         """
         faiss = import_faiss()
         index, setting = _choose(faiss, len(collection), collection.dim)
         index.add(collection.vectors())
         with only_writer(collection.folder):
+            if read_manifest(collection.folder)["generation"] != collection.manifest["generation"]:
+                raise CollectionError(f"{collection.folder} was updated since it was opened; open it again")
             with replacing(collection.folder / INDEX) as partial:
                 faiss.write_index(index, str(partial))
             collection.manifest["search"] = setting

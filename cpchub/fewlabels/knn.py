@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cpchub.errors import ArgumentError
 from cpchub.fewlabels.base import Array, FeatureClassifier
 
 QUERIES_AT_ONCE = 1024  # bounds the similarity matrix to 1024 x N
@@ -28,7 +29,7 @@ class KNNClassifier(FeatureClassifier):
     def fit(self, X: Any, y: Any) -> KNNClassifier:
         """Remember features `[N, D]` and labels `[N]`. Raises LabelError on a single class."""
         if self.k < 1 or self.temperature <= 0:
-            raise ValueError(f"k={self.k}, temperature={self.temperature}: both must be positive")
+            raise ArgumentError(f"k={self.k}, temperature={self.temperature}: both must be positive")
         self._features, codes = self._training_data(X, y)
         self._one_hot = np.eye(len(self.classes_), dtype=self._features.dtype)[codes]
         return self

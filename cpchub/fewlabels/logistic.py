@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 
+from cpchub.errors import ArgumentError
 from cpchub.fewlabels.base import Array, FeatureClassifier
 
 C_GRID = tuple(10.0**power for power in (0, 1, 2, 3, 4))
@@ -40,7 +41,7 @@ class LogisticProbe(FeatureClassifier):
     def fit(self, X: Any, y: Any) -> LogisticProbe:
         """Fit on features `[N, D]` and labels `[N]`. Raises LabelError on a single class."""
         if self.C is not None and self.C <= 0:
-            raise ValueError(f"C={self.C}: it must be positive, or None to choose it from the labels")
+            raise ArgumentError(f"C={self.C}: it must be positive, or None to choose it from the labels")
         unit, codes = self._training_data(X, y)
         self._centre = unit.mean(axis=0)
         spread = float(np.sqrt(np.square(unit - self._centre).sum(axis=1).mean()))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.preprocessing import normalize
 
+from cpchub.errors import ArgumentError
 from cpchub.fewlabels.base import Array, FeatureClassifier, softmax
 
 
@@ -24,7 +25,7 @@ class ClassMeans(FeatureClassifier):
     def fit(self, X: Any, y: Any) -> ClassMeans:
         """Average features `[N, D]` by labels `[N]`. Raises LabelError on a single class."""
         if self.temperature <= 0:
-            raise ValueError(f"temperature={self.temperature}: it must be positive")
+            raise ArgumentError(f"temperature={self.temperature}: it must be positive")
         unit, codes = self._training_data(X, y)
         self.means_ = normalize(np.stack([unit[codes == c].mean(axis=0) for c in range(len(self.classes_))]))
         return self

@@ -17,8 +17,8 @@ import pytest
 from cpchub.collection import Collection
 from cpchub.embed import embed
 from cpchub.errors import (
+    ArgumentError,
     CollectionError,
-    CpchubError,
     EncoderMismatchError,
     LabelError,
     NoSpaceError,
@@ -192,7 +192,7 @@ class TestARefusal:
     def test_settings_that_mean_nothing(self, source: Path, tmp_path: Path) -> None:
         with pytest.raises(LabelError, match="labels='names'"):
             run(source, tmp_path / "out", labels="names")
-        with pytest.raises(CpchubError, match="batch_size=0"):
+        with pytest.raises(ArgumentError, match="batch_size=0"):
             run(source, tmp_path / "out", batch_size=0)
         assert not (tmp_path / "out").exists()
 

@@ -151,6 +151,12 @@ class TestAnIndexThatIsOutOfDate:
         assert not (collection.folder / "index.faiss").exists()
         assert Index.build(updated, TinyEncoder()).search(picture(70))[0].path == "new.png"
 
+    def test_is_not_built_from_a_collection_that_was_updated_meanwhile(self, collection: Collection) -> None:
+        save(picture(70), collection.source / "new.png")
+        self.again(collection)
+        with pytest.raises(CollectionError, match="updated since it was opened"):
+            Index.build(collection)
+
     def test_stays_good_when_files_were_only_renamed(self, collection: Collection) -> None:
         Index.build(collection)
         (collection.source / "000.png").rename(collection.source / "renamed.png")
