@@ -209,7 +209,7 @@ class Classify(Command):
     labels: Annotated[Path, arg(metavar="CSV")]
     """CSV with the columns path,label; paths as in the collection"""
     out: Annotated[Path | None, Out] = None
-    """CSV to write, columns path,predicted,confidence; without it they are printed"""
+    """CSV to write, columns path,predicted,confidence,label; without it they are printed"""
     method: Literal["logistic", "means", "knn"] = "logistic"
     """the classifier"""
 

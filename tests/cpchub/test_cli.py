@@ -67,13 +67,18 @@ class TestIndexing:
         assert main(["index", str(pictures), "-o", str(out), "--encoder", str(tiny_encoder_folder)]) == 0
         assert len(Index.open(out)) == 8
 
-    def test_a_second_run_keeps_the_encoder_of_the_first(self, tmp_path: Path, tiny_encoder_folder: Path) -> None:
+    def test_a_second_run_keeps_the_encoder_of_the_first_and_takes_over_new_pictures(
+        self, tmp_path: Path, tiny_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CPCHUB_HUB", str(tiny_encoder_folder.parent))
         photos, out = folder_of_pictures(tmp_path / "photos", 3), tmp_path / "out"
-        command = ["index", str(photos), "-o", str(out), "--encoder", str(tiny_encoder_folder)]
-        assert main(command) == 0
+        command = ["index", str(photos), "-o", str(out)]
+        assert main([*command, "--encoder", "tiny-simclr"]) == 0
         folder_of_pictures(photos, 2, first=3)
         assert main(command) == 0
-        assert len(Collection.open(out)) == 5
+        again = Collection.open(out)
+        assert len(again) == 5
+        assert again.encoder_name == "tiny-simclr"
 
     def test_a_folder_without_pictures_is_one_error_and_nothing_is_written(
         self, tmp_path: Path, tiny_encoder_folder: Path, capsys: pytest.CaptureFixture[str]
