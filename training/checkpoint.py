@@ -38,9 +38,9 @@ def save(path: Path, method: nn.Module, optimizer: Optimizer, progress: dict[str
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         save_file(tensors, temporary, metadata={"cpchub": json.dumps(header)})
-        with open(temporary, "rb+") as f:
+        with temporary.open("rb+") as f:
             os.fsync(f.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except (OSError, SafetensorError) as e:
         raise NoSpaceError(f"the checkpoint {path} could not be written ({e}); the one before it is intact") from e
     finally:
@@ -52,7 +52,7 @@ def load(path: Path, method: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as f:
             header = json.loads((f.metadata() or {})["cpchub"])
-            tensors = {name: f.get_tensor(name) for name in f.keys()}
+            tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118  (not a dict)
     except (OSError, SafetensorError, KeyError, ValueError) as e:
         raise RunError(f"the checkpoint {path} cannot be read ({e}); delete it to start the run again") from e
     if header["format"] != FORMAT:

@@ -1,6 +1,6 @@
-"""Pictures for training: whole data sets as one uint8 tensor, so that a batch is an index and views are made on the device.
+"""Pictures for training: a whole data set as one uint8 tensor, so that a batch is an index; views come later.
 
-`load("digits")` is scikit-learn's 1,797 handwritten digits, `load("cifar10", root)` reads the official files,
+`load("digits")` is scikit-learn's 1,797 handwritten digits, `load("cifar10")` reads the official files,
 `load("/folder/of/pictures")` decodes a folder once to squares of one size.
 """
 
@@ -11,7 +11,7 @@ import io
 import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,17 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.images)
 
+    def class_of_each(self) -> np.ndarray:
+        """The labels as int64 `[N]`; `SourceError` if there are none."""
+        if self.labels is None:
+            raise SourceError(f"{self.name} has no labels; put its pictures in one sub-folder a class")
+        return self.labels.numpy()
+
+    def subset(self, rows: np.ndarray) -> Pictures:
+        """The pictures at `rows`, in that order."""
+        keep = torch.from_numpy(rows)
+        return replace(self, images=self.images[keep], labels=None if self.labels is None else self.labels[keep])
+
     def digest(self) -> str:
         """Short sha256 over the pixels and labels, which says whether two runs saw the same data."""
         h = hashlib.sha256(self.images.numpy().tobytes())
@@ -53,8 +64,8 @@ class Pictures:
         return h.hexdigest()[:16]
 
 
-def load(name: str, root: str | Path | None = None, *, split: str = "train", size: int = 32) -> Pictures:
-    """The data set `name`: "digits", "cifar10" (in `root`, or `CPCHUB_DATA`), or a folder of pictures.
+def load(name: str, *, split: str = "train", size: int = 32) -> Pictures:
+    """The data set `name`: "digits", "cifar10" (in the folder `CPCHUB_DATA`), or a folder of pictures.
 
     `split` is "train" or "test"; digits keep the last 360 pictures for the test, a folder is all "train".
     `size` is the side in pixels that pictures of a folder are stored at. Raises `SourceError` with the way out.
@@ -62,7 +73,7 @@ def load(name: str, root: str | Path | None = None, *, split: str = "train", siz
     if name == "digits":
         return digits(split)
     if name == "cifar10":
-        return cifar10(Path(root or os.environ.get("CPCHUB_DATA", "data")), split)
+        return cifar10(Path(os.environ.get("CPCHUB_DATA", "data")), split)
     if not Path(name).is_dir():
         raise SourceError(f"no data set called {name!r}: use 'digits', 'cifar10' or a folder of pictures")
     if split != "train":
@@ -90,11 +101,13 @@ def cifar10(root: Path, split: str = "train") -> Pictures:
         if not path.is_file():
             raise SourceError(
                 f"CIFAR-10 is not in {root} ({name} is missing): unpack cifar-10-python.tar.gz there, "
-                "or name the folder with --data-root or CPCHUB_DATA"
+                "or set CPCHUB_DATA to the folder it is in"
             )
         blob = path.read_bytes()
         if (seen := hashlib.md5(blob).hexdigest()) != CIFAR10_MD5[name]:
-            raise SourceError(f"{path} is not the official file (md5 {seen}, expected {CIFAR10_MD5[name]}): fetch it again")
+            raise SourceError(
+                f"{path} is not the official file (md5 {seen}, expected {CIFAR10_MD5[name]}): fetch it again"
+            )
         batch = _ArraysOnly(io.BytesIO(blob), encoding="bytes").load()
         images.append(batch[b"data"].reshape(-1, 3, 32, 32))
         labels.append(np.asarray(batch[b"labels"], dtype=np.int64))
@@ -104,7 +117,10 @@ def cifar10(root: Path, split: str = "train") -> Pictures:
 
 
 def folder(path: Path, size: int) -> Pictures:
-    """Every readable picture below `path`: short side to `size`, centre square, RGB. Broken ones are listed, not fatal."""
+    """Every readable picture below `path`: short side to `size`, centre square, RGB. Broken ones are listed.
+
+    Where all pictures lie in sub-folders, and there are two or more, the sub-folders are the classes.
+    """
     from cpchub.images.decode import read_image
     from cpchub.images.sources import find_images
 
@@ -127,9 +143,15 @@ def folder(path: Path, size: int) -> Pictures:
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         list(pool.map(read, range(len(names))))
     good = [i for i in range(len(names)) if i not in skipped]
+    listed = tuple((names[i], skipped[i]) for i in sorted(skipped))
     if not good:
         raise SourceError(f"none of the {len(names)} pictures in {path} can be read, first: {skipped[0]}")
-    return Pictures(path.name, images[good], skipped=tuple((names[i], skipped[i]) for i in sorted(skipped)))
+    found = [Path(names[i]).parts for i in good]
+    classes = tuple(sorted({parts[0] for parts in found if len(parts) > 1}))
+    if len(classes) < 2 or any(len(parts) == 1 for parts in found):
+        return Pictures(path.name, images[good], skipped=listed)
+    labels = torch.tensor([classes.index(parts[0]) for parts in found])
+    return Pictures(path.name, images[good], labels, classes, listed)
 
 
 class _ArraysOnly(pickle.Unpickler):

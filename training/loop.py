@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,14 @@ import timm
 import torch
 import torch.nn as nn
 from lightning_fabric import Fabric
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
 import cpchub.architectures  # noqa: F401  (registers our networks with timm)
 from cpchub.errors import RecipeError, RunError
 from training import checkpoint, data, methods
 from training.monitors import Metrics, knn_accuracy
+from training.progress import ProgressLine, console
 from training.recipes import Recipe
-
-console = Console()
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ def train(
     fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
     fabric.launch()
     if pictures is None:
-        pictures = data.load(recipe.data, recipe.data_root, size=recipe.stored_size)
+        pictures = data.load(recipe.data, size=recipe.stored_size)
     recipe.check(len(pictures), fabric.world_size)
     if fabric.is_global_zero:
         _claim(run_dir, recipe)
@@ -73,7 +69,9 @@ def train(
     optimizer = _optimizer(recipe, method)
     last = run_dir / "checkpoints" / "last.safetensors"
     done = checkpoint.load(last, method, optimizer)["step"] if last.exists() else 0
-    forward, optimizer = fabric.setup(torch.compile(method) if recipe.compile else method, optimizer)
+    backbone = method.get_submodule("backbone")
+    compiled: Any = torch.compile(method) if recipe.compile else method
+    forward, optimizer = fabric.setup(compiled, optimizer)
 
     images = pictures.images.to(fabric.device)
     mean = torch.tensor(recipe.mean, device=fabric.device).reshape(1, 3, 1, 1)
@@ -91,7 +89,7 @@ def train(
     line: dict[str, Any] = {}
     method.train()
     try:
-        with _progress(recipe, total, done, visible=fabric.is_global_zero) as advance:
+        with ProgressLine(recipe, total, done, visible=fabric.is_global_zero) as advance:
             for step in range(done, stop):
                 epoch = step // steps_per_epoch
                 rows = _rows(recipe, len(images), step, steps_per_epoch, fabric.global_rank, fabric.world_size)
@@ -125,7 +123,7 @@ def train(
                 if end_of_epoch:
                     due = recipe.knn_every and ((epoch + 1) % recipe.knn_every == 0 or done == total)
                     if due and pictures.labels is not None and fabric.is_global_zero:
-                        line["knn_train"] = knn_accuracy(method.backbone, pictures, recipe, fabric.device)
+                        line["knn_train"] = knn_accuracy(backbone, pictures, recipe, fabric.device)
                     metrics.write(line)
                 advance(done, epoch, line)
                 minutes = (time.monotonic() - saved_at) / 60
@@ -148,7 +146,8 @@ def build_backbone(recipe: Recipe) -> nn.Module:
     try:
         return timm.create_model(recipe.backbone, num_classes=0, **dict(recipe.backbone_args))
     except (RuntimeError, TypeError) as e:
-        raise RecipeError(f"timm cannot build backbone={recipe.backbone!r} with {dict(recipe.backbone_args)}: {e}") from e
+        args = dict(recipe.backbone_args)
+        raise RecipeError(f"timm cannot build backbone={recipe.backbone!r} with {args}: {e}") from e
 
 
 def schedule(step: int, total: int, warmup: int, cooldown: float | None = None) -> float:
@@ -206,44 +205,3 @@ def _claim(run_dir: Path, recipe: Recipe) -> None:
         raise RunError(f"{run_dir} exists and is not a run folder; choose another --out")
     run_dir.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(recipe.to_dict(), indent=2) + "\n")
-
-
-class _progress:
-    """A progress bar on a terminal; a line now and then where the output is a file."""
-
-    def __init__(self, recipe: Recipe, total: int, done: int, visible: bool) -> None:
-        self.recipe, self.total, self.visible = recipe, total, visible
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total} steps"),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=console,
-            disable=not (visible and console.is_terminal),
-        )
-        self.task = self.bar.add_task(recipe.name, total=total, completed=done, note="")
-        self.told = time.monotonic()
-
-    def __enter__(self) -> Callable[[int, int, dict[str, Any]], None]:
-        self.bar.__enter__()
-        return self.advance
-
-    def __exit__(self, *exc: Any) -> None:
-        self.bar.__exit__(*exc)
-
-    def advance(self, done: int, epoch: int, line: dict[str, Any]) -> None:
-        note = f"loss {line['loss']:.3f}  {line['images_per_second']:.0f} images/s"
-        if "knn_train" in line:
-            note += f"  kNN {line['knn_train']:.1%}"
-        self.bar.update(self.task, completed=done, note=note)
-        if self.visible and not console.is_terminal and (time.monotonic() - self.told > 30 or done == self.total):
-            self.told = time.monotonic()
-            console.print(f"{self.recipe.name}: step {done}/{self.total}, epoch {epoch + 1}/{self.recipe.epochs}, {note}")
-
-
-def batches(n: int, size: int) -> Iterator[slice]:
-    """Slices that cover n rows, `size` at a time."""
-    return (slice(i, min(i + size, n)) for i in range(0, n, size))

@@ -54,11 +54,10 @@ def knn_accuracy(
     backbone: nn.Module, pictures: Pictures, recipe: Recipe, device: torch.device, bank: int = 8000, queries: int = 2000
 ) -> float:
     """kNN accuracy (k=200, T=0.1) of up to `queries` training pictures against up to `bank` others. No test data."""
-    assert pictures.labels is not None
     queries = min(queries, len(pictures) // 5)
     bank = min(bank, len(pictures) - queries)
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))[: bank + queries]
-    x, y = features(backbone, pictures.images[order], recipe, device), pictures.labels[order].numpy()
+    x, y = features(backbone, pictures.images[order], recipe, device), pictures.class_of_each()[order.numpy()]
     knn = KNNClassifier(k=min(200, bank), temperature=0.1).fit(x[:bank], y[:bank])
     return float(knn.score(x[bank:], y[bank:]))
 

@@ -11,7 +11,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -20,6 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+import cpchub
 from cpchub import card
 from cpchub.catalog import CARD, CONFIG, EVALUATION, PUBLISHED_FILES, RECIPE, WEIGHTS
 from cpchub.errors import ModelFolderError, OutputError
@@ -186,7 +186,7 @@ def _config(network: Network, facts: Mapping[str, Any], weights: Mapping[str, An
             **{name: facts[name] for name in EXTRA_FACTS if name in facts},
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
             "weights": {WEIGHTS: dict(weights)},
-            "version": _version(),
+            "version": cpchub.__version__,
         },
     }
 
@@ -232,10 +232,3 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
-
-
-def _version() -> str:
-    try:
-        return version("cpchub")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "0"

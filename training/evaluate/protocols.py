@@ -6,7 +6,6 @@ import datetime
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,24 +15,20 @@ from cpchub.fewlabels import KNNClassifier, LogisticProbe, label_subsets
 from training import data
 
 FORMAT = 1
+_PACKAGES = ("torch", "timm", "scikit-learn", "numpy")
 
 
 def evaluate(
     encoder: Encoder,
     dataset: str,
-    root: str | Path | None = None,
     *,
     seeds: Sequence[int] = (0, 1, 2),
     fractions: Sequence[float] = (0.01, 0.1),
 ) -> dict[str, Any]:
     """kNN, linear and few-label accuracy of `encoder` on the test part of `dataset`: the content of `eval.json`."""
-    train, test = (data.load(dataset, root, split=part) for part in ("train", "test"))
-    if train.labels is None or test.labels is None:
-        raise ValueError(f"{dataset} has no labels to evaluate with")
-    x, x_test = (
-        encoder.encode(list(part.images.permute(0, 2, 3, 1).numpy()), batch_size=500, progress=True) for part in (train, test)
-    )
-    y, y_test = train.labels.numpy(), test.labels.numpy()
+    train, test = (data.load(dataset, split=part) for part in ("train", "test"))
+    x, x_test = (_encode(encoder, part) for part in (train, test))
+    y, y_test = train.class_of_each(), test.class_of_each()
     rows = [*knn(x, y, x_test, y_test), linear(x, y, x_test, y_test)]
     rows += [low_label(x, y, x_test, y_test, fraction, seeds) for fraction in fractions]
     common = {"dataset": train.name, "split": "test", "metric": "accuracy"}
@@ -43,10 +38,14 @@ def evaluate(
         "model": encoder.spec.name,
         "weights_sha256": weights.sha256 if weights else None,
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "versions": {p: version(p) for p in ("torch", "timm", "scikit-learn", "numpy")} | {"python": platform.python_version()},
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in _PACKAGES},
         "data": {"name": train.name, "train_digest": train.digest(), "test_digest": test.digest()},
         "results": [common | row for row in rows],
     }
+
+
+def _encode(encoder: Encoder, pictures: data.Pictures) -> np.ndarray:
+    return encoder.encode(list(pictures.images.permute(0, 2, 3, 1).numpy()), batch_size=500, progress=True)
 
 
 def knn(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray) -> list[dict[str, Any]]:
@@ -61,7 +60,7 @@ def knn(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray) ->
 
 
 def linear(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray) -> dict[str, Any]:
-    """Logistic regression on standardised frozen features, regularisation chosen on a tenth of the training pictures."""
+    """Logistic regression on frozen features; its regularisation is chosen on held-out training pictures."""
     probe = LogisticProbe().fit(x, y)
     protocol = "logistic regression on frozen features, regularisation chosen on training pictures, final epoch"
     return _row("linear", "linear_probe", probe.score(x_test, y_test), protocol, len(y), seeds=[])
@@ -79,7 +78,8 @@ def low_label(
     protocol = f"logistic regression on frozen features, {per_class} labels a class, final epoch"
     config = f"lowshot_{fraction:.0%}".replace("%", "pct")
     labels = per_class * len(np.unique(y))
-    return _row("low-label", config, float(np.mean(values)), protocol, labels, list(seeds), std=float(np.std(values, ddof=1)))
+    mean, std = float(np.mean(values)), float(np.std(values, ddof=1))
+    return _row("low-label", config, mean, protocol, labels, list(seeds), std)
 
 
 def _row(

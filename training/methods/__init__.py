@@ -22,10 +22,12 @@ METHODS = ("simclr", "moco_v2")
 
 def build(recipe: Recipe, backbone: nn.Module) -> SimCLR | MoCo:
     """The method that `recipe.method` names, around `backbone` (a timm network without classifier)."""
+    width = int(backbone.num_features)  # type: ignore[arg-type]
     if recipe.method == "simclr":
-        return SimCLR(backbone, recipe.projector_hidden, recipe.projector_dim, recipe.temperature)
+        return SimCLR(backbone, width, recipe.projector_hidden, recipe.projector_dim, recipe.temperature)
     return MoCo(
         backbone,
+        width,
         recipe.projector_hidden,
         recipe.projector_dim,
         T=recipe.temperature,

@@ -31,6 +31,7 @@ class MoCo(nn.Module):
     def __init__(
         self,
         backbone: nn.Module,
+        width: int,
         projector_hidden: int,
         projector_dim: int,
         *,
@@ -44,7 +45,7 @@ class MoCo(nn.Module):
         self.T, self.K, self.m, self.symmetric = T, K, m, symmetric
         self.backbone = backbone
         self.projector = nn.Sequential(
-            nn.Linear(backbone.num_features, projector_hidden), nn.ReLU(), nn.Linear(projector_hidden, projector_dim)
+            nn.Linear(width, projector_hidden), nn.ReLU(), nn.Linear(projector_hidden, projector_dim)
         )
         self.backbone_k = _split_batch_norms(copy.deepcopy(backbone), bn_splits)
         self.projector_k = copy.deepcopy(self.projector)
@@ -71,7 +72,7 @@ class MoCo(nn.Module):
 
     @torch.no_grad()
     def _momentum_update(self) -> None:
-        """theta_k <- m theta_k + (1 - m) theta_q (eq. 2): parameters only, batch norm buffers are the key encoder's own."""
+        """theta_k <- m theta_k + (1 - m) theta_q (eq. 2); batch norm buffers are the key encoder's own."""
         for mine, theirs in ((self.backbone, self.backbone_k), (self.projector, self.projector_k)):
             for p_q, p_k in zip(mine.parameters(), theirs.parameters(), strict=True):
                 p_k.mul_(self.m).add_(p_q, alpha=1 - self.m)
@@ -101,7 +102,7 @@ class MoCo(nn.Module):
 class _SplitBatchNorm2d(nn.BatchNorm2d):
     """Batch norm whose statistics in training are those of `splits` parts of the batch, as of that many devices."""
 
-    splits = 1
+    splits: int
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -114,5 +115,5 @@ def _split_batch_norms(backbone: nn.Module, splits: int) -> nn.Module:
     for module in backbone.modules():
         if splits > 1 and type(module) is nn.BatchNorm2d:
             module.__class__ = _SplitBatchNorm2d
-            module.splits = splits
+            setattr(module, "splits", splits)  # noqa: B010  (mypy does not see the new class)
     return backbone

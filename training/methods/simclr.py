@@ -21,10 +21,12 @@ class SimCLR(nn.Module):
     With more than two views the loss is NT-Xent averaged over every positive of an anchor.
     """
 
-    def __init__(self, backbone: nn.Module, projector_hidden: int, projector_dim: int, temperature: float) -> None:
+    def __init__(
+        self, backbone: nn.Module, width: int, projector_hidden: int, projector_dim: int, temperature: float
+    ) -> None:
         super().__init__()
         self.backbone = backbone  # f
-        self.projector = projector(backbone.num_features, projector_hidden, projector_dim)  # g
+        self.projector = projector(width, projector_hidden, projector_dim)  # g
         self.temperature = temperature
 
     def forward(self, views: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -1,0 +1,144 @@
+"""Losses: closed forms, independent oracles (values and gradients), and two ranks against one."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from training.losses import info_nce, nt_xent, sup_con
+
+
+def orthonormal(n: int) -> Tensor:
+    return torch.eye(n)
+
+
+@pytest.mark.parametrize(("n", "temperature"), [(256, 0.5), (256, 0.1), (7, 1.0)])
+def test_nt_xent_of_orthonormal_identical_views(n: int, temperature: float) -> None:
+    expected = math.log1p((2 * n - 2) * math.exp(-1 / temperature))
+    assert nt_xent(orthonormal(n), orthonormal(n), temperature).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_nt_xent_has_the_published_values() -> None:
+    z = orthonormal(256)
+    assert nt_xent(z, z, 0.5).item() == pytest.approx(4.248795, abs=1e-5)
+    assert nt_xent(z, z, 0.1).item() == pytest.approx(0.022890, abs=1e-5)
+    collapsed = torch.ones(256, 8)
+    assert nt_xent(collapsed, collapsed, 0.5).item() == pytest.approx(6.236370, abs=1e-5)
+
+
+@pytest.mark.parametrize(("temperature", "expected"), [(0.07, 0.040135), (0.2, 6.092617)])
+def test_info_nce_with_an_orthogonal_queue(temperature: float, expected: float) -> None:
+    q = torch.tensor([[1.0, 0.0, 0.0]])
+    queue = torch.tensor([[0.0, 1.0, 0.0]]).expand(65536, 3)
+    assert info_nce(q, q, queue, temperature).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_info_nce_of_a_collapsed_encoder_is_the_log_of_the_candidates() -> None:
+    q = torch.ones(4, 3)
+    assert info_nce(q, q, torch.ones(65536, 3), 0.2).item() == pytest.approx(11.090370, abs=1e-5)
+    assert info_nce(q, q, None, 0.2).item() == pytest.approx(math.log(4), abs=1e-5)
+
+
+def test_info_nce_in_batch_of_orthonormal_keys() -> None:
+    z = orthonormal(10)
+    assert info_nce(z, z, None, 0.3).item() == pytest.approx(math.log1p(9 * math.exp(-1 / 0.3)), abs=1e-5)
+
+
+def test_sup_con_of_class_prototypes() -> None:
+    labels = torch.arange(3).repeat_interleave(4)  # 3 classes of 4 pictures, one view each
+    z = orthonormal(3)[labels][:, None]
+    positives, negatives = 3, 8
+    expected = math.log(positives + negatives * math.exp(-1 / 0.1))
+    assert sup_con(z, labels, 0.1).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_sup_con_inside_the_log_is_never_larger_than_outside() -> None:
+    z, labels = torch.randn(12, 2, 8), torch.arange(4).repeat(3)
+    assert sup_con(z, labels, 0.2, form="in") <= sup_con(z, labels, 0.2, form="out")
+    same = torch.ones(12, 2, 8)
+    assert sup_con(same, labels, 0.2, form="in").item() == pytest.approx(sup_con(same, labels, 0.2).item(), abs=1e-5)
+
+
+def test_sup_con_refuses_an_anchor_without_positive() -> None:
+    with pytest.raises(ValueError, match="no positive"):
+        sup_con(torch.randn(3, 1, 4), torch.tensor([0, 0, 1]), 0.1)
+
+
+def test_multi_view_loss_equals_a_loop_over_every_pair() -> None:
+    torch.manual_seed(0)
+    z = torch.randn(5, 3, 6)
+    unit = torch.nn.functional.normalize(z, dim=-1)
+    terms = []
+    for i in range(5):
+        for v in range(3):
+            sims = {(j, w): (unit[i, v] @ unit[j, w] / 0.3) for j in range(5) for w in range(3) if (j, w) != (i, v)}
+            total = torch.stack(list(sims.values())).logsumexp(0)
+            terms.append(sum(total - sims[i, w] for w in range(3) if w != v) / 2)
+    assert sup_con(z, None, 0.3).item() == pytest.approx(torch.stack(terms).mean().item(), abs=1e-5)
+
+
+def gradients(loss: Callable[..., Tensor], *inputs: Tensor) -> tuple[Tensor, ...]:
+    leaves = [x.clone().requires_grad_() for x in inputs]
+    value = loss(*leaves)
+    return (value.detach(), *torch.autograd.grad(value, leaves))
+
+
+def test_nt_xent_agrees_with_lightly_in_value_and_gradient() -> None:
+    oracle = pytest.importorskip("lightly.loss").NTXentLoss(temperature=0.5)
+    a, b = torch.randn(16, 32), torch.randn(16, 32)
+    for mine, theirs in zip(gradients(lambda x, y: nt_xent(x, y, 0.5), a, b), gradients(oracle, a, b), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-4)
+
+
+def test_sup_con_agrees_with_pytorch_metric_learning_in_value_and_gradient() -> None:
+    losses = pytest.importorskip("pytorch_metric_learning.losses")
+    oracle = losses.SupConLoss(temperature=0.1)
+    z, labels = torch.randn(12, 2, 16), torch.arange(4).repeat(3)
+
+    def theirs(x: Tensor) -> Tensor:
+        return oracle(x.reshape(24, 16), labels.repeat_interleave(2))
+
+    for mine, other in zip(gradients(lambda x: sup_con(x, labels, 0.1), z), gradients(theirs, z), strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-6, rtol=1e-4)
+
+
+def test_losses_compute_in_float32_whatever_comes_in() -> None:
+    a, b = torch.randn(8, 16).bfloat16(), torch.randn(8, 16).bfloat16()
+    assert nt_xent(a, b, 0.1).dtype == torch.float32
+    assert info_nce(a, b, a, 0.1).dtype == torch.float32
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "nt_xent": lambda a, b: nt_xent(a, b, 0.2),
+    "info_nce": lambda a, b: info_nce(a, b, None, 0.2),
+}
+
+
+def _on_rank(rank: int, name: str, a: Tensor, b: Tensor, folder: str) -> None:
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "RANK": str(rank), "WORLD_SIZE": "2"}
+    store = torch.distributed.FileStore(f"{folder}/store", 2)
+    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    mine = slice(rank * 4, rank * 4 + 4)
+    value, *grads = gradients(LOSSES[name], a[mine], b[mine])
+    torch.save([value, *grads], f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_two_ranks_equal_one_rank_with_the_whole_batch(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    a, b = torch.randn(8, 16), torch.randn(8, 16)
+    mp.spawn(_on_rank, args=(name, a, b, str(tmp_path)), nprocs=2)
+    ranks = [torch.load(tmp_path / f"{r}.pt", weights_only=True) for r in (0, 1)]
+    value, *grads = gradients(LOSSES[name], a, b)
+    torch.testing.assert_close(torch.stack([r[0] for r in ranks]).mean(), value)
+    for i, grad in enumerate(grads, start=1):
+        halves = torch.cat([r[i] for r in ranks]) / 2  # DDP averages over the ranks
+        torch.testing.assert_close(halves, grad, atol=1e-6, rtol=1e-4)

@@ -1,0 +1,60 @@
+"""From a finished run to a model folder: what the encoder is, how good it is, and the export that holds both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch.nn as nn
+
+from cpchub.encoder import load
+from training import data
+from training.evaluate import evaluate
+from training.loop import train
+from training.publish import export
+from training.recipes import Recipe
+
+METHOD_NAMES = {"simclr": "SimCLR", "moco_v2": "MoCo v2"}
+DATA_NAMES = {"cifar10": "CIFAR-10", "digits": "UCI handwritten digits (scikit-learn)"}
+HAVE_TEST_PART = ("cifar10", "digits")
+
+
+def run(recipe: Recipe, run_dir: Path) -> Path:
+    """Train, export and evaluate `recipe` in `run_dir`; returns the model folder, `run_dir/export`.
+
+    On a data set with a test part the encoder is evaluated as published, and its card has the numbers.
+    """
+    pictures = data.load(recipe.data, size=recipe.stored_size)
+    result = train(recipe, run_dir, pictures=pictures)
+    backbone = result.method.get_submodule("backbone")
+    return export_run(recipe, backbone, run_dir / "export", len(pictures))
+
+
+def export_run(recipe: Recipe, backbone: nn.Module, folder: Path, n_pictures: int, *, name: str | None = None) -> Path:
+    """Write `backbone` as a model folder, and again with `eval.json` once that folder has been measured."""
+    facts = describe(recipe, n_pictures, name or recipe.name.replace("_", "-"))
+    export(backbone, folder, facts=facts, recipe=recipe.to_dict(), evaluation=None)
+    if recipe.data in HAVE_TEST_PART:
+        measured = evaluate(load(folder), recipe.data)
+        export(backbone, folder, facts=facts, recipe=recipe.to_dict(), evaluation=measured)
+    return folder
+
+
+def describe(recipe: Recipe, n_pictures: int, name: str) -> dict[str, Any]:
+    """The facts of a recipe's encoder, as its card and `config.json` state them."""
+    pictures = DATA_NAMES.get(recipe.data, Path(recipe.data).name)
+    how = f"pretrained with {METHOD_NAMES[recipe.method]} on {n_pictures:,} pictures of {pictures}"
+    return {
+        "name": name,
+        "method": recipe.method,
+        "data": pictures,
+        "license": "apache-2.0",
+        "architecture": recipe.backbone,
+        "model_args": dict(recipe.backbone_args),
+        "input_size": (3, recipe.input_size, recipe.input_size),
+        "mean": recipe.mean,
+        "std": recipe.std,
+        "interpolation": "bilinear",
+        "crop_pct": 1.0,
+        "summary": f"{recipe.backbone} {how}, without labels.",
+    }

@@ -1,0 +1,183 @@
+"""The whole way in a few minutes: unlabelled pictures in, a searchable and few-label-classifiable collection out.
+
+    pictures -> SimCLR -> model folder -> cpchub.load -> collection -> FAISS -> neighbours, classifiers, label curve
+
+Everything lands in one folder: `pictures/` (digits only), `run/`, `run/export/`, `collection/`, `neighbours.png`,
+`label_curve.png`, `results.json`. A second call reuses what the first one finished.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+from rich.table import Table
+
+from cpchub.collection import Collection
+from cpchub.contact_sheet import Tile, contact_sheet
+from cpchub.embed import embed
+from cpchub.encoder import Encoder, load
+from cpchub.errors import SourceError
+from cpchub.fewlabels import LabelCurve, label_curve, label_subsets, plot_label_curve
+from cpchub.index import Index
+from training import data, recipes
+from training.evaluate import from_scratch
+from training.finish import export_run
+from training.loop import train
+from training.progress import console
+from training.recipes import Recipe
+
+PER_CLASS = (1, 2, 5, 10)
+SEEDS = (0, 1, 2)
+
+
+def run(images: Path | None, out: Path, *, recipe: Recipe | None = None) -> Path:
+    """Do the job on `images` (scikit-learn's digits if None) and return the folder of the collection.
+
+    A folder whose pictures lie in one sub-folder a class gets the label curve as well; its labels are used for
+    measuring only, never for pretraining. Raises `SourceError` for a folder without usable pictures.
+    """
+    started = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    train_set: data.Pictures
+    test_set: data.Pictures | None
+    if images is None:
+        train_set, test_set = data.digits("train"), data.digits("test")
+        folder = _write_digits(out / "pictures", (train_set, test_set))
+        recipe = recipe or recipes.get("simclr_digits")
+    else:
+        folder = images
+        recipe = recipe or _recipe_for(images)
+        train_set, test_set = _split(data.load(str(images), size=recipe.stored_size))
+    _say(1, f"Pretraining a small encoder with SimCLR on {len(train_set):,} pictures, without looking at any label")
+    for path, reason in train_set.skipped[:5]:
+        console.print(f"   left out: {path} ({reason})")
+    result = train(recipe, out / "run", pictures=train_set)
+
+    _say(2, "Exporting it as a Hub repository: config, safetensors weights, recipe, model card")
+    backbone = result.method.get_submodule("backbone")
+    exported = export_run(recipe, backbone, out / "run" / "export", len(train_set))
+
+    _say(3, f'Loading it back by name: cpchub.load("{exported}")')
+    encoder = load(str(exported))
+
+    _say(4, f"Embedding the collection with it, {encoder.dim} numbers a picture")
+    labels: Literal["folders"] | None = None if train_set.labels is None else "folders"
+    collection = embed(folder, out / "collection", encoder, labels=labels)
+
+    _say(5, "Building the FAISS index and searching it")
+    index = Index.build(collection)
+    results: dict[str, Any] = {"encoder": recipe.name, "pictures": len(collection)}
+    results |= _search(collection, index, out / "neighbours.png")
+
+    if train_set.labels is not None and test_set is not None:
+        _say(6, "Classifying from a few labels, beside the same network trained from scratch on the same labels")
+        results |= _few_labels(recipe, encoder, train_set, test_set, out / "label_curve.png")
+    else:
+        console.print(
+            "   The pictures have no class folders, so there is no accuracy to measure; label some in the demo."
+        )
+    results["seconds"] = round(time.monotonic() - started, 1)
+    (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    console.print(f"\nDone in {results['seconds']:.0f} s. All of it is in {out}", soft_wrap=True)
+    return out / "collection"
+
+
+def _write_digits(folder: Path, parts: Sequence[data.Pictures]) -> Path:
+    """The digits as PNG files in a folder a class, as a user's pictures would lie."""
+    i = 0
+    for part in parts:
+        for image, label in zip(part.images.numpy(), part.class_of_each(), strict=True):
+            path = folder / str(label) / f"{i:04d}.png"
+            i += 1
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(image[0]).save(path)
+    return folder
+
+
+def _recipe_for(images: Path) -> Recipe:
+    """SimCLR for a folder of photos: about two minutes on two cores, whatever the number of pictures."""
+    from cpchub.images.sources import find_images
+
+    n = len(find_images(images))
+    if n < 32:
+        raise SourceError(f"{images} has {n} pictures; pretraining needs at least 32, some thousands to be any good")
+    base = recipes.get("simclr_photos_quickstart")
+    batch = min(base.batch_size, n // 2)
+    return replace(base, data=str(images), batch_size=batch, epochs=max(1, round(30_000 / n)))
+
+
+def _split(pictures: data.Pictures) -> tuple[data.Pictures, data.Pictures | None]:
+    """A fifth of the labelled pictures is held out to measure with; without labels everything is for training."""
+    if pictures.labels is None:
+        return pictures, None
+    held_out = np.random.default_rng(0).permutation(len(pictures)) < len(pictures) // 5
+    keep, test = (np.flatnonzero(rows) for rows in (~held_out, held_out))
+    return pictures.subset(keep), pictures.subset(test)
+
+
+def _search(collection: Collection, index: Index, sheet: Path) -> dict[str, Any]:
+    """Neighbours of ten pictures on a contact sheet, and how often the five nearest of any picture share its label."""
+    labels = collection.items["label"].to_pylist()
+    first_of_each = sorted({label: row for row, label in reversed(list(enumerate(labels)))}.values())
+    queries = first_of_each if len(first_of_each) > 1 else list(range(0, len(labels), max(1, len(labels) // 10)))
+    rows = []
+    for row in queries[:10]:
+        hits = index.search_row(row, k=min(8, len(collection)))
+        tiles = [Tile(collection.path_of(h.row), f"{h.score:.2f}") for h in hits if h.row != row]
+        rows.append([Tile(collection.path_of(row), "query", highlighted=True), *tiles])
+    contact_sheet(rows, sheet, title="A picture of the collection (left) and its nearest neighbours")
+    console.print(f"   Neighbours: {sheet}", soft_wrap=True)
+    if labels[0] is None:
+        return {}
+    _, nearest = index.search_vectors(collection.vectors(), k=min(6, len(collection)))
+    given = np.array(labels)
+    agree = float((given[nearest[:, 1:]] == given[:, None]).mean())
+    console.print(f"   Of the five nearest neighbours of a picture, {agree:.1%} show the same class.")
+    return {"neighbours_of_same_class": round(agree, 4)}
+
+
+def _few_labels(
+    recipe: Recipe, encoder: Encoder, train_set: data.Pictures, test_set: data.Pictures, plot: Path
+) -> dict[str, Any]:
+    """Test accuracy against labels a class: a probe on the frozen encoder, and the network from scratch."""
+    y, y_test = train_set.class_of_each(), test_set.class_of_each()
+    per_class = tuple(n for n in PER_CLASS if n <= np.bincount(y).min())
+    x, x_test = (
+        encoder.encode(list(part.images.permute(0, 2, 3, 1).numpy()), batch_size=256) for part in (train_set, test_set)
+    )
+    frozen = label_curve(x, y, x_test, y_test, per_class=per_class, seeds=SEEDS)
+    values = []
+    with console.status("   training the same network from scratch on 1, 2, 5 and 10 labels a class"):
+        for seed in SEEDS:
+            subsets = label_subsets(y, per_class, seed)
+            values.append([from_scratch(recipe, train_set, rows, test_set, seed=seed) for rows in subsets.values()])
+    scratch = LabelCurve(per_class, np.array(values))
+
+    table = Table("labels a class", "frozen encoder", "from scratch", "lead", title="Test accuracy, mean of 3 draws")
+    for i, n in enumerate(per_class):
+        lead = 100 * (frozen.mean[i] - scratch.mean[i])
+        cells = [f"{100 * c.mean[i]:.1f} ± {100 * c.std[i]:.1f} %" for c in (frozen, scratch)]
+        table.add_row(str(n), *cells, f"{lead:+.1f} points")
+    console.print(table)
+    plot_label_curve({"frozen encoder": frozen, "from scratch": scratch}, plot)
+    console.print(f"   Label curve: {plot}", soft_wrap=True)
+    curves = {"frozen": frozen, "from_scratch": scratch}
+    return {
+        "labels_per_class": list(per_class),
+        "seeds": list(SEEDS),
+        "accuracy": {
+            name: {"mean": c.mean.round(4).tolist(), "std": c.std.round(4).tolist()} for name, c in curves.items()
+        },
+    }
+
+
+def _say(number: int, what: str) -> None:
+    console.print(f"\n[bold]{number}. {what}[/bold]", soft_wrap=True)
