@@ -175,7 +175,7 @@ def get_spec(name: str) -> ModelSpec:
 
 def canonical(name: str) -> str:
     """The form in which names are compared."""
-    return name.strip().lower().replace("_", "-")
+    return name.strip().lower().replace("_", "-").replace(" ", "-")
 
 
 def default_org() -> str:

@@ -7,45 +7,19 @@ what they always mean; with a 40-hex revision and a warm cache there is no reque
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import HfApi, hf_hub_download
-from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is httpx's or httpx2's, as installed
-    EntryNotFoundError,
-    FileMetadataError,
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    HTTPError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub.errors import EntryNotFoundError, RemoteEntryNotFoundError
 
-from cpchub.catalog import (
-    CARD,
-    CONFIG,
-    EVALUATION,
-    RECIPE,
-    WEIGHTS,
-    FileRecord,
-    ModelSpec,
-    get_spec,
-)
-from cpchub.errors import (
-    HubError,
-    ModelFolderError,
-    UnknownModelError,
-    WeightsUnavailableError,
-)
-from cpchub.integrity import PICKLE_SUFFIXES, refuse_pickles, sha256_of, verify
+from cpchub.catalog import CARD, CONFIG, EVALUATION, RECIPE, WEIGHTS, ModelSpec, get_spec
+from cpchub.errors import ModelFolderError, UnknownModelError, WeightsUnavailableError
+from cpchub.hub_client import endpoint, hub_errors
+from cpchub.integrity import PICKLE_SUFFIXES, refuse_pickles, verified
+from cpchub.release import Release, publish
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+__all__ = ["Release", "find", "locate", "publish"]
 
 
 def find(
@@ -84,7 +58,7 @@ def locate(
         elif weights:
             refuse_pickles((path.name for path in folder.iterdir()), str(folder))
         spec = ModelSpec.from_folder(folder)
-        return _verified(spec, str(folder)) if weights else spec
+        return verified(spec, str(folder)) if weights else spec
     if repo_id is None:
         return _from_catalog(get_spec(str(name_or_path)), revision, token, cache_dir, weights)
     repo_id, _, written = repo_id.partition("@")
@@ -93,45 +67,6 @@ def locate(
     except UnknownModelError:
         return _from_hub(repo_id, revision or written or None, token, cache_dir, weights, name=repo_id)
     return _from_catalog(known, revision or written or None, token, cache_dir, weights)
-
-
-def endpoint() -> str | None:
-    """The Hub to talk to; None is the public one. Read on each call, unlike huggingface_hub's own constant."""
-    return os.environ.get("HF_ENDPOINT") or None
-
-
-@contextmanager
-def hub_errors(repo_id: str, doing: str) -> Iterator[None]:
-    """Turn the client's errors into ours, each with its way out."""
-    try:
-        yield
-    except GatedRepoError as error:
-        raise WeightsUnavailableError(
-            f"{repo_id} is gated: accept its terms on its page, then log in (`hf auth login`) or pass token="
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise WeightsUnavailableError(
-            f"The Hub has no repository {repo_id}, or it is private: check the name, or log in (`hf auth login`)"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise HubError(f"{repo_id} has no such revision; leave it out for the newest") from error
-    except LocalEntryNotFoundError as error:
-        raise WeightsUnavailableError(
-            f"{repo_id} is not in the cache and the Hub cannot be reached: connect once, or copy the folder here and "
-            "load it by its path"
-        ) from error
-    except HFValidationError as error:
-        raise HubError(f"{repo_id!r} cannot be a Hub id ({error}); it looks like org/name") from error
-    except HfHubHTTPError as error:
-        status = error.response.status_code
-        hint = "log in with a token that may write (`hf auth login`)" if status in (401, 403) else "try again later"
-        raise HubError(
-            f"{doing} {repo_id}: the Hub answered {status} ({error.server_message or error}); {hint}"
-        ) from error
-    except (HTTPError, FileMetadataError, ConnectionError) as error:
-        raise HubError(
-            f"{doing} {repo_id}: the Hub cannot be reached ({error}); check the network or HF_ENDPOINT"
-        ) from error
 
 
 def _parse(name_or_path: str | Path) -> tuple[Path | None, str | None]:
@@ -165,7 +100,7 @@ def _from_catalog(
             raise WeightsUnavailableError(
                 f"{spec.name} comes from a folder, which has no revision {revision}; leave the revision out"
             )
-        return _verified(spec, spec.name)
+        return verified(spec, spec.name)
     if spec.repo_id is None:
         recipe = (spec.recipe or {}).get("name", spec.name)
         raise WeightsUnavailableError(
@@ -201,17 +136,13 @@ def _from_hub(
     with hub_errors(repo_id, "Fetching"):
         try:
             folder = fetch(CONFIG, revision).parent
-        except LocalEntryNotFoundError:
-            raise
-        except EntryNotFoundError as error:
+        except RemoteEntryNotFoundError as error:
             raise ModelFolderError(f"{repo_id} has no {CONFIG}, so it is not an encoder that timm can build") from error
         commit = folder.name  # the cache names a snapshot's folder by its commit; the rest is fetched from the same one
         if weights:
             try:
                 fetch(WEIGHTS, commit)
-            except LocalEntryNotFoundError:
-                raise
-            except EntryNotFoundError:
+            except RemoteEntryNotFoundError:
                 refuse_pickles(
                     HfApi(endpoint=endpoint(), token=token).list_repo_files(repo_id, revision=commit), repo_id
                 )
@@ -226,20 +157,4 @@ def _from_hub(
     spec = replace(spec, repo_id=repo_id, revision=commit, files=files)
     if release is not None or spec.name == commit:
         spec = replace(spec, name=name)
-    return _verified(spec, repo_id) if weights else spec
-
-
-def _verified(spec: ModelSpec, where: str) -> ModelSpec:
-    """The spec with a record of its weights, after every recorded file was found to be as recorded."""
-    folder = spec.folder
-    if folder is None:
-        raise ModelFolderError(f"{where} has no folder to read weights from")
-    weights = folder / WEIGHTS
-    files = dict(spec.files)
-    if WEIGHTS not in files:
-        blob = weights.resolve().name  # the Hub's cache names a large file by the sha256 that the Hub has for it
-        files[WEIGHTS] = FileRecord(blob if _SHA256.fullmatch(blob) else sha256_of(weights))
-    for filename, record in files.items():
-        if (folder / filename).is_file():
-            verify(folder / filename, record)
-    return replace(spec, files=files)
+    return verified(spec, repo_id, every_file=release is not None) if weights else spec

@@ -9,17 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import constants
 
-from cpchub.catalog import WEIGHTS, FileRecord
+from cpchub.catalog import WEIGHTS, FileRecord, ModelSpec
 from cpchub.errors import IntegrityError, ModelFolderError, UnsafeWeightsError
 
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".tar")
 _CHUNK = 1 << 20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def sha256_of(path: Path) -> str:
@@ -75,6 +78,22 @@ def refuse_pickles(names: Iterable[str], where: str) -> None:
             f"{WEIGHTS} is read. Ask its author for safetensors, or convert it where you trust it."
         )
     raise ModelFolderError(f"{where} has no {WEIGHTS}; a model folder is what `export` writes")
+
+
+def verified(spec: ModelSpec, where: str, *, every_file: bool = False) -> ModelSpec:
+    """The spec with a record of its weights, after they (or `every_file` on record) were found to be as recorded."""
+    folder = spec.folder
+    if folder is None:
+        raise ModelFolderError(f"{where} has no folder to read weights from")
+    weights = folder / WEIGHTS
+    files = dict(spec.files)
+    if WEIGHTS not in files:
+        blob = weights.resolve().name  # the Hub's cache names a large file by the sha256 that the Hub has for it
+        files[WEIGHTS] = FileRecord(blob if _SHA256.fullmatch(blob) else sha256_of(weights))
+    for filename, record in files.items():
+        if filename == WEIGHTS or (every_file and (folder / filename).is_file()):
+            verify(folder / filename, record)
+    return replace(spec, files=files)
 
 
 def _memory_file() -> Path:

@@ -6,6 +6,7 @@ timm does the loading, so that a folder gives the same network here as in plain 
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,7 +18,7 @@ from safetensors.torch import save as to_safetensors
 import cpchub.architectures  # noqa: F401  registers our networks with timm
 from cpchub.catalog import WEIGHTS, FileRecord, ModelSpec
 from cpchub.errors import ArgumentError, ModelFolderError, UnknownModelError, WeightsUnavailableError
-from cpchub.hub import hub_errors
+from cpchub.hub_client import hub_errors
 from cpchub.integrity import sha256_of_bytes
 
 Network: TypeAlias = Any  # an nn.Module that keeps timm's contract, which has no type of its own
@@ -42,7 +43,7 @@ def build_timm(
     """One of timm's own networks, with its weights if `pretrained`, and the spec that it amounts to."""
     architecture = name.partition(".")[0]
     if not timm.is_model(architecture):
-        near = timm.list_models(f"*{architecture}*")[:3]
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
         offer = f"; did you mean {' or '.join(f'timm/{each}' for each in near)}?" if near else ""
         raise UnknownModelError(f"timm has no network called {architecture!r}{offer}")
     with hub_errors(f"timm/{name}", "Fetching"):
