@@ -53,10 +53,10 @@ class Index:
         """
         faiss = import_faiss()
         index, setting = _choose(faiss, len(collection), collection.dim)
-        index.add(collection.vectors())
         with only_writer(collection.folder):
             if read_manifest(collection.folder)["generation"] != collection.manifest["generation"]:
                 raise CollectionError(f"{collection.folder} was updated since it was opened; open it again")
+            index.add(collection.vectors())
             with replacing(collection.folder / INDEX) as partial:
                 faiss.write_index(index, str(partial))
             collection.manifest["search"] = setting
