@@ -1,0 +1,104 @@
+"""The demo page: one collection, searched and labelled in a browser."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from cpchub.embed import ImageEncoder
+from cpchub.encoder import Encoder, load
+from cpchub.errors import ArgumentError
+from cpchub.index import Index
+from serving import tiles
+from serving.finder import Finder
+from serving.label_tab import LabelTab
+from serving.messages import shown_errors
+from serving.search_tab import SearchTab
+from serving.session import Session
+from serving.theme import CSS_FILE, theme
+from serving.thumbnails import Thumbnails
+
+API_NEIGHBOURS = 12
+
+
+def build(index: Index, encoder: ImageEncoder, *, thumbnails: Path | None = None) -> gr.Blocks:
+    """The page over one collection. `thumbnails` is the folder of small copies (by default in the user's cache).
+
+    Launch it with `launch_options()`, which hold the theme and the style sheet. Raises EncoderMismatchError if
+    `encoder` is not the one that embedded the collection.
+    """
+    finder = Finder(index, encoder)
+    small = Thumbnails(index.collection, thumbnails)
+    # Only the thumbnails are served, never the folder of the pictures.
+    gr.set_static_paths([small.folder])
+    name = collection_name(index)
+    # Analytics off: a page about somebody's pictures phones nobody.
+    with gr.Blocks(title=f"{name} · cpchub", analytics_enabled=False, fill_width=True) as page:
+        session = gr.State(lambda: Session(finder.count))
+        tiles.html(tiles.header(name, finder.count, finder.encoder_name, finder.dim))
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Search", id="search"):
+                SearchTab(finder, small, session)
+            with gr.Tab("Label", id="label"):
+                LabelTab(finder, small, session)
+        _add_endpoint(finder)
+    return page
+
+
+def serve(
+    collection_dir: str | Path,
+    *,
+    encoder: Encoder | str | None = None,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    open_browser: bool = False,
+) -> None:
+    """Open the page on a collection folder and serve it until Ctrl-C.
+
+    `encoder` is needed only where the collection's own cannot be loaded by the name in its manifest. `port` None
+    takes the first free one from 7860 on. Raises what `Index.open` and `cpchub.load` raise, and ArgumentError for a
+    port that is taken.
+    """
+    index = Index.open(collection_dir)
+    if encoder is None or isinstance(encoder, str):
+        recorded = index.collection.manifest["encoder"]
+        encoder = load(encoder or recorded.get("folder") or recorded["name"])
+    page = build(index, encoder)
+    try:
+        _, url, _ = page.launch(
+            server_name=host,
+            server_port=port,
+            inbrowser=open_browser,
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            **launch_options(),
+        )
+    except OSError as error:
+        raise ArgumentError(f"Port {port or '7860 and those after it'} on {host} cannot be used: {error}") from error
+    print(f"{collection_name(index)}, {len(index):,} pictures: {url}  (Ctrl-C stops)", flush=True)
+    page.block_thread()
+
+
+def launch_options() -> dict[str, Any]:
+    """What `Blocks.launch` needs to make the page look as it should."""
+    return {"theme": theme(), "css_paths": [CSS_FILE], "footer_links": ["api"], "ssr_mode": False}
+
+
+def collection_name(index: Index) -> str:
+    """What the page calls the collection: the name of the folder its pictures come from."""
+    return index.collection.source.name or "Pictures"
+
+
+def _add_endpoint(finder: Finder) -> None:
+    """The same search for programs: `gradio_client.Client(url).predict(..., api_name="/neighbours")`."""
+
+    @shown_errors
+    def neighbours(row: int, k: int = API_NEIGHBOURS) -> list[dict[str, Any]]:
+        """The `k` pictures nearest to picture `row` of the collection, best first, with cosine scores."""
+        return [asdict(neighbour) for neighbour in finder.by_row(row, k).neighbours]
+
+    gr.api(neighbours, api_name="neighbours")

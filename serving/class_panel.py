@@ -1,0 +1,52 @@
+"""The side pane of the Label tab: the classes with their counts, and how good the labels make the classifier."""
+
+from __future__ import annotations
+
+from html import escape
+
+from serving import tiles
+from serving.fewlabel import Estimate
+from serving.session import Session
+
+
+def class_panel(session: Session) -> str:
+    """The classes; the active one is what the next click gives."""
+    if not session.classes:
+        return tiles.empty("No classes yet", "What would you sort these pictures into? Name two or more classes.")
+    labelled, predicted = session.counts(), session.predicted_counts()
+    rows = "".join(
+        _class_row(number, name, labelled[name], predicted.get(name), name == session.active)
+        for number, name in enumerate(session.classes)
+    )
+    return f'<ul class="cpc-classes">{rows}</ul>'
+
+
+def _class_row(number: int, name: str, labelled: int, predicted: int | None, active: bool) -> str:
+    shown = escape(name)
+    rest = (
+        "" if predicted is None else f'<span class="cpc-predicted" title="classified as {shown}">+{predicted:,}</span>'
+    )
+    return (
+        f'<li class="cpc-c{number % tiles.PALETTE}"><button type="button" class="cpc-class" data-act="activate" '
+        f'data-arg="{shown}" aria-pressed="{"true" if active else "false"}"><i></i><b>{shown}</b>'
+        f'<span title="labelled {shown}">{labelled:,}</span>{rest}</button>'
+        f'<button type="button" class="cpc-remove" data-act="drop" data-arg="{shown}" '
+        f'aria-label="Remove {shown}" title="Remove {shown} and its labels">×</button></li>'
+    )
+
+
+def estimate_card(session: Session, estimate: Estimate | None) -> str:
+    """The share of labelled pictures that are right when held out, or what is missing to know it."""
+    if session.predictions is None:
+        text = "Label pictures of two classes to see everything else classified."
+        return f'<div class="cpc-estimate cpc-waiting"><p>{text}</p></div>'
+    count = len(session.labels)
+    basis = f"{count} label{'s' * (count != 1)}, {session.predictions.method}"
+    if estimate is None:
+        text = "Label a second picture of a class to estimate the accuracy."
+        return f'<div class="cpc-estimate cpc-waiting"><p>{text}</p><small>{basis}</small></div>'
+    return (
+        f'<div class="cpc-estimate"><b>{estimate.accuracy:.0%}</b><div><p>accuracy, {estimate.protocol}</p>'
+        f"<small>{estimate.correct} of {estimate.total} labelled pictures right when held out; 95 % interval "
+        f"{estimate.low:.0%} to {estimate.high:.0%}. {basis}.</small></div></div>"
+    )
