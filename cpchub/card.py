@@ -21,13 +21,14 @@ END = "<!-- cpchub: end of the generated block -->"
 
 _FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)\r?\n---\r?\n?", re.DOTALL)
 _BLOCK = re.compile(r"<!-- cpchub: generated.*?-->.*?<!-- cpchub: end.*?-->", re.DOTALL)
+_GENERATED = ("license", "license_name", "library_name", "pipeline_tag", "metrics", "model-index")
 _PLACEHOLDERS = ("[More Information Needed]", "[optional]", "TODO", "FIXME", "XXX", "TBD", "{{", "}}", "your-username")
 
-# method -> (title, arXiv id)
-PAPERS = {
-    "simclr": ("A Simple Framework for Contrastive Learning of Visual Representations", "2002.05709"),
-    "moco-v2": ("Improved Baselines with Momentum Contrastive Learning", "2003.04297"),
-    "cpc-v2": ("Data-Efficient Image Recognition with Contrastive Predictive Coding", "1905.09272"),
+# method -> (how it is written, title of its paper, arXiv id)
+METHODS = {
+    "simclr": ("SimCLR", "A Simple Framework for Contrastive Learning of Visual Representations", "2002.05709"),
+    "moco-v2": ("MoCo v2", "Improved Baselines with Momentum Contrastive Learning", "2003.04297"),
+    "cpc-v2": ("CPC v2", "Data-Efficient Image Recognition with Contrastive Predictive Coding", "1905.09272"),
 }
 
 
@@ -57,7 +58,7 @@ def render(
 
 
 def merge(existing: str, rendered: str) -> str:
-    """`existing` with our block and our front-matter keys replaced by those of `rendered`; the rest is kept.
+    """`existing` with our block and our front-matter keys replaced by those of `rendered`; the rest is kept, tags too.
 
     A card without our block, written by hand, keeps its text and gets the block at its end.
     """
@@ -69,7 +70,9 @@ def merge(existing: str, rendered: str) -> str:
         body = f"{body.rstrip()}\n\n{block}\n"
     else:
         body = f"\n{block}\n"
-    merged = {**front_matter(existing), **front_matter(rendered)}
+    theirs, ours = front_matter(existing), front_matter(rendered)
+    merged = ours | {key: value for key, value in theirs.items() if key not in _GENERATED}
+    merged["tags"] = list(dict.fromkeys([*ours["tags"], *theirs.get("tags", [])]))
     return f"---\n{yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)}---\n{body}"
 
 
@@ -206,9 +209,9 @@ def _results(results: list[Mapping[str, Any]]) -> str:
 
 def _training(config: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     facts = config["cpchub"]
-    paper = PAPERS.get(_slug(facts["method"]))
-    source = f" ([{paper[0]}](https://arxiv.org/abs/{paper[1]}))" if paper else ""
-    text = f"## Training\n\n{facts['method']}{source} on {facts['data']}, without labels."
+    known = METHODS.get(_slug(facts["method"]))
+    method = f"{known[0]} ([{known[1]}](https://arxiv.org/abs/{known[2]}))" if known else facts["method"]
+    text = f"## Training\n\n{method} on {facts['data']}, without labels."
     settings = [
         (f"`{name}`", f"`{_setting(value)}`") for name, value in recipe.items() if value not in (None, {}, [], "")
     ]
@@ -225,8 +228,10 @@ def _limits(config: Mapping[str, Any], results: list[Mapping[str, Any]]) -> str:
         f"It was trained on {facts['data']} alone. On pictures of another kind, measure before you rely on it.",
         "It was trained without labels: it groups what looks alike, which need not be what you mean by alike.",
     ]
-    if results and all(len(row.get("seeds") or [0]) < 2 for row in results):
-        limits.append("Each result is of one seed; differences of a point or so mean nothing.")
+    if results:
+        limits.append(
+            "The results are of one training run; another run of the same recipe can differ by a point or so."
+        )
     limits += facts.get("limits", [])
     limits.append("Not meant for identifying people, nor for medical or safety decisions.")
     return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)

@@ -1,0 +1,143 @@
+"""The card tells what the files tell, can be read by the Hub's own library, and its snippets run."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+from huggingface_hub import ModelCard
+from PIL import Image
+
+from cpchub import card, catalog
+from cpchub.errors import ModelFolderError
+from tests.tiny_encoder import EVALUATION, RECIPE, export_tiny
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_tiny(tmp_path_factory.mktemp("card") / "tiny-simclr")
+
+
+@pytest.fixture(scope="module")
+def config(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    return content
+
+
+@pytest.fixture
+def text(config: dict[str, Any]) -> str:
+    return card.render(config, RECIPE, EVALUATION, repo_id="lab/tiny-simclr")
+
+
+class TestFrontMatter:
+    def test_the_hubs_own_library_reads_it_back(self, text: str) -> None:
+        data = ModelCard(text).data
+        assert data.library_name == "timm"
+        assert data.license == "apache-2.0"
+        assert {"cpchub", "simclr"} <= set(data.tags)
+        [result] = data.eval_results
+        assert (result.dataset_name, result.metric_value, result.dataset_config) == ("CIFAR-10", 0.6543, "knn_k200")
+
+    def test_results_that_differ_only_in_labels_stay_apart(self, config: dict[str, Any]) -> None:
+        row = {**EVALUATION["results"][0], "task": "low-label", "config": None}
+        results = [{**row, "labels": labels, "value": labels / 10_000} for labels in (500, 5000)]
+        data = ModelCard(card.render(config, RECIPE, {"results": results})).data
+        assert [result.metric_value for result in data.eval_results] == [0.05, 0.5]
+
+    def test_a_licence_the_hub_does_not_know_is_called_other(self, config: dict[str, Any]) -> None:
+        changed = {**config, "cpchub": {**config["cpchub"], "license": "Lab Terms 1"}}
+        metadata = card.front_matter(card.render(changed))
+        assert (metadata["license"], metadata["license_name"]) == ("other", "lab-terms-1")
+
+
+class TestBody:
+    def test_every_section_is_there(self, text: str) -> None:
+        headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+        assert headings == ["Load it", "Facts", "Results", "Training", "Limits", "Data and licence"]
+
+    def test_numbers_come_from_the_files(self, text: str, config: dict[str, Any]) -> None:
+        assert "65.4 %" in text
+        assert "k=200, T=0.1, cosine" in text
+        assert config["cpchub"]["weights"]["model.safetensors"]["sha256"] in text
+        assert f"{config['cpchub']['parameters']:,}" in text
+
+    def test_a_spread_over_seeds_is_shown_and_one_training_run_is_a_limit(self, config: dict[str, Any]) -> None:
+        row = {**EVALUATION["results"][0], "std": 0.0123, "seeds": [0, 1, 2]}
+        several = card.render(config, RECIPE, {"results": [row]})
+        assert "65.4 ± 1.2 %" in several
+        assert "one training run" in several
+
+    @pytest.mark.parametrize("method", ["moco_v2", "MoCo v2"])
+    def test_the_methods_paper_is_linked(self, config: dict[str, Any], method: str) -> None:
+        changed = {**config, "cpchub": {**config["cpchub"], "method": method}}
+        assert "MoCo v2 ([Improved Baselines" in card.render(changed)
+
+    def test_without_measurements_it_says_so(self, config: dict[str, Any]) -> None:
+        text = card.render(config, RECIPE, None)
+        assert "has not been measured" in text
+        assert "model-index" not in card.front_matter(text)
+
+    def test_its_snippets_run(self, text: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        snippets = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        assert len(snippets) == 3
+        Image.fromarray(np.full((50, 50, 3), 90, np.uint8)).save(tmp_path / "photo.jpg")
+        monkeypatch.setattr(catalog, "catalog_folder", lambda: folder.parent)
+        monkeypatch.setenv("CPCHUB_ORG", "lab")
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "tiny-simclr").symlink_to(folder)
+        there = f"local-dir:{folder}"
+        create = timm.create_model
+        monkeypatch.setattr(
+            timm, "create_model", lambda name, **rest: create(name.replace("hf-hub:lab/tiny-simclr", there), **rest)
+        )
+        for snippet in snippets:
+            exec(compile(snippet, "card", "exec"), {})  # noqa: S102  our own text, and the point of the test
+
+
+class TestMerge:
+    def test_text_around_the_block_and_foreign_keys_are_kept(self, text: str, config: dict[str, Any]) -> None:
+        edited = text.replace("tags:", "thumbnail: face.png\ntags:\n- cells", 1) + "\n## By a person\n\nKeep me.\n"
+        newer = card.render({**config, "cpchub": {**config["cpchub"], "summary": "Newer."}}, repo_id="lab/tiny-simclr")
+        merged = card.merge(edited, newer)
+        assert "Keep me." in merged
+        assert "Newer." in merged
+        assert card.front_matter(merged)["thumbnail"] == "face.png"
+        assert {"cells", "cpchub"} <= set(card.front_matter(merged)["tags"])
+        assert merged.count(card.BEGIN) == 1
+
+    def test_results_that_are_gone_leave_the_front_matter(self, text: str, config: dict[str, Any]) -> None:
+        merged = card.merge(text, card.render(config, RECIPE, None))
+        assert "model-index" not in card.front_matter(merged)
+
+    def test_merging_twice_is_merging_once(self, text: str) -> None:
+        once = card.merge("", text)
+        assert card.merge(once, text) == once == text
+
+    def test_a_card_written_by_hand_keeps_its_text(self, text: str) -> None:
+        merged = card.merge("---\nlicense: mit\n---\n# Mine\n\nMy words.\n", text)
+        assert merged.index("My words.") < merged.index(card.BEGIN)
+
+
+class TestCheck:
+    def test_a_rendered_card_passes(self, text: str) -> None:
+        card.check(text, "lab/tiny-simclr")
+
+    @pytest.mark.parametrize("placeholder", ["[More Information Needed]", "TODO", "{{ name }}"])
+    def test_placeholders_are_refused(self, text: str, placeholder: str) -> None:
+        with pytest.raises(ModelFolderError, match="placeholder"):
+            card.check(f"{text}\n{placeholder}\n", "lab/tiny-simclr")
+
+    def test_snippets_for_another_name_are_refused(self, text: str) -> None:
+        with pytest.raises(ModelFolderError, match="lab/other"):
+            card.check(text, "lab/other")
+
+    @pytest.mark.parametrize("front", ["", "---\n{]\n---\n", "---\n- a list\n---\n"])
+    def test_front_matter_that_is_missing_or_broken_is_refused(self, text: str, front: str) -> None:
+        body = text.split("---\n", 2)[2]
+        with pytest.raises(ModelFolderError, match="front matter"):
+            card.check(front + body, "lab/tiny-simclr")
