@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cpchub.errors import ModelFolderError, UnknownModelError
+from cpchub.errors import ArgumentError, ModelFolderError, UnknownModelError
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -32,7 +32,7 @@ RECIPE = "recipe.json"
 EVALUATION = "eval.json"
 RELEASE = "release.json"  # stands beside the published files, is never one of them
 PUBLISHED_FILES = (CONFIG, WEIGHTS, CARD, RECIPE, EVALUATION)
-STATUSES = ("bundled", "hub", "recipe", "local")
+STATUSES = ("bundled", "hub", "recipe")  # in the catalog; a folder loaded by its path is "local"
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,8 @@ def list_models(
     `method` is for example "simclr"; `bundled=True` keeps those whose weights ship with the package; `status` is one
     of "bundled", "hub", "recipe". Hyphens and underscores are alike.
     """
+    if status is not None and status not in STATUSES:
+        raise ArgumentError(f"status is {status!r}; it is one of {', '.join(STATUSES)}")
     wanted = canonical(pattern)
     names = []
     for folder, in_package in _entries():

@@ -14,7 +14,7 @@ from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, RemoteEntryNotFoundError
 
 from cpchub.catalog import CARD, CONFIG, EVALUATION, RECIPE, WEIGHTS, ModelSpec, get_spec
-from cpchub.errors import ModelFolderError, UnknownModelError, WeightsUnavailableError
+from cpchub.errors import ArgumentError, ModelFolderError, UnknownModelError, WeightsUnavailableError
 from cpchub.hub_client import endpoint, hub_errors
 from cpchub.integrity import PICKLE_SUFFIXES, refuse_pickles, verified
 from cpchub.release import Release, publish
@@ -31,7 +31,8 @@ def find(
 ) -> Path:
     """A local folder with the named encoder's files, downloaded if need be, its weights verified.
 
-    Raises UnknownModelError, WeightsUnavailableError, HubError, IntegrityError, UnsafeWeightsError, ModelFolderError.
+    Raises UnknownModelError, WeightsUnavailableError, HubError, IntegrityError, UnsafeWeightsError, ModelFolderError,
+    ArgumentError.
     """
     folder = locate(name_or_path, revision=revision, token=token, cache_dir=cache_dir).folder
     if folder is None:
@@ -53,12 +54,7 @@ def locate(
     """
     folder, repo_id = _parse(name_or_path)
     if folder is not None:
-        if not folder.is_dir():
-            refuse_pickles([folder.name] if folder.is_file() else [], str(folder))
-        elif weights:
-            refuse_pickles((path.name for path in folder.iterdir()), str(folder))
-        spec = ModelSpec.from_folder(folder)
-        return verified(spec, str(folder)) if weights else spec
+        return _from_folder(folder, revision, weights)
     if repo_id is None:
         return _from_catalog(get_spec(str(name_or_path)), revision, token, cache_dir, weights)
     repo_id, _, written = repo_id.partition("@")
@@ -90,6 +86,22 @@ def _parse(name_or_path: str | Path) -> tuple[Path | None, str | None]:
     return None, None
 
 
+def _from_folder(folder: Path, revision: str | None, weights: bool) -> ModelSpec:
+    if not folder.exists():
+        raise ModelFolderError(
+            f"There is no folder {folder}; give a model folder, a catalog name or a Hub id (org/name)"
+        )
+    if folder.is_file():
+        refuse_pickles([WEIGHTS] if folder.suffix == ".safetensors" else [folder.name], str(folder))
+        raise ModelFolderError(f"{folder} is a file; give the model folder that holds it together with {CONFIG}")
+    if revision is not None:
+        raise ArgumentError(f"{folder} is a folder, which has no revision {revision}; leave the revision out")
+    if not weights:
+        return ModelSpec.from_folder(folder)
+    refuse_pickles((path.name for path in folder.iterdir()), str(folder))
+    return verified(ModelSpec.from_folder(folder), str(folder))
+
+
 def _from_catalog(
     spec: ModelSpec, revision: str | None, token: str | None, cache_dir: str | Path | None, weights: bool
 ) -> ModelSpec:
@@ -97,7 +109,7 @@ def _from_catalog(
         return spec
     if spec.folder is not None and (spec.folder / WEIGHTS).is_file():
         if revision not in (None, spec.revision):
-            raise WeightsUnavailableError(
+            raise ArgumentError(
                 f"{spec.name} comes from a folder, which has no revision {revision}; leave the revision out"
             )
         return verified(spec, spec.name)

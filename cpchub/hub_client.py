@@ -36,7 +36,8 @@ def hub_errors(repo_id: str, doing: str) -> Iterator[None]:
         ) from error
     except RepositoryNotFoundError as error:
         raise WeightsUnavailableError(
-            f"The Hub has no repository {repo_id}, or it is private: check the name, or log in (`hf auth login`)"
+            f"The Hub has no repository {repo_id}, or it is private, and there is no such folder here: check the name, "
+            "or log in (`hf auth login`)"
         ) from error
     except RevisionNotFoundError as error:
         raise HubError(f"{repo_id} has no such revision; leave it out for the newest") from error

@@ -12,7 +12,7 @@ import pytest
 
 from cpchub import catalog
 from cpchub.catalog import FileRecord, ModelSpec, get_spec, list_models
-from cpchub.errors import ModelFolderError, UnknownModelError
+from cpchub.errors import ArgumentError, ModelFolderError, UnknownModelError
 
 
 def write_entry(
@@ -73,6 +73,10 @@ class TestListModels:
         assert list_models(bundled=True) == list_models(status="bundled") == ["simclr-resnet18-cifar10"]
         assert list_models(status="hub") == ["moco-resnet34"]
         assert list_models(status="recipe") == ["simclr-resnet101-cifar10"]
+
+    def test_a_status_that_does_not_exist_is_refused(self) -> None:
+        with pytest.raises(ArgumentError, match="bundled, hub, recipe"):
+            list_models(status="shipped")
 
     def test_a_folder_hub_adds_its_encoders_with_or_without_an_organisation(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -16,6 +16,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from cpchub import card
+from cpchub.catalog import list_models
 from cpchub.encoder import Encoder, create_model, load
 from cpchub.errors import ArgumentError, BrokenImageError, ModelFolderError, UnknownModelError
 from tests.tiny_encoder import DIM, export_tiny
@@ -222,6 +224,20 @@ class TestLoad:
     def test_create_model_knows_folders_and_our_networks(self, folder: Path) -> None:
         assert create_model(f"local-dir:{folder}", pretrained=True).num_features == DIM
         assert create_model("resnet18_cifar", num_classes=10).num_classes == 10
+
+
+@pytest.mark.parametrize("name", list_models(bundled=True))
+def test_every_bundled_encoder_is_as_its_record_card_and_evaluation_say(name: str) -> None:
+    encoder = load(name, device="cpu")
+    assert encoder.encode(Image.new("RGB", (50, 40), "teal")).shape == (1, encoder.spec.dim)
+    folder = encoder.spec.folder
+    assert folder is not None
+    config, recipe, evaluation = (
+        json.loads((folder / file).read_text()) for file in ("config.json", "recipe.json", "eval.json")
+    )
+    assert evaluation["weights_sha256"] == encoder.spec.weights_sha256
+    written = (folder / "README.md").read_text()
+    assert card.merge(written, card.render(config, recipe, evaluation)) == written
 
 
 OFFLINE = """

@@ -18,6 +18,7 @@ from cpchub import catalog
 from cpchub.catalog import PUBLISHED_FILES, get_spec, list_models
 from cpchub.encoder import load
 from cpchub.errors import (
+    ArgumentError,
     HubError,
     IntegrityError,
     ModelFolderError,
@@ -221,9 +222,14 @@ class TestRefusals:
             publish(folder, "lab/other", token="secret")
 
     def test_a_folder_that_is_no_encoder_is_refused(self, tmp_path: Path) -> None:
-        for folder in (tmp_path, tmp_path / "nowhere"):
-            with pytest.raises(ModelFolderError):
+        (tmp_path / "note.txt").write_text("no encoder here")
+        for folder in (tmp_path, tmp_path / "nowhere", tmp_path / "note.txt"):
+            with pytest.raises(ModelFolderError, match=str(folder)):
                 load(folder)
+
+    def test_a_folder_has_no_revision_to_ask_for(self, exported: Path) -> None:
+        with pytest.raises(ArgumentError, match="revision"):
+            load(exported, revision="a" * 40)
 
     def test_an_unknown_name_offers_the_nearest(self, exported: Path, tmp_path: Path) -> None:
         shutil.copytree(exported, tmp_path / "model_cards" / "tiny-simclr")
