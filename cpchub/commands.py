@@ -20,7 +20,6 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from cpchub.errors import DependencyError, EncoderMismatchError, OutputError, UnknownModelError
 
 if TYPE_CHECKING:
-    from cpchub.catalog import ModelSpec
     from cpchub.collection import Collection
     from cpchub.encoder import Encoder
     from training.recipes import Recipe
@@ -276,8 +275,9 @@ class Show(Command):
 
     def run(self) -> None:
         from cpchub import report
+        from cpchub.hub import locate
 
-        report.card(spec_of(self.name))
+        report.card(locate(self.name, weights=False))
 
 
 @dataclass(frozen=True)
@@ -296,7 +296,7 @@ class Publish(Command):
 
         release = publish(self.folder, self.repo_id, private=self.private)
         print(f"{release.repo_id}@{release.revision}")
-        say(f'Load it: cpchub.load("{release.repo_id}", revision="{release.revision}")')
+        say(f'Load it: cpchub.load("{release.repo_id}")')
 
 
 COMMANDS: dict[str, type[Command]] = {
@@ -333,19 +333,6 @@ def encoder_of(collection: Collection, name: str | None = None) -> Encoder:
             raise
         raise type(error)(f"{error} Name the encoder's folder or Hub id with --encoder.") from error
     return encoder
-
-
-def spec_of(name: str) -> ModelSpec:
-    """What is known about an encoder; only a Hub id needs the Hub."""
-    from cpchub.catalog import ModelSpec, get_spec
-
-    if Path(name).expanduser().is_dir():
-        return ModelSpec.from_folder(Path(name).expanduser())
-    if "/" not in name:
-        return get_spec(name)
-    from cpchub.hub import locate
-
-    return locate(name, weights=False)
 
 
 def need(module: str, *, extra: str) -> None:
