@@ -9,6 +9,7 @@ for bit, and `encode` cannot be fed pictures that were prepared for another netw
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -144,29 +145,31 @@ class Encoder(nn.Module):
 
     def _batches(self, pictures: Sequence[ImageLike], batch_size: int) -> Iterator[Tensor]:
         """Transformed batches `[B, C, H, W]`; the next one is decoded while the network works on this one."""
-        workers = min(4, os.cpu_count() or 1, len(pictures))
-        if workers <= 1:
-            for start in range(0, len(pictures), batch_size):
-                yield torch.stack(
-                    [self._named(i, p) for i, p in enumerate(pictures[start : start + batch_size], start)]
-                )
-            return
+        # Decoding files runs outside the interpreter's lock, so threads help; with pictures already in memory they
+        # would only wait for one another (measured: half the speed at 32 pixels).
+        encoded = any(isinstance(picture, (str, Path, bytes)) for picture in pictures)
+        workers = min(4, os.cpu_count() or 1) if encoded else 1
+        numbered = list(enumerate(pictures))
         with ThreadPoolExecutor(workers) as pool:
 
-            def submit(start: int) -> list[Future[Tensor]]:
-                part = enumerate(pictures[start : start + batch_size], start)
-                return [pool.submit(self._named, position, picture) for position, picture in part]
+            def submit(start: int) -> list[Future[list[Tensor]]]:
+                batch = numbered[start : start + batch_size]
+                share = max(1, math.ceil(len(batch) / workers))  # one task a thread: a task costs more than a picture
+                return [pool.submit(self._prepare_all, batch[i : i + share]) for i in range(0, len(batch), share)]
 
             ahead = submit(0)
             for start in range(0, len(pictures), batch_size):
                 ready, ahead = ahead, submit(start + batch_size)
-                yield torch.stack([future.result() for future in ready])
+                yield torch.stack([tensor for future in ready for tensor in future.result()])
 
-    def _named(self, position: int, picture: ImageLike) -> Tensor:
-        try:
-            return self.prepare(picture)
-        except BrokenImageError as error:
-            raise BrokenImageError(f"picture {position}: {error}") from error
+    def _prepare_all(self, numbered: Sequence[tuple[int, ImageLike]]) -> list[Tensor]:
+        tensors = []
+        for position, picture in numbered:
+            try:
+                tensors.append(self.prepare(picture))
+            except BrokenImageError as error:
+                raise BrokenImageError(f"picture {position}: {error}") from error
+        return tensors
 
     # The timm contract, handed on to the network.
 
