@@ -109,7 +109,7 @@ def train(
                 done = step + 1
 
                 end_of_epoch = done % steps_per_epoch == 0
-                if step % 10 == 0 or end_of_epoch or done == stop:
+                if step % 10 == 0 or not line or end_of_epoch or done == stop:
                     value = loss.item()
                     if not math.isfinite(value):
                         raise RunError(

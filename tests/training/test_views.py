@@ -82,7 +82,9 @@ def test_colour_jitter_agrees_with_torchvision_in_distribution() -> None:
 
 def test_random_crops_agree_with_torchvision_in_distribution() -> None:
     ramp = torch.linspace(0, 255, 32).to(torch.uint8).expand(3, 32, 32)[None].expand(3000, -1, -1, -1)
-    mine = replace(STILL, size=32, crop_scale=(0.2, 1), crop_ratio=(3 / 4, 4 / 3))(ramp, torch.Generator().manual_seed(0))
+    mine = replace(STILL, size=32, crop_scale=(0.2, 1), crop_ratio=(3 / 4, 4 / 3))(
+        ramp, torch.Generator().manual_seed(0)
+    )
     torch.manual_seed(0)
     crop = v2.RandomResizedCrop(32, scale=(0.2, 1), antialias=False)
     theirs = torch.stack([crop(picture) for picture in ramp.float() / 255])

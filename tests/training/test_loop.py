@@ -1,0 +1,174 @@
+"""The loop: runs repeat, a killed run that goes on ends with the same bits, bad recipes are refused before any work."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from cpchub.errors import RecipeError, RunError
+from training import data, recipes
+from training.loop import build_backbone, schedule, train
+from training.recipes import Recipe
+from training.views import Views
+
+
+def small(method: str = "simclr", **changes: object) -> Recipe:
+    """Seconds on one core: 64 digits, a network of 8 channels."""
+    recipe = replace(
+        recipes.get("simclr_digits"),
+        name=f"tiny_{method}",
+        method=method,
+        backbone_args={"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4},
+        views=Views(size=16, crop_scale=(0.7, 1), flip=0, jitter_p=0, grey_p=0, rotation=10),
+        input_size=16,
+        projector_hidden=16,
+        projector_dim=8,
+        queue_size=48,
+        epochs=3,
+        batch_size=16,
+        warmup_epochs=1,
+        knn_every=1,
+        bn_splits=2,
+    )
+    return replace(recipe, **changes)
+
+
+def some_digits(n: int = 64) -> data.Pictures:
+    import numpy as np
+
+    return data.digits().subset(np.arange(n))
+
+
+def weights(run_dir: Path) -> bytes:
+    return (run_dir / "checkpoints" / "last.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("method", ["simclr", "moco_v2"])
+def test_a_stopped_run_that_goes_on_equals_one_never_stopped(method: str, tmp_path: Path) -> None:
+    recipe, pictures = small(method), some_digits()
+    whole = train(recipe, tmp_path / "whole", pictures=pictures)
+    for _ in range(3):  # 5 + 5 + 2 of the 12 steps, so both stops are within an epoch
+        parts = train(recipe, tmp_path / "parts", pictures=pictures, stop_after_steps=5)
+    for (name, a), b in zip(whole.method.state_dict().items(), parts.method.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
+    lines = [(tmp_path / d / "metrics.jsonl").read_text().splitlines() for d in ("whole", "parts")]
+    assert len(lines[0]) == len(lines[1]) == 3
+
+
+def test_a_run_killed_in_mid_epoch_and_resumed_ends_with_the_same_bits(tmp_path: Path) -> None:
+    script = (
+        "import sys, torch; torch.set_num_threads(1); from pathlib import Path\n"
+        "from tests_training_loop import small, some_digits\n"
+        "from training.loop import train\n"
+        "train(small(epochs=40, checkpoint_minutes=0, knn_every=0), Path(sys.argv[1]), pictures=some_digits())\n"
+    )
+    (tmp_path / "tests_training_loop.py").write_text(Path(__file__).read_text())
+    root = Path(__file__).parents[2]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(root)])}
+
+    def start(run_dir: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", script, str(tmp_path / run_dir)]
+        return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
+
+    assert start("whole").wait() == 0
+    running = start("killed")
+    checkpoint = tmp_path / "killed" / "checkpoints" / "last.safetensors"
+    while not checkpoint.exists() and running.poll() is None:
+        time.sleep(0.005)
+    running.send_signal(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    assert weights(tmp_path / "killed") != weights(tmp_path / "whole")
+    assert start("killed").wait() == 0
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
+    recipe, pictures = small(), some_digits()
+    train(recipe, tmp_path / "run", pictures=pictures)
+    before = weights(tmp_path / "run")
+    train(recipe, tmp_path / "run", pictures=pictures)
+    assert weights(tmp_path / "run") == before
+
+
+def test_a_run_folder_is_not_taken_over_by_another_recipe(tmp_path: Path) -> None:
+    train(small(epochs=1), tmp_path / "run", pictures=some_digits())
+    with pytest.raises(RunError, match=r"lr: 0\.3 there, 0\.1 here"):
+        train(small(epochs=1, lr=0.1), tmp_path / "run", pictures=some_digits())
+
+
+def test_a_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="not a run folder"):
+        train(small(), tmp_path, pictures=some_digits())
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_damaged_checkpoint_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    recipe, pictures = small(epochs=1), some_digits()
+    train(recipe, tmp_path / "run", pictures=pictures)
+    (tmp_path / "run" / "checkpoints" / "last.safetensors").write_bytes(b"not weights")
+    with pytest.raises(RunError, match="delete it to start the run again"):
+        train(recipe, tmp_path / "run", pictures=pictures)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+    recipe, pictures = small(), some_digits()
+    train(recipe, tmp_path / "run", pictures=pictures, stop_after_steps=2)
+    before = weights(tmp_path / "run")
+    diverging = replace(recipe, lr=1e30)
+    (tmp_path / "run" / "recipe.json").write_text(json.dumps(diverging.to_dict()))
+    with pytest.raises(RunError, match="the loss is nan"):
+        train(diverging, tmp_path / "run", pictures=pictures)
+    assert weights(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"batch_size": 500}, "batch_size=500"),
+        ({"batch_size": 1}, "batch_size=1"),
+        ({"temperature": 0.0}, "temperature=0.0"),
+        ({"epochs": 0}, "epochs=0"),
+        ({"n_views": 1}, "n_views=1"),
+        ({"backbone": "resnet1000"}, "resnet1000"),
+    ],
+)
+def test_values_that_cannot_work_are_refused_by_name(changes: dict[str, object], named: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=named):
+        train(small(**changes), tmp_path / "run", pictures=some_digits())
+
+
+def test_training_on_digits_learns_something(tmp_path: Path) -> None:
+    wide = {"layers": [1, 1, 1, 1], "channels": [16, 16, 32, 32], "stem_type": "deep", "stem_width": 8}
+    recipe = small(epochs=10, lr=0.1, backbone_args=wide, projector_hidden=64, projector_dim=32, knn_every=10)
+    result = train(recipe, tmp_path / "run", pictures=some_digits(512))
+    lines = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert result.metrics["knn_train"] > 0.3  # chance is 0.1
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+
+
+def test_learning_rate_schedules() -> None:
+    assert [schedule(s, 100, 10) for s in (0, 9, 10)] == [0.1, 1.0, 1.0]
+    assert schedule(99, 100, 10) < 0.001
+    trapezoid = [schedule(s, 100, 10, cooldown=0.3) for s in (10, 69, 70, 85, 99)]
+    assert trapezoid == pytest.approx([1, 1, 1, 0.5, 1 / 30])
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_survives_json_and_builds_its_network(name: str) -> None:
+    recipe = recipes.get(name)
+    assert recipe.name == name
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    recipe.check(n_pictures=50000)
+    build_backbone(recipe)
