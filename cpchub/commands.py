@@ -64,7 +64,7 @@ class Quickstart(Command):
     resumes: ClassVar[bool] = True
 
     def run(self) -> None:
-        need("lightning", extra="train")
+        need("lightning_fabric", extra="train")
         if self.serve:
             need("gradio", extra="demo")
         from training import quickstart
@@ -104,7 +104,7 @@ class TrainRecipe(Command):
 
     @classmethod
     def parse(cls, args: Sequence[str]) -> Command:
-        need("lightning", extra="train")
+        need("lightning_fabric", extra="train")
         from training import recipes
 
         recipe = recipes.get(args[0])

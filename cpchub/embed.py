@@ -170,6 +170,7 @@ class _Run:
                 "fingerprint": spec.fingerprint,
                 "weights_sha256": spec.weights_sha256,
                 "revision": spec.revision,
+                "folder": str(spec.folder.resolve()) if spec.status == "local" and spec.folder else None,
                 "transform": spec.transform,
             },
         }
