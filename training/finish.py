@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
 import torch.nn as nn
 
 from cpchub.encoder import load
@@ -22,12 +23,15 @@ HAVE_TEST_PART = ("cifar10", "digits")
 def run(recipe: Recipe, run_dir: Path) -> Path:
     """Train, export and evaluate `recipe` in `run_dir`; returns the model folder, `run_dir/export`.
 
-    On a data set with a test part the encoder is evaluated as published, and its card has the numbers.
+    On a data set with a test part the encoder is evaluated as published, and its card has the numbers. Under
+    `torchrun` the first rank exports and the others are done after training.
     """
     pictures = data.load(recipe.data, size=recipe.stored_size)
     result = train(recipe, run_dir, pictures=pictures)
-    backbone = result.method.get_submodule("backbone")
-    return export_run(recipe, backbone, run_dir / "export", len(pictures))
+    exported = run_dir / "export"
+    if dist.is_initialized() and dist.get_rank() > 0:
+        return exported
+    return export_run(recipe, result.method.get_submodule("backbone"), exported, len(pictures))
 
 
 def export_run(recipe: Recipe, backbone: nn.Module, folder: Path, n_pictures: int, *, name: str | None = None) -> Path:
