@@ -46,7 +46,7 @@ def estimate_card(session: Session, estimate: Estimate | None) -> str:
         text = "Label a second picture of a class to estimate the accuracy."
         return f'<div class="cpc-estimate cpc-waiting"><p>{text}</p><small>{basis}</small></div>'
     return (
-        f'<div class="cpc-estimate"><b>{estimate.accuracy:.0%}</b><div><p>accuracy, {estimate.protocol}</p>'
-        f"<small>{estimate.correct} of {estimate.total} labelled pictures right when held out; 95 % interval "
-        f"{estimate.low:.0%} to {estimate.high:.0%}. {basis}.</small></div></div>"
+        f'<div class="cpc-estimate"><div><b>{estimate.accuracy:.0%}</b><p>right when held out</p></div>'
+        f"<small>{estimate.correct} of {estimate.total} labelled pictures, {estimate.protocol}; 95 % interval "
+        f"{estimate.low:.0%} to {estimate.high:.0%}.<br>{basis}</small></div>"
     )

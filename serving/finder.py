@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,11 @@ class Finder:
         """How the index searches, in a word or two, with the recall that was measured when it was built."""
         setting = self.index.collection.manifest["search"]
         return "exact" if setting["exact"] else f"approximate (recall {setting['recall']:.2f})"
+
+    def facts(self, row: int) -> dict[str, Any]:
+        """What the collection knows of picture `row`: path, width, height, label and the other columns of `items`."""
+        facts: dict[str, Any] = self.index.collection.items.slice(row, 1).to_pylist()[0]
+        return facts
 
     def by_picture(self, picture: str | Path, k: int) -> Answer:
         """The `k` pictures nearest to a file. Raises BrokenImageError if it cannot be read."""

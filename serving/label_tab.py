@@ -16,8 +16,8 @@ from serving.thumbnails import Thumbnails
 PER_PAGE = 48
 VIEW_NAMES = (
     ("mixed", "Mixed"),
-    ("unsure", "Unsure first"),
-    ("sure", "Sure first"),
+    ("unsure", "Unsure"),
+    ("sure", "Sure"),
     ("labelled", "Labelled"),
 )
 SAVE = """
@@ -44,7 +44,7 @@ class LabelTab:
             with gr.Column(scale=0, min_width=300, elem_classes="cpc-side"):
                 with gr.Row(elem_classes="cpc-add"):
                     names = gr.Textbox(
-                        placeholder="New class, or several: cat, dog",
+                        placeholder="Classes: cat, dog",
                         show_label=False,
                         container=False,
                         max_lines=1,
@@ -191,7 +191,7 @@ class LabelTab:
             missing = "one picture of each class" if labelled == 0 else "pictures of one more class"
             return f"Now click {missing}; everything else is classified from then on."
         if session.view == "mixed":
-            return f"Clicks label as “{session.active}”. Unsure first finds the pictures most worth a label."
+            return f"Clicks label as “{session.active}”. The order Unsure finds the pictures most worth a label."
         return f"Clicks label as “{session.active}”. Choose the order again to sort with the newest labels."
 
     def _card(self, session: Session, row: int, picture: str | None) -> tiles.Tile:
@@ -204,5 +204,11 @@ class LabelTab:
             return tiles.Tile(row, picture, path)
         name, confidence = found.classes[found.chosen[row]], float(found.confidence[row])
         return tiles.Tile(
-            row, picture, path, f"{name} {confidence:.0%}", meter=confidence, colour=session.classes.index(name)
+            row,
+            picture,
+            path,
+            name,
+            f"{confidence:.0%}",
+            meter=confidence,
+            colour=session.classes.index(name),
         )

@@ -118,19 +118,20 @@ class SearchTab:
         if not session.trail or answer is None:
             return tiles.note("Drop, paste or choose a picture; or click any picture of the collection.")
         query = session.trail[-1]
-        name = "Your picture" if isinstance(query, str) else self.finder.paths[query]
-        back = tiles.button("← Back", "back") if len(session.trail) > 1 else ""
-        return tiles.facts(name, self._timing(answer)) + back
-
-    def _timing(self, answer: Answer) -> list[tuple[str, str]]:
-        lines = [
-            ("Search", f"{self.finder.kind}, {answer.search_ms:.1f} ms"),
-            ("Collection", f"{self.finder.count:,} pictures"),
-            ("Encoder", f"{self.finder.encoder_name} ({self.finder.dim}-d)"),
-        ]
+        lines = []
+        if isinstance(query, str):
+            name = "Your picture"
+        else:
+            name = self.finder.paths[query]
+            facts = self.finder.facts(query)
+            lines.append(("Size", f"{facts['width']} × {facts['height']}"))
+            if facts["label"] is not None:
+                lines.append(("Label", facts["label"]))
         if answer.encode_ms is not None:
-            lines.insert(1, ("Encoding", f"{answer.encode_ms:.0f} ms"))
-        return lines
+            lines.append(("Encoded in", f"{answer.encode_ms:.0f} ms"))
+        lines.append(("Searched in", f"{answer.search_ms:.1f} ms"))
+        back = tiles.button("← Back", "back") if len(session.trail) > 1 else ""
+        return tiles.facts(name, lines) + back
 
     def _results(self, session: Session, answer: Answer | None) -> str:
         if answer is None:
@@ -142,8 +143,8 @@ class SearchTab:
         )
         count = len(answer.neighbours)
         detail = (
-            f"{self.finder.kind.capitalize()} search over {self.finder.count:,} pictures in {answer.search_ms:.1f} ms. "
-            "The score is the cosine similarity: 1 is the same picture."
+            f"{self.finder.kind.capitalize()} search over {self.finder.count:,} pictures in {answer.search_ms:.1f} ms, "
+            f"by {self.finder.encoder_name} ({self.finder.dim}-d). The score is the cosine: 1 is the same picture."
         )
         title = f"{count} nearest picture{'s' * (count != 1)}"
         if count == 0:
@@ -156,7 +157,6 @@ class SearchTab:
                 tiles.picture_url(picture),
                 neighbour.path,
                 f"{neighbour.score:.3f}",
-                meter=neighbour.score,
             )
             for neighbour, picture in zip(answer.neighbours, pictures, strict=True)
         ]

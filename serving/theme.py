@@ -21,15 +21,27 @@ SANS = (
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
 
+PINE = gr.themes.Color(
+    name="pine",
+    c50="#eef6f2",
+    c100="#d9ebe3",
+    c200="#b5d8c8",
+    c300="#86bfa6",
+    c400="#54a483",
+    c500="#278163",
+    c600="#1c6b50",
+    c700="#155740",
+    c800="#114534",
+    c900="#0d382a",
+    c950="#07221a",
+)
+
+
 def theme() -> gr.themes.Base:
     """The Gradio theme; page.css draws what Gradio has no component for, from the same variables."""
-    return gr.themes.Base(
-        primary_hue="emerald",
-        neutral_hue="stone",
-        radius_size="md",
-        font=SANS,
-        font_mono=MONO,
-    ).set(
+    return gr.themes.Base(primary_hue=PINE, neutral_hue="stone", radius_size="md", font=SANS, font_mono=MONO).set(
+        body_text_color_subdued="#6d6761",
+        body_text_color_subdued_dark="#a9a29a",
         body_background_fill="#faf9f7",
         body_background_fill_dark="#161514",
         background_fill_primary="#ffffff",
@@ -45,10 +57,12 @@ def theme() -> gr.themes.Base:
         block_shadow="none",
         input_background_fill="#ffffff",
         input_background_fill_dark="#272523",
-        button_primary_background_fill="#1c6b50",
-        button_primary_background_fill_dark="#2f8f6c",
-        button_primary_background_fill_hover="#155740",
-        button_primary_background_fill_hover_dark="#37a37c",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_dark="*primary_500",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_400",
+        button_primary_border_color="*primary_600",
+        button_primary_border_color_dark="*primary_500",
         button_primary_text_color="#ffffff",
         button_secondary_background_fill="#ffffff",
         button_secondary_background_fill_dark="#272523",

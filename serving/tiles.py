@@ -53,12 +53,16 @@ def read_arg(event: gr.EventData) -> str:
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a grid. `picture` is its URL or None where it cannot be shown, `meter` a share from 0 to 1."""
+    """One picture of a grid: `picture` is its URL or None where it cannot be shown, `meter` a share from 0 to 1.
+
+    Of `caption` and `value` beneath it the caption gives way where there is no room for both.
+    """
 
     row: int
     picture: str | None
     name: str
     caption: str = ""
+    value: str = ""
     meter: float | None = None
     colour: int | None = None
     labelled: bool = False
@@ -133,13 +137,15 @@ def _tile(tile: Tile, act: str, verb: str) -> str:
         if tile.picture is not None
         else '<span class="cpc-gone">not<br>readable</span>'
     )
-    caption = f'<span class="cpc-caption">{escape(tile.caption)}</span>' if tile.caption else ""
+    said = [text for text in (tile.caption, tile.value) if text]
+    spans = "".join(f"<span>{escape(text)}</span>" for text in said)
+    caption = f'<span class="cpc-caption">{spans}</span>' if said else ""
     meter = "" if tile.meter is None else f'<span class="cpc-meter"><i style="width:{_percent(tile.meter)}"></i></span>'
     colour = "" if tile.colour is None else f" cpc-c{tile.colour % PALETTE}"
     state = " cpc-labelled" if tile.labelled else ""
     return (
         f'<button type="button" class="cpc-tile{colour}{state}" data-act="{act}" data-arg="{tile.row}" title="{name}" '
-        f'aria-label="{escape(verb)} {name}{", " + escape(tile.caption) if tile.caption else ""}">'
+        f'aria-label="{escape(", ".join([f"{verb} {tile.name}", *said]))}">'
         f'<span class="cpc-frame">{picture}</span>{caption}{meter}<span class="cpc-name">{escape(Path(tile.name).name)}'
         "</span></button>"
     )
