@@ -131,7 +131,7 @@ def _search(collection: Collection, index: Index, sheet: Path) -> dict[str, Any]
     rows = []
     for row in queries[:10]:
         hits = index.search_row(row, k=min(8, len(collection)))
-        tiles = [Tile(collection.path_of(h.row), f"{h.score:.2f}") for h in hits if h.row != row]
+        tiles = [Tile(collection.path_of(h.row), f"{h.score:.3f}") for h in hits if h.row != row]
         rows.append([Tile(collection.path_of(row), "query", highlighted=True), *tiles])
     contact_sheet(rows, sheet, title="A picture of the collection (left) and its nearest neighbours")
     console.print(f"   Neighbours: {sheet}", soft_wrap=True)

@@ -21,14 +21,15 @@ def from_scratch(
     *,
     steps: int = 200,
     batch_size: int = 64,
-    lr: float = 2e-3,
+    lr: float = 5e-3,
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> float:
     """Test accuracy of the recipe's network trained by cross-entropy on the labelled pictures `rows` of `train` alone.
 
     AdamW with a cosine schedule; every step draws `batch_size` of the labelled pictures, with the recipe's views.
-    The accuracy is that of the last step; the test pictures are looked at once.
+    The accuracy is that of the last step; the test pictures are looked at once. The default rate was
+    the best of 1e-3, 2e-3 and 5e-3 on the digits.
     """
     torch.manual_seed(seed)
     device = torch.device(device)
