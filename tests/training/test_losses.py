@@ -1,18 +1,18 @@
-"""Losses: closed forms, independent oracles (values and gradients), and two ranks against one."""
+"""Losses of softmax form: closed forms, independent oracles (values and gradients), and two ranks against one."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 import torch.multiprocessing as mp
+import torch.nn.functional as F
 from torch import Tensor
 
-from training.losses import info_nce, nt_xent, sup_con
+from training.losses import dcl, info_nce, inva_spread, mined_triplet, nt_xent, sup_con
 
 
 def orthonormal(n: int) -> Tensor:
@@ -74,7 +74,7 @@ def test_sup_con_refuses_an_anchor_without_positive() -> None:
 def test_multi_view_loss_equals_a_loop_over_every_pair() -> None:
     torch.manual_seed(0)
     z = torch.randn(5, 3, 6)
-    unit = torch.nn.functional.normalize(z, dim=-1)
+    unit = F.normalize(z, dim=-1)
     terms = []
     for i in range(5):
         for v in range(3):
@@ -115,30 +115,104 @@ def test_losses_compute_in_float32_whatever_comes_in() -> None:
     assert info_nce(a, b, a, 0.1).dtype == torch.float32
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "nt_xent": lambda a, b: nt_xent(a, b, 0.2),
-    "info_nce": lambda a, b: info_nce(a, b, None, 0.2),
+def test_dcl_of_orthonormal_and_of_collapsed_views() -> None:
+    z = orthonormal(16)
+    assert dcl(z, z, 0.5).item() == pytest.approx(math.log(30) - 2, abs=1e-5)
+    assert dcl(torch.ones(16, 4), torch.ones(16, 4), 0.5).item() == pytest.approx(math.log(30), abs=1e-5)
+
+
+def test_dcl_agrees_with_lightly_in_value_and_gradient() -> None:
+    oracle = pytest.importorskip("lightly.loss").DCLLoss(temperature=0.2)
+    a, b = torch.randn(16, 32), torch.randn(16, 32)
+    for mine, theirs in zip(gradients(lambda x, y: dcl(x, y, 0.2), a, b), gradients(oracle, a, b), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-4)
+
+
+def test_dcl_refuses_a_picture_without_negatives() -> None:
+    with pytest.raises(ValueError, match="two pictures"):
+        dcl(torch.ones(1, 4), torch.ones(1, 4), 0.5)
+
+
+def test_inva_spread_has_the_published_values() -> None:
+    z = orthonormal(128)
+    assert inva_spread(z, z, 0.1).item() == pytest.approx(0.022866, abs=1e-5)
+    collapsed = math.log(255) - 254 * math.log(1 - 1 / 255)
+    assert inva_spread(torch.ones(128, 8), torch.ones(128, 8), 0.1).item() == pytest.approx(collapsed, abs=1e-5)
+
+
+def inva_spread_by_loops(z1: Tensor, z2: Tensor, temperature: float, stop: bool) -> Tensor:
+    """Equation 6, anchor by anchor; with `stop`, candidates are constants."""
+    x = F.normalize(torch.cat([z1, z2]).double(), dim=1)
+    candidates = x.detach() if stop else x
+    terms = []
+    for i in range(len(x)):
+        weight = {j: (x[i] @ candidates[j] / temperature).exp() for j in range(len(x)) if j != i}
+        p = {j: w / sum(weight.values()) for j, w in weight.items()}
+        twin = (i + len(z1)) % len(x)
+        terms.append(-p[twin].log() - sum((1 - p[j]).log() for j in p if j != twin))
+    return torch.stack(terms).mean()
+
+
+def test_inva_spread_equals_a_loop_whose_candidates_carry_no_gradient() -> None:
+    torch.manual_seed(0)
+    a, b = torch.randn(6, 5), torch.randn(6, 5)
+    mine = gradients(lambda x, y: inva_spread(x, y, 0.3), a, b)
+    stopped = gradients(lambda x, y: inva_spread_by_loops(x, y, 0.3, stop=True), a, b)
+    flowing = gradients(lambda x, y: inva_spread_by_loops(x, y, 0.3, stop=False), a, b)
+    for m, s in zip(mine, stopped, strict=True):
+        torch.testing.assert_close(m, s.float(), atol=1e-6, rtol=1e-4)
+    assert not torch.allclose(mine[1], flowing[1].float(), rtol=0.1)
+
+
+def test_inva_spread_stays_finite_with_the_same_picture_twice_in_a_batch() -> None:
+    z = torch.eye(4)[[0, 1, 2, 0]] * torch.tensor([1.0, 1.0, 1.0, 2.0])[:, None]
+    for part in gradients(lambda x, y: inva_spread(x, y, 0.01), z, torch.eye(4).flip(0)[[3, 2, 1, 0]]):
+        assert part.isfinite().all()
+
+
+CLASSES = torch.arange(8) % 3
+
+LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "nt_xent": lambda a, b, _: nt_xent(a, b, 0.2),
+    "info_nce": lambda a, b, _: info_nce(a, b, None, 0.2),
+    "sup_con": lambda a, b, labels: sup_con(torch.stack([a, b], 1), labels, 0.2),
+    "dcl": lambda a, b, _: dcl(a, b, 0.2),
+    "inva_spread": lambda a, b, _: inva_spread(a, b, 0.2),
+    "mined_triplet": lambda a, b, labels: mined_triplet(a + b, labels, 8.0),
 }
 
 
-def _on_rank(rank: int, name: str, a: Tensor, b: Tensor, folder: str) -> None:
+def _on_rank(rank: int, a: Tensor, b: Tensor, folder: str) -> None:
+    torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "RANK": str(rank), "WORLD_SIZE": "2"}
     store = torch.distributed.FileStore(f"{folder}/store", 2)
     torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
     mine = slice(rank * 4, rank * 4 + 4)
-    value, *grads = gradients(LOSSES[name], a[mine], b[mine])
-    torch.save([value, *grads], f"{folder}/{rank}.pt")
+    results = {}
+    for name, loss in LOSSES.items():
+        results[name] = list(gradients(lambda x, y, loss=loss: loss(x, y, CLASSES[mine]), a[mine], b[mine]))
+    torch.save(results, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_two_ranks_equal_one_rank_with_the_whole_batch(name: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tensor, Tensor, list[dict[str, list[Tensor]]]]:
+    """Two batches of features, and what each of two ranks computed from its half of them."""
+    folder = tmp_path_factory.mktemp("ranks")
     torch.manual_seed(0)
     a, b = torch.randn(8, 16), torch.randn(8, 16)
-    mp.spawn(_on_rank, args=(name, a, b, str(tmp_path)), nprocs=2)
-    ranks = [torch.load(tmp_path / f"{r}.pt", weights_only=True) for r in (0, 1)]
-    value, *grads = gradients(LOSSES[name], a, b)
-    torch.testing.assert_close(torch.stack([r[0] for r in ranks]).mean(), value)
+    mp.spawn(_on_rank, args=(a, b, str(folder)), nprocs=2)
+    return a, b, [torch.load(folder / f"{r}.pt", weights_only=True) for r in (0, 1)]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_two_ranks_equal_one_rank_with_the_whole_batch(
+    name: str, two_ranks: tuple[Tensor, Tensor, list[dict[str, list[Tensor]]]]
+) -> None:
+    a, b, ranks = two_ranks
+    value, *grads = gradients(lambda x, y: LOSSES[name](x, y, CLASSES), a, b)
+    assert value > 0
+    torch.testing.assert_close(torch.stack([r[name][0] for r in ranks]).mean(), value)
     for i, grad in enumerate(grads, start=1):
-        halves = torch.cat([r[i] for r in ranks]) / 2  # DDP averages over the ranks
+        halves = torch.cat([r[name][i] for r in ranks]) / 2  # DDP averages over the ranks
         torch.testing.assert_close(halves, grad, atol=1e-6, rtol=1e-4)

@@ -1,0 +1,31 @@
+"""The losses of the contrastive family, as pure functions.
+
+    in_batch  negatives are the other pictures of the batch: NT-Xent, SupCon, DCL, InvaSpread
+    memory    negatives are remembered: InfoNCE against a queue, the NCE of InstDisc against a bank
+    metric    distances and margins: Hadsell's contrastive loss, triplets and their mining
+
+Every loss computes in float32 whatever comes in and is rank-aware where negatives are shared: under `torchrun` the
+candidates of all ranks are gathered *with* their gradients, and each rank returns the mean over its own anchors, so
+that DDP's averaging of gradients gives exactly the gradient of one rank with the whole batch (tested).
+Shapes: N pictures, V views, D dimensions, K or m negatives.
+"""
+
+from __future__ import annotations
+
+from training.losses.in_batch import dcl, inva_spread, nt_xent, sup_con
+from training.losses.memory import info_nce, instdisc_nce
+from training.losses.metric import margin_contrastive, mined_triplet, triplet
+from training.losses.ranks import gather
+
+__all__ = [
+    "dcl",
+    "gather",
+    "info_nce",
+    "instdisc_nce",
+    "inva_spread",
+    "margin_contrastive",
+    "mined_triplet",
+    "nt_xent",
+    "sup_con",
+    "triplet",
+]
