@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,18 +44,18 @@ def train(
     run_dir: Path,
     *,
     pictures: data.Pictures | None = None,
-    devices: int | str = "auto",
     accelerator: str = "auto",
     stop_after_steps: int | None = None,
 ) -> Result:
     """Train `recipe` in `run_dir`, going on from its last checkpoint if there is one.
 
-    `pictures` replaces the recipe's data set (already loaded). `stop_after_steps` ends this call early, with a
-    checkpoint, as a time limit would. Raises `RecipeError` before any work for values that cannot work, `RunError` for
-    a folder that holds another run or a loss that is no longer finite.
+    One device, or under `torchrun` one a process. `pictures` replaces the recipe's data set (already loaded).
+    `stop_after_steps` ends this call early, with a checkpoint, as a time limit would. Raises `RecipeError` before any
+    work for values that cannot work, `RunError` for a folder that holds another run or a loss that is no longer finite.
     """
     precision: Any = {"fp32": "32-true", "bf16": "bf16-mixed"}[recipe.precision]
-    fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
+    local_ranks, nodes = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"))
+    fabric = Fabric(accelerator=accelerator, devices=local_ranks, num_nodes=nodes, precision=precision)
     fabric.launch()
     if pictures is None:
         pictures = data.load(recipe.data, size=recipe.stored_size)

@@ -1,0 +1,52 @@
+"""Two ranks under torchrun (gloo on the CPU): one run, one checkpoint, and the same bits after a stop."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = """
+import sys
+from pathlib import Path
+
+import torch
+
+from tests.training.test_loop import small, some_digits
+from training.loop import train
+
+torch.set_num_threads(1)
+out = Path(sys.argv[1])
+for method in ("simclr", "moco_v2"):
+    recipe = small(method, knn_every=0, epochs=2)
+    whole = train(recipe, out / method / "whole", pictures=some_digits(), accelerator="cpu")
+    for _ in range(2):
+        parts = train(recipe, out / method / "parts", pictures=some_digits(), accelerator="cpu", stop_after_steps=5)
+    for (name, a), b in zip(whole.method.state_dict().items(), parts.method.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+        ranks = [torch.empty_like(a) for _ in range(2)]
+        torch.distributed.all_gather(ranks, a)
+        if "running" not in name:  # each rank's batch norm has statistics of its own on a CPU
+            assert torch.equal(*ranks), f"{method}: the ranks have different {name}"
+    assert torch.distributed.get_world_size() == 2
+print("equal on rank", torch.distributed.get_rank())
+"""
+
+
+def test_two_ranks_train_one_network_and_resume_to_the_same_bits(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "script.py"), str(tmp_path / "runs")],
+        env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("equal on rank") == 2
+    for method in ("simclr", "moco_v2"):
+        files = [tmp_path / "runs" / method / run / "checkpoints" / "last.safetensors" for run in ("whole", "parts")]
+        assert files[0].read_bytes() == files[1].read_bytes()
