@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,8 @@ def serve(
     takes the first free one from 7860 on. Raises what `Index.open` and `cpchub.load` raise, and ArgumentError for a
     port that is taken.
     """
+    if port is not None:
+        _check_port(host, port)  # before the encoder is loaded
     index = Index.open(collection_dir)
     if encoder is None or isinstance(encoder, str):
         recorded = index.collection.manifest["encoder"]
@@ -78,9 +81,22 @@ def serve(
             **launch_options(),
         )
     except OSError as error:
-        raise ArgumentError(f"Port {port or '7860 and those after it'} on {host} cannot be used: {error}") from error
+        raise _unusable(host, port, error) from error
     print(f"{collection_name(index)}, {len(index):,} pictures: {url}  (Ctrl-C stops)", flush=True)
     page.block_thread()
+
+
+def _check_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except (OSError, OverflowError) as error:
+        raise _unusable(host, port, error) from error
+
+
+def _unusable(host: str, port: int | None, error: Exception) -> ArgumentError:
+    ports = "No port from 7860 on can" if port is None else f"Port {port} cannot"
+    return ArgumentError(f"{ports} be used on {host} ({error}); choose another with --port.")
 
 
 def launch_options() -> dict[str, Any]:

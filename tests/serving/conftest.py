@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +21,7 @@ from cpchub.index import Index
 
 COLOURS = {"blue": (40, 80, 200), "green": (50, 170, 70), "red": (210, 50, 40)}
 PER_CLASS = 20
+REPOSITORY = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -40,3 +47,34 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny_encoder_folder: Path) 
     encoder = load(tiny_encoder_folder, device="cpu")
     collection = embed(pictures, root / "collection", encoder, progress=False, labels="folders")
     return Served(Index.build(collection, encoder), encoder, pictures)
+
+
+SERVE = "import sys; from serving.app import serve; serve(sys.argv[1], encoder=sys.argv[2], port=int(sys.argv[3]))"
+
+
+@pytest.fixture(scope="session")
+def page_url(served: Served, tiny_encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page, served on a free port by a process of its own, as `cpchub demo` does it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    cache = tmp_path_factory.mktemp("cache")
+    command = [sys.executable, "-c", SERVE, str(served.index.collection.folder), str(tiny_encoder_folder), str(port)]
+    with (
+        (cache / "log").open("w+") as log,
+        subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            env={**os.environ, "XDG_CACHE_HOME": str(cache)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        ) as server,
+    ):
+        try:
+            until = time.monotonic() + 120
+            while "http://" not in (cache / "log").read_text():
+                assert server.poll() is None, (cache / "log").read_text()
+                assert time.monotonic() < until, "the page is not up after two minutes"
+                time.sleep(0.2)
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            server.terminate()

@@ -1,0 +1,72 @@
+"""The page as a server: what it hands out, what it keeps to itself, and what programs can ask."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from cpchub.errors import ArgumentError
+from serving.app import serve
+
+
+def status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_the_page_names_the_collection_and_loads_nothing_from_elsewhere(page_url: str) -> None:
+    with urllib.request.urlopen(page_url, timeout=30) as answer:
+        page = answer.read().decode()
+    assert "colours · cpchub" in page
+    assert not re.search(r"<(?:script|link)[^>]+(?:src|href)=[\"']https?://(?!127\.0\.0\.1)", page)
+
+
+def test_thumbnails_are_served_and_the_pictures_themselves_are_not(page_url: str, served) -> None:
+    with urllib.request.urlopen(page_url, timeout=30) as answer:
+        shown = re.search(r"gradio_api/file=[^\\\"' ]+\.webp", answer.read().decode())
+    assert shown is not None
+    assert status(page_url + shown.group()) == 200
+    original = served.pictures / served.index.collection.paths[0]
+    assert status(f"{page_url}gradio_api/file={quote(str(original))}") == 403
+
+
+def ask(page_url: str, *arguments: int) -> str:
+    """Call the endpoint as any HTTP client would: post the arguments, then read the event's stream."""
+    endpoint = f"{page_url}gradio_api/call/neighbours"
+    body = json.dumps({"data": arguments}).encode()
+    request = urllib.request.Request(endpoint, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        event = json.load(answer)["event_id"]
+    with urllib.request.urlopen(f"{endpoint}/{event}", timeout=60) as stream:
+        return stream.read().decode()
+
+
+def test_a_program_can_ask_for_neighbours(page_url: str) -> None:
+    answer = ask(page_url, 3, 5)
+    assert "event: complete" in answer
+    found = json.loads(answer.split("data: ", 1)[1])[0]
+    assert len(found) == 5
+    assert found[0]["score"] >= found[4]["score"]
+    assert set(found[0]) == {"row", "path", "score"}
+
+
+def test_a_row_that_is_not_there_is_answered_in_words(page_url: str) -> None:
+    answer = ask(page_url, 1000, 5)
+    assert "event: error" in answer
+    assert "no row 1000" in answer
+
+
+def test_a_port_that_is_taken_is_one_clear_error(page_url: str, served) -> None:
+    port = int(page_url.rstrip("/").rsplit(":", 1)[1])
+    with pytest.raises(ArgumentError, match=str(port)):
+        serve(Path(served.index.collection.folder), encoder=served.encoder, port=port)
