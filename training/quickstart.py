@@ -37,14 +37,13 @@ PER_CLASS = (1, 2, 5, 10)
 SEEDS = (0, 1, 2)
 
 
-def run(images: Path | None, out: Path, *, recipe: Recipe | None = None) -> Path:
+def run(images: Path | None, out: Path, *, recipe: Recipe | None = None, scratch_steps: int = 200) -> Path:
     """Do the job on `images` (scikit-learn's digits if None) and return the folder of the collection.
 
     A folder whose pictures lie in one sub-folder a class gets the label curve as well; its labels are used for
     measuring only, never for pretraining. Raises `SourceError` for a folder without usable pictures.
     """
     started = time.monotonic()
-    out.mkdir(parents=True, exist_ok=True)
     train_set: data.Pictures
     test_set: data.Pictures | None
     if images is None:
@@ -55,6 +54,7 @@ def run(images: Path | None, out: Path, *, recipe: Recipe | None = None) -> Path
         folder = images
         recipe = recipe or _recipe_for(images)
         train_set, test_set = _split(data.load(str(images), size=recipe.stored_size))
+    out.mkdir(parents=True, exist_ok=True)
     _say(1, f"Pretraining a small encoder with SimCLR on {len(train_set):,} pictures, without looking at any label")
     for path, reason in train_set.skipped[:5]:
         console.print(f"   left out: {path} ({reason})")
@@ -78,7 +78,7 @@ def run(images: Path | None, out: Path, *, recipe: Recipe | None = None) -> Path
 
     if train_set.labels is not None and test_set is not None:
         _say(6, "Classifying from a few labels, beside the same network trained from scratch on the same labels")
-        results |= _few_labels(recipe, encoder, train_set, test_set, out / "label_curve.png")
+        results |= _few_labels(recipe, encoder, train_set, test_set, scratch_steps, out / "label_curve.png")
     else:
         console.print(
             "   The pictures have no class folders, so there is no accuracy to measure; label some in the demo."
@@ -145,7 +145,12 @@ def _search(collection: Collection, index: Index, sheet: Path) -> dict[str, Any]
 
 
 def _few_labels(
-    recipe: Recipe, encoder: Encoder, train_set: data.Pictures, test_set: data.Pictures, plot: Path
+    recipe: Recipe,
+    encoder: Encoder,
+    train_set: data.Pictures,
+    test_set: data.Pictures,
+    scratch_steps: int,
+    plot: Path,
 ) -> dict[str, Any]:
     """Test accuracy against labels a class: a probe on the frozen encoder, and the network from scratch."""
     y, y_test = train_set.class_of_each(), test_set.class_of_each()
@@ -155,10 +160,14 @@ def _few_labels(
     )
     frozen = label_curve(x, y, x_test, y_test, per_class=per_class, seeds=SEEDS)
     values = []
-    with console.status("   training the same network from scratch on 1, 2, 5 and 10 labels a class"):
+    with console.status(f"   training the same network from scratch, {len(SEEDS)} times for each number of labels"):
         for seed in SEEDS:
             subsets = label_subsets(y, per_class, seed)
-            values.append([from_scratch(recipe, train_set, rows, test_set, seed=seed) for rows in subsets.values()])
+            rivals = (
+                from_scratch(recipe, train_set, rows, test_set, steps=scratch_steps, seed=seed)
+                for rows in subsets.values()
+            )
+            values.append(list(rivals))
     scratch = LabelCurve(per_class, np.array(values))
 
     table = Table("labels a class", "frozen encoder", "from scratch", "lead", title="Test accuracy, mean of 3 draws")

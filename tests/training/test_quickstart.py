@@ -1,0 +1,79 @@
+"""The whole way, on pictures and a network small enough for seconds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import cpchub
+from cpchub.errors import SourceError
+from training import quickstart, recipes
+from training.recipes import Recipe
+
+
+def photos(folder: Path, classes: tuple[str, ...] = ("red", "blue"), each: int = 20) -> Path:
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(classes):
+        for i in range(each):
+            pixels = rng.integers(0, 120, (24, 30, 3), dtype=np.uint8)
+            pixels[..., 2 * number] += 120
+            path = folder / name / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    return folder
+
+
+def tiny(images: Path) -> Recipe:
+    recipe = recipes.get("simclr_photos_quickstart")
+    return replace(
+        recipe,
+        data=str(images),
+        backbone_args={"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4},
+        stored_size=16,
+        views=replace(recipe.views, size=16),
+        input_size=16,
+        epochs=2,
+        batch_size=8,
+    )
+
+
+def test_a_folder_of_classes_becomes_encoder_collection_and_label_curve(tmp_path: Path) -> None:
+    images, out = photos(tmp_path / "photos"), tmp_path / "out"
+    collection = quickstart.run(images, out, recipe=tiny(images), scratch_steps=2)
+    results = json.loads((out / "results.json").read_text())
+    assert results["pictures"] == 40
+    assert results["labels_per_class"] == [1, 2, 5, 10]
+    assert set(results["accuracy"]) == {"frozen", "from_scratch"}
+    for name in ("neighbours.png", "label_curve.png"):
+        with Image.open(out / name) as picture:
+            assert min(picture.size) > 100
+    encoder = cpchub.load(out / "run" / "export")
+    hits = cpchub.Index.open(collection).search(images / "red" / "3.png", k=3, encoder=encoder)
+    assert hits[0].path == "red/3.png"
+    assert hits[0].score >= 0.999
+    assert encoder.spec.recipe is not None
+    assert encoder.spec.recipe["data"] == "photos"  # the name of the folder, not where it is
+
+    weights = (out / "run" / "export" / "model.safetensors").read_bytes()
+    quickstart.run(images, out, recipe=tiny(images), scratch_steps=2)  # again: nothing is trained or embedded anew
+    assert (out / "run" / "export" / "model.safetensors").read_bytes() == weights
+
+
+def test_pictures_without_classes_are_searchable_and_not_measured(tmp_path: Path) -> None:
+    images = photos(tmp_path / "photos", classes=("all",)) / "all"
+    quickstart.run(images, tmp_path / "out", recipe=tiny(images))
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert "accuracy" not in results
+    assert not (tmp_path / "out" / "label_curve.png").exists()
+
+
+def test_a_handful_of_pictures_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    images = photos(tmp_path / "photos", each=5)
+    with pytest.raises(SourceError, match="needs at least 32"):
+        quickstart.run(images, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
