@@ -75,6 +75,7 @@ def train(
     forward, optimizer = fabric.setup(compiled, optimizer)
 
     images = pictures.images.to(fabric.device)
+    labels = None if pictures.labels is None else pictures.labels.to(fabric.device)
     mean = torch.tensor(recipe.mean, device=fabric.device).reshape(1, 3, 1, 1)
     std = torch.tensor(recipe.std, device=fabric.device).reshape(1, 3, 1, 1)
     steps_per_epoch = len(images) // recipe.batch_size  # the last, smaller batch waits for the next epoch's order
@@ -94,16 +95,17 @@ def train(
             for step in range(done, stop):
                 epoch = step // steps_per_epoch
                 rows = _rows(recipe, len(images), step, steps_per_epoch, fabric.global_rank, fabric.world_size)
+                rows = rows.to(fabric.device)
                 seed = _seed(recipe.seed, step, fabric.global_rank)
                 generator.manual_seed(seed)
                 torch.manual_seed(seed)
-                batch = images[rows.to(images.device)]
+                batch = images[rows]
                 views = [recipe.views(batch, generator) for _ in range(recipe.n_views)]
                 views = [((v - mean) / std).contiguous(memory_format=torch.channels_last) for v in views]
                 for group in optimizer.param_groups:
                     group["lr"] = recipe.lr * schedule(step, total, warmup, cooldown)
 
-                loss, scalars = forward(views)
+                loss, scalars = forward(views, indices=rows, labels=None if labels is None else labels[rows])
                 optimizer.zero_grad()
                 fabric.backward(loss)
                 optimizer.step()

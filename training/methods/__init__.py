@@ -1,8 +1,9 @@
-"""The methods, one file each: a module whose `forward(views)` is the algorithm, in its paper's order and names.
+"""The methods, one file each: a module whose `forward` is the algorithm, in its paper's order and names.
 
-A method takes a list of views (`[N, C, H, W]` each, row i of all from picture i) and returns the loss and a few
-scalars worth watching. Its `backbone` is the encoder that is exported. All state (queue, key encoder) lives in
-parameters and buffers, so saving the module saves the method.
+`forward(views, indices, labels)` takes a list of views (`[N, C, H, W]` each, row i of all from picture i), which
+pictures of the data set these are (`[N]`) and their classes (`[N]`, or None), of which a method uses what it needs.
+It returns the loss and a few scalars worth watching. Its `backbone` is the encoder that is exported. All state (queue,
+bank, key encoder) lives in parameters and buffers, so saving the module saves the method.
 """
 
 from __future__ import annotations

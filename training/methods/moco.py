@@ -54,7 +54,9 @@ class MoCo(nn.Module):
         self.register_buffer("queue", F.normalize(torch.randn(K, projector_dim), dim=1))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
 
-    def forward(self, views: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, views: Sequence[Tensor], indices: Tensor | None = None, labels: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         x1, x2 = views
         q = F.normalize(self.projector(self.backbone(x1)).float(), dim=1)  # queries: NxD
         self._momentum_update()

@@ -29,7 +29,9 @@ class SimCLR(nn.Module):
         self.projector = projector(width, projector_hidden, projector_dim)  # g
         self.temperature = temperature
 
-    def forward(self, views: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, views: Sequence[Tensor], indices: Tensor | None = None, labels: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         h = self.backbone(torch.cat(list(views)))  # VNxC, what is kept
         z = self.projector(h)  # VNxD, what is contrasted
         z = z.reshape(len(views), -1, z.shape[-1]).transpose(0, 1)  # NxVxD
