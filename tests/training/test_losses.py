@@ -14,6 +14,17 @@ from torch import Tensor
 
 from training.losses import dcl, info_nce, inva_spread, mined_triplet, nt_xent, sup_con
 
+CLASSES = torch.arange(8) % 3
+
+LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "nt_xent": lambda a, b, _: nt_xent(a, b, 0.2),
+    "info_nce": lambda a, b, _: info_nce(a, b, None, 0.2),
+    "sup_con": lambda a, b, labels: sup_con(torch.stack([a, b], 1), labels, 0.2),
+    "dcl": lambda a, b, _: dcl(a, b, 0.2),
+    "inva_spread": lambda a, b, _: inva_spread(a, b, 0.2),
+    "mined_triplet": lambda a, b, labels: mined_triplet(a + b, labels, 8.0),
+}
+
 
 def orthonormal(n: int) -> Tensor:
     return torch.eye(n)
@@ -115,6 +126,15 @@ def test_losses_compute_in_float32_whatever_comes_in() -> None:
     assert info_nce(a, b, a, 0.1).dtype == torch.float32
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_compute_in_float32_under_autocast_too(name: str) -> None:
+    torch.manual_seed(0)
+    a, b = torch.randn(8, 16), torch.randn(8, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = LOSSES[name](a, b, CLASSES)
+    assert torch.equal(mixed, LOSSES[name](a, b, CLASSES))
+
+
 def test_dcl_of_orthonormal_and_of_collapsed_views() -> None:
     z = orthonormal(16)
     assert dcl(z, z, 0.5).item() == pytest.approx(math.log(30) - 2, abs=1e-5)
@@ -168,18 +188,6 @@ def test_inva_spread_stays_finite_with_the_same_picture_twice_in_a_batch() -> No
     z = torch.eye(4)[[0, 1, 2, 0]] * torch.tensor([1.0, 1.0, 1.0, 2.0])[:, None]
     for part in gradients(lambda x, y: inva_spread(x, y, 0.01), z, torch.eye(4).flip(0)[[3, 2, 1, 0]]):
         assert part.isfinite().all()
-
-
-CLASSES = torch.arange(8) % 3
-
-LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "nt_xent": lambda a, b, _: nt_xent(a, b, 0.2),
-    "info_nce": lambda a, b, _: info_nce(a, b, None, 0.2),
-    "sup_con": lambda a, b, labels: sup_con(torch.stack([a, b], 1), labels, 0.2),
-    "dcl": lambda a, b, _: dcl(a, b, 0.2),
-    "inva_spread": lambda a, b, _: inva_spread(a, b, 0.2),
-    "mined_triplet": lambda a, b, labels: mined_triplet(a + b, labels, 8.0),
-}
 
 
 def _on_rank(rank: int, a: Tensor, b: Tensor, folder: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.losses import instdisc_nce
+from training.losses import info_nce, instance_softmax, instdisc_nce
 
 
 @pytest.mark.parametrize("m", [1, 16, 4096])
@@ -52,6 +52,21 @@ def test_nce_is_finite_at_the_ends_of_the_cosine() -> None:
     assert value.isfinite()
     assert similarity.grad is not None
     assert similarity.grad.isfinite().all()
+
+
+def test_the_softmax_over_an_orthonormal_bank() -> None:
+    indices = torch.tensor([7, 0])
+    expected = math.log1p(99 * math.exp(-1 / 0.3))
+    assert instance_softmax(torch.eye(100)[indices], torch.eye(100), indices, 0.3).item() == pytest.approx(
+        expected, abs=1e-5
+    )
+
+
+def test_the_softmax_over_a_bank_is_info_nce_with_the_other_rows_as_negatives() -> None:
+    torch.manual_seed(0)
+    bank, v = torch.nn.functional.normalize(torch.randn(9, 4), dim=1), torch.randn(1, 4)
+    expected = info_nce(v, bank[4:5], bank[[0, 1, 2, 3, 5, 6, 7, 8]], 0.2)
+    torch.testing.assert_close(instance_softmax(v, bank, torch.tensor([4]), 0.2), expected)
 
 
 def test_nce_computes_in_float32_whatever_comes_in() -> None:

@@ -4,16 +4,16 @@
     memory    negatives are remembered: InfoNCE against a queue, the NCE of InstDisc against a bank
     metric    distances and margins: Hadsell's contrastive loss, triplets and their mining
 
-Every loss computes in float32 whatever comes in and is rank-aware where negatives are shared: under `torchrun` the
-candidates of all ranks are gathered *with* their gradients, and each rank returns the mean over its own anchors, so
-that DDP's averaging of gradients gives exactly the gradient of one rank with the whole batch (tested).
-Shapes: N pictures, V views, D dimensions, K or m negatives.
+Every loss computes in float32 whatever comes in, under autocast too, and is rank-aware where negatives are shared:
+under `torchrun` the candidates of all ranks are gathered *with* their gradients, and each rank returns the mean over
+its own anchors, so that DDP's averaging of gradients gives exactly the gradient of one rank with the whole batch
+(tested). Shapes: N pictures, V views, D dimensions, K or m negatives.
 """
 
 from __future__ import annotations
 
 from training.losses.in_batch import dcl, inva_spread, nt_xent, sup_con
-from training.losses.memory import info_nce, instdisc_nce
+from training.losses.memory import info_nce, instance_softmax, instdisc_nce
 from training.losses.metric import margin_contrastive, mined_triplet, triplet
 from training.losses.ranks import gather
 
@@ -21,6 +21,7 @@ __all__ = [
     "dcl",
     "gather",
     "info_nce",
+    "instance_softmax",
     "instdisc_nce",
     "inva_spread",
     "margin_contrastive",

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.losses.precision import without_autocast
 from training.losses.ranks import gather, rank, world_size
 
 
@@ -19,6 +20,7 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     return sup_con(torch.stack([z1, z2], dim=1), None, temperature)
 
 
+@without_autocast
 def sup_con(z: Tensor, labels: Tensor | None, temperature: float, form: str = "out") -> Tensor:
     """Supervised contrastive loss (arXiv 2004.11362, eq. 2 `out`, eq. 3 `in`), the mean over the N * V anchors.
 
@@ -40,6 +42,7 @@ def sup_con(z: Tensor, labels: Tensor | None, temperature: float, form: str = "o
     return (log_normaliser - mean_likelihood).mean()
 
 
+@without_autocast
 def dcl(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     """Decoupled contrastive loss (arXiv 2110.06848, eq. 6): NT-Xent without the positive in the denominator.
 
@@ -53,6 +56,7 @@ def dcl(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     return (negatives - logits.masked_fill(~positive, 0.0).sum(1)).mean()
 
 
+@without_autocast
 def inva_spread(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     """Invariance and spread (Ye et al., CVPR 2019, arXiv 1904.03436, eq. 6): -log P(i|x^_i) - sum_j log(1 - P(i|x_j)).
 

@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.losses.precision import without_autocast
 from training.losses.ranks import gather, rank
 
 
+@without_autocast
 def info_nce(q: Tensor, k: Tensor, negatives: Tensor | None, temperature: float) -> Tensor:
     """InfoNCE of MoCo (arXiv 1911.05722, eq. 1), the mean over the N queries.
 
@@ -32,6 +34,7 @@ def info_nce(q: Tensor, k: Tensor, negatives: Tensor | None, temperature: float)
     return (logits.logsumexp(1) - positive).mean()
 
 
+@without_autocast
 def instdisc_nce(similarity: Tensor, temperature: float, n: int, Z: Tensor | float) -> Tensor:
     """Noise-contrastive estimation of InstDisc (arXiv 1805.01978, eq. 5 to 7), the mean over the N features.
 
@@ -43,3 +46,14 @@ def instdisc_nce(similarity: Tensor, temperature: float, n: int, Z: Tensor | flo
     # log P/(m Pn), so that h = P / (P + m Pn) is its sigmoid; the official code's eps of 1e-7 is not needed here
     log_odds = similarity.float() / temperature - torch.as_tensor(Z).log() - math.log(m / n)
     return (F.softplus(-log_odds[:, 0]) + F.softplus(log_odds[:, 1:]).sum(1)).mean()
+
+
+@without_autocast
+def instance_softmax(v: Tensor, bank: Tensor, indices: Tensor, temperature: float) -> Tensor:
+    """Non-parametric softmax of InstDisc (arXiv 1805.01978, eq. 2), the mean over the N features.
+
+    `v`: `[N, D]`; `bank`: `[n, D]`, one feature a picture, used as it is; `indices`: `[N]`, the rows that v belong to.
+    An orthonormal bank gives log(1 + (n - 1) exp(-1/T)).
+    """
+    logits = F.normalize(v.float(), dim=-1) @ bank.float().T / temperature
+    return (logits.logsumexp(1) - logits.gather(1, indices[:, None])[:, 0]).mean()

@@ -7,11 +7,13 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.losses.precision import without_autocast
 from training.losses.ranks import gather, rank, world_size
 
 MINING = ("all", "hard", "semi-hard", "easy")
 
 
+@without_autocast
 def margin_contrastive(x1: Tensor, x2: Tensor, dissimilar: Tensor, margin: float) -> Tensor:
     """Contrastive loss of Hadsell, Chopra and LeCun (CVPR 2006, eq. 4), the mean over the N pairs.
 
@@ -23,6 +25,7 @@ def margin_contrastive(x1: Tensor, x2: Tensor, dissimilar: Tensor, margin: float
     return ((1 - y) * distance.square() / 2 + y * F.relu(margin - distance).square() / 2).mean()
 
 
+@without_autocast
 def triplet(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
     """Triplet loss of FaceNet (arXiv 1503.03832, eq. 2), the mean over the N triplets: max(0, d_ap - d_an + margin).
 
@@ -33,6 +36,7 @@ def triplet(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -
     return F.relu(d_ap - d_an + margin).mean()
 
 
+@without_autocast
 def mined_triplet(x: Tensor, labels: Tensor, margin: float, mining: str = "semi-hard") -> Tensor:
     """Triplet loss over the batch's own triplets of one kind, the mean over them; 0 if there is none.
 
