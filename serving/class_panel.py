@@ -47,6 +47,6 @@ def estimate_card(session: Session, estimate: Estimate | None) -> str:
         return f'<div class="cpc-estimate cpc-waiting"><p>{text}</p><small>{basis}</small></div>'
     return (
         f'<div class="cpc-estimate"><div><b>{estimate.accuracy:.0%}</b><p>right when held out</p></div>'
-        f"<small>{estimate.correct} of {estimate.total} labelled pictures, {estimate.protocol}; 95 % interval "
+        f"<small>{estimate.correct} of {estimate.total} labelled pictures, each held out once; 95&nbsp;% interval "
         f"{estimate.low:.0%} to {estimate.high:.0%}.<br>{basis}</small></div>"
     )

@@ -13,8 +13,7 @@ from sklearn.base import ClassifierMixin, clone
 
 from cpchub.fewlabels import ClassMeans, LogisticProbe
 
-LEAVE_ONE_OUT_UP_TO = 30  # held-out fits cost one fit each; beyond, ten folds say the same for less
-FOLDS = 10
+FOLDS = 10  # held-out fits; with up to ten labels a class, each fold holds out one of every class
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +39,6 @@ class Estimate:
     total: int
     low: float
     high: float
-    protocol: str
 
     @property
     def accuracy(self) -> float:
@@ -73,35 +71,34 @@ def predict(features: NDArray[np.float32], rows: NDArray[np.int64], names: Seque
 def estimate_accuracy(
     features: NDArray[np.float32], names: Sequence[str], classifier: ClassifierMixin
 ) -> Estimate | None:
-    """Accuracy of `classifier` on held-out labels: leave-one-out up to 30 of them, ten even folds beyond.
+    """Accuracy of `classifier` on labels held out: one of each class at a time, a tenth of each beyond ten.
 
-    A picture that is alone in its class cannot be held out, so it only helps the others. None while fewer than
-    two pictures can be held out or there is one class only.
+    Holding out single pictures instead would bias it downwards at few labels: what is left then has fewer examples
+    of the very class that is asked for. A picture alone in its class cannot be held out, so it only helps the
+    others. None while no class has two labels or there is one class only.
     """
     labels = np.asarray(names)
     counts = Counter(names)
-    held_out = np.array([counts[name] > 1 for name in names], dtype=bool)
-    if len(counts) < 2 or held_out.sum() < 2:
+    if len(counts) < 2 or max(counts.values()) < 2:
         return None
-    positions = np.flatnonzero(held_out)
-    if len(positions) <= LEAVE_ONE_OUT_UP_TO:
-        folds, protocol = [np.array([position]) for position in positions], "leave-one-out"
-    else:
-        folds, protocol = _deal(positions, labels), f"{FOLDS}-fold"
-    correct = 0
-    for fold in folds:
-        kept = np.setdiff1d(np.arange(len(labels)), fold)
-        fitted = clone(classifier).fit(features[kept], labels[kept])
-        correct += int((fitted.predict(features[fold]) == labels[fold]).sum())
-    low, high = wilson_interval(correct, len(positions))
-    return Estimate(correct, len(positions), low, high, protocol)
+    correct = total = 0
+    for held_out in _folds(labels):
+        fitted = clone(classifier).fit(features[~held_out], labels[~held_out])
+        correct += int((fitted.predict(features[held_out]) == labels[held_out]).sum())
+        total += int(held_out.sum())
+    low, high = wilson_interval(correct, total)
+    return Estimate(correct, total, low, high)
 
 
-def _deal(positions: NDArray[np.int64], labels: NDArray[np.str_]) -> list[NDArray[np.int64]]:
-    """Ten folds, each class spread evenly: dealt like cards, so that a class of two lies in two folds."""
-    shuffled = np.random.default_rng(0).permutation(positions)
-    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    return [by_class[start::FOLDS] for start in range(FOLDS)]
+def _folds(labels: NDArray[np.str_]) -> list[NDArray[np.bool_]]:
+    """Masks `[n]` of the labels to hold out: every class is dealt over the folds like cards; one of a kind stays."""
+    fold_of = np.full(len(labels), -1)
+    random = np.random.default_rng(0)
+    for name in np.unique(labels):
+        members = np.flatnonzero(labels == name)
+        if len(members) > 1:
+            fold_of[random.permutation(members)] = np.arange(len(members)) % FOLDS
+    return [fold_of == fold for fold in range(fold_of.max() + 1)]
 
 
 def wilson_interval(correct: int, total: int, z: float = 1.96) -> tuple[float, float]:

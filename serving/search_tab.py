@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from cpchub.errors import QueryError
+from cpchub.errors import CpchubError, QueryError
 from serving import tiles
 from serving.finder import Answer, Finder
 from serving.messages import shown_errors
@@ -55,10 +55,15 @@ class SearchTab:
 
     # -- events -------------------------------------------------------------------------------------------------
 
-    @shown_errors
     def upload(self, session: Session, path: str | None) -> tuple[Any, ...]:
-        """A picture was dropped, pasted or chosen."""
-        return self.clear(session) if path is None else self._go(session, path)
+        """A picture was dropped, pasted or chosen. One that cannot be read is refused and taken off the page again."""
+        if path is None:
+            return self.clear(session)
+        try:
+            return self._go(session, path)
+        except CpchubError as error:
+            gr.Warning(f"This file cannot be searched with: {error}.", title="Not usable")
+            return self.clear(session)
 
     def clear(self, session: Session) -> tuple[Any, ...]:
         """The query was taken away."""

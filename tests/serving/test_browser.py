@@ -80,9 +80,12 @@ class Browser:
         self.driver.save_screenshot(str(self.shots / f"{name}.png"))
 
     def wait_for_pictures(self) -> None:
-        seen = "return [...document.images].filter(image => image.getBoundingClientRect().top < innerHeight)"
+        seen = (
+            "return [...document.images].map(image => [image, image.getBoundingClientRect()])"
+            ".filter(([_, box]) => box.width > 0 && box.bottom > 0 && box.top < innerHeight)"
+        )
         until = time.monotonic() + 10
-        while not self.driver.execute_script(f"{seen}.every(image => image.complete)") and time.monotonic() < until:
+        while not self.driver.execute_script(f"{seen}.every(([image]) => image.complete)") and time.monotonic() < until:
             time.sleep(0.1)
 
     def requested(self) -> set[str]:
@@ -186,6 +189,7 @@ def test_a_broken_upload_is_answered_in_words(browser: Browser, tmp_path: Path) 
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"not a picture at all")
     browser.upload(broken)
-    browser.wait(lambda: "cannot be read" in " ".join(browser.texts(".toast-wrap")))
+    browser.wait(lambda: "not a picture" in " ".join(browser.texts(".toast-wrap")))
     browser.shoot("refused")
     assert not browser.all("#neighbours .cpc-tile")
+    assert not browser.all("#query-picture img")
