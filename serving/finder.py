@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cpchub.embed import ImageEncoder
 from cpchub.errors import QueryError
-from cpchub.images.decode import read_image, resize_side
+from cpchub.images.decode import read_bytes, read_image, resize_side
 from cpchub.index import Index
 
 
@@ -71,8 +71,9 @@ class Finder:
         """The `k` pictures nearest to a file. Raises BrokenImageError if it cannot be read."""
         started = time.perf_counter()
         spec = self.encoder.spec
-        # read as `embed` reads, so that a picture of the collection finds itself at 1
-        image = read_image(picture, size=resize_side(spec.input_size, spec.crop_pct))
+        # Read as `embed` reads, so that a picture of the collection finds itself at 1; from bytes, so that an error
+        # shown to a visitor does not name a path of this machine.
+        image = read_image(read_bytes(Path(picture)), size=resize_side(spec.input_size, spec.crop_pct))
         vector = self.encoder.encode([image], normalize=True)
         encode_ms = 1000 * (time.perf_counter() - started)
         neighbours, search_ms = self._search(vector, min(k, self.count))

@@ -62,7 +62,7 @@ class SearchTab:
         try:
             return self._go(session, path)
         except CpchubError as error:
-            gr.Warning(f"This file cannot be searched with: {error}.", title="Not usable")
+            gr.Warning(f"This file cannot be searched with: {error}.")
             return self.clear(session)
 
     def clear(self, session: Session) -> tuple[Any, ...]:
