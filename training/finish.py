@@ -15,7 +15,14 @@ from training.loop import train
 from training.publish import export
 from training.recipes import Recipe
 
-METHOD_NAMES = {"simclr": "SimCLR", "moco_v2": "MoCo v2"}
+METHOD_NAMES = {
+    "simclr": "SimCLR",
+    "moco_v2": "MoCo v2",
+    "instdisc": "InstDisc",
+    "inva_spread": "InvaSpread",
+    "cmc": "CMC",
+    "sup_con": "SupCon",
+}
 DATA_NAMES = {"cifar10": "CIFAR-10", "digits": "UCI handwritten digits (scikit-learn)"}
 HAVE_TEST_PART = ("cifar10", "digits")
 
@@ -60,5 +67,5 @@ def describe(recipe: Recipe, n_pictures: int, name: str) -> dict[str, Any]:
         "std": recipe.std,
         "interpolation": "bilinear",
         "crop_pct": 1.0,
-        "summary": f"{recipe.backbone} {how}, without labels.",
+        "summary": f"{recipe.backbone} {how}, {'with' if recipe.method == 'sup_con' else 'without'} labels.",
     }

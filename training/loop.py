@@ -13,6 +13,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,12 +60,13 @@ def train(
     fabric.launch()
     if pictures is None:
         pictures = data.load(recipe.data, size=recipe.stored_size)
-    recipe.check(len(pictures), fabric.world_size)
+    recipe.check(len(pictures), fabric.world_size, labelled=pictures.labels is not None)
+    torch.manual_seed(recipe.seed)
+    method: nn.Module = methods.build(recipe, build_backbone(recipe), len(pictures))
     if fabric.is_global_zero:
         _claim(run_dir, recipe)
 
-    torch.manual_seed(recipe.seed)
-    method: nn.Module = methods.build(recipe, build_backbone(recipe)).to(memory_format=torch.channels_last)
+    method = method.to(memory_format=torch.channels_last)
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
     optimizer = _optimizer(recipe, method)
@@ -82,6 +84,7 @@ def train(
     total = stop = recipe.epochs * steps_per_epoch
     warmup = round(recipe.warmup_epochs * steps_per_epoch)
     cooldown = recipe.cooldown if recipe.schedule == "trapezoid" else None
+    steps = recipe.steps if recipe.schedule == "steps" else None
     if stop_after_steps is not None:
         stop = min(total, done + stop_after_steps)
     metrics = Metrics(run_dir if fabric.is_global_zero else None, from_step=done)
@@ -103,7 +106,7 @@ def train(
                 views = [recipe.views(batch, generator) for _ in range(recipe.n_views)]
                 views = [((v - mean) / std).contiguous(memory_format=torch.channels_last) for v in views]
                 for group in optimizer.param_groups:
-                    group["lr"] = recipe.lr * schedule(step, total, warmup, cooldown)
+                    group["lr"] = recipe.lr * schedule(step, total, warmup, cooldown, steps)
 
                 loss, scalars = forward(views, indices=rows, labels=None if labels is None else labels[rows])
                 optimizer.zero_grad()
@@ -153,16 +156,25 @@ def build_backbone(recipe: Recipe) -> nn.Module:
         raise RecipeError(f"timm cannot build backbone={recipe.backbone!r} with {args}: {e}") from e
 
 
-def schedule(step: int, total: int, warmup: int, cooldown: float | None = None) -> float:
+def schedule(
+    step: int,
+    total: int,
+    warmup: int,
+    cooldown: float | None = None,
+    steps: Sequence[tuple[float, float]] | None = None,
+) -> float:
     """The share of the learning rate at `step`: linear warm-up over `warmup` steps, then half a cosine down to 0.
 
     (arXiv 1608.03983, no restarts.) With `cooldown`, a trapezoid instead: constant until the last `cooldown` share of
-    the run, then linear down to 0 (arXiv 2405.18392).
+    the run, then linear down to 0 (arXiv 2405.18392). With `steps`, pairs of a share of the run and the share of the
+    rate from there on, 1 before the first.
     """
     if step < warmup:
         return (step + 1) / warmup
     if cooldown is not None:
         return min(1.0, (total - step) / (cooldown * total))
+    if steps is not None:
+        return next((share for since, share in reversed(steps) if step >= since * total), 1.0)
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
 

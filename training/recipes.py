@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
@@ -25,17 +25,22 @@ _JSON = tyro.constructors.PrimitiveConstructorSpec(
 )
 
 
+MethodName = Literal["simclr", "moco_v2", "instdisc", "inva_spread", "cmc", "sup_con"]
+_VIEWS_OF = {"moco_v2": (2,), "inva_spread": (2,), "instdisc": (1,), "cmc": (1,)}  # the others take two or more
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One training run. Sizes are pixels, `batch_size` counts pictures over all ranks, `lr` is for that batch size."""
 
     name: str
-    method: Literal["simclr", "moco_v2"] = "simclr"
+    method: MethodName = "simclr"
     # encoder: a timm architecture and its arguments
     backbone: str = "resnet18_cifar"
     backbone_args: Annotated[Mapping[str, Any], _JSON] = field(default_factory=dict)
     projector_hidden: int = 512
     projector_dim: int = 128
+    projector_layers: Literal[2, 3] = 2  # SimCLR: 2 is version 1, 3 is version 2
     # data and views
     data: str = "cifar10"  # or "digits", or a folder of pictures
     stored_size: int = 32  # pictures of a folder are kept as squares of this side
@@ -52,14 +57,20 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     warmup_epochs: float = 10
-    schedule: Literal["cosine", "trapezoid"] = "cosine"
+    schedule: Literal["cosine", "trapezoid", "steps"] = "cosine"
     cooldown: float = 0.3  # trapezoid: the share of the run over which the rate falls to zero
+    steps: tuple[tuple[float, float], ...] = ((0.6, 0.1), (0.8, 0.01))  # steps: from this share of the run, this of lr
     temperature: float = 0.5
     # MoCo
     queue_size: int = 4096
     key_momentum: float = 0.99
     symmetric: bool = False
     bn_splits: int = 8
+    # InstDisc and CMC
+    bank_negatives: int = 0  # m of noise-contrastive estimation; 0 is the softmax over the whole bank
+    bank_momentum: float = 0.5
+    proximal: float = 0.0  # InstDisc: lambda of the proximal term
+    graph: Literal["core", "full"] = "full"  # CMC with three views or more: which pairs are contrasted
     # how it runs
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
@@ -80,24 +91,30 @@ class Recipe:
         views: dict[str, Any] = {k: _tupled(v) for k, v in values["views"].items()}
         return Recipe(**(fields | {"views": Views(**views)}))
 
-    def check(self, n_pictures: int, world_size: int = 1) -> None:
+    def check(self, n_pictures: int, world_size: int = 1, labelled: bool = True) -> None:
         """Raise `RecipeError` for values that cannot work, before anything is computed."""
         problems = {
+            "method": self.method in get_args(MethodName),
             "epochs": self.epochs >= 1,
             "batch_size": self.batch_size >= 2 * world_size and self.batch_size % world_size == 0,
             "lr": self.lr > 0,
             "temperature": self.temperature > 0,
-            "n_views": self.n_views >= 2 and (self.method == "simclr" or self.n_views == 2),
+            "n_views": self.n_views in _VIEWS_OF.get(self.method, range(2, 101)),
             "queue_size": self.queue_size >= 1,
             "key_momentum": 0 <= self.key_momentum <= 1,
             "std": min(self.std) > 0,
             "cooldown": 0 < self.cooldown <= 1,
+            "steps": list(self.steps) == sorted(self.steps),
+            "bank_negatives": self.bank_negatives >= 0,
+            "bank_momentum": 0 <= self.bank_momentum < 1,
         }
         for name, fine in problems.items():
             if not fine:
                 raise RecipeError(
                     f"{name}={getattr(self, name)!r} cannot work with {world_size} rank(s); change --{name}"
                 )
+        if self.method == "sup_con" and not labelled:
+            raise RecipeError("method='sup_con' needs labels, and the data has none; use --method simclr")
         if self.batch_size > n_pictures:
             raise RecipeError(
                 f"batch_size={self.batch_size} is more than the {n_pictures} pictures; "
@@ -107,7 +124,7 @@ class Recipe:
 
 def _tupled(value: Any) -> Any:
     """JSON has no tuples."""
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(_tupled(v) for v in value) if isinstance(value, list) else value
 
 
 _REGISTRY: dict[str, Callable[[], Recipe]] = {}
@@ -157,6 +174,70 @@ def moco_v2_resnet18_cifar10_200e() -> Recipe:
 
 
 @recipe
+def instdisc_resnet18_cifar10_200e() -> Recipe:
+    """InstDisc on CIFAR-10: settings of the official code (full softmax, no flip, jitter always)."""
+    return Recipe(
+        "instdisc_resnet18_cifar10_200e",
+        method="instdisc",
+        views=Views(flip=0.0, hue=0.4, jitter_p=1.0),
+        n_views=1,
+        batch_size=128,
+        lr=0.03,
+        warmup_epochs=0,
+        schedule="steps",
+        temperature=0.1,
+        precision="bf16",
+        compile=True,
+    )
+
+
+@recipe
+def inva_spread_resnet18_cifar10_200e() -> Recipe:
+    """InvaSpread on CIFAR-10: settings of the official code, without its last 101 epochs, which run at lr / 100."""
+    return replace(
+        instdisc_resnet18_cifar10_200e(),
+        name="inva_spread_resnet18_cifar10_200e",
+        method="inva_spread",
+        views=Views(hue=0.4, jitter_p=1.0),
+        n_views=2,
+        steps=((0.6, 0.1), (0.8, 0.05)),
+    )
+
+
+@recipe
+def cmc_resnet18_cifar10_200e() -> Recipe:
+    """CMC on CIFAR-10, L against ab: the optimiser, bank and softmax of InstDisc there, CMC's views (crop and flip).
+
+    The authors give no settings for CIFAR; theirs for ImageNet are T 0.07 and 16,384 negatives.
+    """
+    return replace(
+        instdisc_resnet18_cifar10_200e(),
+        name="cmc_resnet18_cifar10_200e",
+        method="cmc",
+        backbone="colour_paths",
+        backbone_args={"path": "resnet18_cifar", "space": "lab"},
+        views=Views(jitter_p=0.0, grey_p=0.0),
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+    )
+
+
+@recipe
+def supcon_resnet18_cifar10_200e() -> Recipe:
+    """SupCon on CIFAR-10: settings of the official code, whose loss is 0.1 / 0.07 times ours, hence lr 0.71 for 0.5."""
+    return replace(
+        simclr_resnet18_cifar10_200e(),
+        name="supcon_resnet18_cifar10_200e",
+        method="sup_con",
+        views=Views(),
+        batch_size=1024,
+        lr=0.71,
+        weight_decay=1e-4,
+        temperature=0.1,
+    )
+
+
+@recipe
 def simclr_resnet18_w32_cifar10_cpu() -> Recipe:
     """SimCLR on CIFAR-10 in some hours on two CPU cores, with a network that plain timm can build.
 
@@ -170,7 +251,7 @@ def simclr_resnet18_w32_cifar10_cpu() -> Recipe:
         backbone_args={"channels": [32, 64, 128, 256], "stem_type": "deep", "stem_width": 16},
         views=Views(size=48, grey_p=0.1),
         input_size=64,
-        epochs=30,
+        epochs=20,
         batch_size=256,
         lr=0.2,
         warmup_epochs=0.5,

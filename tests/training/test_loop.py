@@ -20,6 +20,21 @@ from training.loop import build_backbone, schedule, train
 from training.recipes import Recipe
 from training.views import Views
 
+METHODS = ("simclr", "moco_v2", "instdisc", "inva_spread", "cmc", "sup_con")
+TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
+ONE_VIEW = {"n_views": 1, "bank_negatives": 8}
+ONLY_OF: dict[str, dict[str, object]] = {
+    "instdisc": {**ONE_VIEW, "proximal": 1.0},
+    "sup_con": {"optimizer": "adamw", "lr": 0.002},
+    "cmc": {
+        **ONE_VIEW,
+        "backbone": "colour_paths",
+        "backbone_args": {"path": "resnet18", "path_args": TINY, "space": "ycbcr"},
+        "mean": (0.0, 0.0, 0.0),
+        "std": (1.0, 1.0, 1.0),
+    },
+}
+
 
 def small(method: str = "simclr", **changes: object) -> Recipe:
     """Seconds on one core: 64 digits, a network of 8 channels."""
@@ -27,19 +42,21 @@ def small(method: str = "simclr", **changes: object) -> Recipe:
         recipes.get("simclr_digits"),
         name=f"tiny_{method}",
         method=method,
-        backbone_args={"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4},
+        backbone_args=TINY,
         views=Views(size=16, crop_scale=(0.7, 1), flip=0, jitter_p=0, grey_p=0, rotation=10),
         input_size=16,
         projector_hidden=16,
         projector_dim=8,
         queue_size=48,
+        optimizer="sgd",
+        lr=0.3,
         epochs=3,
         batch_size=16,
         warmup_epochs=1,
         knn_every=1,
         bn_splits=2,
     )
-    return replace(recipe, **changes)
+    return replace(recipe, **{**ONLY_OF.get(method, {}), **changes})
 
 
 def some_digits(n: int = 64) -> data.Pictures:
@@ -52,7 +69,7 @@ def weights(run_dir: Path) -> bytes:
     return (run_dir / "checkpoints" / "last.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("method", ["simclr", "moco_v2"])
+@pytest.mark.parametrize("method", METHODS)
 def test_a_stopped_run_that_goes_on_equals_one_never_stopped(method: str, tmp_path: Path) -> None:
     recipe, pictures = small(method), some_digits()
     whole = train(recipe, tmp_path / "whole", pictures=pictures)
@@ -141,11 +158,21 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(t
         ({"epochs": 0}, "epochs=0"),
         ({"n_views": 1}, "n_views=1"),
         ({"backbone": "resnet1000"}, "resnet1000"),
+        ({"method": "simsiam"}, "simsiam"),
+        ({"method": "instdisc", "n_views": 2}, "n_views=2"),
+        ({"method": "cmc", "backbone": "resnet18", "backbone_args": TINY}, "colour_paths"),
+        ({"steps": ((0.8, 0.01), (0.6, 0.1))}, "steps"),
     ],
 )
 def test_values_that_cannot_work_are_refused_by_name(changes: dict[str, object], named: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=named):
         train(small(**changes), tmp_path / "run", pictures=some_digits())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_supervised_method_refuses_pictures_without_labels(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="needs labels"):
+        train(small("sup_con"), tmp_path / "run", pictures=replace(some_digits(), labels=None))
 
 
 def test_training_on_digits_learns_something(tmp_path: Path) -> None:
@@ -163,6 +190,8 @@ def test_learning_rate_schedules() -> None:
     assert schedule(99, 100, 10) < 0.001
     trapezoid = [schedule(s, 100, 10, cooldown=0.3) for s in (10, 69, 70, 85, 99)]
     assert trapezoid == pytest.approx([1, 1, 1, 0.5, 1 / 30])
+    steps = ((0.6, 0.1), (0.8, 0.01))
+    assert [schedule(s, 100, 0, steps=steps) for s in (0, 59, 60, 79, 80, 99)] == [1, 1, 0.1, 0.1, 0.01, 0.01]
 
 
 @pytest.mark.parametrize("name", recipes.names())

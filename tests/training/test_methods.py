@@ -1,4 +1,4 @@
-"""MoCo's algorithm 1, step by step."""
+"""Methods without a memory bank: MoCo's algorithm 1 step by step, and those that contrast within the batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.methods import MoCo, SimCLR
+from training.losses import inva_spread, sup_con
+from training.methods import InvaSpread, MoCo, SimCLR, SupCon
 
 
 class Tiny(nn.Module):
@@ -113,3 +114,62 @@ def test_simclr_contrasts_every_view_with_every_other(n_views: int) -> None:
     assert -1 <= scalars["positive_similarity"] <= 1
     loss.backward()
     assert all(p.grad is not None for p in method.parameters())
+
+
+def test_the_parameters_of_simclr_and_moco_keep_their_names() -> None:
+    """Checkpoints and published recipes of earlier versions have these."""
+    simclr = SimCLR(Tiny(), 8, 16, 4, temperature=0.5)
+    heads = [name for name in simclr.state_dict() if not name.startswith("backbone.")]
+    norm = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
+    assert heads == [
+        "projector.0.weight",
+        *(f"projector.1.{n}" for n in norm),
+        "projector.3.weight",
+        "projector.3.bias",
+    ]
+    heads = [name for name in moco().state_dict() if "backbone" not in name]
+    layers = [f"{layer}.{name}" for layer in (0, 2) for name in ("weight", "bias")]
+    assert heads == ["queue", "pointer", *(f"projector.{n}" for n in layers), *(f"projector_k.{n}" for n in layers)]
+
+
+def test_the_head_of_simclr_v2_has_three_layers_and_ends_in_a_norm_without_shift() -> None:
+    method = SimCLR(Tiny(), 8, 16, 4, temperature=0.5, projector_layers=3)
+    kinds = [type(layer).__name__ for layer in method.projector]
+    assert kinds == ["Linear", "BatchNorm1d", "ReLU"] * 2 + ["Linear", "BatchNorm1d"]
+    loss, _ = method(views())
+    loss.backward()
+    last = method.projector[-1]
+    assert last.weight.grad is not None
+    assert last.bias.grad is None
+    assert not last.bias.any()
+
+
+def test_a_head_of_four_layers_is_refused() -> None:
+    with pytest.raises(ValueError, match="not 4"):
+        SimCLR(Tiny(), 8, 16, 4, temperature=0.5, projector_layers=4)
+
+
+def test_inva_spread_contrasts_the_two_views_of_the_batch() -> None:
+    method = InvaSpread(Tiny(), 8, 4, temperature=0.1).eval()
+    x = views()
+    loss, _ = method(x)
+    z1, z2 = (method.projector(method.backbone(v)) for v in x)
+    torch.testing.assert_close(loss, inva_spread(z1, z2, 0.1))
+    loss.backward()
+    assert all(p.grad is not None for p in method.parameters())
+
+
+def test_sup_con_takes_the_pictures_of_a_class_for_positives() -> None:
+    method = SupCon(Tiny(), 8, 16, 4, temperature=0.1).eval()
+    x, labels = views(), torch.arange(8) % 3
+    loss, _ = method(x, labels=labels)
+    z = torch.stack([method.projector(method.backbone(v)) for v in x], dim=1)
+    torch.testing.assert_close(loss, sup_con(z, labels, 0.1))
+
+
+def test_sup_con_works_with_a_batch_of_one_class_and_asks_for_labels() -> None:
+    method = SupCon(Tiny(), 8, 16, 4)
+    loss, _ = method(views(), labels=torch.zeros(8, dtype=torch.long))
+    assert loss.isfinite()
+    with pytest.raises(ValueError, match="the class of each picture"):
+        method(views())

@@ -8,32 +8,75 @@ bank, key encoder) lives in parameters and buffers, so saving the module saves t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from cpchub.architectures.colour_paths import ColourPaths
+from cpchub.errors import RecipeError
+from training.methods.cmc import CMC
+from training.methods.instdisc import InstDisc
+from training.methods.inva_spread import InvaSpread
 from training.methods.moco import MoCo
 from training.methods.simclr import SimCLR
+from training.methods.sup_con import SupCon
 
 if TYPE_CHECKING:
     import torch.nn as nn
 
     from training.recipes import Recipe
 
-METHODS = ("simclr", "moco_v2")
+Method: TypeAlias = SimCLR | MoCo | InstDisc | InvaSpread | CMC | SupCon
 
 
-def build(recipe: Recipe, backbone: nn.Module) -> SimCLR | MoCo:
-    """The method that `recipe.method` names, around `backbone` (a timm network without classifier)."""
+def build(recipe: Recipe, backbone: nn.Module, n_pictures: int) -> Method:
+    """The method that `recipe.method` names, around `backbone` (a timm network without classifier).
+
+    `n_pictures`: how many the data set has, which is the length of a memory bank. Raises `RecipeError` for a backbone
+    that the method cannot use.
+    """
     width = int(backbone.num_features)  # type: ignore[arg-type]
-    if recipe.method == "simclr":
-        return SimCLR(backbone, width, recipe.projector_hidden, recipe.projector_dim, recipe.temperature)
-    return MoCo(
-        backbone,
-        width,
-        recipe.projector_hidden,
-        recipe.projector_dim,
-        T=recipe.temperature,
-        K=recipe.queue_size,
-        m=recipe.key_momentum,
-        symmetric=recipe.symmetric,
-        bn_splits=recipe.bn_splits,
-    )
+    hidden, dim, T = recipe.projector_hidden, recipe.projector_dim, recipe.temperature
+    match recipe.method:
+        case "simclr":
+            return SimCLR(backbone, width, hidden, dim, T, recipe.projector_layers)
+        case "moco_v2":
+            return MoCo(
+                backbone,
+                width,
+                hidden,
+                dim,
+                T=T,
+                K=recipe.queue_size,
+                m=recipe.key_momentum,
+                symmetric=recipe.symmetric,
+                bn_splits=recipe.bn_splits,
+            )
+        case "sup_con":
+            return SupCon(backbone, width, hidden, dim, T)
+        case "inva_spread":
+            return InvaSpread(backbone, width, dim, T)
+        case "instdisc":
+            return InstDisc(
+                backbone,
+                width,
+                dim,
+                n_pictures,
+                temperature=T,
+                m=recipe.bank_negatives,
+                momentum=recipe.bank_momentum,
+                proximal=recipe.proximal,
+            )
+        case "cmc":
+            if not isinstance(backbone, ColourPaths) or {*recipe.mean} != {0.0} or {*recipe.std} != {1.0}:
+                raise RecipeError(
+                    f"cmc splits RGB in [0, 1] into views: it needs backbone='colour_paths' (not {recipe.backbone!r}), "
+                    f"mean 0 0 0 and std 1 1 1 (not {recipe.mean} and {recipe.std})"
+                )
+            return CMC(
+                backbone,
+                dim,
+                n_pictures,
+                temperature=T,
+                m=recipe.bank_negatives,
+                momentum=recipe.bank_momentum,
+                graph=recipe.graph,
+            )

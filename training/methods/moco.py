@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.losses import gather, info_nce
+from training.methods.projector import mlp
 
 
 class MoCo(nn.Module):
@@ -44,9 +45,7 @@ class MoCo(nn.Module):
         super().__init__()
         self.T, self.K, self.m, self.symmetric = T, K, m, symmetric
         self.backbone = backbone
-        self.projector = nn.Sequential(
-            nn.Linear(width, projector_hidden), nn.ReLU(), nn.Linear(projector_hidden, projector_dim)
-        )
+        self.projector = mlp(width, projector_hidden, projector_dim)
         self.backbone_k = _split_batch_norms(copy.deepcopy(backbone), bn_splits)
         self.projector_k = copy.deepcopy(self.projector)
         for p in (*self.backbone_k.parameters(), *self.projector_k.parameters()):

@@ -16,17 +16,24 @@ from training.methods.projector import projector
 
 
 class SimCLR(nn.Module):
-    """SimCLR with the two-layer head of version 1, all views in one forward pass (their batch statistics are shared).
+    """SimCLR with all views in one forward pass, so that their batch statistics are shared.
 
-    With more than two views the loss is NT-Xent averaged over every positive of an anchor.
+    `projector_layers`: 2 for the head of version 1, 3 for that of version 2 (arXiv 2006.10029). With more than two
+    views the loss is NT-Xent averaged over every positive of an anchor.
     """
 
     def __init__(
-        self, backbone: nn.Module, width: int, projector_hidden: int, projector_dim: int, temperature: float
+        self,
+        backbone: nn.Module,
+        width: int,
+        projector_hidden: int,
+        projector_dim: int,
+        temperature: float,
+        projector_layers: int = 2,
     ) -> None:
         super().__init__()
         self.backbone = backbone  # f
-        self.projector = projector(width, projector_hidden, projector_dim)  # g
+        self.projector = projector(width, projector_hidden, projector_dim, projector_layers)  # g
         self.temperature = temperature
 
     def forward(

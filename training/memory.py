@@ -1,0 +1,66 @@
+"""A memory bank: one feature for each picture of the data set, as InstDisc and CMC keep it.
+
+Wu et al., arXiv 1805.01978 (section 3.1 and 3.2). Both methods tell picture i from all others by its row of the bank:
+with a softmax over the whole bank, or, where that is too large, by noise-contrastive estimation with m drawn rows.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.losses import gather, instance_softmax, instdisc_nce
+from training.losses.precision import without_autocast
+
+
+class MemoryBank(nn.Module):
+    """Unit features `[n, D]`, each moved towards what its picture gave last, the same on every rank."""
+
+    features: Tensor
+
+    def __init__(self, n: int, dim: int, momentum: float = 0.5) -> None:
+        super().__init__()
+        self.momentum = momentum
+        # the official code draws uniformly, with unit length only in expectation
+        self.register_buffer("features", F.normalize(torch.randn(n, dim), dim=1))
+
+    def draw(self, indices: Tensor, m: int) -> Tensor:
+        """Rows to contrast with, `[N, 1 + m]`: each picture's own, then m uniform ones, of which some may be equal."""
+        rows = torch.randint(len(self.features), (len(indices), 1 + m), device=indices.device)
+        rows[:, 0] = indices
+        return rows
+
+    @torch.no_grad()
+    def update(self, indices: Tensor, v: Tensor) -> None:
+        """features_i <- momentum * features_i + (1 - momentum) * v_i, back to unit length, for all ranks' pictures."""
+        indices, v = gather(indices), gather(v.detach().float())
+        moved = self.momentum * self.features[indices] + (1 - self.momentum) * v
+        self.features[indices] = F.normalize(moved, dim=1)
+
+
+class InstanceContrast(nn.Module):
+    """The loss of unit features v against a bank: softmax over all of it (m = 0), or NCE with m negatives.
+
+    NCE's partition constant Z is estimated from the first batch and frozen, as the paper and its code do.
+    """
+
+    Z: Tensor
+
+    def __init__(self, temperature: float, m: int) -> None:
+        super().__init__()
+        self.T, self.m = temperature, m
+        self.register_buffer("Z", torch.zeros(()))
+
+    @without_autocast
+    def forward(self, v: Tensor, bank: MemoryBank, rows: Tensor) -> Tensor:
+        """`v`: `[N, D]`; `rows`: `[N, 1 + m]` from `bank.draw`. The bank may be updated before the backward pass."""
+        n = len(bank.features)
+        if self.m == 0:
+            return instance_softmax(v, bank.features.clone(), rows[:, 0], self.T)
+        similarity = torch.einsum("nd,nmd->nm", v.float(), bank.features[rows])
+        with torch.no_grad():
+            estimate = n * gather((similarity / self.T).exp().mean()[None]).mean()
+            self.Z.copy_(torch.where(self.Z > 0, self.Z, estimate))
+        return instdisc_nce(similarity, self.T, n, self.Z)

@@ -1,0 +1,72 @@
+"""CMC: views of one picture are its channels, lightness and colour; each has an encoder, and they are to agree.
+
+Tian et al., "Contrastive Multiview Coding", arXiv 1906.05849.
+
+The encoder that is kept, evaluated and exported is the concatenation: `backbone` is the network `colour_paths`, which
+takes RGB, splits it into the channels of Lab or YCbCr, and sets the features of its paths side by side. It is one model
+folder that loads like any other; a path alone is `backbone.paths[i]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from cpchub.architectures.colour_paths import ColourPaths
+from training.memory import InstanceContrast, MemoryBank
+
+
+class CMC(nn.Module):
+    """CMC with a linear head and a memory bank for each of M >= 2 paths of `backbone`.
+
+    View a of a picture finds its row in the bank of view b and the other way round; both losses are summed, over the
+    pairs of the first view with each other one (`graph="core"`, eq. 7) or over all pairs (`"full"`, eq. 8). With two
+    paths these are the same. `m` negatives, shared by all pairs; 0 for the softmax over the whole bank.
+    """
+
+    def __init__(
+        self,
+        backbone: ColourPaths,
+        projector_dim: int,
+        n_pictures: int,
+        *,
+        temperature: float = 0.07,
+        m: int = 16384,
+        momentum: float = 0.5,
+        graph: str = "full",
+    ) -> None:
+        super().__init__()
+        if graph not in ("core", "full"):
+            raise ValueError(f"graph is 'core' or 'full', not {graph!r}")
+        self.backbone = backbone
+        widths = [int(path.num_features) for path in backbone.paths]
+        self.projectors = nn.ModuleList(nn.Linear(width, projector_dim) for width in widths)
+        self.banks = nn.ModuleList(MemoryBank(n_pictures, projector_dim, momentum) for _ in widths)
+        self.pairs = [(a, b) for a, b in combinations(range(len(widths)), 2) if graph == "full" or a == 0]
+        # Z is of a view against a bank, so each direction of each pair has its own
+        self.contrasts = nn.ModuleDict(
+            {f"{a}_{b}": InstanceContrast(temperature, m) for pair in self.pairs for a, b in (pair, pair[::-1])}
+        )
+        self.m = m
+
+    def forward(
+        self, views: Sequence[Tensor], indices: Tensor, labels: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        (x,) = views
+        parts = self.backbone.split(x)
+        v = [
+            F.normalize(projector(path(part)).float(), dim=1)  # NxD, of each view
+            for projector, path, part in zip(self.projectors, self.backbone.paths, parts, strict=True)
+        ]
+        rows = self.banks[0].draw(indices, self.m)  # type: ignore[operator]
+        losses = [
+            self.contrasts[f"{a}_{b}"](v[a], self.banks[b], rows) for pair in self.pairs for a, b in (pair, pair[::-1])
+        ]
+        for bank, mine in zip(self.banks, v, strict=True):
+            bank.update(indices, mine)  # type: ignore[operator]
+        similarity = (v[0].detach() * v[1].detach()).sum(1).mean()
+        return sum(losses[1:], losses[0]), {"positive_similarity": similarity}

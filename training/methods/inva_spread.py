@@ -1,0 +1,33 @@
+"""InvaSpread: two views of each picture are to be alike and spread from all other pictures of the batch; no memory.
+
+Ye et al., "Unsupervised Embedding Learning via Invariant and Spreading Instance Feature", arXiv 1904.03436.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.losses import inva_spread
+
+
+class InvaSpread(nn.Module):
+    """InvaSpread with a linear head, both views augmented and in one forward pass, as in the official code."""
+
+    def __init__(self, backbone: nn.Module, width: int, projector_dim: int, temperature: float = 0.1) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projector = nn.Linear(width, projector_dim)
+        self.temperature = temperature
+
+    def forward(
+        self, views: Sequence[Tensor], indices: Tensor | None = None, labels: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        x1, x2 = views
+        z1, z2 = self.projector(self.backbone(torch.cat([x1, x2]))).chunk(2)  # NxD each
+        loss = inva_spread(z1, z2, self.temperature)
+        return loss, {"positive_similarity": F.cosine_similarity(z1.detach().float(), z2.detach().float()).mean()}

@@ -1,0 +1,39 @@
+"""SupCon: SimCLR with labels; all pictures of a class are positives of each other.
+
+Khosla et al., "Supervised Contrastive Learning", arXiv 2004.11362.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.losses import sup_con
+from training.methods.projector import mlp
+
+
+class SupCon(nn.Module):
+    """SupCon with the official two-layer head without batch norm, and the loss of eq. 2 (positives outside the log)."""
+
+    def __init__(
+        self, backbone: nn.Module, width: int, projector_hidden: int, projector_dim: int, temperature: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projector = mlp(width, projector_hidden, projector_dim)
+        self.temperature = temperature
+
+    def forward(
+        self, views: Sequence[Tensor], indices: Tensor | None = None, labels: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        if labels is None:
+            raise ValueError("SupCon needs the class of each picture; SimCLR is its form without labels")
+        z = self.projector(self.backbone(torch.cat(list(views))))  # VNxD
+        z = z.reshape(len(views), -1, z.shape[-1]).transpose(0, 1)  # NxVxD
+        loss = sup_con(z, labels, self.temperature)
+        a, b = z[:, 0].detach().float(), z[:, 1].detach().float()
+        return loss, {"positive_similarity": F.cosine_similarity(a, b).mean()}
