@@ -28,8 +28,9 @@ import cpchub.architectures  # noqa: F401  (registers our networks with timm)
 from cpchub.errors import RecipeError, RunError
 from training import checkpoint, data, methods
 from training.monitors import Metrics, knn_accuracy
-from training.progress import ProgressLine, console
+from training.progress import ProgressLine
 from training.recipes import Recipe
+from training.stopping import StopBetweenSteps
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def train(
     line: dict[str, Any] = {}
     method.train()
     try:
-        with ProgressLine(recipe, total, done, visible=fabric.is_global_zero) as advance:
+        with StopBetweenSteps() as stopping, ProgressLine(recipe, total, done, fabric.is_global_zero) as advance:
             for step in range(done, stop):
                 epoch = step // steps_per_epoch
                 rows = _rows(recipe, len(images), step, steps_per_epoch, fabric.global_rank, fabric.world_size)
@@ -133,15 +134,12 @@ def train(
                     metrics.write(line)
                 advance(done, epoch, line)
                 minutes = (time.monotonic() - saved_at) / 60
-                if done == stop or minutes >= recipe.checkpoint_minutes:
+                if done == stop or stopping.asked or minutes >= recipe.checkpoint_minutes:
                     if fabric.is_global_zero:
                         checkpoint.save(last, method, optimizer.optimizer, {"step": done})
                     saved_at = time.monotonic()
-    except KeyboardInterrupt:
-        if fabric.is_global_zero:
-            checkpoint.save(last, method, optimizer.optimizer, {"step": done})
-            console.print(f"Stopped at step {done} of {total}. The same command goes on from {last}.")
-        raise
+                if stopping.asked and done < total:
+                    raise KeyboardInterrupt(f"stopped at step {done} of {total}, saved in {last}; to go on")
     finally:
         metrics.close()
     return Result(method, line)

@@ -109,6 +109,31 @@ def test_a_run_killed_in_mid_epoch_and_resumed_ends_with_the_same_bits(tmp_path:
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_told_to_stop_finishes_its_step_saves_and_goes_on(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, pictures = small(), some_digits()
+    train(recipe, tmp_path / "whole", pictures=pictures)
+    draw = Views.__call__
+    calls = 0
+
+    def interrupted(views: Views, *args: object) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 9:  # two views a step: the fifth step has begun
+            os.kill(os.getpid(), number)
+        return draw(views, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Views, "__call__", interrupted)
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt, match="stopped at step 5 of 12"):
+        train(recipe, tmp_path / "stopped", pictures=pictures)
+    assert signal.getsignal(number) == before
+    train(recipe, tmp_path / "stopped", pictures=pictures)
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     recipe, pictures = small(), some_digits()
     train(recipe, tmp_path / "run", pictures=pictures)
