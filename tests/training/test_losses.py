@@ -80,6 +80,8 @@ def test_sup_con_inside_the_log_is_never_larger_than_outside() -> None:
 def test_sup_con_refuses_an_anchor_without_positive() -> None:
     with pytest.raises(ValueError, match="no positive"):
         sup_con(torch.randn(3, 1, 4), torch.tensor([0, 0, 1]), 0.1)
+    with pytest.raises(ValueError, match="no positive"):
+        sup_con(torch.randn(3, 1, 4), None, 0.1)
 
 
 def test_multi_view_loss_equals_a_loop_over_every_pair() -> None:

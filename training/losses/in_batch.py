@@ -26,13 +26,13 @@ def sup_con(z: Tensor, labels: Tensor | None, temperature: float, form: str = "o
 
     `z`: `[N, V, D]`; `labels`: `[N]`, or None for "each picture is its own class", which with V = 2 is NT-Xent and with
     more views its multi-view form. Not multiplied by T / 0.07 as the official SupContrast code does.
-    Raises `ValueError` when an anchor has no positive (V = 1 and a class with a single picture).
+    Raises `ValueError` when an anchor has no positive (V = 1 and a class with a single picture, or no labels).
     """
     if form not in ("out", "in"):
         raise ValueError(f"form is 'out' or 'in', not {form!r}")
     logits, positive = _compare(z, labels, temperature)
     count = positive.sum(1)
-    if labels is not None and not bool((count > 0).all()):
+    if z.shape[1] == 1 and not bool((count > 0).all()):  # with two views there is no need to wait for the device
         raise ValueError("an anchor has no positive: give each picture two views, or drop classes with one picture")
     log_normaliser = logits.logsumexp(1)
     if form == "out":

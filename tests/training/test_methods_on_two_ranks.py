@@ -1,0 +1,93 @@
+"""Each method on two ranks with B pictures each is the method on one rank with all 2B: loss, gradient and memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+
+from cpchub.architectures.colour_paths import ColourPaths
+from training.methods import CMC, InstDisc, InvaSpread, Method, MoCo, SimCLR, SupCon
+
+N_PICTURES = 20
+Outcome = dict[str, Tensor]
+
+
+class Linear(nn.Module):
+    """No batch norm: on a CPU each rank has its own statistics, which is not what is asked here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(48, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.flatten(1))
+
+
+def paths() -> ColourPaths:
+    tiny = {"layers": [1, 1, 1, 1], "channels": [4, 4, 4, 8]}
+    return ColourPaths("resnet18_cifar", tiny, channels=((0,), (1,), (2,)), num_classes=0)
+
+
+METHODS: dict[str, tuple[int, Callable[[], Method]]] = {  # views, and how it is made
+    "simclr": (2, lambda: SimCLR(Linear(), 8, 8, 4, 0.2)),
+    "simclr with three views": (3, lambda: SimCLR(Linear(), 8, 8, 4, 0.2)),
+    "simclr v2": (2, lambda: SimCLR(Linear(), 8, 8, 4, 0.2, projector_layers=3)),
+    "moco_v2": (2, lambda: MoCo(Linear(), 8, 8, 4, K=10)),
+    "moco_v2 symmetric": (2, lambda: MoCo(Linear(), 8, 8, 4, K=20, symmetric=True)),
+    "instdisc": (1, lambda: InstDisc(Linear(), 8, 4, N_PICTURES, m=0, proximal=2.0)),
+    "inva_spread": (2, lambda: InvaSpread(Linear(), 8, 4)),
+    "cmc": (1, lambda: CMC(paths(), 4, N_PICTURES, m=0)),
+    "sup_con": (2, lambda: SupCon(Linear(), 8, 8, 4)),
+}
+
+
+def one_step(name: str, mine: slice) -> Outcome:
+    """Loss, gradients, and buffers after a step with the pictures `mine` of a batch of 8."""
+    torch.manual_seed(0)
+    n_views, make = METHODS[name]
+    method = make().eval()  # batch norms of heads and paths at fixed statistics
+    views = [torch.rand(8, 3, 4, 4)[mine] for _ in range(n_views)]
+    indices, labels = torch.randperm(N_PICTURES)[:8][mine], (torch.arange(8) % 3)[mine]
+    loss, _ = method(views, indices=indices, labels=labels)
+    loss.backward()
+    gradients = {f"gradient of {n}": p.grad for n, p in method.named_parameters() if p.grad is not None}
+    return {"loss": loss.detach(), **gradients, **{n: b.clone() for n, b in method.named_buffers()}}
+
+
+def _on_rank(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "RANK": str(rank), "WORLD_SIZE": "2"}
+    dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/store", 2), rank=rank, world_size=2)
+    outcomes = {name: one_step(name, slice(4 * rank, 4 * rank + 4)) for name in METHODS}
+    torch.save(outcomes, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Outcome]]:
+    folder = tmp_path_factory.mktemp("ranks")
+    mp.spawn(_on_rank, args=(str(folder),), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_two_ranks_with_half_the_batch_each_equal_one_rank_with_all_of_it(
+    name: str, two_ranks: list[dict[str, Outcome]]
+) -> None:
+    whole, (first, second) = one_step(name, slice(8)), (rank[name] for rank in two_ranks)
+    assert first.keys() == second.keys() == whole.keys()
+    for key, expected in whole.items():
+        if key == "loss" or key.startswith("gradient"):
+            seen = (first[key] + second[key]) / 2  # as DDP averages
+        else:
+            assert torch.equal(first[key], second[key]), f"the ranks have different {key}"
+            seen = first[key]
+        if key == "queue" and name.endswith("symmetric"):  # ranks enqueue both views of theirs, one after the other
+            seen, expected = (q[q[:, 0].argsort()] for q in (seen, expected))
+        torch.testing.assert_close(seen, expected, atol=1e-6, rtol=1e-4, msg=lambda m, key=key: f"{key}: {m}")
