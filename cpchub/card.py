@@ -28,8 +28,21 @@ _PLACEHOLDERS = ("[More Information Needed]", "[optional]", "TODO", "FIXME", "XX
 METHODS = {
     "simclr": ("SimCLR", "A Simple Framework for Contrastive Learning of Visual Representations", "2002.05709"),
     "moco-v2": ("MoCo v2", "Improved Baselines with Momentum Contrastive Learning", "2003.04297"),
+    "instdisc": (
+        "InstDisc",
+        "Unsupervised Feature Learning via Non-Parametric Instance Discrimination",
+        "1805.01978",
+    ),
+    "inva-spread": (
+        "InvaSpread",
+        "Unsupervised Embedding Learning via Invariant and Spreading Instance Feature",
+        "1904.03436",
+    ),
+    "cmc": ("CMC", "Contrastive Multiview Coding", "1906.05849"),
+    "sup-con": ("SupCon", "Supervised Contrastive Learning", "2004.11362"),
     "cpc-v2": ("CPC v2", "Data-Efficient Image Recognition with Contrastive Predictive Coding", "1905.09272"),
 }
+WITH_LABELS = ("sup-con",)
 
 
 def render(
@@ -112,12 +125,13 @@ def _body(card: str) -> str:
 
 def _metadata(config: Mapping[str, Any], results: list[Mapping[str, Any]]) -> dict[str, Any]:
     facts = config["cpchub"]
+    supervision = "supervised" if _used_labels(facts) else "self-supervised"
     metadata: dict[str, Any] = ModelCardData(
         license=_hub_license(facts["license"]),
         license_name=None if _hub_license(facts["license"]) != "other" else _slug(facts["license"]),
         library_name="timm",
         pipeline_tag="image-feature-extraction",
-        tags=["image-feature-extraction", "timm", "cpchub", "self-supervised", _slug(facts["method"])],
+        tags=["image-feature-extraction", "timm", "cpchub", supervision, _slug(facts["method"])],
         metrics=sorted({row["metric"] for row in results}) or None,
         model_name=facts["name"],
         eval_results=[_eval_result(row) for row in results] or None,
@@ -211,7 +225,8 @@ def _training(config: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     facts = config["cpchub"]
     known = METHODS.get(_slug(facts["method"]))
     method = f"{known[0]} ([{known[1]}](https://arxiv.org/abs/{known[2]}))" if known else facts["method"]
-    text = f"## Training\n\n{method} on {facts['data']}, without labels."
+    how = "with its labels" if _used_labels(facts) else "without labels"
+    text = f"## Training\n\n{method} on {facts['data']}, {how}."
     settings = [
         (f"`{name}`", f"`{_setting(value)}`") for name, value in recipe.items() if value not in (None, {}, [], "")
     ]
@@ -226,7 +241,9 @@ def _limits(config: Mapping[str, Any], results: list[Mapping[str, Any]]) -> str:
     limits = [
         f"It sees a picture as {height} x {width} pixels; what is lost at that size is lost to it.",
         f"It was trained on {facts['data']} alone. On pictures of another kind, measure before you rely on it.",
-        "It was trained without labels: it groups what looks alike, which need not be what you mean by alike.",
+        "It was trained to tell the classes of that data apart: differences within a class may be lost to it."
+        if _used_labels(facts)
+        else "It was trained without labels: it groups what looks alike, which need not be what you mean by alike.",
     ]
     if results:
         limits.append(
@@ -276,6 +293,10 @@ def _args(values: Mapping[str, Any]) -> str:
 
 def _numbers(values: Iterable[Any]) -> str:
     return "(" + ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values) + ")"
+
+
+def _used_labels(facts: Mapping[str, Any]) -> bool:
+    return _slug(facts["method"]) in WITH_LABELS
 
 
 def _slug(text: str) -> str:

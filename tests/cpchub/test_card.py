@@ -77,6 +77,12 @@ class TestBody:
         changed = {**config, "cpchub": {**config["cpchub"], "method": method}}
         assert "MoCo v2 ([Improved Baselines" in card.render(changed)
 
+    def test_a_method_that_used_labels_is_not_said_to_have_gone_without(self, config: dict[str, Any]) -> None:
+        text = card.render({**config, "cpchub": {**config["cpchub"], "method": "sup_con"}}, RECIPE)
+        assert "with its labels" in text
+        assert "without labels" not in text
+        assert "self-supervised" not in card.front_matter(text)["tags"]
+
     def test_without_measurements_it_says_so(self, config: dict[str, Any]) -> None:
         text = card.render(config, RECIPE, None)
         assert "has not been measured" in text
