@@ -1,0 +1,112 @@
+"""Does every method learn? kNN accuracy before and after a few CPU minutes on 5,000 pictures of CIFAR-10, in one table.
+
+    CPCHUB_DATA=FOLDER python benchmarks/methods.py [METHOD ...] [--epochs 24] [--out benchmarks/results/methods.json]
+
+The same half-width ResNet-18, pictures and number of epochs for each; the rest is each method's CIFAR-10 recipe, scaled
+to the slice. kNN (k = 20, T = 0.1) with the slice as the bank and 2,000 test pictures as queries, at the final epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+from cpchub.fewlabels import KNNClassifier
+from training import data, recipes
+from training.loop import build_backbone, train
+from training.monitors import features
+from training.recipes import Recipe
+
+RECIPES = {
+    "simclr": "simclr_resnet18_cifar10_200e",
+    "moco_v2": "moco_v2_resnet18_cifar10_200e",
+    "instdisc": "instdisc_resnet18_cifar10_200e",
+    "inva_spread": "inva_spread_resnet18_cifar10_200e",
+    "cmc": "cmc_resnet18_cifar10_200e",
+    "sup_con": "supcon_resnet18_cifar10_200e",
+}
+NETWORK = {"channels": [32, 64, 128, 256], "stem_type": "deep", "stem_width": 16}
+BATCH = 128
+
+
+def scaled(name: str, epochs: int) -> Recipe:
+    """The method's CIFAR-10 recipe with the small network, a batch of 128 and a rate for so few steps."""
+    recipe = recipes.get(RECIPES[name])
+    paths = recipe.backbone == "colour_paths"
+    return replace(
+        recipe,
+        name=name,
+        backbone="colour_paths" if paths else "resnet18",
+        backbone_args={"path": "resnet18", "path_args": NETWORK, "space": "lab"} if paths else NETWORK,
+        views=replace(recipe.views, size=48),
+        input_size=64,
+        epochs=epochs,
+        batch_size=BATCH,
+        lr=0.1,
+        warmup_epochs=1,
+        schedule="cosine",
+        temperature=min(recipe.temperature, 0.2),
+        queue_size=2048,
+        precision="fp32",
+        compile=False,
+        knn_every=0,
+    )
+
+
+def knn(backbone: torch.nn.Module, recipe: Recipe, bank: data.Pictures, queries: data.Pictures) -> float:
+    x, x_test = (features(backbone, part.images, recipe, torch.device("cpu")) for part in (bank, queries))
+    return float(
+        KNNClassifier(k=20, temperature=0.1).fit(x, bank.class_of_each()).score(x_test, queries.class_of_each())
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("methods", nargs="*", metavar="METHOD", help=f"of {', '.join(RECIPES)}; all by default")
+    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--pictures", type=int, default=5000)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "methods.json")
+    options = parser.parse_args()
+
+    slice_ = data.load("cifar10").subset(np.arange(options.pictures))
+    test = data.load("cifar10", split="test").subset(np.arange(2000))
+    rows = []
+    for name in options.methods or RECIPES:
+        recipe = scaled(name, options.epochs)
+        torch.manual_seed(recipe.seed)
+        before = knn(build_backbone(recipe), recipe, slice_, test)
+        started = time.monotonic()
+        with TemporaryDirectory() as folder:
+            result = train(recipe, Path(folder) / "run", pictures=slice_)
+        seconds = time.monotonic() - started
+        after = knn(result.method.get_submodule("backbone"), recipe, slice_, test)
+        rows.append(
+            {"method": name, "knn_untrained": before, "knn_trained": after, "gain": after - before, "seconds": seconds}
+        )
+        print(
+            f"{name:<12} untrained {before:.1%}   trained {after:.1%}   {100 * (after - before):+.1f} points",
+            flush=True,
+        )
+    protocol = f"kNN k=20, T=0.1, bank {options.pictures} training pictures, 2000 test queries, final epoch, seed 0"
+    versions = {"torch": torch.__version__, "python": platform.python_version()}
+    report = {
+        "protocol": protocol,
+        "epochs": options.epochs,
+        "batch_size": BATCH,
+        "versions": versions,
+        "results": rows,
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
