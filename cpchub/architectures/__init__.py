@@ -6,6 +6,6 @@ Importing this package is what registers them: timm has no plug-in discovery, so
 
 from __future__ import annotations
 
-from cpchub.architectures import cifar_resnet, colour_paths
+from cpchub.architectures import cifar_resnet, colour_paths, cpc_resnet, lab_split, simclr_resnet
 
-__all__ = ["cifar_resnet", "colour_paths"]
+__all__ = ["cifar_resnet", "colour_paths", "cpc_resnet", "lab_split", "simclr_resnet"]

@@ -12,6 +12,7 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import nn
 
+from cpchub.architectures.patches import PatchGrid
 from cpchub.errors import ArgumentError
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
@@ -19,7 +20,7 @@ CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 _SKIPPED_STRIDE = 4  # timm's stem halves the picture twice; this one does not
 
 
-class CifarResNet(ResNet):
+class SmallStemResNet(ResNet):
     """timm's ResNet behind a stem that keeps the resolution.
 
     `stem_padding` is 1 (a 32-pixel picture stays 32) or 2 (it becomes 34). `output_stride` is 8, 4 or 2: the later
@@ -56,6 +57,10 @@ class CifarResNet(ResNet):
         ]
 
 
+class CifarResNet(PatchGrid, SmallStemResNet):
+    """A ResNet for small pictures, or for a grid of small patches."""
+
+
 def _cfg(**changes: Any) -> dict[str, Any]:
     return {
         "url": "",
@@ -82,7 +87,8 @@ default_cfgs = generate_default_cfgs(
 
 
 def _build(variant: str, pretrained: bool, **model_args: Any) -> CifarResNet:
-    return build_model_with_cfg(CifarResNet, variant, pretrained, **model_args)
+    # The getter, since timm's default calls layer by layer and would skip the patches.
+    return build_model_with_cfg(CifarResNet, variant, pretrained, feature_cfg={"feature_cls": "getter"}, **model_args)
 
 
 @register_model

@@ -86,6 +86,10 @@ class ColourPaths(nn.Module):
             self.reset_classifier(0, "")
         return taken[0]
 
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        for path in self.paths:
+            path.set_grad_checkpointing(enable)
+
     def get_classifier(self) -> nn.Module:
         return self.head.fc
 

@@ -6,9 +6,9 @@ each becomes one vector: its feature map, averaged. The feature map of the pictu
 
 The weights are those of the network on whole pictures, under the same names, so one file serves both modes:
 
-    timm.create_model("cpc_resnet170", patch_size=80, patch_stride=36)    # as trained: 6 x 6 patches of a 260-pixel crop
-    timm.create_model("cpc_resnet170")                                    # whole pictures: dense features, detection
-    on_patches(timm.create_model("resnet50", num_classes=0), 64, 32)      # any other network of timm's
+    timm.create_model("cpc_resnet170", patch_size=80, patch_stride=36)  # as trained: 6 x 6 patches of 260 pixels
+    timm.create_model("cpc_resnet170")                                  # whole pictures: dense features, detection
+    on_patches(timm.create_model("resnet50", num_classes=0), 64, 32)    # any other network of timm's
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ class PatchGrid(nn.Module):
         self.patch_size, self.patch_stride = int(size), int(stride)
         self.feature_info = [{**info, "reduction": self.patch_stride} for info in self.feature_info]
 
-    def forward_features(self, x: Tensor) -> Tensor:
+    def forward_features(self, x: Tensor, **kwargs: Any) -> Tensor:
         """`[B, C, H, W]` to `[B, D, h, w]`: the feature map, or the grid of the patches' vectors."""
         network: Any = super()
         if self.patch_size is None:
-            return network.forward_features(x)
+            return network.forward_features(x, **kwargs)
         patches, rows, columns = self._fold(x)
-        return _to_grid(network.forward_features(patches), rows, columns)
+        return _to_grid(network.forward_features(patches, **kwargs), rows, columns)
 
     def forward_intermediates(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         """As timm's; on patches, each map is averaged over its patch and laid out on the grid."""

@@ -61,7 +61,7 @@ class PreActResNet(nn.Module):
         self.in_chans = in_chans
         norm_act = get_norm_act_layer(norm_layer, act_layer=act_layer)
 
-        self.stem = _small_stem(in_chans, stem_chs) if small_stem else _stem(in_chans, stem_chs)
+        self.stem: Any = _small_stem(in_chans, stem_chs) if small_stem else _stem(in_chans, stem_chs)
         stride = 1 if small_stem else 4
         self.feature_info: list[dict[str, Any]] = [
             {"num_chs": stem_chs, "reduction": 1 if small_stem else 2, "module": "stem.conv"}
@@ -150,6 +150,7 @@ class PreActResNet(nn.Module):
         self.head_hidden_size = self.head.num_features
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
+        stage: Any
         for stage in self.stages:
             stage.grad_checkpointing = enable
 
