@@ -1,6 +1,9 @@
-"""Every network we register keeps timm's contract."""
+"""Every network we register keeps timm's contract: each test runs over all of our names, made narrow and shallow."""
 
 from __future__ import annotations
+
+import copy
+from typing import Any
 
 import pytest
 import timm
@@ -10,74 +13,194 @@ import cpchub.architectures
 from cpchub.encoder import create_model
 from cpchub.errors import ArgumentError
 
-OURS = timm.list_models(module="cifar_resnet")
-NARROW = {"channels": [8, 16, 16, 32], "layers": [1, 1, 1, 1]}
+SIDE = 64  # of the pictures, in pixels
+FOUR_STAGES = {"channels": [8, 16, 16, 32], "layers": [1, 1, 1, 1]}
+NARROW: dict[str, dict[str, Any]] = {  # per module: what makes its networks small enough to run in milliseconds
+    "cifar_resnet": FOUR_STAGES,
+    "colour_paths": {"path_args": FOUR_STAGES},
+    "cpc_resnet": {"channels": [16, 16, 32], "layers": [1, 1, 2], "bottle_ratio": 0.5, "stem_chs": 8},
+    "lab_split": {"path_args": FOUR_STAGES},
+    "simclr_resnet": {"width": 0.125, "layers": [1, 1, 1, 1]},
+}
+OURS = [(name, module) for module in cpchub.architectures.__all__ for name in timm.list_models(module=module)]
+ONE_OF_EACH_KIND = (  # narrow and shallow, the other names are the same networks over again
+    "resnet18_cifar",
+    "resnet50_cifar",
+    "colour_paths",
+    "cpc_resnet170",
+    "cpc_resnet50",
+    "cpc_resnet18_small",
+    "cpc_resnet20_small",
+    "simclr_resnet50_1x",
+    "simclr_resnet50_1x_sk",
+    "cmc_resnet18_v1",
+    "cmc_resnet50_v1",
+)
+
+
+def narrow(name: str, **kwargs: Any) -> Any:
+    (module,) = (module for ours, module in OURS if ours == name)
+    torch.manual_seed(0)
+    return timm.create_model(name, **NARROW[module], **kwargs)
+
+
+def pictures(count: int = 2, channels: int = 3) -> torch.Tensor:
+    return torch.rand(count, channels, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
 
 
 def test_importing_the_package_registers_the_networks() -> None:
-    assert "resnet18_cifar" in OURS
-    assert cpchub.architectures.cifar_resnet.__name__.endswith("cifar_resnet")
+    names = {name for name, _ in OURS}
+    assert {"resnet18_cifar", "cpc_resnet170", "simclr_resnet152_3x_sk", "cmc_resnet50_v1"} <= names
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", [name for name, _ in OURS])
 class TestContract:
     def test_pooled_features_have_num_features_numbers(self, name: str) -> None:
-        model = timm.create_model(name, num_classes=0, **NARROW).eval()
-        x = torch.randn(2, 3, 32, 32)
+        model = narrow(name, num_classes=0).eval()
+        x = pictures()
         pooled = model(x)
-        assert pooled.shape == (2, model.num_features)
+        assert pooled.shape == (2, model.num_features) == (2, model.head_hidden_size)
         assert torch.equal(pooled, model.forward_head(model.forward_features(x), pre_logits=True))
 
-    def test_feature_info_tells_the_true_channels_and_reductions(self, name: str) -> None:
-        model = timm.create_model(name, features_only=True, **NARROW).eval()
-        maps = model(torch.randn(1, 3, 32, 32))
-        assert [each.shape[1] for each in maps] == model.feature_info.channels()
-        assert [32 // each.shape[-1] for each in maps] == model.feature_info.reduction() == [1, 1, 2, 4, 8]
+    def test_the_head_classifies_the_pooled_features(self, name: str) -> None:
+        model = narrow(name, num_classes=5).eval()
+        x = pictures()
+        features = model.forward_features(x)
+        assert features.shape[:2] == (2, model.num_features)
+        assert torch.equal(model(x), model.forward_head(features))
+        assert model.forward_head(features, pre_logits=True).shape == (2, model.num_features)
+        assert (model.num_classes, model(x).shape) == (5, (2, 5))
+
+    def test_global_pool_is_a_choice(self, name: str) -> None:
+        x = pictures(1)
+        features = narrow(name, num_classes=0).eval().forward_features(x)
+        assert torch.equal(narrow(name, num_classes=0, global_pool="max").eval()(x), features.amax((2, 3)))
+        assert torch.equal(narrow(name, num_classes=0, global_pool="").eval()(x), features)
+        both = narrow(name, num_classes=3, global_pool="catavgmax").eval()
+        assert both.head_hidden_size == 2 * both.num_features
+        assert both(x).shape == (1, 3)
 
     def test_the_classifier_can_be_replaced(self, name: str) -> None:
-        model = timm.create_model(name, num_classes=7, **NARROW)
-        assert model(torch.randn(2, 3, 32, 32)).shape == (2, 7)
+        model = narrow(name, num_classes=7).eval()
+        x = pictures()
+        assert sum(parameter.numel() for parameter in model.get_classifier().parameters()) == 7 * model.num_features + 7
+        model.reset_classifier(4, "max")
+        assert (model.num_classes, model(x).shape) == (4, (2, 4))
         model.reset_classifier(0)
         assert isinstance(model.get_classifier(), torch.nn.Identity)
-        assert model(torch.randn(2, 3, 32, 32)).shape == (2, model.num_features)
+        assert torch.equal(model(x), model.forward_features(x).amax((2, 3)))
 
-    def test_it_takes_one_channel_and_it_trains(self, name: str) -> None:
-        model = timm.create_model(name, in_chans=1, num_classes=3, **NARROW)
-        model(torch.randn(2, 1, 32, 32)).sum().backward()
-        assert all(parameter.grad is not None for parameter in model.parameters())
+    def test_feature_info_tells_the_true_channels_and_reductions(self, name: str) -> None:
+        model = narrow(name, features_only=True).eval()
+        maps = model(pictures(1))
+        assert [each.shape[1] for each in maps] == model.feature_info.channels()
+        assert [SIDE // each.shape[-1] for each in maps] == model.feature_info.reduction()
+
+    def test_features_only_gives_the_maps_asked_for_and_drops_the_rest(self, name: str) -> None:
+        whole = narrow(name).eval()
+        early = narrow(name, features_only=True, out_indices=(0, 2)).eval()
+        x = pictures(1)
+        _, maps = whole.forward_intermediates(x)
+        assert len(early(x)) == 2
+        assert all(torch.equal(got, maps[index]) for got, index in zip(early(x), (0, 2), strict=True))
+        assert len(early.state_dict()) < len(whole.state_dict())
 
     def test_intermediates_end_with_the_feature_map(self, name: str) -> None:
-        model = timm.create_model(name, **NARROW).eval()
-        x = torch.randn(1, 3, 32, 32)
-        final, maps = model.forward_intermediates(x)
-        assert len(maps) == 5
+        model = narrow(name).eval()
+        x = pictures(1)
+        final, maps = model.forward_intermediates(x, norm=True)
+        assert len(maps) == len(model.feature_info)
         assert torch.equal(final, model.forward_features(x))
+        assert torch.equal(maps[-1], final)
+
+    def test_intermediates_can_be_chosen_and_stop_early(self, name: str) -> None:
+        model = narrow(name).eval()
+        x = pictures(1)
+        _, maps = model.forward_intermediates(x)
+        last_two = model.forward_intermediates(x, indices=2, intermediates_only=True)
+        assert all(torch.equal(got, want) for got, want in zip(last_two, maps[-2:], strict=True))
+        (second,) = model.forward_intermediates(x, indices=[1], intermediates_only=True, stop_early=True)
+        assert torch.equal(second, maps[1])
+
+    def test_it_takes_the_channels_it_is_told_and_it_trains(self, name: str) -> None:
+        if name.startswith(("cmc", "colour_paths")):
+            with pytest.raises(ArgumentError, match="in_chans"):
+                narrow(name, in_chans=1)
+            return
+        model = narrow(name, in_chans=1, num_classes=3)
+        model(pictures(2, channels=1)).sum().backward()
+        assert all(parameter.grad is not None for parameter in model.parameters())
+
+    def test_first_conv_and_classifier_of_the_config_are_layers(self, name: str) -> None:
+        model = narrow(name, num_classes=3)
+        first = model.pretrained_cfg["first_conv"]
+        convolutions = [model.get_submodule(each) for each in ((first,) if isinstance(first, str) else first)]
+        assert all(isinstance(each, torch.nn.Conv2d) for each in convolutions)
+        assert sum(each.in_channels for each in convolutions) == 3 or name == "colour_paths"
+        assert model.get_submodule(model.pretrained_cfg["classifier"]) is model.get_classifier()
+
+    def test_checkpointing_changes_memory_and_nothing_else(self, name: str) -> None:
+        model = narrow(name, num_classes=3).train()
+        frugal = copy.deepcopy(model)
+        frugal.set_grad_checkpointing()
+        outputs = [each(pictures()) for each in (model, frugal)]
+        torch.testing.assert_close(*outputs, rtol=0, atol=0)
+        for output in outputs:
+            output.square().sum().backward()
+        for plain, checkpointed in zip(model.parameters(), frugal.parameters(), strict=True):
+            torch.testing.assert_close(checkpointed.grad, plain.grad)
+
+    def test_layer_groups_go_from_the_stem_to_the_head(self, name: str) -> None:
+        if name == "colour_paths":
+            pytest.skip("its paths can be any networks, so it has no groups of its own")
+        groups = timm.models.group_parameters(narrow(name, num_classes=3), narrow(name).group_matcher())
+        names = [parameter for group in groups.values() for parameter in group]
+        assert sorted(names) == sorted(key for key, _ in narrow(name, num_classes=3).named_parameters())
+        assert "conv" in groups[0][0]
+        assert len(groups) >= 4
 
 
-def test_the_plain_stem_is_one_3x3_convolution_without_pooling() -> None:
-    model = create_model("resnet18_cifar")
-    assert model.conv1.kernel_size == (3, 3)
-    assert model.conv1.stride == (1, 1)
-    assert isinstance(model.maxpool, torch.nn.Identity)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in ONE_OF_EACH_KIND else pytest.mark.slow) for name, _ in OURS]
+)
+def test_it_exports_as_one_graph(name: str) -> None:
+    model = narrow(name, num_classes=3).eval()
+    x = pictures()
+    exported = torch.export.export(model, (x,)).module()
+    torch.testing.assert_close(exported(x), model(x))
 
 
-def test_the_deep_stem_keeps_the_resolution_too() -> None:
-    model = create_model("resnet18_cifar", stem_type="deep", stem_width=8, **NARROW)
-    assert model.forward_features(torch.randn(1, 3, 32, 32)).shape[-1] == 4
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet18_cifar", "cpc_resnet50", "simclr_resnet50_1x_sk", "cmc_resnet50_v1"])
+@pytest.mark.parametrize("patches", [{}, {"patch_size": 32, "patch_stride": 16}], ids=["pictures", "patches"])
+def test_it_compiles_as_one_graph(name: str, patches: dict[str, int]) -> None:
+    model = narrow(name, num_classes=3, **patches).eval()
+    x = pictures()
+    with torch.no_grad():
+        torch.testing.assert_close(torch.compile(model, fullgraph=True)(x), model(x), rtol=1e-4, atol=1e-4)
 
 
-def test_stem_padding_of_two_adds_two_pixels() -> None:
-    model = create_model("resnet18_cifar", stem_padding=2, **NARROW)
-    maps = model.forward_intermediates(torch.randn(1, 3, 32, 32), intermediates_only=True)
-    assert maps[0].shape[-1] == 34
+class TestCifarStem:
+    def test_the_plain_stem_is_one_3x3_convolution_without_pooling(self) -> None:
+        model: Any = create_model("resnet18_cifar")
+        assert model.conv1.kernel_size == (3, 3)
+        assert model.conv1.stride == (1, 1)
+        assert isinstance(model.maxpool, torch.nn.Identity)
 
+    def test_the_deep_stem_keeps_the_resolution_too(self) -> None:
+        model = narrow("resnet18_cifar", stem_type="deep", stem_width=8)
+        assert model.forward_features(pictures(1)).shape[-1] == SIDE // 8
 
-def test_a_smaller_output_stride_dilates_instead() -> None:
-    model = create_model("resnet18_cifar", output_stride=4, **NARROW)
-    assert model.forward_features(torch.randn(1, 3, 32, 32)).shape[-1] == 8
+    def test_stem_padding_of_two_adds_two_pixels(self) -> None:
+        model = narrow("resnet18_cifar", stem_padding=2)
+        maps = model.forward_intermediates(pictures(1), intermediates_only=True)
+        assert maps[0].shape[-1] == SIDE + 2
 
+    def test_a_smaller_output_stride_dilates_instead(self) -> None:
+        model = narrow("resnet18_cifar", output_stride=4)
+        assert model.forward_features(pictures(1)).shape[-1] == SIDE // 4
 
-@pytest.mark.parametrize("arguments", [{"stem_padding": 3}, {"output_stride": 32}])
-def test_values_that_cannot_work_are_refused_by_name(arguments: dict[str, int]) -> None:
-    with pytest.raises(ArgumentError, match=next(iter(arguments))):
-        create_model("resnet18_cifar", **arguments)
+    @pytest.mark.parametrize("arguments", [{"stem_padding": 3}, {"output_stride": 32}])
+    def test_values_that_cannot_work_are_refused_by_name(self, arguments: dict[str, int]) -> None:
+        with pytest.raises(ArgumentError, match=next(iter(arguments))):
+            create_model("resnet18_cifar", **arguments)
