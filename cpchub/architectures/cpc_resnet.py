@@ -1,8 +1,9 @@
 """The encoders of CPC v2 by name (Henaff et al., Data-Efficient Image Recognition with CPC, arXiv 1905.09272).
 
 Layer norm, because batch norm tells the patches of a picture about each other and the task is then solved without
-seeing anything. As trained, the encoder reads patches of 80 pixels every 36 of a 260-pixel crop: pass `patch_size=80,
-patch_stride=36`. Without them it reads whole pictures, for dense features and detection; the weights are the same.
+seeing anything. In training the encoder reads patches, 80 pixels every 36 of a 260-pixel crop in the final version of
+the paper: pass `patch_size=80, patch_stride=36`. Without them it reads whole pictures, for dense features and
+detection; the weights are the same.
 
 `cpc_resnet170` and `cpc_resnet161` are one network. The first version of the paper counts a fourth stack that the
 encoder does not have, the later ones do not: 3 x (3 + 4 + 46) + 2 = 161. In the third stack, 512 channels lie between

@@ -6,8 +6,8 @@ each becomes one vector: its feature map, averaged. The feature map of the pictu
 
 The weights are those of the network on whole pictures, under the same names, so one file serves both modes:
 
-    timm.create_model("cpc_resnet170", patch_size=80, patch_stride=36)  # as trained: 6 x 6 patches of 260 pixels
-    timm.create_model("cpc_resnet170")                                  # whole pictures: dense features, detection
+    timm.create_model("cpc_resnet161", patch_size=80, patch_stride=36)  # as trained: 6 x 6 patches of 260 pixels
+    timm.create_model("cpc_resnet161")                                  # whole pictures: dense features, detection
     on_patches(timm.create_model("resnet50", num_classes=0), 64, 32)    # any other network of timm's
 """
 
@@ -36,7 +36,8 @@ def to_patches(x: Tensor, size: int, stride: int) -> Tensor:
 class PatchGrid(nn.Module):
     """The mode as a mixin, first among the bases of a network that keeps timm's contract.
 
-    patch_size, patch_stride: in pixels; without them the network works on whole pictures, as if this were not there.
+    patch_size, patch_stride: in pixels; without them, or with a size of 0, the network works on whole pictures. (0 is
+        for a model folder whose own size is to be overruled: timm takes a None for "as in the folder".)
     On patches, each entry of `forward_intermediates` is a grid of vectors too, so every reduction is `patch_stride`.
     """
 
@@ -48,7 +49,7 @@ class PatchGrid(nn.Module):
         self, *args: Any, patch_size: int | None = None, patch_stride: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        if patch_size is not None or patch_stride is not None:
+        if patch_size != 0 and (patch_size, patch_stride) != (None, None):
             self.use_patches(patch_size, patch_stride)
 
     def use_patches(self, size: int | None, stride: int | None) -> None:

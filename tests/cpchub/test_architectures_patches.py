@@ -102,7 +102,13 @@ class TestAnyNetwork:
             on_patches(nn.Linear(3, 3), 32, 16)
 
 
-@pytest.mark.parametrize("arguments", [{"patch_size": 32}, {"patch_stride": 16}, {"patch_size": 0, "patch_stride": 4}])
+def test_a_size_of_0_means_whole_pictures() -> None:
+    model = tiny("resnet18_cifar", patch_size=0, patch_stride=16)
+    x = torch.rand(1, 3, 64, 64)
+    assert torch.equal(model(x), tiny("resnet18_cifar")(x))
+
+
+@pytest.mark.parametrize("arguments", [{"patch_size": 32}, {"patch_stride": 16}, {"patch_size": 8, "patch_stride": 0}])
 def test_half_a_geometry_is_refused(arguments: dict[str, int]) -> None:
     with pytest.raises(ArgumentError, match="patch_size"):
         tiny("resnet18_cifar", **arguments)
