@@ -7,7 +7,6 @@ moment leaves the last complete checkpoint. Loading it and going on gives the sa
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from cpchub.errors import NoSpaceError, RunError
+from cpchub.files import PARTIAL, replacing, writing
 
 FORMAT = 1
 
@@ -34,17 +34,15 @@ def save(path: Path, method: nn.Module, optimizer: Optimizer, progress: dict[str
             else:
                 plain["state"].setdefault(str(i), {})[key] = value
     header = {"format": FORMAT, "optimizer": plain, "progress": progress}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{path.name}.*{PARTIAL}"):
+            left.unlink()  # of a run that was killed while it saved
     try:
-        save_file(tensors, temporary, metadata={"cpchub": json.dumps(header)})
-        with temporary.open("rb+") as f:
-            os.fsync(f.fileno())
-        temporary.replace(path)
-    except (OSError, SafetensorError) as e:
+        with replacing(path) as partial:
+            save_file(tensors, partial, metadata={"cpchub": json.dumps(header)})
+    except SafetensorError as e:  # how safetensors reports what the system said
         raise NoSpaceError(f"the checkpoint {path} could not be written ({e}); the one before it is intact") from e
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load(path: Path, method: nn.Module, optimizer: Optimizer) -> dict[str, Any]:

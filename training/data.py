@@ -75,11 +75,13 @@ def load(name: str, *, split: str = "train", size: int = 32) -> Pictures:
         return digits(split)
     if name == "cifar10":
         return cifar10(Path(os.environ.get("CPCHUB_DATA", "data")), split)
-    if not Path(name).is_dir():
+    if not name:
+        raise SourceError("this recipe is for pictures of your own: name their folder with --data")
+    if not Path(name).expanduser().is_dir():
         raise SourceError(f"no data set called {name!r}: use 'digits', 'cifar10' or a folder of pictures")
     if split != "train":
         raise RecipeError(f"{name} is a folder without a {split} part")
-    return folder(Path(name), size)
+    return folder(Path(name).expanduser(), size)
 
 
 def digits(split: str = "train") -> Pictures:

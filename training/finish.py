@@ -8,6 +8,7 @@ from typing import Any
 import torch.distributed as dist
 import torch.nn as nn
 
+from cpchub.card import METHODS
 from cpchub.encoder import load
 from training import data
 from training.evaluate import evaluate
@@ -15,14 +16,6 @@ from training.loop import train
 from training.publish import export
 from training.recipes import Recipe
 
-METHOD_NAMES = {
-    "simclr": "SimCLR",
-    "moco_v2": "MoCo v2",
-    "instdisc": "InstDisc",
-    "inva_spread": "InvaSpread",
-    "cmc": "CMC",
-    "sup_con": "SupCon",
-}
 DATA_NAMES = {"cifar10": "CIFAR-10", "digits": "UCI handwritten digits (scikit-learn)"}
 HAVE_TEST_PART = ("cifar10", "digits")
 
@@ -54,12 +47,12 @@ def export_run(recipe: Recipe, backbone: nn.Module, folder: Path, n_pictures: in
 def describe(recipe: Recipe, n_pictures: int, name: str) -> dict[str, Any]:
     """The facts of a recipe's encoder, as its card and `config.json` state them."""
     pictures = DATA_NAMES.get(recipe.data, Path(recipe.data).name)
-    how = f"pretrained with {METHOD_NAMES[recipe.method]} on {n_pictures:,} pictures of {pictures}"
+    how = f"pretrained with {METHODS[recipe.method.replace('_', '-')][0]} on {n_pictures:,} pictures of {pictures}"
     return {
         "name": name,
         "method": recipe.method,
         "data": pictures,
-        "license": "apache-2.0",
+        "license": "apache-2.0" if recipe.data in DATA_NAMES else "unknown",  # pictures of your own: yours to choose
         "architecture": recipe.backbone,
         "model_args": dict(recipe.backbone_args),
         "input_size": (3, recipe.input_size, recipe.input_size),

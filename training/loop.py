@@ -9,12 +9,13 @@ from (seed, step, rank). So there is no random state to save, and a killed run t
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import timm
 import torch
 import torch.nn as nn
 from lightning_fabric import Fabric
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor
 
 import cpchub.architectures  # noqa: F401  (registers our networks with timm)
@@ -30,6 +32,7 @@ from training import checkpoint, data, methods
 from training.monitors import Metrics, knn_accuracy
 from training.progress import ProgressLine
 from training.recipes import Recipe
+from training.run_folder import CHECKPOINT, claimed
 from training.stopping import StopBetweenSteps
 
 
@@ -55,7 +58,7 @@ def train(
     `stop_after_steps` ends this call early, with a checkpoint, as a time limit would. Raises `RecipeError` before any
     work for values that cannot work, `RunError` for a folder that holds another run or a loss that is no longer finite.
     """
-    precision: Any = {"fp32": "32-true", "bf16": "bf16-mixed"}[recipe.precision]
+    precision: Any = "bf16-mixed" if recipe.precision == "bf16" else "32-true"
     local_ranks, nodes = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"))
     fabric = Fabric(accelerator=accelerator, devices=local_ranks, num_nodes=nodes, precision=precision)
     fabric.launch()
@@ -64,15 +67,27 @@ def train(
     recipe.check(len(pictures), fabric.world_size, labelled=pictures.labels is not None)
     torch.manual_seed(recipe.seed)
     method: nn.Module = methods.build(recipe, build_backbone(recipe), len(pictures))
-    if fabric.is_global_zero:
-        _claim(run_dir, recipe)
+    with claimed(run_dir, recipe) if fabric.is_global_zero else nullcontext():
+        return _run(recipe, run_dir, pictures, method, fabric, stop_after_steps)
 
-    method = method.to(memory_format=torch.channels_last)
-    if fabric.world_size > 1 and fabric.device.type == "cuda":
-        method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
+
+def _run(
+    recipe: Recipe,
+    run_dir: Path,
+    pictures: data.Pictures,
+    method: nn.Module,
+    fabric: Fabric,
+    stop_after_steps: int | None,
+) -> Result:
+    """The steps from the last checkpoint on, in a folder that is ours."""
+    # on the device first: an optimizer loads its state to where its parameters are
+    method = method.to(fabric.device).to(memory_format=torch.channels_last)
+    if fabric.world_size > 1 and fabric.device.type == "cuda" and getattr(method, "sync_batch_norm", True):
+        method = convert_sync_batchnorm(method)
     optimizer = _optimizer(recipe, method)
-    last = run_dir / "checkpoints" / "last.safetensors"
-    done = checkpoint.load(last, method, optimizer)["step"] if last.exists() else 0
+    last = run_dir / CHECKPOINT
+    seen = f"{len(pictures)} pictures, {pictures.digest()}"
+    done = _resume(last, method, optimizer, seen)
     backbone = method.get_submodule("backbone")
     compiled: Any = torch.compile(method) if recipe.compile else method
     forward, optimizer = fabric.setup(compiled, optimizer)
@@ -98,8 +113,10 @@ def train(
         with StopBetweenSteps() as stopping, ProgressLine(recipe, total, done, fabric.is_global_zero) as advance:
             for step in range(done, stop):
                 epoch = step // steps_per_epoch
-                rows = _rows(recipe, len(images), step, steps_per_epoch, fabric.global_rank, fabric.world_size)
-                rows = rows.to(fabric.device)
+                order = _order(len(images), _seed(recipe.seed, epoch, -1), fabric.device)
+                mine = recipe.batch_size // fabric.world_size
+                start = step % steps_per_epoch * recipe.batch_size + fabric.global_rank * mine
+                rows = order[start : start + mine]
                 seed = _seed(recipe.seed, step, fabric.global_rank)
                 generator.manual_seed(seed)
                 torch.manual_seed(seed)
@@ -118,11 +135,7 @@ def train(
                 end_of_epoch = done % steps_per_epoch == 0
                 if step % 10 == 0 or not line or end_of_epoch or done == stop:
                     value = loss.item()
-                    if not math.isfinite(value):
-                        raise RunError(
-                            f"the loss is {value} at step {step} of {recipe.name}; the last good state is {last}. "
-                            "Lower --lr, raise --warmup-epochs, or use --precision fp32, in a new run folder"
-                        )
+                    _check_finite(math.isfinite(value), f"the loss is {value}", step, last)
                     speed = (done - first) * recipe.batch_size / (time.monotonic() - started)
                     line = {"step": done, "epoch": done / steps_per_epoch, "loss": value}
                     line |= {"lr": optimizer.param_groups[0]["lr"], "images_per_second": round(speed, 1)}
@@ -135,8 +148,9 @@ def train(
                 advance(done, epoch, line)
                 minutes = (time.monotonic() - saved_at) / 60
                 if done == stop or stopping.asked or minutes >= recipe.checkpoint_minutes:
+                    _check_finite(_all_finite(loss, method), "loss or weights are not finite", step, last)
                     if fabric.is_global_zero:
-                        checkpoint.save(last, method, optimizer.optimizer, {"step": done})
+                        checkpoint.save(last, method, optimizer.optimizer, {"step": done, "pictures": seen})
                     saved_at = time.monotonic()
                 if stopping.asked and done < total:
                     raise KeyboardInterrupt(f"stopped at step {done} of {total}, saved in {last}; to go on")
@@ -188,13 +202,33 @@ def _optimizer(recipe: Recipe, method: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
 
 
-def _rows(recipe: Recipe, n: int, step: int, steps_per_epoch: int, rank: int, world: int) -> Tensor:
-    """Which pictures this rank sees at `step`: its part of the batch, in the order drawn for the epoch."""
-    epoch, i = divmod(step, steps_per_epoch)
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(_seed(recipe.seed, epoch, -1)))
-    mine = recipe.batch_size // world
-    start = i * recipe.batch_size + rank * mine
-    return order[start : start + mine]
+def _resume(last: Path, method: nn.Module, optimizer: torch.optim.Optimizer, seen: str) -> int:
+    """Restore the checkpoint, if there is one, and return how many steps it holds."""
+    if not last.exists():
+        return 0
+    progress = checkpoint.load(last, method, optimizer)
+    if progress["pictures"] != seen:
+        raise RunError(f"{last} was trained on {progress['pictures']}, now there are {seen}: choose another --out")
+    return int(progress["step"])
+
+
+def _all_finite(loss: Tensor, method: nn.Module) -> bool:
+    return bool(loss.isfinite()) and all(bool(p.isfinite().all()) for p in method.parameters())
+
+
+def _check_finite(fine: bool, what: str, step: int, last: Path) -> None:
+    """Stop a run that has diverged before its state can replace the last good one."""
+    if not fine:
+        raise RunError(
+            f"{what} at step {step}; the last good state, if any, is {last}. "
+            "Lower --lr, raise --warmup-epochs, or use --precision fp32, in a new run folder"
+        )
+
+
+@lru_cache(maxsize=1)
+def _order(n: int, seed: int, device: torch.device) -> Tensor:
+    """The order in which an epoch takes the pictures, the same on every rank and device; kept until the next epoch."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed)).to(device)
 
 
 def _seed(seed: int, a: int, b: int) -> int:
@@ -203,18 +237,3 @@ def _seed(seed: int, a: int, b: int) -> int:
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) % 2**64
     return (x ^ (x >> 31)) >> 1
-
-
-def _claim(run_dir: Path, recipe: Recipe) -> None:
-    """Make `run_dir` this recipe's, or refuse it when it holds another one."""
-    path = run_dir / "recipe.json"
-    if path.exists():
-        theirs = Recipe.from_dict(json.loads(path.read_text()))
-        if theirs != recipe:
-            mine, other = recipe.to_dict(), theirs.to_dict()
-            changed = ", ".join(f"{k}: {other[k]!r} there, {mine[k]!r} here" for k in mine if mine[k] != other[k])
-            raise RunError(f"{run_dir} holds a run of another recipe ({changed}); choose another --out")
-    elif run_dir.exists() and any(run_dir.iterdir()):
-        raise RunError(f"{run_dir} exists and is not a run folder; choose another --out")
-    run_dir.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(recipe.to_dict(), indent=2) + "\n")

@@ -6,6 +6,7 @@ These are for the person at the screen. Published numbers come from `training.ev
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from cpchub.fewlabels import KNNClassifier
+from cpchub.files import replacing
 from training.data import Pictures
 
 if TYPE_CHECKING:
@@ -30,8 +32,9 @@ class Metrics:
         if run_dir is None or self.path is None:
             return
         if self.path.exists():
-            lines = [x for x in self.path.read_text().splitlines() if json.loads(x)["step"] <= from_step]
-            self.path.write_text("".join(x + "\n" for x in lines))
+            kept = [x for x in self.path.read_text().splitlines() if _step(x) <= from_step]
+            with replacing(self.path) as partial:
+                partial.write_text("".join(x + "\n" for x in kept))
         from torch.utils.tensorboard import SummaryWriter
 
         self.board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=from_step + 1)
@@ -48,6 +51,14 @@ class Metrics:
     def close(self) -> None:
         if self.board is not None:
             self.board.close()
+
+
+def _step(line: str) -> float:
+    """The step of a line; infinite for one that was cut off when the run was killed."""
+    try:
+        return int(json.loads(line)["step"])
+    except ValueError:
+        return math.inf
 
 
 def knn_accuracy(

@@ -3,12 +3,12 @@
     pictures -> SimCLR -> model folder -> cpchub.load -> collection -> FAISS -> neighbours, classifiers, label curve
 
 Everything lands in one folder: `pictures/` (digits only), `run/`, `run/export/`, `collection/`, `neighbours.png`,
-`label_curve.png`, `results.json`. A second call reuses what the first one finished.
+`label_curve.png`, `results.json`. A second call trains and embeds nothing again unless the pictures have changed.
 """
 
 from __future__ import annotations
 
-import json
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,8 +23,9 @@ from cpchub.collection import Collection
 from cpchub.contact_sheet import Tile, contact_sheet
 from cpchub.embed import embed
 from cpchub.encoder import Encoder, load
-from cpchub.errors import SourceError
+from cpchub.errors import OutputError, RunError, SourceError
 from cpchub.fewlabels import LabelCurve, label_curve, label_subsets, plot_label_curve
+from cpchub.files import replacing, write_json
 from cpchub.index import Index
 from training import data, recipes
 from training.evaluate import from_scratch
@@ -32,18 +33,23 @@ from training.finish import export_run
 from training.loop import train
 from training.progress import console
 from training.recipes import Recipe
+from training.run_folder import RECIPE
 
+OURS = ("pictures", "run", "collection", "neighbours.png", "label_curve.png", "results.json")
 PER_CLASS = (1, 2, 5, 10)
 SEEDS = (0, 1, 2)
+SEARCHED = 2000  # pictures whose neighbours are counted
 
 
 def run(images: Path | None, out: Path, *, recipe: Recipe | None = None, scratch_steps: int = 200) -> Path:
     """Do the job on `images` (scikit-learn's digits if None) and return the folder of the collection.
 
     A folder whose pictures lie in one sub-folder a class gets the label curve as well; its labels are used for
-    measuring only, never for pretraining. Raises `SourceError` for a folder without usable pictures.
+    measuring only, never for pretraining. Raises `SourceError` for a folder without usable pictures, `OutputError` for
+    an `out` that holds something else or lies among the pictures.
     """
     started = time.monotonic()
+    _check_out(out, images)
     train_set: data.Pictures
     test_set: data.Pictures | None
     if images is None:
@@ -53,12 +59,21 @@ def run(images: Path | None, out: Path, *, recipe: Recipe | None = None, scratch
     else:
         folder = images
         recipe = recipe or _recipe_for(images)
+        console.print(f"Reading the pictures of {images}", soft_wrap=True)
         train_set, test_set = _split(data.load(str(images), size=recipe.stored_size))
     out.mkdir(parents=True, exist_ok=True)
     _say(1, f"Pretraining a small encoder with SimCLR on {len(train_set):,} pictures, without looking at any label")
     for path, reason in train_set.skipped[:5]:
         console.print(f"   left out: {path} ({reason})")
-    result = train(recipe, out / "run", pictures=train_set)
+    try:
+        result = train(recipe, out / "run", pictures=train_set)
+    except RunError as changed:
+        if not (out / "run" / RECIPE).exists():
+            raise
+        console.print(f"   The pictures or settings are not those of the last time, so it starts again ({changed})")
+        for made in ("run", "collection"):  # vectors of the old encoder are of no use to the new one
+            shutil.rmtree(out / made, ignore_errors=True)
+        result = train(recipe, out / "run", pictures=train_set)
 
     _say(2, "Exporting it as a Hub repository: config, safetensors weights, recipe, model card")
     backbone = result.method.get_submodule("backbone")
@@ -76,17 +91,23 @@ def run(images: Path | None, out: Path, *, recipe: Recipe | None = None, scratch
     results: dict[str, Any] = {"encoder": recipe.name, "pictures": len(collection)}
     results |= _search(collection, index, out / "neighbours.png")
 
-    if train_set.labels is not None and test_set is not None:
+    if test_set is not None:
         _say(6, "Classifying from a few labels, beside the same network trained from scratch on the same labels")
         results |= _few_labels(recipe, encoder, train_set, test_set, scratch_steps, out / "label_curve.png")
     else:
-        console.print(
-            "   The pictures have no class folders, so there is no accuracy to measure; label some in the demo."
-        )
+        console.print("   Too few pictures in class folders to measure an accuracy with; label some in the demo.")
     results["seconds"] = round(time.monotonic() - started, 1)
-    (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    write_json(out / "results.json", results)
     console.print(f"\nDone in {results['seconds']:.0f} s. All of it is in {out}", soft_wrap=True)
     return out / "collection"
+
+
+def _check_out(out: Path, images: Path | None) -> None:
+    foreign = [p.name for p in out.iterdir() if p.name not in OURS and p.name[0] != "."] if out.is_dir() else []
+    if foreign:
+        raise OutputError(f"{out} holds {foreign[0]}, which no quickstart wrote; choose another --out")
+    if images is not None and images.resolve() in (out.resolve(), *out.resolve().parents):
+        raise OutputError(f"{out} lies among the pictures of {images}; choose an --out elsewhere")
 
 
 def _write_digits(folder: Path, parts: Sequence[data.Pictures]) -> Path:
@@ -98,12 +119,13 @@ def _write_digits(folder: Path, parts: Sequence[data.Pictures]) -> Path:
             i += 1
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(image[0]).save(path)
+                with replacing(path) as partial:
+                    Image.fromarray(image[0]).save(partial, format="PNG")
     return folder
 
 
 def _recipe_for(images: Path) -> Recipe:
-    """SimCLR for a folder of photos: about two minutes on two cores, whatever the number of pictures."""
+    """SimCLR for a folder of photos: some 30,000 pictures seen, about two minutes on two cores, or one epoch."""
     from cpchub.images.sources import find_images
 
     n = len(find_images(images))
@@ -115,12 +137,13 @@ def _recipe_for(images: Path) -> Recipe:
 
 
 def _split(pictures: data.Pictures) -> tuple[data.Pictures, data.Pictures | None]:
-    """A fifth of the labelled pictures is held out to measure with; without labels everything is for training."""
-    if pictures.labels is None:
+    """Hold out a fifth of each class to measure with; nothing without classes, or with one of fewer than five."""
+    if pictures.labels is None or np.bincount(pictures.class_of_each()).min() < 5:
         return pictures, None
-    held_out = np.random.default_rng(0).permutation(len(pictures)) < len(pictures) // 5
-    keep, test = (np.flatnonzero(rows) for rows in (~held_out, held_out))
-    return pictures.subset(keep), pictures.subset(test)
+    y, rng = pictures.class_of_each(), np.random.default_rng(0)
+    fifths = [rows[: len(rows) // 5] for rows in (rng.permutation(np.flatnonzero(y == c)) for c in np.unique(y))]
+    held_out = np.sort(np.concatenate(fifths))
+    return pictures.subset(np.setdiff1d(np.arange(len(y)), held_out)), pictures.subset(held_out)
 
 
 def _search(collection: Collection, index: Index, sheet: Path) -> dict[str, Any]:
@@ -137,9 +160,10 @@ def _search(collection: Collection, index: Index, sheet: Path) -> dict[str, Any]
     console.print(f"   Neighbours: {sheet}", soft_wrap=True)
     if labels[0] is None:
         return {}
-    _, nearest = index.search_vectors(collection.vectors(), k=min(6, len(collection)))
-    given = np.array(labels)
-    agree = float((given[nearest[:, 1:]] == given[:, None]).mean())
+    asked = np.random.default_rng(0).permutation(len(collection))[:SEARCHED]
+    _, nearest = index.search_vectors(collection.vectors()[asked], k=min(6, len(collection)))
+    given, others = np.array(labels), nearest != asked[:, None]  # a picture is not its own neighbour
+    agree = float((given[nearest] == given[asked][:, None])[others].mean())
     console.print(f"   Of the five nearest neighbours of a picture, {agree:.1%} show the same class.")
     return {"neighbours_of_same_class": round(agree, 4)}
 

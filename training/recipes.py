@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -94,10 +94,15 @@ class Recipe:
     def check(self, n_pictures: int, world_size: int = 1, labelled: bool = True) -> None:
         """Raise `RecipeError` for values that cannot work, before anything is computed."""
         problems = {
-            "method": self.method in get_args(MethodName),
             "epochs": self.epochs >= 1,
             "batch_size": self.batch_size >= 2 * world_size and self.batch_size % world_size == 0,
+            "projector_hidden": self.projector_hidden >= 1,
+            "projector_dim": self.projector_dim >= 1,
             "lr": self.lr > 0,
+            "momentum": 0 <= self.momentum < 1,
+            "weight_decay": self.weight_decay >= 0,
+            "warmup_epochs": self.warmup_epochs >= 0,
+            "bn_splits": self.bn_splits >= 1,
             "temperature": self.temperature > 0,
             "n_views": self.n_views in _VIEWS_OF.get(self.method, range(2, 101)),
             "queue_size": self.queue_size >= 1,
@@ -108,6 +113,9 @@ class Recipe:
             "bank_negatives": self.bank_negatives >= 0,
             "bank_momentum": 0 <= self.bank_momentum < 1,
         }
+        for name, hint in get_type_hints(Recipe).items():
+            if get_origin(hint) is Literal:
+                problems[name] = getattr(self, name) in get_args(hint)
         for name, fine in problems.items():
             if not fine:
                 raise RecipeError(
@@ -306,6 +314,7 @@ def simclr_photos_quickstart() -> Recipe:
         "simclr_photos_quickstart",
         backbone="resnet18",
         backbone_args={"layers": [1, 1, 1, 1], "channels": [32, 64, 96, 128], "stem_type": "deep", "stem_width": 16},
+        data="",  # given with --data
         stored_size=64,
         views=Views(size=48, grey_p=0.1),
         input_size=64,

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
-from cpchub.errors import RecipeError, RunError
+from cpchub.errors import OutputError, RecipeError, RunError
 from training import data, recipes
 from training.loop import build_backbone, schedule, train
 from training.recipes import Recipe
@@ -182,6 +183,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(t
         ({"temperature": 0.0}, "temperature=0.0"),
         ({"epochs": 0}, "epochs=0"),
         ({"n_views": 1}, "n_views=1"),
+        ({"momentum": -1.0}, "momentum=-1"),
+        ({"precision": "fp16"}, "precision='fp16'"),
+        ({"schedule": "stepz"}, "schedule='stepz'"),
+        ({"projector_dim": 0}, "projector_dim=0"),
         ({"backbone": "resnet1000"}, "resnet1000"),
         ({"method": "simsiam"}, "simsiam"),
         ({"method": "instdisc", "n_views": 2}, "n_views=2"),
@@ -198,6 +203,47 @@ def test_values_that_cannot_work_are_refused_by_name(changes: dict[str, object],
 def test_a_supervised_method_refuses_pictures_without_labels(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="needs labels"):
         train(small("sup_con"), tmp_path / "run", pictures=replace(some_digits(), labels=None))
+
+
+def test_a_diverged_state_never_replaces_the_last_good_checkpoint(tmp_path: Path) -> None:
+    recipe, pictures = small(checkpoint_minutes=0), some_digits()
+    train(recipe, tmp_path / "run", pictures=pictures, stop_after_steps=2)
+    diverging = replace(recipe, lr=1e30)
+    (tmp_path / "run" / "recipe.json").write_text(json.dumps(diverging.to_dict()))
+    with pytest.raises(RunError, match=r"not finite|the loss is"):
+        train(diverging, tmp_path / "run", pictures=pictures)
+    with safe_open(tmp_path / "run" / "checkpoints" / "last.safetensors", framework="pt") as f:
+        assert all(f.get_tensor(name).isfinite().all() for name in f.keys() if "method" in name)  # noqa: SIM118
+
+
+def test_a_run_does_not_go_on_with_other_pictures(tmp_path: Path) -> None:
+    train(small(), tmp_path / "run", pictures=some_digits(), stop_after_steps=2)
+    with pytest.raises(RunError, match=r"was trained on 64 pictures.*now there are 80 pictures"):
+        train(small(), tmp_path / "run", pictures=some_digits(80))
+
+
+def test_a_line_of_metrics_cut_off_by_a_kill_is_dropped(tmp_path: Path) -> None:
+    train(small(), tmp_path / "run", pictures=some_digits(), stop_after_steps=5)
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as f:
+        f.write('{"step": 5, "lo')
+    train(small(), tmp_path / "run", pictures=some_digits())
+    lines = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [4, 8, 12]
+
+
+def test_an_unreadable_recipe_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    train(small(epochs=1), tmp_path / "run", pictures=some_digits())
+    (tmp_path / "run" / "recipe.json").write_text("")
+    with pytest.raises(RunError, match=r"recipe\.json cannot be read"):
+        train(small(epochs=1), tmp_path / "run", pictures=some_digits())
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    from cpchub.files import only_writer
+
+    train(small(epochs=1), tmp_path / "run", pictures=some_digits())
+    with only_writer(tmp_path / "run"), pytest.raises(OutputError, match="another process"):
+        train(small(epochs=1), tmp_path / "run", pictures=some_digits())
 
 
 def test_training_on_digits_learns_something(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import cpchub
-from cpchub.errors import SourceError
+from cpchub.errors import OutputError, SourceError
 from training import quickstart, recipes
 from training.recipes import Recipe
 
@@ -60,7 +60,7 @@ def test_a_folder_of_classes_becomes_encoder_collection_and_label_curve(tmp_path
     assert encoder.spec.recipe["data"] == "photos"  # the name of the folder, not where it is
 
     weights = (out / "run" / "export" / "model.safetensors").read_bytes()
-    quickstart.run(images, out, recipe=tiny(images), scratch_steps=2)  # again: nothing is trained or embedded anew
+    quickstart.run(images, out, recipe=tiny(images), scratch_steps=2)  # again: trained already
     assert (out / "run" / "export" / "model.safetensors").read_bytes() == weights
 
 
@@ -77,3 +77,30 @@ def test_a_handful_of_pictures_is_refused_before_anything_is_written(tmp_path: P
     with pytest.raises(SourceError, match="needs at least 32"):
         quickstart.run(images, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_added_pictures_and_a_class_of_one_start_the_training_again(tmp_path: Path) -> None:
+    images, out = photos(tmp_path / "photos"), tmp_path / "out"
+    quickstart.run(images, out, recipe=tiny(images), scratch_steps=1)
+    photos(images, classes=("green",), each=1)
+    quickstart.run(images, out, recipe=tiny(images), scratch_steps=1)
+    results = json.loads((out / "results.json").read_text())
+    assert results["pictures"] == 41
+    assert "accuracy" not in results  # one picture of a class cannot be learnt from and measured with
+
+
+def test_a_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"thesis\.txt"):
+        quickstart.run(None, tmp_path)
+    with pytest.raises(OutputError, match="lies among the pictures"):
+        quickstart.run(photos(tmp_path / "photos"), tmp_path / "photos" / "out")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["photos", "thesis.txt"]
+
+
+@pytest.mark.slow
+def test_on_the_digits_the_frozen_encoder_leads_at_every_number_of_labels(tmp_path: Path) -> None:
+    quickstart.run(None, tmp_path / "out")
+    accuracy = json.loads((tmp_path / "out" / "results.json").read_text())["accuracy"]
+    for frozen, scratch in zip(accuracy["frozen"]["mean"], accuracy["from_scratch"]["mean"], strict=True):
+        assert frozen > scratch

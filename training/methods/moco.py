@@ -28,6 +28,7 @@ class MoCo(nn.Module):
 
     queue: Tensor
     pointer: Tensor
+    sync_batch_norm = False  # statistics of all ranks would undo the shuffling
 
     def __init__(
         self,

@@ -1,0 +1,47 @@
+"""Whose a run folder is: one recipe's, and one process's at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cpchub.errors import RunError
+from cpchub.files import only_writer, write_json
+from training.recipes import Recipe
+
+RECIPE = "recipe.json"
+CHECKPOINT = Path("checkpoints") / "last.safetensors"
+
+
+@contextmanager
+def claimed(run_dir: Path, recipe: Recipe) -> Iterator[None]:
+    """Hold `run_dir` for a run of `recipe`, made if need be.
+
+    Raises `RunError` if it holds a run of another recipe or something that is no run, `OutputError` while another
+    process trains in it.
+    """
+    theirs = recipe_of(run_dir)
+    if theirs is None and run_dir.exists() and any(not p.name.startswith(".") for p in run_dir.iterdir()):
+        raise RunError(f"{run_dir} exists and is not a run folder; choose another --out")
+    if theirs not in (None, recipe):
+        mine, other = recipe.to_dict(), theirs.to_dict()
+        changed = ", ".join(f"{k}: {other[k]!r} there, {mine[k]!r} here" for k in mine if mine[k] != other[k])
+        raise RunError(f"{run_dir} holds a run of another recipe ({changed}); choose another --out")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with only_writer(run_dir):
+        if theirs is None:
+            write_json(run_dir / RECIPE, recipe.to_dict())
+        yield
+
+
+def recipe_of(run_dir: Path) -> Recipe | None:
+    """The recipe of the run in `run_dir`, or None where there is no run; `RunError` if it cannot be read."""
+    path = run_dir / RECIPE
+    if not path.exists():
+        return None
+    try:
+        return Recipe.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} cannot be read ({error}); put it back, or choose another --out") from error
