@@ -10,7 +10,7 @@ from serving import tiles
 from serving.class_panel import class_panel, estimate_card
 from serving.finder import Finder
 from serving.messages import shown_errors
-from serving.session import Session, mixed_order
+from serving.session import Session
 from serving.thumbnails import Thumbnails
 
 PER_PAGE = 48
@@ -38,7 +38,6 @@ class LabelTab:
     def __init__(self, finder: Finder, thumbnails: Thumbnails, session: gr.State) -> None:
         self.finder = finder
         self.thumbnails = thumbnails
-        self.mixed = mixed_order(finder.count)
         start = Session(finder.count)
         with gr.Row(elem_classes="cpc-columns"):
             with gr.Column(scale=0, min_width=300, elem_classes="cpc-side"):
@@ -143,7 +142,7 @@ class LabelTab:
     @shown_errors
     def turn_page(self, session: Session, event: gr.EventData) -> tuple[Any, ...]:
         """Another page of pictures."""
-        session.label_page = tiles.check_page(tiles.read_arg(event), PER_PAGE, len(self._rows(session)))
+        session.label_page = tiles.check_page(tiles.read_arg(event), PER_PAGE, len(session.order))
         return self._drawn(session)
 
     def estimate(self, session: Session) -> str:
@@ -165,11 +164,8 @@ class LabelTab:
     def _drawn(self, session: Session) -> tuple[Any, ...]:
         return session, class_panel(session), self._board(session)
 
-    def _rows(self, session: Session) -> Any:
-        return self.mixed if session.order is None else session.order
-
     def _board(self, session: Session) -> str:
-        rows = self._rows(session)
+        rows = session.order
         controls = tiles.choice("sort", VIEW_NAMES, session.view, "Order") + tiles.menu(
             "only", [("", "All classes"), *((name, name) for name in session.classes)], session.only or "", "Class"
         )

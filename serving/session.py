@@ -11,6 +11,7 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,7 @@ class Session:
     label_page: int = 0
     view: str = "mixed"
     only: str | None = None
-    order: NDArray[np.int64] | None = None
+    _order: NDArray[np.int64] | None = None
     _undo: list[tuple[list[str], str | None, dict[int, str]]] = field(default_factory=list)
 
     # -- classes ------------------------------------------------------------------------------------------------
@@ -85,8 +86,7 @@ class Session:
         self.labels = {row: label for row, label in self.labels.items() if label != name}
         if self.active == name:
             self.active = self.classes[-1] if self.classes else None
-        if self.only == name:
-            self.only = None
+        self._check_only()
 
     # -- labels -------------------------------------------------------------------------------------------------
 
@@ -120,8 +120,7 @@ class Session:
         if not self._undo:
             return False
         self.classes, self.active, self.labels = self._undo.pop()
-        if self.only not in self.classes:
-            self.only = None
+        self._check_only()
         return True
 
     @property
@@ -172,9 +171,25 @@ class Session:
             if only:
                 self._check_class(only)
             self.only = only or None
-        self.label_page = 0
-        self.order = self._sorted_rows()
+        self._sort_anew()
         return self.order
+
+    @property
+    def order(self) -> NDArray[np.int64]:
+        """The rows as they are offered for labelling, sorted when first asked for after `arrange`."""
+        if self._order is None:
+            self._order = self._sorted_rows()
+        return self._order
+
+    def _sort_anew(self) -> None:
+        self.label_page = 0
+        self._order = None
+
+    def _check_only(self) -> None:
+        """Offer all classes again where the one that was chosen is gone."""
+        if self.only is not None and self.only not in self.classes:
+            self.only = None
+            self._sort_anew()  # once it is drawn, and so from predictions that do not know the class either
 
     def _sorted_rows(self) -> NDArray[np.int64]:
         labelled = np.fromiter(self.labels, dtype=np.int64, count=len(self.labels))
@@ -239,9 +254,15 @@ class Session:
         del self._undo[:-UNDO_DEPTH]
 
 
+@lru_cache(maxsize=4)
 def mixed_order(count: int) -> NDArray[np.int64]:
-    """A fixed shuffle of all rows: a folder sorted by class would fill its first page with one class."""
-    return np.random.default_rng(0).permutation(count)
+    """A fixed shuffle of all rows: a folder sorted by class would fill its first page with one class.
+
+    One read-only array, which all visitors share.
+    """
+    order = np.random.default_rng(0).permutation(count)
+    order.setflags(write=False)
+    return order
 
 
 def _csv(header: list[str], rows: Iterable[Sequence[str]]) -> str:

@@ -205,9 +205,46 @@ def test_the_order_stays_while_labels_come_in(session: Session, features: Featur
     before = session.arrange(view="unsure").tolist()
     session.label(int(before[0]), "cat")
     session.classify(features)
-    assert session.order is not None
     assert session.order.tolist() == before
     assert before[0] not in session.arrange(view="unsure")
+
+
+def test_removing_the_class_that_is_shown_alone_shows_all_pictures_again(session: Session, features: Features) -> None:
+    labelled(session, features, 1)
+    assert len(session.arrange(only="cat")) < COUNT
+    session.label_page = 1
+    session.remove_class("cat")
+    session.classify(features)
+    assert session.only is None
+    assert session.order.tolist() == mixed_order(COUNT).tolist()
+    assert session.label_page == 0
+
+
+def test_undoing_the_class_that_is_shown_alone_shows_all_pictures_again(session: Session) -> None:
+    session.add_classes("fish")
+    assert len(session.arrange(only="fish")) == 0
+    session.undo()
+    assert session.only is None
+    assert session.order.tolist() == mixed_order(COUNT).tolist()
+
+
+def test_pictures_shown_again_are_sorted_without_the_class_that_went(session: Session, features: Features) -> None:
+    labelled(session, features, 2)
+    session.arrange(view="unsure", only="cat")
+    session.remove_class("cat")
+    found = session.classify(features)
+    assert found is not None
+    assert len(session.order) == COUNT - 4
+    assert (np.diff(found.margin[session.order]) >= 0).all()
+
+
+def test_removing_another_class_leaves_the_order_as_it_is(session: Session, features: Features) -> None:
+    labelled(session, features, 1)
+    before = session.arrange(only="cat").tolist()
+    session.remove_class("dog")
+    session.classify(features)
+    assert session.only == "cat"
+    assert session.order.tolist() == before
 
 
 def test_the_labelled_order_has_the_newest_first(session: Session) -> None:
