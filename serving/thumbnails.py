@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -64,15 +65,39 @@ class Thumbnails:
 
 
 def default_folder(collection: Collection) -> Path:
-    """`$XDG_CACHE_HOME/cpchub/thumbnails/<collection>`; one folder for each collection folder."""
+    """`$XDG_CACHE_HOME/cpchub/thumbnails/<collection>`; one folder for each collection folder.
+
+    Where that cannot be made, a private folder under the temporary directory takes its place.
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     name = hashlib.sha256(str(collection.source.resolve()).encode()).hexdigest()[:16]
     folder = cache / "cpchub" / "thumbnails" / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:  # a read-only home, as in many containers
-        folder = Path(tempfile.gettempdir()) / f"cpchub-{os.getuid() if hasattr(os, 'getuid') else 'user'}" / name
+        folder = _private_folder() / name
+        folder.mkdir(exist_ok=True)
     return folder
+
+
+def _private_folder() -> Path:
+    """A folder under the temporary directory that nobody else can read or write.
+
+    Every user writes there, and the usual name is easy to guess: whoever took it first could read the thumbnails, or
+    put pictures of their own among them. A folder that is not ours alone is left to its owner, for a fresh one.
+    """
+    usual = Path(tempfile.gettempdir()) / f"cpchub-{os.getuid()}"
+    try:
+        usual.mkdir(mode=0o700)
+    except FileExistsError:
+        if not _is_ours_alone(usual):
+            return Path(tempfile.mkdtemp(prefix=f"{usual.name}-"))
+    return usual
+
+
+def _is_ours_alone(folder: Path) -> bool:
+    facts = folder.lstat()  # not through a link, which could be turned elsewhere later
+    return stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid() and stat.S_IMODE(facts.st_mode) == 0o700
 
 
 def _facts(collection: Collection) -> Iterable[tuple[str, int, int]]:

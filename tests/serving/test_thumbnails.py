@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,9 +64,64 @@ def test_the_default_folder_lies_in_the_cache_of_the_user(
     assert default_folder(collection).is_relative_to(tmp_path / "cache" / "cpchub")
 
 
-def test_a_cache_that_cannot_be_written_gives_way_to_the_temporary_folder(
-    collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The temporary directory of a user whose cache cannot be written."""
     blocked = save(picture(0), tmp_path / "a-file.png")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
-    assert Thumbnails(collection).tile(0) is not None
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def test_a_cache_that_cannot_be_written_gives_way_to_a_private_temporary_folder(collection, temporary: Path) -> None:
+    thumbnails = Thumbnails(collection)
+    assert thumbnails.tile(0) is not None
+    assert thumbnails.folder.parent == temporary / f"cpchub-{os.getuid()}"
+    assert stat.S_IMODE(thumbnails.folder.parent.stat().st_mode) == 0o700
+
+
+def test_the_private_temporary_folder_is_used_again(collection, temporary: Path) -> None:
+    assert default_folder(collection) == default_folder(collection)
+
+
+def open_to_all(usual: Path) -> None:
+    usual.mkdir()
+    usual.chmod(0o777)
+
+
+def a_link(usual: Path) -> None:
+    elsewhere = usual.with_name("elsewhere")
+    elsewhere.mkdir(mode=0o700)
+    usual.symlink_to(elsewhere)
+
+
+def a_broken_link(usual: Path) -> None:
+    usual.symlink_to(usual.with_name("nowhere"))
+
+
+@pytest.mark.parametrize("taken", [open_to_all, a_link, a_broken_link, Path.touch])
+def test_a_temporary_folder_that_is_not_ours_alone_is_left_for_a_fresh_one(
+    collection, temporary: Path, taken: Callable[[Path], None]
+) -> None:
+    usual = temporary / f"cpchub-{os.getuid()}"
+    taken(usual)
+    before = sorted(usual.parent.iterdir())
+    thumbnails = Thumbnails(collection)
+    assert thumbnails.tile(0) is not None
+    fresh = thumbnails.folder.parent
+    assert sorted(temporary.iterdir()) == sorted([*before, fresh])
+    assert stat.S_IMODE(fresh.stat().st_mode) == 0o700
+    assert not usual.is_dir() or not any(usual.iterdir())
+
+
+def test_a_temporary_folder_of_another_user_is_left_for_a_fresh_one(
+    collection, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger = os.getuid() + 1
+    usual = temporary / f"cpchub-{stranger}"
+    usual.mkdir(mode=0o700)
+    monkeypatch.setattr(os, "getuid", lambda: stranger)  # now the folder belongs to somebody else
+    assert default_folder(collection).parent != usual
+    assert not any(usual.iterdir())
