@@ -11,7 +11,7 @@ import gradio as gr
 
 from cpchub.embed import ImageEncoder
 from cpchub.encoder import Encoder, load
-from cpchub.errors import ArgumentError
+from cpchub.errors import ArgumentError, QueryError
 from cpchub.index import Index
 from serving import tiles
 from serving.finder import Finder
@@ -23,6 +23,10 @@ from serving.theme import CSS_FILE, theme
 from serving.thumbnails import Thumbnails
 
 API_NEIGHBOURS = 12
+MOST_API_NEIGHBOURS = 100
+LARGEST_UPLOAD = "30mb"
+# Seconds between two looks for uploads that are to go, and the age at which they go; the rest go when the page ends.
+UPLOADS_KEPT = (3600, 86400)
 
 
 def build(index: Index, encoder: ImageEncoder, *, thumbnails: Path | None = None) -> gr.Blocks:
@@ -37,7 +41,9 @@ def build(index: Index, encoder: ImageEncoder, *, thumbnails: Path | None = None
     gr.set_static_paths([small.folder])
     name = collection_name(index)
     # Analytics off: a page about somebody's pictures phones nobody.
-    with gr.Blocks(title=f"{name} · cpchub", analytics_enabled=False, fill_width=True) as page:
+    with gr.Blocks(
+        title=f"{name} · cpchub", analytics_enabled=False, fill_width=True, delete_cache=UPLOADS_KEPT
+    ) as page:
         session = gr.State(lambda: Session(finder.count))
         tiles.html(tiles.header(name, finder.count, finder.encoder_name, finder.dim))
         with gr.Tabs(elem_id="tabs"):
@@ -100,8 +106,14 @@ def _unusable(host: str, port: int | None, error: Exception) -> ArgumentError:
 
 
 def launch_options() -> dict[str, Any]:
-    """What `Blocks.launch` needs to make the page look as it should."""
-    return {"theme": theme(), "css_paths": [CSS_FILE], "footer_links": ["api"], "ssr_mode": False}
+    """What `Blocks.launch` needs to make the page look as it should and take no larger uploads than it should."""
+    return {
+        "theme": theme(),
+        "css_paths": [CSS_FILE],
+        "footer_links": ["api"],
+        "ssr_mode": False,
+        "max_file_size": LARGEST_UPLOAD,
+    }
 
 
 def collection_name(index: Index) -> str:
@@ -114,7 +126,9 @@ def _add_endpoint(finder: Finder) -> None:
 
     @shown_errors
     def neighbours(row: int, k: int = API_NEIGHBOURS) -> list[dict[str, Any]]:
-        """The `k` pictures nearest to picture `row` of the collection, best first, with cosine scores."""
+        """The `k` pictures (at most 100) nearest to picture `row` of the collection, best first, with cosine scores."""
+        if k > MOST_API_NEIGHBOURS:
+            raise QueryError(f"k={k}: this page answers with at most {MOST_API_NEIGHBOURS} neighbours; ask for fewer.")
         return [asdict(neighbour) for neighbour in finder.by_row(row, k).neighbours]
 
     gr.api(neighbours, api_name="neighbours")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,19 +53,25 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny_encoder_folder: Path) 
 SERVE = "import sys; from serving.app import serve; serve(sys.argv[1], encoder=sys.argv[2], port=int(sys.argv[3]))"
 
 
-@pytest.fixture(scope="session")
-def page_url(served: Served, tiny_encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page, served on a free port by a process of its own, as `cpchub demo` does it."""
+@dataclass(frozen=True)
+class Page:
+    """A page that is served, and the process that serves it."""
+
+    url: str
+    server: subprocess.Popen
+
+
+@contextmanager
+def serving_page(collection: Path, encoder: Path, cache: Path) -> Iterator[Page]:
+    """The page, served on a free port by a process of its own, as `cpchub demo` does it; it writes to `cache` only."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    cache = tmp_path_factory.mktemp("cache")
-    command = [sys.executable, "-c", SERVE, str(served.index.collection.folder), str(tiny_encoder_folder), str(port)]
     with (
         (cache / "log").open("w+") as log,
         subprocess.Popen(
-            command,
+            [sys.executable, "-c", SERVE, str(collection), str(encoder), str(port)],
             cwd=REPOSITORY,
-            env={**os.environ, "XDG_CACHE_HOME": str(cache)},
+            env={**os.environ, "XDG_CACHE_HOME": str(cache), "GRADIO_TEMP_DIR": str(cache / "uploads")},
             stdout=log,
             stderr=subprocess.STDOUT,
         ) as server,
@@ -75,6 +82,21 @@ def page_url(served: Served, tiny_encoder_folder: Path, tmp_path_factory: pytest
                 assert server.poll() is None, (cache / "log").read_text()
                 assert time.monotonic() < until, "the page is not up after two minutes"
                 time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}/"
+            yield Page(f"http://127.0.0.1:{port}/", server)
         finally:
             server.terminate()
+
+
+@pytest.fixture
+def page(served: Served, tiny_encoder_folder: Path, tmp_path: Path) -> Iterator[Page]:
+    """A page of one test alone, which may stop it."""
+    with serving_page(served.index.collection.folder, tiny_encoder_folder, tmp_path) as page:
+        yield page
+
+
+@pytest.fixture(scope="session")
+def page_url(served: Served, tiny_encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A page that all tests share."""
+    cache = tmp_path_factory.mktemp("cache")
+    with serving_page(served.index.collection.folder, tiny_encoder_folder, cache) as page:
+        yield page.url

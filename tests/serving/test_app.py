@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -64,6 +65,41 @@ def test_a_row_that_is_not_there_is_answered_in_words(page_url: str) -> None:
     answer = ask(page_url, 1000, 5)
     assert "event: error" in answer
     assert "no row 1000" in answer
+
+
+def test_more_neighbours_than_the_page_gives_are_refused_in_words(page_url: str) -> None:
+    answer = ask(page_url, 3, 101)
+    assert "event: error" in answer
+    assert "k=101" in answer
+    assert "at most 100" in answer
+    assert "event: complete" in ask(page_url, 3, 100)
+
+
+def upload(page_url: str, content: bytes) -> Path:
+    """Upload a file as the page does; where the server keeps it. Raises HTTPError where it is refused."""
+    edge = "the-edge"
+    head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    body = head.encode() + content + f"\r\n--{edge}--\r\n".encode()
+    kind = {"Content-Type": f"multipart/form-data; boundary={edge}"}
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{page_url}gradio_api/upload", body, kind), timeout=60
+    ) as answer:
+        return Path(json.load(answer)[0])
+
+
+def test_an_upload_is_gone_when_the_page_is_stopped(page) -> None:
+    kept = upload(page.url, b"a picture")
+    assert kept.read_bytes() == b"a picture"
+    page.server.send_signal(signal.SIGINT)
+    page.server.wait(timeout=30)
+    assert not kept.exists()
+
+
+def test_an_upload_that_is_too_large_is_refused(page_url: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        upload(page_url, bytes(31 * 2**20))
+    with refused.value as error:
+        assert error.code == 413
 
 
 def test_a_port_that_is_taken_is_one_clear_error(page_url: str, served) -> None:
