@@ -23,6 +23,10 @@ from cpchub.errors import BrokenImageError
 
 ImageSource: TypeAlias = "str | Path | bytes | Image.Image | npt.NDArray[Any]"
 
+# What `find_images` looks for, and nothing else under those names: every further decoder is one more that a stranger's
+# file reaches, and Pillow's for EPS starts Ghostscript. A camera's MPO is opened as the JPEG that it begins with.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+
 ORIENTATION_TAG = 0x0112  # EXIF 2.3, section 4.6.4
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -92,7 +96,7 @@ def decode_bytes(data: bytes, *, size: int | None = None) -> Decoded:
     if not data:
         raise BrokenImageError("the file is empty")
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             full = image.size
             if size is not None:
                 image.draft(None, (MARGIN * size, MARGIN * size))

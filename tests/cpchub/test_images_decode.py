@@ -115,6 +115,12 @@ def test_an_animation_gives_its_first_frame() -> None:
     assert read_image(data).getpixel((3, 3)) == (250, 0, 0)
 
 
+def test_a_cameras_file_of_several_pictures_gives_its_first() -> None:
+    data = encoded(quarters(), "MPO", save_all=True, append_images=[Image.new("RGB", (48, 32), "black")])
+    assert Image.open(io.BytesIO(data)).format == "MPO"
+    assert np.allclose(list(corners(read_image(data)).values()), list(CORNERS.values()), atol=20)
+
+
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_large_jpegs_are_decoded_at_reduced_scale_but_report_their_full_size(orientation: int) -> None:
     data = with_orientation(quarters(1024, 512), orientation)
@@ -155,6 +161,13 @@ def test_damaged_files_give_a_reason(tmp_path: Path) -> None:
     for reason, data in damaged.items():
         with pytest.raises(BrokenImageError, match=reason):
             read_image(data)
+
+
+@pytest.mark.parametrize("format", ["EPS", "PCX"])
+def test_other_formats_are_refused_under_whatever_name_they_come(format: str, tmp_path: Path) -> None:
+    (tmp_path / "innocent.png").write_bytes(encoded(quarters(), format))
+    with pytest.raises(BrokenImageError, match="unknown format"):
+        read_image(tmp_path / "innocent.png")
 
 
 def test_an_error_about_a_file_names_it(tmp_path: Path) -> None:
