@@ -95,6 +95,16 @@ class Collection:
         """The name of the encoder that embedded the pictures."""
         return str(self.manifest["encoder"]["name"])
 
+    @property
+    def encoder_to_load(self) -> str:
+        """What `cpchub.load` takes to find that encoder again: its folder, its `org/name@commit`, or its name."""
+        recorded = self.manifest["encoder"]
+        if recorded.get("folder"):
+            return str(recorded["folder"])
+        if recorded.get("repo_id") and recorded["revision"]:  # of a catalog name too: the catalog may have moved on
+            return f"{recorded['repo_id']}@{recorded['revision']}"
+        return self.encoder_name
+
     @cached_property
     def items(self) -> pa.Table:
         """One row a picture, by id, with the columns of `sync.ITEM_SCHEMA`. Raises CollectionError if damaged."""

@@ -55,8 +55,8 @@ class Quickstart(Command):
 
     images: Annotated[Path | None, arg(metavar="FOLDER")] = None
     """folder of pictures; without it, scikit-learn's handwritten digits"""
-    out: Path = Path("runs/quickstart")
-    """folder for everything that is made"""
+    out: Path | None = None
+    """folder for everything that is made; runs/quickstart, or runs/quickstart-NAME for a folder of that name"""
     serve: bool = True
     """open the demo at the end"""
     port: Port = None
@@ -69,9 +69,12 @@ class Quickstart(Command):
             need("gradio", extra="demo")
         from training import quickstart
 
-        collection = quickstart.run(self.images, self.out)
+        images = self.images.expanduser() if self.images else None
+        name = f"quickstart-{images.resolve().name}" if images else "quickstart"
+        out = self.out or Path("runs", name)
+        collection = quickstart.run(images, out)
         if self.serve:
-            Demo(collection, encoder=str(self.out / "run" / "export"), port=self.port).run()
+            Demo(collection, encoder=str(out / "run" / "export"), port=self.port).run()
 
 
 @dataclass(frozen=True)
@@ -321,12 +324,11 @@ def bundled_encoder() -> str:
 
 
 def encoder_of(collection: Collection, name: str | None = None) -> Encoder:
-    """The encoder that embedded a collection, loaded by `name` if one is given, else by the name in the manifest."""
+    """The encoder that embedded a collection, loaded by `name` if one is given, else as the manifest has it."""
     from cpchub.encoder import load
 
-    recorded = collection.manifest["encoder"]
     try:
-        encoder = load(name or recorded.get("folder") or recorded["name"])
+        encoder = load(name or collection.encoder_to_load)
         collection.check_encoder(encoder.spec)
     except (UnknownModelError, EncoderMismatchError) as error:
         if name is not None:

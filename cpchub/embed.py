@@ -34,12 +34,12 @@ from cpchub.collection import (
     read_manifest,
 )
 from cpchub.errors import ArgumentError, BrokenImageError, CollectionError, LabelError, OutputError, SourceError
-from cpchub.files import only_writer, writing
+from cpchub.files import only_writer, visible_names, writing
 from cpchub.images.decode import Decoded, decode_bytes, read_bytes, resize_side
 from cpchub.images.sources import Picture, find_images
 from cpchub.pending import Pending, matches, read_job
 from cpchub.progress import embedding_bar
-from cpchub.sync import Plan, Row
+from cpchub.sync import Plan, Row, shares_content
 from cpchub.writer import finish, sweep
 
 SHARD = 1024  # pictures a shard: what a kill can cost
@@ -121,13 +121,13 @@ class _Run:
         self.labels = labels or (self.old.manifest["labels"] if self.old else None)
         self.size = resize_side(encoder.spec.input_size, encoder.spec.crop_pct)
         self.pending = Pending(out, encoder.spec.dim)
-        self._check_same_job()
 
     def sync(self, pictures: Sequence[Picture]) -> Collection:
         started = time.monotonic()
+        self._check_same_job(pictures)
         unnamed = [picture for picture in pictures if not _is_text(picture.path)]
         plan = Plan(self.old.items if self.old else None, [picture for picture in pictures if _is_text(picture.path)])
-        job = self.pending.start(self._job())
+        job = self.pending.start(self._job()) | {"source": str(self.root)}  # moved, it may be, since it was stopped
         todo = self._not_done(plan)
         done = len(plan.to_read) - len(todo)
         if done:
@@ -144,8 +144,8 @@ class _Run:
         self.console.print(f"{counts.sentence()}, in {time.monotonic() - started:.0f} s: {self.out}")
         return collection
 
-    def _check_same_job(self) -> None:
-        """Refuse another encoder, and another source while the first is still there; drop a job that was finished."""
+    def _check_same_job(self, pictures: Sequence[Picture]) -> None:
+        """Refuse another encoder, and another source unless it is the first one moved; drop a job that was finished."""
         job = read_job(self.out)
         if job and self.old and job["generation"] <= self.old.manifest["generation"]:
             self.pending.discard()
@@ -154,10 +154,22 @@ class _Run:
             if record is None:
                 continue
             check_same_encoder(self.out, record["encoder"], self.encoder.spec)
-            if record["source"] != str(self.root) and Path(record["source"]).is_dir():
+            if record["source"] == str(self.root):
+                continue
+            holds = f"{self.out} holds the pictures of {record['source']}"
+            if Path(record["source"]).is_dir():
+                raise OutputError(f"{holds}; choose another output folder for {self.root}")
+            known = self._known()
+            if known and not shares_content(self.root, pictures, known):
                 raise OutputError(
-                    f"{self.out} holds the pictures of {record['source']}; choose another output folder for {self.root}"
+                    f"{holds}, which is gone, and none of them is in {self.root}; choose another output folder for "
+                    f"those, or delete {self.out} if its pictures are no longer wanted"
                 )
+
+    def _known(self) -> list[Row]:
+        """Size and sha256 of every picture that is embedded, also by a run that was stopped."""
+        tables = [*([self.old.items] if self.old else []), *self.pending.shards()]
+        return [row for table in tables for row in table.select(["size", "sha256"]).to_pylist()]
 
     def _job(self) -> dict[str, Any]:
         spec = self.encoder.spec
@@ -169,6 +181,7 @@ class _Run:
                 "name": spec.name,
                 "fingerprint": spec.fingerprint,
                 "weights_sha256": spec.weights_sha256,
+                "repo_id": spec.repo_id if spec.status == "hub" else None,
                 "revision": spec.revision,
                 "folder": str(spec.folder.resolve()) if spec.status == "local" and spec.folder else None,
                 "transform": spec.transform,
@@ -302,11 +315,11 @@ def _check_is_ours(out: Path) -> None:
         return
     if read_job(out) is not None:
         return
-    names = {path.name for path in out.iterdir()}
-    if names == {PENDING}:  # stopped before its first file
-        names = {path.name for path in (out / PENDING).glob("[!.]*")}
+    names = visible_names(out)
+    if names == [PENDING]:  # stopped before its first file
+        names = visible_names(out / PENDING)
     if names:
-        shown = ", ".join(sorted(names)[:3])
+        shown = ", ".join(names[:3])
         raise OutputError(f"{out} exists with other content ({shown}); choose an empty or a new folder")
 
 

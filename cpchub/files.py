@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,21 @@ def write_json(path: Path, content: Any) -> None:
     """Write JSON for people to read, complete or not at all; raises as `replacing` does."""
     with replacing(path) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def visible_names(folder: Path) -> list[str]:
+    """What a folder holds, sorted; names with a dot (.DS_Store, .git) are the system's or other tools' and left out."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def put_in_place(complete: Path, folder: Path) -> None:
+    """Move a complete folder to where an earlier one may be; the names with a dot in that one go over to it."""
+    if folder.exists():
+        for path in folder.iterdir():
+            if path.name.startswith("."):
+                path.replace(complete / path.name)
+        shutil.rmtree(folder)
+    complete.replace(folder)
 
 
 @contextmanager

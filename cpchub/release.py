@@ -31,7 +31,7 @@ from cpchub.catalog import (
     read_json,
 )
 from cpchub.errors import ModelFolderError, OutputError
-from cpchub.files import writing
+from cpchub.files import put_in_place, visible_names, writing
 from cpchub.hub_client import endpoint as default_endpoint
 from cpchub.hub_client import hub_errors
 from cpchub.integrity import refuse_pickles, sha256_of, sha256_of_bytes, verified
@@ -104,7 +104,7 @@ def _to_hub(
 
 
 def _to_folder(spec: ModelSpec, folder: Path, target: Path) -> Release:
-    if target.exists() and (not target.is_dir() or any(path.name not in PUBLISHED_FILES for path in target.iterdir())):
+    if target.exists() and (not target.is_dir() or not set(visible_names(target)) <= set(PUBLISHED_FILES)):
         raise OutputError(f"{target} holds something other than a published encoder; choose another folder")
     if target.resolve() == folder.resolve():
         raise OutputError(f"{target} is the folder itself; choose another one to publish to")
@@ -121,9 +121,7 @@ def _to_folder(spec: ModelSpec, folder: Path, target: Path) -> Release:
                 if name != CARD:
                     shutil.copyfile(folder / name, complete / name)
             (complete / CARD).write_text(text, encoding="utf-8")
-            if target.exists():
-                shutil.rmtree(target)
-            complete.replace(target)
+            put_in_place(complete, target)
     contents = "".join(f"{name} {record.sha256}\n" for name, record in sorted(records.items()))
     return Release(str(target), hashlib.sha1(contents.encode(), usedforsecurity=False).hexdigest(), records)
 

@@ -6,13 +6,16 @@ one that is gone from its place (renamed, moved, touched) takes over its id and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 
+from cpchub.errors import BrokenImageError
+from cpchub.images.decode import read_bytes
 from cpchub.images.sources import Picture
 
 Row = dict[str, Any]
@@ -88,6 +91,21 @@ class Plan:
     def release(self, item_id: int, sha256: str) -> None:
         """Take an item off the list of those without a file: an earlier, killed run has claimed it."""
         self._loose[sha256] = [item for item in self._loose.get(sha256, []) if item["id"] != item_id]
+
+
+def shares_content(root: Path, pictures: Sequence[Picture], known: Iterable[Row]) -> bool:
+    """Whether any of the pictures below `root` is, byte for byte, one of the known ones; stops at the first that is."""
+    contents = {(row["size"], row["sha256"]) for row in known}
+    sizes = {size for size, _ in contents}
+    for picture in pictures:
+        if picture.size in sizes:  # others need not be read
+            try:
+                data = read_bytes(root / picture.path)
+            except BrokenImageError:
+                continue
+            if (len(data), hashlib.sha256(data).hexdigest()) in contents:
+                return True
+    return False
 
 
 def items_table(rows: list[Row], labels: str | None) -> pa.Table:

@@ -65,7 +65,7 @@ def serve(
 ) -> None:
     """Open the page on a collection folder and serve it until Ctrl-C.
 
-    `encoder` is needed only where the collection's own cannot be loaded by the name in its manifest. `port` None
+    `encoder` is needed only where the collection's own cannot be found again by what its manifest says. `port` None
     takes the first free one from 7860 on. Raises what `Index.open` and `cpchub.load` raise, and ArgumentError for a
     port that is taken.
     """
@@ -73,8 +73,7 @@ def serve(
         _check_port(host, port)  # before the encoder is loaded
     index = Index.open(collection_dir)
     if encoder is None or isinstance(encoder, str):
-        recorded = index.collection.manifest["encoder"]
-        encoder = load(encoder or recorded.get("folder") or recorded["name"])
+        encoder = load(encoder or index.collection.encoder_to_load)
     page = build(index, encoder)
     try:
         _, url, _ = page.launch(

@@ -8,7 +8,6 @@ The folder appears complete or not at all, and only after it has given the backb
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path, PurePath
@@ -23,7 +22,7 @@ import cpchub
 from cpchub import card
 from cpchub.catalog import CARD, CONFIG, EVALUATION, PUBLISHED_FILES, RECIPE, WEIGHTS
 from cpchub.errors import ModelFolderError, OutputError
-from cpchub.files import writing
+from cpchub.files import put_in_place, visible_names, writing
 from cpchub.integrity import sha256_of
 from cpchub.network import Network
 
@@ -62,9 +61,7 @@ def export(
             complete.mkdir()
             _write(complete, backbone, facts, recipe, evaluation)
             _check_features(complete, backbone, facts)
-            if folder.exists():
-                shutil.rmtree(folder)
-            complete.replace(folder)
+            put_in_place(complete, folder)
     return folder
 
 
@@ -90,10 +87,8 @@ def _check_facts(facts: Mapping[str, Any]) -> None:
 def _check_target(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; choose another folder for the export")
-    foreign = (
-        sorted(path.name for path in folder.iterdir() if path.name not in PUBLISHED_FILES) if folder.is_dir() else []
-    )
-    if foreign:
+    names = visible_names(folder) if folder.is_dir() else []
+    if foreign := [name for name in names if name not in PUBLISHED_FILES]:
         raise OutputError(f"{folder} holds {foreign[0]}, which is no part of an export; choose another folder")
 
 

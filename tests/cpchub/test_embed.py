@@ -166,6 +166,12 @@ class TestARefusal:
         with pytest.raises(OutputError, match="is a file"):
             run(source, tmp_path / "thesis" / "chapter1.tex")
 
+    def test_hidden_files_are_not_content(self, source: Path, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / ".DS_Store").write_bytes(b"view settings")
+        assert len(run(source, tmp_path / "out")) == 10
+        assert (tmp_path / "out" / ".DS_Store").exists()
+
     def test_a_folder_with_somebody_elses_manifest(self, source: Path, tmp_path: Path) -> None:
         (tmp_path / "app").mkdir()
         (tmp_path / "app" / "manifest.json").write_text('{"name": "web app"}')
@@ -183,6 +189,14 @@ class TestARefusal:
         run(source, tmp_path / "out")
         with pytest.raises(OutputError, match=r"holds the pictures of .*photos"):
             run(folder_of_pictures(tmp_path / "more"), tmp_path / "out")
+
+    def test_another_source_when_the_first_is_gone(self, source: Path, tmp_path: Path) -> None:
+        run(source, tmp_path / "out")
+        before = files_of(tmp_path / "out")
+        source.rename(tmp_path / "unplugged")
+        with pytest.raises(OutputError, match=r"photos, which is gone, and none of them is in .*more"):
+            run(folder_of_pictures(tmp_path / "more", first=50), tmp_path / "out")
+        assert files_of(tmp_path / "out") == before
 
     def test_a_folder_that_another_process_writes_to(self, source: Path, tmp_path: Path) -> None:
         (tmp_path / "out").mkdir()
@@ -267,6 +281,15 @@ class TestKeepingInStep:
         assert encoder.seen == 0
         assert collection.path_of(0) == moved / "000.png"
 
+    def test_a_source_that_was_moved_and_changed_is_followed(self, source: Path, tmp_path: Path) -> None:
+        run(source, tmp_path / "out")
+        for number in range(9):
+            (source / f"{number:03d}.png").unlink()
+        (source / "009.png").rename(source / "renamed.png")
+        folder_of_pictures(source, 3, first=50)
+        collection = run(source.rename(tmp_path / "elsewhere"), tmp_path / "out")
+        assert (collection.counts.renamed, collection.counts.added, collection.counts.removed) == (1, 3, 9)
+
     def test_a_collection_inside_its_own_source_does_not_embed_itself(self, source: Path) -> None:
         run(source, source / "out")
         save(picture(3), source / "out" / "contact_sheet.png")
@@ -304,6 +327,16 @@ class TestBeingStopped:
             run(source, tmp_path / "out", Stopping(KeyboardInterrupt(), after=1))
         with pytest.raises(EncoderMismatchError):
             run(source, tmp_path / "out", TinyEncoder("other", weights="cd" * 32))
+
+    def test_a_source_that_was_moved_while_it_is_stopped_is_followed(self, source: Path, tmp_path: Path) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            run(source, tmp_path / "out", Stopping(KeyboardInterrupt(), after=2))
+        moved = source.rename(tmp_path / "elsewhere")
+        with pytest.raises(OutputError, match=r"photos, which is gone"):
+            run(folder_of_pictures(tmp_path / "more", first=50), tmp_path / "out")
+        encoder = TinyEncoder()
+        collection = run(moved, tmp_path / "out", encoder)
+        assert (encoder.seen, collection.source) == (4, moved)
 
     def test_files_that_change_while_it_is_stopped_are_embedded_as_they_are_now(
         self, source: Path, tmp_path: Path

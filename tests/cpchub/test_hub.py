@@ -16,6 +16,9 @@ import torch
 
 from cpchub import catalog
 from cpchub.catalog import PUBLISHED_FILES, get_spec, list_models
+from cpchub.collection import Collection
+from cpchub.commands import encoder_of
+from cpchub.embed import embed
 from cpchub.encoder import load
 from cpchub.errors import (
     ArgumentError,
@@ -28,6 +31,7 @@ from cpchub.errors import (
     WeightsUnavailableError,
 )
 from cpchub.hub import find, publish
+from tests.cpchub.pictures import folder_of_pictures
 from tests.loopback_hub import LoopbackHub, loopback_hub
 from tests.tiny_encoder import DIM, export_tiny
 
@@ -124,6 +128,16 @@ class TestPublishAndDownload:
         assert load("lab/tiny").spec.fingerprint != fingerprint
         assert load("lab/tiny", revision=old).spec.fingerprint == fingerprint
         assert load(f"hf-hub:lab/tiny@{old}").spec.fingerprint == fingerprint
+
+    def test_a_collection_finds_its_encoder_again_at_the_commit_that_embedded_it(
+        self, hub: LoopbackHub, exported: Path, tmp_path: Path
+    ) -> None:
+        commit = hub.add("lab/tiny", files_of(exported))
+        pictures = folder_of_pictures(tmp_path / "photos", 3)
+        collection = embed(pictures, tmp_path / "out", load("lab/tiny"), progress=False)
+        hub.add("lab/tiny", files_of(export_tiny(tmp_path / "newer", seed=1)))
+        assert collection.encoder_to_load == f"lab/tiny@{commit}"
+        assert encoder_of(Collection.open(tmp_path / "out")).spec.revision == commit
 
     def test_plain_timm_loads_from_the_hub_too(
         self, hub: LoopbackHub, exported: Path, monkeypatch: pytest.MonkeyPatch
@@ -308,6 +322,13 @@ class TestFolderHub:
     def test_publishing_the_same_again_gives_the_same_revision(self, exported: Path, tmp_path: Path) -> None:
         target = str(tmp_path / "shared" / "tiny")
         assert publish(exported, target) == publish(exported, target)
+
+    def test_hidden_files_do_not_make_a_folder_foreign_and_stay_in_it(self, exported: Path, tmp_path: Path) -> None:
+        target = tmp_path / "shared" / "tiny"
+        target.mkdir(parents=True)
+        (target / ".DS_Store").write_bytes(b"view settings")
+        publish(exported, str(target))
+        assert {path.name for path in target.iterdir()} == {*PUBLISHED_FILES, ".DS_Store"}
 
     def test_a_folder_with_other_content_is_not_touched(self, exported: Path, tmp_path: Path) -> None:
         (tmp_path / "mine").mkdir()

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
+from cpchub.collection import Collection
 from cpchub.errors import ArgumentError
 from serving.app import serve
 
@@ -100,6 +101,31 @@ def test_an_upload_that_is_too_large_is_refused(page_url: str) -> None:
         upload(page_url, bytes(31 * 2**20))
     with refused.value as error:
         assert error.code == 413
+
+
+def test_without_a_name_the_encoder_is_the_one_that_the_manifest_says(served, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Stop(Exception):
+        pass
+
+    def note(name: str) -> None:
+        asked.append(name)
+        raise Stop
+
+    monkeypatch.setattr("serving.app.load", note)
+    recorded = {"name": "tiny", "folder": None, "repo_id": "lab/tiny", "revision": "a" * 40}
+    read = Collection.open
+
+    def from_the_hub(folder: Path) -> Collection:
+        collection = read(folder)
+        collection.manifest["encoder"] |= recorded
+        return collection
+
+    monkeypatch.setattr(Collection, "open", from_the_hub)
+    with pytest.raises(Stop):
+        serve(served.index.collection.folder)
+    assert asked == [f"lab/tiny@{'a' * 40}"]
 
 
 def test_a_port_that_is_taken_is_one_clear_error(page_url: str, served) -> None:

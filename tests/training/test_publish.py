@@ -124,6 +124,15 @@ def test_a_folder_with_other_content_is_not_touched(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["x", "thesis.tex"]
 
 
+def test_hidden_files_do_not_make_a_folder_foreign_and_stay_in_it(tmp_path: Path) -> None:
+    folder = export_tiny(tmp_path / "x")
+    (folder / ".git").mkdir()
+    (folder / ".git" / "HEAD").write_text("ref: refs/heads/main")
+    export_tiny(folder, seed=1)
+    assert (folder / ".git" / "HEAD").read_text() == "ref: refs/heads/main"
+    assert {path.name for path in folder.iterdir()} == {*PUBLISHED_FILES, ".git"}
+
+
 def test_arguments_the_backbone_was_not_built_with_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
     facts = {**FACTS, "model_args": {**MODEL_ARGS, "channels": [8, 8, 16, 24]}}
     with pytest.raises(ModelFolderError, match="in the backbone"):
