@@ -18,12 +18,13 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cpchub.errors import ArgumentError, ModelFolderError, UnknownModelError
+from cpchub.errors import ArgumentError, HubError, ModelFolderError, UnknownModelError
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -139,14 +140,14 @@ def list_models(
     """Names in the catalog that match a wildcard, in natural order (resnet18 before resnet101).
 
     `method` is for example "simclr"; `bundled=True` keeps those whose weights ship with the package; `status` is one
-    of "bundled", "hub", "recipe". Hyphens and underscores are alike.
+    of "bundled", "hub", "recipe". Hyphens and underscores are alike. A broken folder in CPCHUB_HUB is left out with a
+    warning; HubError where CPCHUB_HUB itself is not there.
     """
     if status is not None and status not in STATUSES:
         raise ArgumentError(f"status is {status!r}; it is one of {', '.join(STATUSES)}")
     wanted = canonical(pattern)
     names = []
-    for folder, in_package in _entries():
-        spec = _entry_spec(folder, in_package)
+    for spec in _specs(_warn):
         if not any(fnmatch.fnmatchcase(canonical(name), wanted) for name in (spec.name, *spec.aliases)):
             continue
         if method is not None and canonical(spec.method) != canonical(method):
@@ -162,16 +163,23 @@ def list_models(
 def get_spec(name: str) -> ModelSpec:
     """The catalog's entry of that name; hyphens and underscores alike, aliases and `org/name` too.
 
-    Raises UnknownModelError, whose message offers the nearest names.
+    Raises UnknownModelError, whose message offers the nearest names, and ModelFolderError where the folder of that name
+    in CPCHUB_HUB is broken.
     """
     wanted = canonical(name)
     known: dict[str, None] = {}
-    for folder, in_package in _entries():
-        spec = _entry_spec(folder, in_package)
+    broken: dict[str, ModelFolderError] = {}
+
+    def set_aside(folder: Path, error: ModelFolderError) -> None:
+        broken.update(dict.fromkeys(map(canonical, (folder.name, f"{default_org()}/{folder.name}")), error))
+
+    for spec in _specs(set_aside):
         names = (spec.name, *spec.aliases, f"{default_org()}/{spec.name}", spec.repo_id or spec.name)
         if wanted in map(canonical, names):
             return spec
         known.update(dict.fromkeys((spec.name, *spec.aliases)))
+    if wanted in broken:
+        raise broken[wanted]
     raise UnknownModelError(_unknown(name, list(known)))
 
 
@@ -198,14 +206,28 @@ def catalog_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "model_cards"
 
 
-def _entries() -> Iterator[tuple[Path, bool]]:
-    """Every entry's folder, and whether it is one of the package's own."""
+def _specs(on_broken: Callable[[Path, ModelFolderError], None]) -> Iterator[ModelSpec]:
+    """Every entry, the package's own first. A broken folder of CPCHUB_HUB, which others fill, goes to `on_broken`."""
     for folder in _model_folders(catalog_folder()):
-        yield folder, True
+        yield _own_spec(folder)
     hub = folder_hub()
-    if hub is not None:
-        for folder in _model_folders(hub):
-            yield folder, False
+    if hub is None:
+        return
+    if not hub.is_dir():
+        raise HubError(
+            f"CPCHUB_HUB is {hub}, where there is no folder; mount it, correct the path, or unset CPCHUB_HUB"
+        )
+    for folder in _model_folders(hub):
+        try:
+            spec = ModelSpec.from_folder(folder, status="hub")
+        except ModelFolderError as error:
+            on_broken(folder, error)
+            continue
+        yield spec
+
+
+def _warn(folder: Path, error: ModelFolderError) -> None:
+    warnings.warn(f"{folder} in CPCHUB_HUB is left out: {error}", stacklevel=3)
 
 
 def _model_folders(root: Path) -> Iterator[Path]:
@@ -222,9 +244,7 @@ def _model_folders(root: Path) -> Iterator[Path]:
             )
 
 
-def _entry_spec(folder: Path, in_package: bool) -> ModelSpec:
-    if not in_package:
-        return ModelSpec.from_folder(folder, status="hub")
+def _own_spec(folder: Path) -> ModelSpec:
     if (folder / WEIGHTS).is_file():
         return ModelSpec.from_folder(folder, status="bundled")
     return ModelSpec.from_folder(folder, status="hub" if (folder / RELEASE).is_file() else "recipe")

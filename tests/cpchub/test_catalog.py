@@ -12,7 +12,7 @@ import pytest
 
 from cpchub import catalog
 from cpchub.catalog import FileRecord, ModelSpec, get_spec, list_models
-from cpchub.errors import ArgumentError, ModelFolderError, UnknownModelError
+from cpchub.errors import ArgumentError, HubError, ModelFolderError, UnknownModelError
 
 
 def write_entry(
@@ -87,6 +87,21 @@ class TestListModels:
         assert {"plain", "cells"} <= set(list_models(status="hub"))
         assert get_spec("cells").folder == tmp_path / "hub" / "lab" / "cells"
 
+    def test_a_broken_folder_in_a_folder_hub_is_left_out_with_one_warning(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_entry(tmp_path / "hub" / "fine")
+        (write_entry(tmp_path / "hub" / "lab" / "broken-one") / "config.json").write_text("{half a")
+        monkeypatch.setenv("CPCHUB_HUB", str(tmp_path / "hub"))
+        with pytest.warns(UserWarning, match="broken-one in CPCHUB_HUB is left out") as warned:
+            assert "fine" in list_models()
+        assert len(warned) == 1
+
+    def test_a_folder_hub_that_is_not_there_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CPCHUB_HUB", str(tmp_path / "unmounted"))
+        with pytest.raises(HubError, match=r"CPCHUB_HUB is .*unmounted"):
+            list_models()
+
     def test_an_empty_or_missing_catalog_is_an_empty_list(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -106,6 +121,19 @@ class TestGetSpec:
         assert get_spec("cpchub/simclr-resnet18-cifar10").status == "bundled"
         monkeypatch.setenv("CPCHUB_ORG", "lab")
         assert get_spec("lab/simclr-resnet18-cifar10").status == "bundled"
+
+    def test_a_broken_folder_is_an_error_only_to_who_asks_for_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (write_entry(tmp_path / "hub" / "broken-one") / "config.json").write_text("{half a")
+        write_entry(tmp_path / "hub" / "fine")
+        monkeypatch.setenv("CPCHUB_HUB", str(tmp_path / "hub"))
+        assert get_spec("fine").status == "hub"
+        for name in ("broken_one", "cpchub/broken-one"):
+            with pytest.raises(ModelFolderError, match=r"broken-one.config\.json cannot be read"):
+                get_spec(name)
+        with pytest.raises(UnknownModelError):
+            get_spec("something-else")
 
     def test_an_unknown_name_offers_the_nearest(self) -> None:
         with pytest.raises(UnknownModelError) as caught:
