@@ -70,12 +70,13 @@ def render(
     return f"---\n{front_matter}---\n\n{block}\n"
 
 
-def merge(existing: str, rendered: str) -> str:
+def merge(existing: str, rendered: str, *, local: str = "") -> str:
     """`existing` with our block and our front-matter keys replaced by those of `rendered`; the rest is kept, tags too.
 
-    A card without our block, written by hand, keeps its text and gets the block at its end.
+    A card without our block, written by hand, keeps its text and gets the block at its end. `local` is the author's
+    copy of `existing`: its front matter wins, and so does its text, where it has any outside our block.
     """
-    body = _body(existing)
+    body = _body(local if _own_text(local) else existing)
     block = _body(rendered).strip()
     if _BLOCK.search(body):
         body = _BLOCK.sub(lambda _: block, body, count=1)
@@ -83,9 +84,11 @@ def merge(existing: str, rendered: str) -> str:
         body = f"{body.rstrip()}\n\n{block}\n"
     else:
         body = f"\n{block}\n"
-    theirs, ours = front_matter(existing), front_matter(rendered)
+    ours = front_matter(rendered)
+    theirs = front_matter(existing) | front_matter(local)
+    tags = [*ours["tags"], *front_matter(existing).get("tags", []), *front_matter(local).get("tags", [])]
     merged = ours | {key: value for key, value in theirs.items() if key not in _GENERATED}
-    merged["tags"] = list(dict.fromkeys([*ours["tags"], *theirs.get("tags", [])]))
+    merged["tags"] = list(dict.fromkeys(tags))
     return f"---\n{yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)}---\n{body}"
 
 
@@ -123,6 +126,11 @@ def _body(card: str) -> str:
     return _FRONT_MATTER.sub("", card, count=1)
 
 
+def _own_text(card: str) -> str:
+    """What a person wrote outside our block."""
+    return _BLOCK.sub("", _body(card)).strip()
+
+
 def _metadata(config: Mapping[str, Any], results: list[Mapping[str, Any]]) -> dict[str, Any]:
     facts = config["cpchub"]
     supervision = "supervised" if _used_labels(facts) else "self-supervised"
@@ -157,6 +165,11 @@ def _eval_result(row: Mapping[str, Any]) -> EvalResult:
 
 
 def _loading(config: Mapping[str, Any], repo_id: str) -> str:
+    architecture = str(config["architecture"])
+    if _is_timms_own(architecture):
+        plain, register = "plain timm", ""
+    else:
+        plain, register = "timm", f"import cpchub.architectures  # registers {architecture} with timm\n"
     return f"""## Load it
 
 With cpchub, transform included:
@@ -168,10 +181,10 @@ encoder = cpchub.load("{repo_id}")
 vectors = encoder.encode(["photo.jpg"])  # float32, (1, {config["num_features"]})
 ```
 
-With plain timm:
+With {plain}:
 
 ```python
-import timm
+{register}import timm
 
 model = timm.create_model("hf-hub:{repo_id}", pretrained=True).eval()
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
@@ -180,10 +193,18 @@ transform = timm.data.create_transform(**timm.data.resolve_model_data_config(mod
 From a copy of this folder, without a network:
 
 ```python
-import timm
+{register}import timm
 
 model = timm.create_model("local-dir:{repo_id.partition("/")[2]}", pretrained=True).eval()
 ```"""
+
+
+def _is_timms_own(architecture: str) -> bool:
+    """Whether timm has the network without our registering it."""
+    import timm  # here, because showing a card that is written already must not wait for torch
+
+    name = architecture.partition(".")[0]
+    return timm.is_model(name) and timm.model_entrypoint(name).__module__.startswith("timm.")
 
 
 def _facts(config: Mapping[str, Any]) -> str:
@@ -246,9 +267,7 @@ def _limits(config: Mapping[str, Any], results: list[Mapping[str, Any]]) -> str:
         else "It was trained without labels: it groups what looks alike, which need not be what you mean by alike.",
     ]
     if results:
-        limits.append(
-            "The results are of one training run; another run of the same recipe can differ by a point or so."
-        )
+        limits.append("The results are of one training run; how far another run would be from it was not measured.")
     limits += facts.get("limits", [])
     limits.append("Not meant for identifying people, nor for medical or safety decisions.")
     return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)

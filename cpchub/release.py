@@ -1,7 +1,7 @@
 """Publish a model folder: to the Hub in one commit, or to a folder that stands in for it.
 
 The card is rendered again for the name it is published under. Where a card is there already, only our block of it is
-replaced, so what people wrote on the Hub stays.
+replaced, so what people wrote on the Hub stays; text of the folder's own card, where it has any, takes its place.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, hf_hub_download
 from huggingface_hub.errors import RemoteEntryNotFoundError
 
 from cpchub import card
@@ -93,12 +93,15 @@ def _to_hub(
         except RemoteEntryNotFoundError:
             remote = ""
         text = _card_for(folder, repo_id, remote)
-        operations = [CommitOperationAdd(CARD, text.encode())]
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [CommitOperationAdd(CARD, text.encode())]
         operations += [
             CommitOperationAdd(name, folder / name)
             for name in PUBLISHED_FILES
             if name != CARD and (folder / name).is_file()
         ]
+        # a recipe or an evaluation that is no longer there would be taken for that of the new weights
+        gone = {name for name in PUBLISHED_FILES if name != CARD and not (folder / name).is_file()}
+        operations += [CommitOperationDelete(name) for name in sorted(gone.intersection(api.list_repo_files(repo_id)))]
         commit = api.create_commit(repo_id, operations, commit_message=f"Publish {spec.name}")
     return Release(repo_id, commit.oid, _records(folder, text))
 
@@ -127,14 +130,13 @@ def _to_folder(spec: ModelSpec, folder: Path, target: Path) -> Release:
 
 
 def _card_for(folder: Path, repo_id: str, existing: str) -> str:
-    """The card to publish: ours inside the card that is there already, or inside the folder's own."""
+    """The card to publish: our block inside the folder's own text, or inside that of the card that is there already."""
     recipe, evaluation = (
         read_json(folder / name) if (folder / name).is_file() else None for name in (RECIPE, EVALUATION)
     )
     rendered = card.render(read_json(folder / CONFIG), recipe, evaluation, repo_id=repo_id)
-    if not existing and (folder / CARD).is_file():
-        existing = (folder / CARD).read_text(encoding="utf-8")
-    text = card.merge(existing, rendered)
+    local = (folder / CARD).read_text(encoding="utf-8") if (folder / CARD).is_file() else ""
+    text = card.merge(existing, rendered, local=local)
     card.check(text, repo_id)
     return text
 

@@ -48,8 +48,9 @@ def export(
     recipe: what trained it, as JSON values; absolute paths are shortened to their last part.
     evaluation: the measurements in eval.json's form, or None.
 
-    An earlier export at `folder` is replaced. Raises OutputError if it holds anything else, NoSpaceError on a full
-    disk, ModelFolderError if facts are missing or the exported network does not give the backbone's features.
+    An earlier export at `folder` is replaced; what was written in its card outside our block is kept. Raises
+    OutputError if it holds anything else, NoSpaceError on a full disk, ModelFolderError if facts are missing or the
+    exported network does not give the backbone's features.
     """
     _check_facts(facts)
     folder = Path(folder)
@@ -59,7 +60,7 @@ def export(
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
             complete = Path(scratch) / "export"
             complete.mkdir()
-            _write(complete, backbone, facts, recipe, evaluation)
+            _write(complete, backbone, facts, recipe, evaluation, _card_of(folder))
             _check_features(complete, backbone, facts)
             put_in_place(complete, folder)
     return folder
@@ -71,9 +72,13 @@ def render_card(folder: Path) -> None:
     if config is None:
         raise ModelFolderError(f"{folder} has no {CONFIG}; a model folder is what `export` writes")
     rendered = card.render(config, recipe, evaluation)
+    (folder / CARD).write_text(card.merge(_card_of(folder), rendered), encoding="utf-8")
+
+
+def _card_of(folder: Path) -> str:
+    """The card that is there already, or nothing."""
     path = folder / CARD
-    existing = path.read_text(encoding="utf-8") if path.is_file() else ""
-    path.write_text(card.merge(existing, rendered), encoding="utf-8")
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def _check_facts(facts: Mapping[str, Any]) -> None:
@@ -98,6 +103,7 @@ def _write(
     facts: Mapping[str, Any],
     recipe: Mapping[str, Any],
     evaluation: Mapping[str, Any] | None,
+    existing_card: str,
 ) -> None:
     network = _network(facts)
     state = _headless(backbone, network, str(facts["architecture"]))
@@ -108,8 +114,8 @@ def _write(
     _write_json(folder / RECIPE, _without_paths(dict(recipe)))
     if evaluation is not None:
         _write_json(folder / EVALUATION, dict(evaluation))
-    text = card.render(config, _without_paths(dict(recipe)), evaluation)
-    (folder / CARD).write_text(text, encoding="utf-8")
+    rendered = card.render(config, _without_paths(dict(recipe)), evaluation)
+    (folder / CARD).write_text(card.merge(existing_card, rendered), encoding="utf-8")
 
 
 def _network(facts: Mapping[str, Any]) -> Network:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,8 @@ from PIL import Image
 
 from cpchub import card, catalog
 from cpchub.errors import ModelFolderError
-from tests.tiny_encoder import EVALUATION, RECIPE, export_tiny
+from tests.tiny_encoder import EVALUATION, FACTS, RECIPE, export_tiny, tiny_backbone
+from training.publish import export
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,7 @@ class TestBody:
         several = card.render(config, RECIPE, {"results": [row]})
         assert "65.4 ± 1.2 %" in several
         assert "one training run" in several
+        assert "was not measured" in several
 
     @pytest.mark.parametrize("method", ["moco_v2", "MoCo v2"])
     def test_the_methods_paper_is_linked(self, config: dict[str, Any], method: str) -> None:
@@ -104,6 +109,21 @@ class TestBody:
         for snippet in snippets:
             exec(compile(snippet, "card", "exec"), {})  # noqa: S102  our own text, and the point of the test
 
+    def test_a_network_of_ours_is_registered_first_by_the_snippets_for_timm(self, tmp_path: Path) -> None:
+        args = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]}
+        backbone = tiny_backbone(architecture="resnet18_cifar", stem_type="", **args)
+        facts = {**FACTS, "architecture": "resnet18_cifar", "model_args": args}
+        folder = export(backbone, tmp_path / "tiny-simclr", facts=facts, recipe=RECIPE, evaluation=None)
+        snippets = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+        first = "import cpchub.architectures  # registers resnet18_cifar with timm\n"
+        assert [snippet.startswith(first) for snippet in snippets] == [False, True, True]
+        elsewhere = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        subprocess.run([sys.executable, "-c", snippets[2]], check=True, cwd=tmp_path, env=elsewhere)
+
+    def test_the_snippets_of_a_network_of_timms_need_timm_alone(self, text: str) -> None:
+        assert "cpchub.architectures" not in text
+        assert "With plain timm:" in text
+
 
 class TestMerge:
     def test_text_around_the_block_and_foreign_keys_are_kept(self, text: str, config: dict[str, Any]) -> None:
@@ -123,6 +143,15 @@ class TestMerge:
     def test_merging_twice_is_merging_once(self, text: str) -> None:
         once = card.merge("", text)
         assert card.merge(once, text) == once == text
+
+    def test_the_authors_copy_wins_where_it_has_text_of_its_own(self, text: str) -> None:
+        remote = text.replace("tags:", "thumbnail: face.png\ntags:\n- cells", 1) + "\nWritten on the Hub.\n"
+        assert "Written on the Hub." in card.merge(remote, text, local=text)
+        merged = card.merge(remote, text, local=text.replace("tags:", "tags:\n- mine", 1) + "\nWritten here.\n")
+        assert "Written here." in merged
+        assert "Written on the Hub." not in merged
+        assert card.front_matter(merged)["thumbnail"] == "face.png"
+        assert {"cells", "mine"} <= set(card.front_matter(merged)["tags"])
 
     def test_a_card_written_by_hand_keeps_its_text(self, text: str) -> None:
         merged = card.merge("---\nlicense: mit\n---\n# Mine\n\nMy words.\n", text)

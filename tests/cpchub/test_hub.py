@@ -107,6 +107,31 @@ class TestPublishAndDownload:
         assert "Better now." in card
         assert card.count("## Facts") == 1
 
+    def test_the_folders_own_text_comes_before_that_on_the_hub(
+        self, hub: LoopbackHub, exported: Path, tmp_path: Path
+    ) -> None:
+        folder = shutil.copytree(exported, tmp_path / "copy")
+        card, repo_id = folder / "README.md", "lab/tiny"
+        rendered = card.read_text()
+        for note in ("First thoughts.", "Second thoughts."):
+            card.write_text(f"{rendered}\n{note}\n")
+            publish(folder, repo_id, token="secret")
+        published = hub.repos[repo_id].commits[hub.repos[repo_id].head]["README.md"].decode()
+        assert "Second thoughts." in published
+        assert "First thoughts." not in published
+
+    def test_a_file_that_is_gone_from_the_folder_leaves_the_repository_in_the_same_commit(
+        self, hub: LoopbackHub, exported: Path, tmp_path: Path
+    ) -> None:
+        first = publish(exported, "lab/tiny", token="secret").revision
+        repo = hub.repos["lab/tiny"]
+        repo.commit({**repo.commits[first], "notes.txt": b"somebody's"})
+        unmeasured = export_tiny(tmp_path / "newer", seed=1, evaluation=None)
+        release = publish(unmeasured, "lab/tiny", token="secret")
+        assert "eval.json" not in release.files
+        assert set(repo.commits[repo.head]) == {*PUBLISHED_FILES, ".gitattributes", "notes.txt"} - {"eval.json"}
+        assert hub.requests["POST commit"] == 2
+
     def test_a_bare_name_goes_to_the_organisation(
         self, hub: LoopbackHub, exported: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

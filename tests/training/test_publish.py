@@ -111,6 +111,15 @@ def test_exporting_again_replaces_the_earlier_export(tmp_path: Path) -> None:
     assert first != second
 
 
+def test_exporting_again_keeps_what_was_written_in_the_card(tmp_path: Path) -> None:
+    card = export_tiny(tmp_path / "x") / "README.md"
+    card.write_text(card.read_text() + "\nA note by a person.\n")
+    export_tiny(tmp_path / "x", seed=1, summary="Better now.")
+    assert "A note by a person." in card.read_text()
+    assert "Better now." in card.read_text()
+    assert card.read_text().count("## Facts") == 1
+
+
 def test_the_same_weights_give_the_same_file(tmp_path: Path) -> None:
     files = [export_tiny(tmp_path / name) / "model.safetensors" for name in ("a", "b")]
     assert files[0].read_bytes() == files[1].read_bytes()
