@@ -55,7 +55,7 @@ class ColourPaths(nn.Module):
         self.num_classes = num_classes
         self.num_features = sum(int(p.num_features) for p in self.paths)
         self.head = ClassifierHead(self.num_features, num_classes, global_pool, drop_rate)
-        self.head_hidden_size = self.head.num_features
+        self.head_hidden_size = self._pooled_width()
 
     def split(self, x: Tensor) -> list[Tensor]:
         """What each path sees of RGB pictures in [0, 1]: `[N, 3, H, W]` -> `[N, len(group), H, W]` for each group."""
@@ -96,7 +96,10 @@ class ColourPaths(nn.Module):
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         self.num_classes = num_classes
         self.head.reset(num_classes, pool_type=global_pool)
-        self.head_hidden_size = self.head.num_features
+        self.head_hidden_size = self._pooled_width()
+
+    def _pooled_width(self) -> int:
+        return int(self.num_features * self.head.global_pool.feat_mult())
 
 
 default_cfgs = generate_default_cfgs(

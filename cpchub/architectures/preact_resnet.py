@@ -93,7 +93,7 @@ class PreActResNet(nn.Module):
         self.num_features = width
         self.norm: nn.Module = norm_act(width)
         self.head: Any = ClassifierHead(width, num_classes, pool_type=global_pool, drop_rate=drop_rate, use_conv=True)
-        self.head_hidden_size = self.head.num_features
+        self.head_hidden_size = self._pooled_width()
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -146,8 +146,8 @@ class PreActResNet(nn.Module):
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         self.num_classes = num_classes
-        self.head.reset(num_classes, global_pool, in_features=self.num_features)
-        self.head_hidden_size = self.head.num_features
+        self.head.reset(num_classes, global_pool)
+        self.head_hidden_size = self._pooled_width()
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         stage: Any
@@ -168,10 +168,13 @@ class PreActResNet(nn.Module):
             self.norm = nn.Identity()
         if last < len(self.stages):
             self.stages = self.stages[:last]
-            self.num_features = self.feature_info[last]["num_chs"]
-        if prune_head or self.num_features != self.head.in_features:
+            self.num_features = self.head.in_features = self.feature_info[last]["num_chs"]
+        if prune_head or last < len(self.feature_info) - 1:
             self.reset_classifier(0, "")
         return list(taken)
+
+    def _pooled_width(self) -> int:
+        return int(self.num_features * self.head.global_pool.feat_mult())
 
 
 def _stem(in_chans: int, width: int) -> nn.Sequential:
