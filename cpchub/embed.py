@@ -150,9 +150,7 @@ class _Run:
         if job and self.old and job["generation"] <= self.old.manifest["generation"]:
             self.pending.discard()
             job = None
-        for record in (self.old.manifest if self.old else None, job):
-            if record is None:
-                continue
+        for record in filter(None, (self.old.manifest if self.old else None, job)):
             check_same_encoder(self.out, record["encoder"], self.encoder.spec)
             if record["source"] == str(self.root):
                 continue

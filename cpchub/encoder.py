@@ -230,7 +230,7 @@ def load(
     """The encoder of that name, ready to use: weights verified, eval mode, its own transform.
 
     name_or_path: a catalog name (hyphens and underscores alike), a Hub id (`org/name`, `hf-hub:org/name@rev`), a model
-        folder (`./export`, `local-dir:./export`) or any timm name (`timm/resnet50.a1_in1k`).
+        folder (`./export`, `local-dir:./export`) or any timm name (`timm/resnet50.a1_in1k`, which timm itself fetches).
     device, dtype: by default the first GPU if there is one, and float32.
     pretrained: False gives the untrained network, also of a recipe that has no weights.
     timm_kwargs: handed to timm, for example `num_classes=`, `in_chans=`, `features_only=True`, `global_pool=`.
@@ -241,12 +241,26 @@ def load(
     text = str(name_or_path)
     chosen_dtype = _dtype(dtype)
     if text.startswith("timm/"):
+        _refuse_what_timm_lacks(text, revision, token)
         model, spec = network.build_timm(text.removeprefix("timm/"), pretrained, cache_dir, timm_kwargs)
     else:
         spec = locate(name_or_path, revision=revision, token=token, cache_dir=cache_dir, weights=pretrained)
         model = network.build(spec, pretrained, timm_kwargs)
     spec = network.as_built(spec, model, pretrained, timm_kwargs)
     return Encoder(model.to(_device(device), chosen_dtype), spec)
+
+
+def _refuse_what_timm_lacks(name: str, revision: str | None, token: str | None) -> None:
+    """timm downloads its own weights, always the newest and as the user who is logged in."""
+    if revision is not None:
+        raise ArgumentError(
+            f"revision is {revision!r}, but timm, which downloads {name}, takes none; leave it out, or name the "
+            f"repository: hf-hub:{name}@{revision}"
+        )
+    if token is not None:
+        raise ArgumentError(
+            f"timm, which downloads {name}, takes no token; set HF_TOKEN or run `hf auth login` instead"
+        )
 
 
 def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:

@@ -209,6 +209,14 @@ class TestLoad:
         with pytest.raises(UnknownModelError, match="timm/resnet18"):
             load("timm/resnet181")
 
+    @pytest.mark.parametrize(
+        ("given", "way_out"), [({"revision": "abc"}, "hf-hub:timm/resnet18@abc"), ({"token": "secret"}, "HF_TOKEN")]
+    )
+    def test_what_timm_cannot_be_asked_for_is_refused(self, given: dict[str, str], way_out: str) -> None:
+        with pytest.raises(ArgumentError, match=way_out) as refused:
+            load("timm/resnet18", pretrained=False, **given)  # type: ignore[arg-type]
+        assert "secret" not in str(refused.value)
+
     def test_weights_of_another_network_are_refused(self, tmp_path: Path) -> None:
         folder = export_tiny(tmp_path / "x")
         config = json.loads((folder / "config.json").read_text())
