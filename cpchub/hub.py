@@ -114,10 +114,11 @@ def _from_catalog(
             )
         return verified(spec, spec.name)
     if spec.repo_id is None:
-        recipe = (spec.recipe or {}).get("name", spec.name)
+        recipe = (spec.recipe or {}).get("name")
+        train = f"`cpchub train {recipe}`" if recipe else "`cpchub train --list` shows the recipes"
         raise WeightsUnavailableError(
-            f"{spec.name} is a recipe: there are no weights for it yet. Train it (`cpchub train {recipe}`), or take "
-            "the untrained network with pretrained=False"
+            f"{spec.name} is a recipe: there are no weights for it yet. Train it ({train}), or take the untrained "
+            "network with pretrained=False"
         )
     pinned = revision in (None, spec.revision)
     fetched = _from_hub(
