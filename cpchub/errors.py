@@ -83,5 +83,9 @@ class RunError(CpchubError, RuntimeError):
     """A training run that cannot go on: other recipe in the folder, diverged, checkpoint damaged."""
 
 
+class OtherRunError(RunError):
+    """A run folder that holds the run of another recipe, or of other pictures."""
+
+
 class DependencyError(CpchubError, ImportError):
     """A package that is missing, or two packages that break each other; the message has the command to run."""

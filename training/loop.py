@@ -27,7 +27,7 @@ from timm.layers import convert_sync_batchnorm
 from torch import Tensor
 
 import cpchub.architectures  # noqa: F401  (registers our networks with timm)
-from cpchub.errors import RecipeError, RunError
+from cpchub.errors import OtherRunError, RecipeError, RunError
 from training import checkpoint, data, methods
 from training.monitors import Metrics, knn_accuracy
 from training.progress import ProgressLine
@@ -208,7 +208,7 @@ def _resume(last: Path, method: nn.Module, optimizer: torch.optim.Optimizer, see
         return 0
     progress = checkpoint.load(last, method, optimizer)
     if progress["pictures"] != seen:
-        raise RunError(f"{last} was trained on {progress['pictures']}, now there are {seen}: choose another --out")
+        raise OtherRunError(f"{last} was trained on {progress['pictures']}, now there are {seen}: choose another --out")
     return int(progress["step"])
 
 

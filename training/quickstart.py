@@ -23,17 +23,16 @@ from cpchub.collection import Collection
 from cpchub.contact_sheet import Tile, contact_sheet
 from cpchub.embed import embed
 from cpchub.encoder import Encoder, load
-from cpchub.errors import OutputError, RunError, SourceError
+from cpchub.errors import OtherRunError, OutputError, SourceError
 from cpchub.fewlabels import LabelCurve, label_curve, label_subsets, plot_label_curve
-from cpchub.files import replacing, write_json
+from cpchub.files import replacing, visible_names, write_json
 from cpchub.index import Index
 from training import data, recipes
-from training.evaluate import from_scratch
+from training.evaluate import encode_pictures, from_scratch
 from training.finish import export_run
 from training.loop import train
 from training.progress import console
 from training.recipes import Recipe
-from training.run_folder import RECIPE
 
 OURS = ("pictures", "run", "collection", "neighbours.png", "label_curve.png", "results.json")
 PER_CLASS = (1, 2, 5, 10)
@@ -67,9 +66,7 @@ def run(images: Path | None, out: Path, *, recipe: Recipe | None = None, scratch
         console.print(f"   left out: {path} ({reason})")
     try:
         result = train(recipe, out / "run", pictures=train_set)
-    except RunError as changed:
-        if not (out / "run" / RECIPE).exists():
-            raise
+    except OtherRunError as changed:
         console.print(f"   The pictures or settings are not those of the last time, so it starts again ({changed})")
         for made in ("run", "collection"):  # vectors of the old encoder are of no use to the new one
             shutil.rmtree(out / made, ignore_errors=True)
@@ -103,8 +100,7 @@ def run(images: Path | None, out: Path, *, recipe: Recipe | None = None, scratch
 
 
 def _check_out(out: Path, images: Path | None) -> None:
-    foreign = [p.name for p in out.iterdir() if p.name not in OURS and p.name[0] != "."] if out.is_dir() else []
-    if foreign:
+    if foreign := [name for name in (visible_names(out) if out.is_dir() else []) if name not in OURS]:
         raise OutputError(f"{out} holds {foreign[0]}, which no quickstart wrote; choose another --out")
     if images is not None and images.resolve() in (out.resolve(), *out.resolve().parents):
         raise OutputError(f"{out} lies among the pictures of {images}; choose an --out elsewhere")
@@ -179,9 +175,7 @@ def _few_labels(
     """Test accuracy against labels a class: a probe on the frozen encoder, and the network from scratch."""
     y, y_test = train_set.class_of_each(), test_set.class_of_each()
     per_class = tuple(n for n in PER_CLASS if n <= np.bincount(y).min())
-    x, x_test = (
-        encoder.encode(list(part.images.permute(0, 2, 3, 1).numpy()), batch_size=256) for part in (train_set, test_set)
-    )
+    x, x_test = (encode_pictures(encoder, part) for part in (train_set, test_set))
     frozen = label_curve(x, y, x_test, y_test, per_class=per_class, seeds=SEEDS)
     values = []
     with console.status(f"   training the same network from scratch, {len(SEEDS)} times for each number of labels"):

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cpchub.errors import RunError
-from cpchub.files import only_writer, write_json
+from cpchub.errors import OtherRunError, RunError
+from cpchub.files import only_writer, visible_names, write_json
 from training.recipes import Recipe
 
 RECIPE = "recipe.json"
@@ -19,16 +19,16 @@ CHECKPOINT = Path("checkpoints") / "last.safetensors"
 def claimed(run_dir: Path, recipe: Recipe) -> Iterator[None]:
     """Hold `run_dir` for a run of `recipe`, made if need be.
 
-    Raises `RunError` if it holds a run of another recipe or something that is no run, `OutputError` while another
-    process trains in it.
+    Raises `OtherRunError` if it holds a run of another recipe, `RunError` if something that is no run, `OutputError`
+    while another process trains in it.
     """
     theirs = recipe_of(run_dir)
-    if theirs is None and run_dir.exists() and any(not p.name.startswith(".") for p in run_dir.iterdir()):
+    if theirs is None and run_dir.exists() and visible_names(run_dir):
         raise RunError(f"{run_dir} exists and is not a run folder; choose another --out")
     if theirs not in (None, recipe):
         mine, other = recipe.to_dict(), theirs.to_dict()
         changed = ", ".join(f"{k}: {other[k]!r} there, {mine[k]!r} here" for k in mine if mine[k] != other[k])
-        raise RunError(f"{run_dir} holds a run of another recipe ({changed}); choose another --out")
+        raise OtherRunError(f"{run_dir} holds a run of another recipe ({changed}); choose another --out")
     run_dir.mkdir(parents=True, exist_ok=True)
     with only_writer(run_dir):
         if theirs is None:

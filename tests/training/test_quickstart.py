@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import cpchub
-from cpchub.errors import OutputError, SourceError
+from cpchub.errors import OutputError, RunError, SourceError
 from training import quickstart, recipes
 from training.recipes import Recipe
 
@@ -87,6 +87,17 @@ def test_added_pictures_and_a_class_of_one_start_the_training_again(tmp_path: Pa
     results = json.loads((out / "results.json").read_text())
     assert results["pictures"] == 41
     assert "accuracy" not in results  # one picture of a class cannot be learnt from and measured with
+
+
+def test_a_damaged_run_is_an_error_and_is_not_thrown_away(tmp_path: Path) -> None:
+    images, out = photos(tmp_path / "photos"), tmp_path / "out"
+    quickstart.run(images, out, recipe=tiny(images), scratch_steps=1)
+    checkpoint = out / "run" / "checkpoints" / "last.safetensors"
+    checkpoint.write_bytes(b"damaged")
+    with pytest.raises(RunError, match="delete it to start the run again"):
+        quickstart.run(images, out, recipe=tiny(images), scratch_steps=1)
+    assert checkpoint.read_bytes() == b"damaged"
+    assert (out / "collection" / "manifest.json").exists()
 
 
 def test_a_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ Choices such as a regularisation are made on training pictures alone.
 
 from __future__ import annotations
 
-from training.evaluate.protocols import evaluate, knn, linear, low_label
+from training.evaluate.protocols import encode_pictures, evaluate, knn, linear, low_label
 from training.evaluate.scratch import from_scratch
 
-__all__ = ["evaluate", "from_scratch", "knn", "linear", "low_label"]
+__all__ = ["encode_pictures", "evaluate", "from_scratch", "knn", "linear", "low_label"]

@@ -27,7 +27,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """kNN, linear and few-label accuracy of `encoder` on the test part of `dataset`: the content of `eval.json`."""
     train, test = (data.load(dataset, split=part) for part in ("train", "test"))
-    x, x_test = (_encode(encoder, part) for part in (train, test))
+    x, x_test = (encode_pictures(encoder, part) for part in (train, test))
     y, y_test = train.class_of_each(), test.class_of_each()
     rows = [*knn(x, y, x_test, y_test), linear(x, y, x_test, y_test)]
     rows += [low_label(x, y, x_test, y_test, fraction, seeds) for fraction in fractions]
@@ -44,7 +44,8 @@ def evaluate(
     }
 
 
-def _encode(encoder: Encoder, pictures: data.Pictures) -> np.ndarray:
+def encode_pictures(encoder: Encoder, pictures: data.Pictures) -> np.ndarray:
+    """Features `[N, D]` of a data set in memory, through the encoder's own transform, with a progress bar."""
     return encoder.encode(list(pictures.images.permute(0, 2, 3, 1).numpy()), batch_size=500, progress=True)
 
 
