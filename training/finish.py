@@ -9,11 +9,13 @@ import torch.distributed as dist
 import torch.nn as nn
 
 from cpchub.card import METHODS
+from cpchub.catalog import EVALUATION
 from cpchub.encoder import load
+from cpchub.files import write_json
 from training import data
 from training.evaluate import evaluate
 from training.loop import train
-from training.publish import export
+from training.publish import export, render_card
 from training.recipes import Recipe
 
 DATA_NAMES = {"cifar10": "CIFAR-10", "digits": "UCI handwritten digits (scikit-learn)"}
@@ -35,12 +37,12 @@ def run(recipe: Recipe, run_dir: Path) -> Path:
 
 
 def export_run(recipe: Recipe, backbone: nn.Module, folder: Path, n_pictures: int, *, name: str | None = None) -> Path:
-    """Write `backbone` as a model folder, and again with `eval.json` once that folder has been measured."""
+    """Write `backbone` as a model folder, then measure that folder and add `eval.json` and its numbers to the card."""
     facts = describe(recipe, n_pictures, name or recipe.name.replace("_", "-"))
     export(backbone, folder, facts=facts, recipe=recipe.to_dict(), evaluation=None)
     if recipe.data in HAVE_TEST_PART:
-        measured = evaluate(load(folder), recipe.data)
-        export(backbone, folder, facts=facts, recipe=recipe.to_dict(), evaluation=measured)
+        write_json(folder / EVALUATION, evaluate(load(folder), recipe.data))
+        render_card(folder)
     return folder
 
 
