@@ -13,7 +13,8 @@ import textwrap
 from collections.abc import Sequence
 
 from cpchub import __version__
-from cpchub.commands import COMMANDS, say
+from cpchub.commands import COMMANDS
+from cpchub.commands.base import say
 from cpchub.errors import CpchubError
 
 STOPPED = 130  # the status of a program that Ctrl-C ended, as shells give it

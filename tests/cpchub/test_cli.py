@@ -11,6 +11,8 @@ import pytest
 from cpchub import commands
 from cpchub.cli import main
 from cpchub.collection import Collection
+from cpchub.commands import base
+from cpchub.commands.training import TrainRecipe
 from cpchub.embed import embed
 from cpchub.encoder import load
 from cpchub.index import Index
@@ -232,11 +234,11 @@ class TestTraining:
         command = commands.Train.parse(["simclr_digits", "--epochs", "3", "--views.size", "16", "-o", "somewhere"])
         recipe = recipes.get("simclr_digits")
         expected = replace(recipe, epochs=3, views=replace(recipe.views, size=16))
-        assert command == commands.TrainRecipe(expected, Path("somewhere"))
+        assert command == TrainRecipe(expected, Path("somewhere"))
 
     def test_the_run_folder_is_named_after_the_recipe(self) -> None:
         command = commands.Train.parse(["simclr-digits"])
-        assert isinstance(command, commands.TrainRecipe)
+        assert isinstance(command, TrainRecipe)
         assert command.out == Path("runs/simclr_digits")
 
     def test_a_value_of_the_wrong_type_ends_with_status_2(self) -> None:
@@ -246,6 +248,6 @@ class TestTraining:
 def test_a_missing_extra_is_one_error_with_the_command_to_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(commands, "find_spec", lambda _: None)
+    monkeypatch.setattr(base, "find_spec", lambda _: None)
     assert main(["demo", "somewhere"]) == 2
     assert capsys.readouterr().err == 'error: gradio is not installed; run: pip install "cpchub[demo]"\n'

@@ -17,7 +17,7 @@ import torch
 from cpchub import catalog
 from cpchub.catalog import PUBLISHED_FILES, get_spec, list_models
 from cpchub.collection import Collection
-from cpchub.commands import encoder_of
+from cpchub.commands.base import encoder_of
 from cpchub.embed import embed
 from cpchub.encoder import load
 from cpchub.errors import (

@@ -1,0 +1,17 @@
+"""The commands, each a typed dataclass whose fields are its arguments and flags.
+
+What a command does is a call or two into the package. Modules that take time to import are imported inside `run`, so
+that `cpchub --help` is instant; `training` and `serving` are reached only here.
+"""
+
+from __future__ import annotations
+
+from cpchub.commands.base import Command
+from cpchub.commands.collections import Classify, Demo, Index, Search
+from cpchub.commands.encoders import Models, Publish, Show
+from cpchub.commands.training import Quickstart, Train
+
+COMMANDS: dict[str, type[Command]] = {
+    command.__name__.lower(): command
+    for command in (Quickstart, Train, Index, Search, Classify, Demo, Models, Show, Publish)
+}

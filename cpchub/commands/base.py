@@ -1,0 +1,78 @@
+"""What the commands share: the base class, their common arguments, and the encoder of a collection."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from cpchub.errors import DependencyError, EncoderMismatchError, UnknownModelError
+
+if TYPE_CHECKING:
+    from cpchub.collection import Collection
+    from cpchub.encoder import Encoder
+
+Folder = Annotated[Positional[Path], arg(metavar="FOLDER")]
+CollectionFolder = Annotated[Positional[Path], arg(metavar="COLLECTION", help="folder that `cpchub index` wrote")]
+Out = arg(aliases=["-o"], metavar="PATH")
+Switch = Annotated[bool, FlagCreatePairsOff]
+Port = Annotated[int | None, arg(metavar="PORT", help="port of the page; without it, the first free one from 7860 on")]
+EncoderName = Annotated[str | None, arg(metavar="NAME")]
+
+
+@dataclass(frozen=True)
+class Command:
+    """Base of the commands."""
+
+    resumes: ClassVar[bool] = False  # whether the same command goes on after Ctrl-C
+
+    @classmethod
+    def parse(cls, args: Sequence[str]) -> Command:
+        """The command with its flags taken from `args`; ends by SystemExit 2 where they do not fit."""
+        config = (tyro.conf.HelptextFromCommentsOff,)
+        return tyro.cli(cls, prog=f"cpchub {cls.__name__.lower()}", args=args, config=config)
+
+    def run(self) -> None:
+        """Do the job; raises CpchubError for bad input."""
+        raise AssertionError(f"{type(self).__name__} lacks its run()")
+
+
+def say(sentence: str) -> None:
+    """A sentence on the way, kept out of what is piped on."""
+    print(sentence, file=sys.stderr)
+
+
+def bundled_encoder() -> str:
+    """The encoder used where none is named: the first whose weights ship with the package."""
+    from cpchub.catalog import list_models
+
+    names = list_models(bundled=True)
+    if not names:
+        raise UnknownModelError("No encoder ships with this installation; name one with --encoder (a folder, a Hub id)")
+    return names[0]
+
+
+def encoder_of(collection: Collection, name: str | None = None) -> Encoder:
+    """The encoder that embedded a collection, loaded by `name` if one is given, else as the manifest has it."""
+    from cpchub.encoder import load
+
+    try:
+        encoder = load(name or collection.encoder_to_load)
+        collection.check_encoder(encoder.spec)
+    except (UnknownModelError, EncoderMismatchError) as error:
+        if name is not None:
+            raise
+        raise type(error)(f"{error} Name the encoder's folder or Hub id with --encoder.") from error
+    return encoder
+
+
+def need(module: str, *, extra: str) -> None:
+    """Raise DependencyError, with the command to run, unless `module` is installed."""
+    if find_spec(module) is None:
+        raise DependencyError(f'{module} is not installed; run: pip install "cpchub[{extra}]"')

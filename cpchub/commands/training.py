@@ -1,0 +1,97 @@
+"""Commands that make an encoder: `quickstart`, `train`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, make_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import tyro
+from tyro.conf import arg
+
+from cpchub.commands.base import Command, Port, Switch, need, say
+from cpchub.commands.collections import Demo
+
+if TYPE_CHECKING:
+    from training.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Quickstart(Command):
+    """The whole way on one collection: pretrain, export, embed, search, classify from few labels, open the demo."""
+
+    images: Annotated[Path | None, arg(metavar="FOLDER")] = None
+    """folder of pictures; without it, scikit-learn's handwritten digits"""
+    out: Path | None = None
+    """folder for everything that is made; runs/quickstart, or runs/quickstart-NAME for a folder of that name"""
+    serve: bool = True
+    """open the demo at the end"""
+    port: Port = None
+
+    resumes: ClassVar[bool] = True
+
+    def run(self) -> None:
+        need("lightning_fabric", extra="train")
+        if self.serve:
+            need("gradio", extra="demo")
+        from training import quickstart
+
+        images = self.images.expanduser() if self.images else None
+        name = f"quickstart-{images.resolve().name}" if images else "quickstart"
+        out = self.out or Path("runs", name)
+        collection = quickstart.run(images, out)
+        if self.serve:
+            Demo(collection, encoder=str(out / "run" / "export"), port=self.port).run()
+
+
+@dataclass(frozen=True)
+class Train(Command):
+    """Pretrain an encoder by a recipe: `cpchub train RECIPE --help` lists its fields, `--field value` changes one."""
+
+    list: Switch = False
+    """print the names of the recipes"""
+
+    resumes: ClassVar[bool] = True
+
+    @classmethod
+    def parse(cls, args: Sequence[str]) -> Command:
+        if args and not args[0].startswith("-"):
+            return TrainRecipe.parse(args)
+        return tyro.cli(cls, prog="cpchub train", args=args or ["--help"])
+
+    def run(self) -> None:
+        from training import recipes
+
+        print("\n".join(recipes.names()))
+
+
+@dataclass(frozen=True)
+class TrainRecipe(Command):
+    """`cpchub train RECIPE ...`: every field of the recipe is a flag, with the recipe's own value as its default."""
+
+    recipe: Recipe
+    out: Path
+
+    @classmethod
+    def parse(cls, args: Sequence[str]) -> Command:
+        need("lightning_fabric", extra="train")
+        from training import recipes
+
+        recipe = recipes.get(args[0])
+        run_folder = arg(aliases=["-o"], help="run folder; a run that was stopped goes on from its checkpoint")
+        flags = make_dataclass(
+            "flags",
+            [
+                ("recipe", Annotated[recipes.Recipe, arg(name="")], recipe),
+                ("out", Annotated[Path, run_folder], Path("runs", recipe.name)),
+            ],
+        )
+        given: Any = tyro.cli(flags, prog=f"cpchub train {args[0]}", description="", args=args[1:])
+        return cls(given.recipe, given.out)
+
+    def run(self) -> None:
+        from training import finish
+
+        exported = finish.run(self.recipe, self.out)
+        say(f"Trained {self.recipe.name}. Publish or load it from {exported}")

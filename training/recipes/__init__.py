@@ -1,0 +1,13 @@
+"""Recipes: a recipe is a function that returns a `Recipe`; a variant is a few lines that change another.
+
+The resolved recipe is saved in the run folder and published with the weights. `cpchub train NAME --field value`
+overrides any field.
+"""
+
+from __future__ import annotations
+
+from training.recipes import cifar10, laptop  # noqa: F401  (importing a file of recipes is what registers them)
+from training.recipes.recipe import MethodName, Recipe
+from training.recipes.registry import get, names, recipe
+
+__all__ = ["MethodName", "Recipe", "get", "names", "recipe"]

@@ -1,0 +1,131 @@
+"""`Recipe`: everything that decides what a training run produces, as typed values, and what cannot work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import tyro
+
+from cpchub.errors import RecipeError
+from training.views import Views
+
+_JSON = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="JSON",
+    instance_from_str=lambda args: json.loads(args[0]),
+    is_instance=lambda value: isinstance(value, dict),
+    str_from_instance=lambda value: [json.dumps(value)],
+)
+
+
+MethodName = Literal["simclr", "moco_v2", "instdisc", "inva_spread", "cmc", "sup_con"]
+_VIEWS_OF = {"moco_v2": (2,), "inva_spread": (2,), "instdisc": (1,), "cmc": (1,)}  # the others take two or more
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run. Sizes are pixels, `batch_size` counts pictures over all ranks, `lr` is for that batch size."""
+
+    name: str
+    method: MethodName = "simclr"
+    # encoder: a timm architecture and its arguments
+    backbone: str = "resnet18_cifar"
+    backbone_args: Annotated[Mapping[str, Any], _JSON] = field(default_factory=dict)
+    projector_hidden: int = 512
+    projector_dim: int = 128
+    projector_layers: Literal[2, 3] = 2  # SimCLR: 2 is version 1, 3 is version 2
+    # data and views
+    data: str = "cifar10"  # or "digits", or a folder of pictures
+    stored_size: int = 32  # pictures of a folder are kept as squares of this side
+    views: Views = field(default_factory=Views)
+    n_views: int = 2
+    mean: tuple[float, float, float] = (0.4914, 0.4822, 0.4465)
+    std: tuple[float, float, float] = (0.2470, 0.2435, 0.2616)
+    input_size: int = 32  # what the finished encoder takes; may be larger than the views (arXiv 1906.06423)
+    # optimisation
+    epochs: int = 200
+    batch_size: int = 512
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.06
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup_epochs: float = 10
+    schedule: Literal["cosine", "trapezoid", "steps"] = "cosine"
+    cooldown: float = 0.3  # trapezoid: the share of the run over which the rate falls to zero
+    steps: tuple[tuple[float, float], ...] = ((0.6, 0.1), (0.8, 0.01))  # steps: from this share of the run, this of lr
+    temperature: float = 0.5
+    # MoCo
+    queue_size: int = 4096
+    key_momentum: float = 0.99
+    symmetric: bool = False
+    bn_splits: int = 8
+    # InstDisc and CMC
+    bank_negatives: int = 0  # m of noise-contrastive estimation; 0 is the softmax over the whole bank
+    bank_momentum: float = 0.5
+    proximal: float = 0.0  # InstDisc: lambda of the proximal term
+    graph: Literal["core", "full"] = "full"  # CMC with three views or more: which pairs are contrasted
+    # how it runs
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
+    seed: int = 0
+    knn_every: int = 10  # epochs between two looks at kNN accuracy; 0 never
+    checkpoint_minutes: float = 5
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Recipe:
+        """The recipe that `to_dict` (or its JSON) describes; unknown fields are refused by name."""
+        known = Recipe.__dataclass_fields__
+        if unknown := sorted(set(values) - set(known)):
+            raise RecipeError(f"a recipe has no field {', '.join(unknown)}; it was written by another version")
+        fields: dict[str, Any] = {k: _tupled(v) for k, v in values.items()}
+        views: dict[str, Any] = {k: _tupled(v) for k, v in values["views"].items()}
+        return Recipe(**(fields | {"views": Views(**views)}))
+
+    def check(self, n_pictures: int, world_size: int = 1, labelled: bool = True) -> None:
+        """Raise `RecipeError` for values that cannot work, before anything is computed."""
+        problems = {
+            "epochs": self.epochs >= 1,
+            "batch_size": self.batch_size >= 2 * world_size and self.batch_size % world_size == 0,
+            "projector_hidden": self.projector_hidden >= 1,
+            "projector_dim": self.projector_dim >= 1,
+            "lr": self.lr > 0,
+            "momentum": 0 <= self.momentum < 1,
+            "weight_decay": self.weight_decay >= 0,
+            "warmup_epochs": self.warmup_epochs >= 0,
+            "bn_splits": self.bn_splits >= 1,
+            "temperature": self.temperature > 0,
+            "n_views": self.n_views in _VIEWS_OF.get(self.method, range(2, 101)),
+            "queue_size": self.queue_size >= 1,
+            "key_momentum": 0 <= self.key_momentum <= 1,
+            "std": min(self.std) > 0,
+            "cooldown": 0 < self.cooldown <= 1,
+            "steps": list(self.steps) == sorted(self.steps),
+            "bank_negatives": self.bank_negatives >= 0,
+            "bank_momentum": 0 <= self.bank_momentum < 1,
+        }
+        for name, hint in get_type_hints(Recipe).items():
+            if get_origin(hint) is Literal:
+                problems[name] = getattr(self, name) in get_args(hint)
+        for name, fine in problems.items():
+            if not fine:
+                raise RecipeError(
+                    f"{name}={getattr(self, name)!r} cannot work with {world_size} rank(s); change --{name}"
+                )
+        if self.method == "sup_con" and not labelled:
+            raise RecipeError("method='sup_con' needs labels, and the data has none; use --method simclr")
+        if self.batch_size > n_pictures:
+            raise RecipeError(
+                f"batch_size={self.batch_size} is more than the {n_pictures} pictures; "
+                f"use --batch-size {n_pictures // 2} or less"
+            )
+
+
+def _tupled(value: Any) -> Any:
+    """JSON has no tuples."""
+    return tuple(_tupled(v) for v in value) if isinstance(value, list) else value
