@@ -43,6 +43,10 @@ class ModelFolderError(CpchubError, ValueError):
     """A folder that is not a published encoder: config or weights missing or not fitting each other."""
 
 
+class ImportFormatError(CpchubError, ValueError):
+    """A checkpoint that cannot be imported: unknown layout, damaged, or of another network than was said."""
+
+
 class SourceError(CpchubError, ValueError):
     """A source of pictures that cannot be used: missing, empty, unreadable."""
 

@@ -1,0 +1,32 @@
+"""The formats that `cpchub import` knows, and the choice among them."""
+
+from __future__ import annotations
+
+from cpchub.errors import ImportFormatError
+from cpchub.importers.format import Checkpoint, Format
+
+FORMATS: list[Format] = []
+
+
+def format_of(checkpoint: Checkpoint, name: str | None = None) -> Format:
+    """The format called `name`, or the one that is surest of the file.
+
+    Raises ImportFormatError where there is none, and where two are equally sure.
+    """
+    known = {each.name: each for each in FORMATS}
+    if name is not None:
+        if name not in known:
+            raise ImportFormatError(f"There is no format {name!r}; there are: {', '.join(known)}")
+        return known[name]
+    ranked = sorted(((each.detect(checkpoint), each.name) for each in FORMATS), reverse=True)
+    sure = [each for confidence, each in ranked if confidence > 0 and confidence == ranked[0][0]]
+    if len(sure) == 1:
+        return known[sure[0]]
+    if sure:
+        raise ImportFormatError(f"{checkpoint.path.name} may be {' or '.join(sorted(sure))}; say which with --as")
+    tensors = list(checkpoint.tensors)
+    has = f"its tensors are {', '.join(tensors[:3])}, ... ({len(tensors)})" if tensors else "it has no tensors"
+    raise ImportFormatError(
+        f"{checkpoint.path.name} has no layout that is known here: {has}. Known: {', '.join(known)}; "
+        "to force one, pass it with --as"
+    )
