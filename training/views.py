@@ -49,22 +49,22 @@ class Views:
         if self.jitter_p and x.shape[1] == 3:
             x = self._jitter(x, generator)
         if self.gamma:
-            exponent = (_uniform(x, generator, -self.gamma, self.gamma)).exp()
+            exponent = (uniform(x, generator, -self.gamma, self.gamma)).exp()
             x = x.clamp(min=1e-6) ** exponent
         if self.grey_p and x.shape[1] == 3:
-            x = torch.where(_chance(x, generator, self.grey_p), _grey(x), x)
+            x = torch.where(chance(x, generator, self.grey_p), grey(x), x)
         if self.blur_p:
-            x = torch.where(_chance(x, generator, self.blur_p), self._blur(x, generator), x)
+            x = torch.where(chance(x, generator, self.blur_p), self._blur(x, generator), x)
         if self.solarize_p:
-            x = torch.where(_chance(x, generator, self.solarize_p) & (x >= 0.5), 1 - x, x)
+            x = torch.where(chance(x, generator, self.solarize_p) & (x >= 0.5), 1 - x, x)
         return x.clamp(0, 1)
 
     def _grid(self, x: Tensor, generator: Generator | None) -> Tensor:
         """Where each pixel of each view is read: `[N, size, size, 2]` in [-1, 1], random resized crop and the rest."""
         n, _, height, width = x.shape
-        area = _uniform(x, generator, *self.crop_scale).flatten()
+        area = uniform(x, generator, *self.crop_scale).flatten()
         low, high = (torch.tensor(r).log().item() for r in self.crop_ratio)
-        ratio = _uniform(x, generator, low, high).flatten().exp()
+        ratio = uniform(x, generator, low, high).flatten().exp()
         largest = max(1.0, self.crop_scale[1])  # a scale above 1 shows more than the picture
         w = (area * ratio * height / width).sqrt().clamp(max=largest)  # as shares of the picture's sides
         h = (area / ratio * width / height).sqrt().clamp(max=largest)
@@ -72,7 +72,7 @@ class Views:
         cy = (torch.rand(n, device=x.device, generator=generator) * 2 - 1) * (1 - h)
         sign = 1 - 2 * (torch.rand(n, device=x.device, generator=generator) < self.flip).float()
         angle, shear = (
-            torch.deg2rad(_uniform(x, generator, -limit, limit).flatten()) if limit else torch.zeros_like(w)
+            torch.deg2rad(uniform(x, generator, -limit, limit).flatten()) if limit else torch.zeros_like(w)
             for limit in (self.rotation, self.shear)
         )
         cos, sin, slant = angle.cos(), angle.sin(), shear.tan()
@@ -94,27 +94,27 @@ class Views:
         """torchvision's ColorJitter; factors drawn per picture, the order of the four operations per batch."""
 
         def factor(strength: float) -> Tensor:
-            return _uniform(x, generator, max(0.0, 1 - strength), 1 + strength)
+            return uniform(x, generator, max(0.0, 1 - strength), 1 + strength)
 
         brightness, contrast, saturation = (factor(s) for s in (self.brightness, self.contrast, self.saturation))
-        hue = _uniform(x, generator, -self.hue, self.hue)
+        hue = uniform(x, generator, -self.hue, self.hue)
         operations = [
             lambda y: y * brightness,
-            lambda y: torch.lerp(_grey(y).mean((1, 2, 3), keepdim=True), y, contrast),
-            lambda y: torch.lerp(_grey(y), y, saturation),
-            lambda y: _shift_hue(y, hue) if self.hue else y,
+            lambda y: torch.lerp(grey(y).mean((1, 2, 3), keepdim=True), y, contrast),
+            lambda y: torch.lerp(grey(y), y, saturation),
+            lambda y: shift_hue(y, hue) if self.hue else y,
         ]
         order = torch.randperm(4, device=x.device, generator=generator).tolist()
         y = x
         for i in order:
             y = operations[i](y).clamp(0, 1)
-        return torch.where(_chance(x, generator, self.jitter_p), y, x)
+        return torch.where(chance(x, generator, self.jitter_p), y, x)
 
     def _blur(self, x: Tensor, generator: Generator | None) -> Tensor:
         """Gaussian blur, sigma drawn per picture, kernel a tenth of the side (google-research/simclr)."""
         n, channels, size, _ = x.shape
         half = max(1, size // 20)
-        sigma = _uniform(x, generator, *self.blur_sigma).reshape(n, 1)
+        sigma = uniform(x, generator, *self.blur_sigma).reshape(n, 1)
         offsets = torch.arange(-half, half + 1, device=x.device)
         kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
         kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, dim=0)
@@ -124,21 +124,21 @@ class Views:
         return y.reshape(n, channels, size, size)
 
 
-def _uniform(x: Tensor, generator: Generator | None, low: float, high: float) -> Tensor:
+def uniform(x: Tensor, generator: Generator | None, low: float, high: float) -> Tensor:
     """One draw a picture, shaped to broadcast over `[N, C, H, W]`."""
     return torch.rand(len(x), 1, 1, 1, device=x.device, generator=generator) * (high - low) + low
 
 
-def _chance(x: Tensor, generator: Generator | None, p: float) -> Tensor:
+def chance(x: Tensor, generator: Generator | None, p: float) -> Tensor:
     return torch.rand(len(x), 1, 1, 1, device=x.device, generator=generator) < p
 
 
-def _grey(x: Tensor) -> Tensor:
+def grey(x: Tensor) -> Tensor:
     """ITU-R 601 luma, `[N, 3, H, W]` -> `[N, 1, H, W]`, with torchvision's coefficients."""
     return 0.2989 * x[:, 0:1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:3]
 
 
-def _shift_hue(x: Tensor, shift: Tensor) -> Tensor:
+def shift_hue(x: Tensor, shift: Tensor) -> Tensor:
     """Turn the hue by `shift` of a full circle at constant saturation and value (HSV)."""
     value, chroma = x.amax(1, keepdim=True), x.amax(1, keepdim=True) - x.amin(1, keepdim=True)
     r, g, b = x.split(1, dim=1)

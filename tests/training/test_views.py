@@ -9,7 +9,7 @@ import torch
 from torchvision.transforms import functional as TF
 from torchvision.transforms import v2
 
-from training.views import Views, _shift_hue
+from training.views import Views, shift_hue
 
 STILL = Views(size=16, crop_scale=(1, 1), crop_ratio=(1, 1), flip=0, jitter_p=0, grey_p=0)
 
@@ -59,7 +59,7 @@ def test_certain_grey_is_torchvisions() -> None:
 def test_hue_shift_is_torchvisions(shift: float) -> None:
     x = pictures().float() / 255
     expected = TF.adjust_hue(x, shift)
-    torch.testing.assert_close(_shift_hue(x, torch.full((8, 1, 1, 1), shift)), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(shift_hue(x, torch.full((8, 1, 1, 1), shift)), expected, atol=1e-5, rtol=0)
 
 
 def test_a_quarter_crop_shows_a_quarter() -> None:
