@@ -87,7 +87,7 @@ def main() -> None:
         with TemporaryDirectory() as folder:
             result = train(recipe, Path(folder) / "run", pictures=slice_)
         seconds = time.monotonic() - started
-        after = knn(result.method.get_submodule("backbone"), recipe, slice_, test)
+        after = knn(result.backbone, recipe, slice_, test)
         rows.append(
             {"method": name, "knn_untrained": before, "knn_trained": after, "gain": after - before, "seconds": seconds}
         )

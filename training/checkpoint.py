@@ -7,6 +7,7 @@ moment leaves the last complete checkpoint. Loading it and going on gives the sa
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ from cpchub.files import PARTIAL, replacing, writing
 FORMAT = 1
 
 
-def save(path: Path, method: nn.Module, optimizer: Optimizer, progress: dict[str, Any]) -> None:
-    """Write method, optimizer and `progress` (JSON values, such as the step) to `path`, atomically."""
-    tensors = {f"method.{k}": v.contiguous() for k, v in method.state_dict().items()}
+def save(path: Path, modules: Mapping[str, nn.Module], optimizer: Optimizer, progress: dict[str, Any]) -> None:
+    """Write the modules by name, the optimizer and `progress` (JSON values, such as the step) to `path`, atomically."""
+    tensors = {f"{m}.{k}": v.contiguous() for m, module in modules.items() for k, v in module.state_dict().items()}
     state = optimizer.state_dict()
     plain: dict[str, Any] = {"param_groups": state["param_groups"], "state": {}}
     for i, slots in state["state"].items():
@@ -45,8 +46,8 @@ def save(path: Path, method: nn.Module, optimizer: Optimizer, progress: dict[str
         raise NoSpaceError(f"the checkpoint {path} could not be written ({e}); the one before it is intact") from e
 
 
-def load(path: Path, method: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
-    """Restore what `save` wrote into `method` and `optimizer`, in place; returns `progress`."""
+def load(path: Path, modules: Mapping[str, nn.Module], optimizer: Optimizer) -> dict[str, Any]:
+    """Restore what `save` wrote into the modules and the optimizer, in place; returns `progress`."""
     try:
         with safe_open(path, framework="pt") as f:
             header = json.loads((f.metadata() or {})["cpchub"])
@@ -55,11 +56,12 @@ def load(path: Path, method: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
         raise RunError(f"the checkpoint {path} cannot be read ({e}); delete it to start the run again") from e
     if header["format"] != FORMAT:
         raise RunError(f"the checkpoint {path} has format {header['format']}, this version reads {FORMAT}")
-    mine = {k.removeprefix("method."): v for k, v in tensors.items() if k.startswith("method.")}
-    try:
-        method.load_state_dict(mine)
-    except RuntimeError as e:
-        raise RunError(f"the checkpoint {path} is of another network: {e}") from e
+    for name, module in modules.items():
+        mine = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+        try:
+            module.load_state_dict(mine)
+        except RuntimeError as e:
+            raise RunError(f"the checkpoint {path} is of another network: {e}") from e
     state: dict[int, dict[str, Any]] = {int(i): dict(slots) for i, slots in header["optimizer"]["state"].items()}
     for name, value in tensors.items():
         if name.startswith("optimizer."):

@@ -1,4 +1,4 @@
-"""Pictures for training: a whole data set as one uint8 tensor, so that a batch is an index; views come later.
+"""Pictures for training: a whole data set as one uint8 tensor, so that a batch is an index.
 
 `load("digits")` is scikit-learn's 1,797 handwritten digits, `load("cifar10")` reads the official files,
 `load("/folder/of/pictures")` decodes a folder once to squares of one size.
@@ -11,16 +11,21 @@ import hashlib
 import io
 import os
 import pickle
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cpchub.errors import BrokenImageError, RecipeError, SourceError
+
+if TYPE_CHECKING:
+    from training.batches import Batch
+    from training.recipes import Recipe
 
 CIFAR10_MD5 = {  # the official files, as torchvision checks them
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -31,6 +36,30 @@ CIFAR10_MD5 = {  # the official files, as torchvision checks them
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+class Source(Protocol):
+    """What the loop needs of a data set, in memory or not."""
+
+    @property
+    def labels(self) -> Tensor | None:
+        """int64 `[N]` on the CPU, or None."""
+
+    def __len__(self) -> int: ...
+
+    def digest(self) -> str:
+        """A short hash that says whether two runs saw the same data."""
+
+    def take(self, rows: Tensor) -> Tensor:
+        """The pictures at `rows` as they are, without randomness: uint8 `[N, C, H, W]` on the CPU."""
+
+    def views(
+        self, batches: Iterable[Batch], recipe: Recipe, device: torch.device
+    ) -> Iterator[tuple[Batch, list[Tensor]]]:
+        """Each batch with its `recipe.n_views` random views, normalised `[N, C, S, S]` float32 on `device`.
+
+        The views are a function of the batch's rows and seed alone.
+        """
 
 
 @dataclass(frozen=True)
@@ -57,12 +86,34 @@ class Pictures:
         keep = torch.from_numpy(rows)
         return replace(self, images=self.images[keep], labels=None if self.labels is None else self.labels[keep])
 
+    def take(self, rows: Tensor) -> Tensor:
+        """The pictures at `rows`, uint8 `[N, C, H, W]`."""
+        return self.images[rows]
+
+    def views(
+        self, batches: Iterable[Batch], recipe: Recipe, device: torch.device
+    ) -> Iterator[tuple[Batch, list[Tensor]]]:
+        """Each batch with its random views, made on `device`, where the whole data set goes at once."""
+        images = self.images.to(device)
+        generator = torch.Generator(device=device)
+        for batch in batches:
+            generator.manual_seed(batch.seed)
+            pictures = images[batch.rows.to(device)]
+            views = [recipe.views(pictures, generator) for _ in range(recipe.n_views)]
+            yield batch, [normalised(view, recipe) for view in views]
+
     def digest(self) -> str:
         """Short sha256 over the pixels and labels, which says whether two runs saw the same data."""
         h = hashlib.sha256(self.images.numpy().tobytes())
         if self.labels is not None:
             h.update(self.labels.numpy().tobytes())
         return h.hexdigest()[:16]
+
+
+def normalised(x: Tensor, recipe: Recipe) -> Tensor:
+    """Pictures in [0, 1] as the network takes them: the recipe's mean and std, channels last."""
+    mean, std = (torch.tensor(v, device=x.device).reshape(1, -1, 1, 1) for v in (recipe.mean, recipe.std))
+    return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def load(name: str, *, split: str = "train", size: int = 32) -> Pictures:

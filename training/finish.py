@@ -8,7 +8,7 @@ from typing import Any
 import torch.distributed as dist
 import torch.nn as nn
 
-from cpchub.card import METHODS
+from cpchub.vocabulary import METHODS
 from cpchub.catalog import EVALUATION
 from cpchub.encoder import load
 from cpchub.files import write_json
@@ -33,7 +33,7 @@ def run(recipe: Recipe, run_dir: Path) -> Path:
     exported = run_dir / "export"
     if dist.is_initialized() and dist.get_rank() > 0:
         return exported
-    return export_run(recipe, result.method.get_submodule("backbone"), exported, len(pictures))
+    return export_run(recipe, result.backbone, exported, len(pictures))
 
 
 def export_run(recipe: Recipe, backbone: nn.Module, folder: Path, n_pictures: int, *, name: str | None = None) -> Path:

@@ -6,6 +6,8 @@ with a softmax over the whole bank, or, where that is too large, by noise-contra
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -64,3 +66,7 @@ class InstanceContrast(nn.Module):
             estimate = n * gather((similarity / self.T).exp().mean()[None]).mean()
             self.Z.copy_(torch.where(self.Z > 0, self.Z, estimate))
         return instdisc_nce(similarity, self.T, n, self.Z)
+
+    def chance(self, n: int) -> float:
+        """The loss where all n pictures are alike: log n, or for NCE log(1 + m) + m log(1 + 1/m)."""
+        return math.log(n) if self.m == 0 else math.log1p(self.m) + self.m * math.log1p(1 / self.m)

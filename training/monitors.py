@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ import torch.nn.functional as F
 
 from cpchub.fewlabels import KNNClassifier
 from cpchub.files import replacing
-from training.data import Pictures
+from training.batches import Batch
+from training.data import Source
 
 if TYPE_CHECKING:
     from training.recipes import Recipe
@@ -61,16 +63,75 @@ def _step(line: str) -> float:
         return math.inf
 
 
-def knn_accuracy(
-    backbone: nn.Module, pictures: Pictures, recipe: Recipe, device: torch.device, bank: int = 8000, queries: int = 2000
-) -> float:
-    """kNN accuracy (k=200, T=0.1) of up to `queries` training pictures against up to `bank` others. No test data."""
+def look(
+    backbone: nn.Module,
+    pictures: Source,
+    recipe: Recipe,
+    device: torch.device,
+    bank: int = 8000,
+    queries: int = 2000,
+) -> dict[str, float]:
+    """What the encoder's features of up to `bank` + `queries` training pictures are like, by name. No test data.
+
+    knn_train: kNN accuracy (k=200, T=0.1) of the queries against the bank, where there are labels.
+    effective_rank: how many dimensions the features use. negative_similarity: mean cosine of two different pictures.
+    alignment, uniformity: of views, on the unit sphere; lower is better for both.
+    """
     queries = min(queries, len(pictures) // 5)
     bank = min(bank, len(pictures) - queries)
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))[: bank + queries]
-    x, y = features(backbone, pictures.images[order], recipe, device), pictures.class_of_each()[order.numpy()]
-    knn = KNNClassifier(k=min(200, bank), temperature=0.1).fit(x[:bank], y[:bank])
-    return float(knn.score(x[bank:], y[bank:]))
+    x = features(backbone, pictures.take(order), recipe, device)
+    seen: dict[str, float] = {}
+    if pictures.labels is not None:
+        y = pictures.labels[order].numpy()
+        knn = KNNClassifier(k=min(200, bank), temperature=0.1).fit(x[:bank], y[:bank])
+        seen["knn_train"] = float(knn.score(x[bank:], y[bank:]))
+    some = torch.from_numpy(x[:2000])
+    seen["effective_rank"] = effective_rank(some)
+    unit = F.normalize(some, dim=1)
+    n = len(unit)
+    seen["negative_similarity"] = float((unit.sum(0).square().sum() - n) / (n * (n - 1))) if n > 1 else 0.0
+    return seen | _of_views(backbone, pictures, recipe, device, order[:512])
+
+
+@torch.no_grad()
+def _of_views(
+    backbone: nn.Module, pictures: Source, recipe: Recipe, device: torch.device, rows: torch.Tensor
+) -> dict[str, float]:
+    """Alignment and uniformity of two views of each of the pictures at `rows`."""
+    twice = [Batch(step=0, epoch=0, rows=rows, seed=seed) for seed in (1, 2)]
+    was_training = backbone.training
+    backbone.eval()
+    one_view = replace(recipe, n_views=1) if recipe.n_views != 1 else recipe
+    a, b = (
+        F.normalize(torch.cat([backbone(part).float() for part in views[0].split(128)]), dim=1)
+        for _, views in pictures.views(twice, one_view, device)
+    )
+    backbone.train(was_training)
+    return {"alignment": alignment(a, b), "uniformity": (uniformity(a) + uniformity(b)) / 2}
+
+
+def effective_rank(x: torch.Tensor) -> float:
+    """RankMe (arXiv 2210.02885, eq. 1): exp of the entropy of the singular values of `x`, `[N, D]`; 1 to min(N, D).
+
+    Of centred features, so that a common offset does not count as a dimension.
+    """
+    values = torch.linalg.svdvals((x - x.mean(0)).double())
+    total = values.sum()
+    if total == 0:
+        return 1.0
+    p = values / total + torch.finfo(torch.float32).eps
+    return float(torch.exp(-(p * p.log()).sum()))
+
+
+def alignment(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Mean squared distance of positive pairs, unit rows `[N, D]` (arXiv 2005.10242, eq. 1 with alpha 2)."""
+    return float((a - b).square().sum(1).mean())
+
+
+def uniformity(x: torch.Tensor) -> float:
+    """log of the mean of exp(-2 d^2) over all pairs of unit rows `[N, D]` (arXiv 2005.10242, eq. 2 with t 2)."""
+    return float((-2 * torch.pdist(x).square()).exp().mean().log())
 
 
 @torch.no_grad()

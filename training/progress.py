@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +14,7 @@ console = Console()
 
 
 class ProgressLine:
-    """A context manager that yields `advance(done, epoch, metrics)`; silent where `visible` is false."""
+    """A context manager around a run: `advance(done, epoch, metrics)`, `say(sentence)`; silent if not `visible`."""
 
     def __init__(self, recipe: Recipe, total: int, done: int, visible: bool) -> None:
         self.recipe, self.total, self.visible = recipe, total, visible
@@ -33,9 +32,9 @@ class ProgressLine:
         self.task = self.bar.add_task(recipe.name, total=total, completed=done, note="")
         self.told = time.monotonic()
 
-    def __enter__(self) -> Callable[[int, int, dict[str, Any]], None]:
+    def __enter__(self) -> ProgressLine:
         self.bar.__enter__()
-        return self.advance
+        return self
 
     def __exit__(self, *exc: Any) -> None:
         self.bar.__exit__(*exc)
@@ -49,3 +48,8 @@ class ProgressLine:
             self.told = time.monotonic()
             where = f"step {done}/{self.total}, epoch {epoch + 1}/{self.recipe.epochs}"
             console.print(f"{self.recipe.name}: {where}, {note}", soft_wrap=True)
+
+    def say(self, sentence: str) -> None:
+        """A sentence above the bar."""
+        if self.visible:
+            console.print(f"{self.recipe.name}: {sentence}", soft_wrap=True)

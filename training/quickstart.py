@@ -73,7 +73,7 @@ def run(images: Path | None, out: Path, *, recipe: Recipe | None = None, scratch
         result = train(recipe, out / "run", pictures=train_set)
 
     _say(2, "Exporting it as a Hub repository: config, safetensors weights, recipe, model card")
-    backbone = result.method.get_submodule("backbone")
+    backbone = result.backbone
     exported = export_run(recipe, backbone, out / "run" / "export", len(train_set))
 
     _say(3, f'Loading it back by name: cpchub.load("{exported}")')

@@ -17,7 +17,8 @@ from safetensors import safe_open
 
 from cpchub.errors import OutputError, RecipeError, RunError
 from training import data, recipes
-from training.loop import build_backbone, schedule, train
+from training.loop import build_backbone, train
+from training.optimizers import schedule
 from training.recipes import Recipe
 from training.views import Views
 
@@ -70,11 +71,19 @@ def weights(run_dir: Path) -> bytes:
     return (run_dir / "checkpoints" / "last.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_stopped_run_that_goes_on_equals_one_never_stopped(method: str, tmp_path: Path) -> None:
-    recipe, pictures = small(method), some_digits()
+WAYS: dict[str, dict[str, object]] = {
+    "averaged weights": {"ema_decay": 0.9},
+    "clipped gradients": {"clip_norm": 0.01, "optimizer": "adam", "lr": 0.002, "schedule": "constant"},
+    "LARS": {"optimizer": "lars", "lars_convention": "google", "lr": 1.0},
+    "a ragged last batch in parts": {"drop_last": False, "batch_size": 24, "accumulate": 2, "lr": 0.1},
+}
+
+
+@pytest.mark.parametrize("way", [*METHODS, *WAYS])
+def test_a_stopped_run_that_goes_on_equals_one_never_stopped(way: str, tmp_path: Path) -> None:
+    recipe, pictures = small(**WAYS[way]) if way in WAYS else small(way), some_digits()
     whole = train(recipe, tmp_path / "whole", pictures=pictures)
-    for _ in range(3):  # 5 + 5 + 2 of the 12 steps, so both stops are within an epoch
+    for _ in range(3):  # 5 + 5 + 2 of 12 steps (or 9), so the stops are within an epoch
         parts = train(recipe, tmp_path / "parts", pictures=pictures, stop_after_steps=5)
     for (name, a), b in zip(whole.method.state_dict().items(), parts.method.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
@@ -122,7 +131,7 @@ def test_a_run_told_to_stop_finishes_its_step_saves_and_goes_on(
     def interrupted(views: Views, *args: object) -> torch.Tensor:
         nonlocal calls
         calls += 1
-        if calls == 9:  # two views a step: the fifth step has begun
+        if calls == 11:  # two views a step and two for the monitors after the fourth: the fifth step has begun
             os.kill(os.getpid(), number)
         return draw(views, *args)  # type: ignore[arg-type]
 
@@ -192,6 +201,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(t
         ({"method": "instdisc", "n_views": 2}, "n_views=2"),
         ({"method": "cmc", "backbone": "resnet18", "backbone_args": TINY}, "colour_paths"),
         ({"steps": ((0.8, 0.01), (0.6, 0.1))}, "steps"),
+        ({"accumulate": 3}, "accumulate=3"),
+        ({"accumulate": 16}, "accumulate=16"),
+        ({"ema_decay": 1.0}, "ema_decay=1.0"),
+        ({"clip_norm": -1.0}, "clip_norm=-1.0"),
     ],
 )
 def test_values_that_cannot_work_are_refused_by_name(changes: dict[str, object], named: str, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from training.data import Pictures
-from training.loop import build_backbone, schedule
+from training.loop import build_backbone
 from training.monitors import features
+from training.optimizers import schedule
 from training.recipes import Recipe
 
 

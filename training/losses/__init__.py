@@ -2,6 +2,7 @@
 
     in_batch  negatives are the other pictures of the batch: NT-Xent, SupCon, DCL, InvaSpread
     memory    negatives are remembered: InfoNCE against a queue, the NCE of InstDisc against a bank
+    cpc       what is predicted among all that could be, by unnormalised scores: CPC
     metric    distances and margins: Hadsell's contrastive loss, triplets and their mining
 
 Every loss computes in float32 whatever comes in, under autocast too, and is rank-aware where negatives are shared:
@@ -12,12 +13,14 @@ its own anchors, so that DDP's averaging of gradients gives exactly the gradient
 
 from __future__ import annotations
 
+from training.losses.cpc import cpc_info_nce
 from training.losses.in_batch import dcl, inva_spread, nt_xent, sup_con
 from training.losses.memory import info_nce, instance_softmax, instdisc_nce
 from training.losses.metric import margin_contrastive, mined_triplet, triplet
 from training.losses.ranks import gather
 
 __all__ = [
+    "cpc_info_nce",
     "dcl",
     "gather",
     "info_nce",

@@ -70,3 +70,8 @@ class CMC(nn.Module):
             bank.update(indices, mine)  # type: ignore[operator]
         similarity = (v[0].detach() * v[1].detach()).sum(1).mean()
         return sum(losses[1:], losses[0]), {"positive_similarity": similarity}
+
+    def chance(self, n: int) -> float:
+        """The loss of an encoder to which all pictures are alike."""
+        pictures = len(self.banks[0].features)  # type: ignore[arg-type]
+        return sum(contrast.chance(pictures) for contrast in self.contrasts.values())  # type: ignore[operator]

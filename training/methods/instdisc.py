@@ -51,3 +51,7 @@ class InstDisc(nn.Module):
             loss = loss + self.proximal * (v - previous).square().sum(1).mean()
         self.bank.update(indices, v)
         return loss, {"positive_similarity": (v.detach() * previous).sum(1).mean()}
+
+    def chance(self, n: int) -> float:
+        """The loss of an encoder to which all pictures are alike, without the proximal term."""
+        return self.contrast.chance(len(self.bank.features))

@@ -5,6 +5,7 @@ Ye et al., "Unsupervised Embedding Learning via Invariant and Spreading Instance
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -31,3 +32,8 @@ class InvaSpread(nn.Module):
         z1, z2 = self.projector(self.backbone(torch.cat([x1, x2]))).chunk(2)  # NxD each
         loss = inva_spread(z1, z2, self.temperature)
         return loss, {"positive_similarity": F.cosine_similarity(z1.detach().float(), z2.detach().float()).mean()}
+
+    def chance(self, n: int) -> float:
+        """The loss of an encoder to which all of a batch of n pictures are alike."""
+        others = 2 * n - 1
+        return math.log(others) - (others - 1) * math.log1p(-1 / others)

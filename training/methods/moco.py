@@ -6,6 +6,7 @@ He et al., arXiv 1911.05722 (algorithm 1); Chen et al., arXiv 2003.04297 (versio
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 
 import torch
@@ -71,6 +72,10 @@ class MoCo(nn.Module):
             keys = torch.cat([k, k1])
         self._dequeue_and_enqueue(gather(keys))
         return loss, {"positive_similarity": (q.detach() * k).sum(1).mean()}
+
+    def chance(self, n: int) -> float:
+        """The loss of an encoder to which all pictures are alike: log(K + 1)."""
+        return math.log(self.K + 1)
 
     @torch.no_grad()
     def _momentum_update(self) -> None:

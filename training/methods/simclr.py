@@ -5,6 +5,7 @@ Chen et al., "A Simple Framework for Contrastive Learning of Visual Representati
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -44,6 +45,10 @@ class SimCLR(nn.Module):
         z = z.reshape(len(views), -1, z.shape[-1]).transpose(0, 1)  # NxVxD
         loss = sup_con(z, labels=None, temperature=self.temperature)
         return loss, {"positive_similarity": _similarity(z[:, 0], z[:, 1])}
+
+    def chance(self, n: int) -> float:
+        """The loss of an encoder to which all of a batch of n pictures are alike: log(2n - 1) for two views."""
+        return math.log(2 * n - 1)
 
 
 def _similarity(a: Tensor, b: Tensor) -> Tensor:

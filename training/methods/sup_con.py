@@ -5,6 +5,7 @@ Khosla et al., "Supervised Contrastive Learning", arXiv 2004.11362.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -37,3 +38,7 @@ class SupCon(nn.Module):
         loss = sup_con(z, labels, self.temperature)
         a, b = z[:, 0].detach().float(), z[:, 1].detach().float()
         return loss, {"positive_similarity": F.cosine_similarity(a, b).mean()}
+
+    def chance(self, n: int) -> float:
+        """The loss of an encoder to which all of a batch of n pictures are alike: log(2n - 1) for two views."""
+        return math.log(2 * n - 1)

@@ -34,6 +34,7 @@ class Recipe:
     # encoder: a timm architecture and its arguments
     backbone: str = "resnet18_cifar"
     backbone_args: Annotated[Mapping[str, Any], _JSON] = field(default_factory=dict)
+    init_from: str = ""  # a published encoder (name, folder, Hub id) of the same architecture to go on from
     projector_hidden: int = 512
     projector_dim: int = 128
     projector_layers: Literal[2, 3] = 2  # SimCLR: 2 is version 1, 3 is version 2
@@ -48,12 +49,20 @@ class Recipe:
     # optimisation
     epochs: int = 200
     batch_size: int = 512
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adam", "adamw", "lars"] = "sgd"
     lr: float = 0.06
-    momentum: float = 0.9
+    momentum: float = 0.9  # beta1 of Adam
+    nesterov: bool = True  # SGD
+    beta2: float = 0.999  # Adam
+    lars_convention: Literal["google", "torch"] = "google"
     weight_decay: float = 5e-4
+    decay_all: bool = False  # also norms and biases
+    clip_norm: float = 0.0  # longest gradient; 0 is any
+    ema_decay: float = 0.0  # of the average of weights that is exported; 0 exports the last weights
+    accumulate: int = 1  # parts of a batch that go through the network one after the other, each with its own negatives
+    drop_last: bool = True  # leave the smaller last batch of an epoch out
     warmup_epochs: float = 10
-    schedule: Literal["cosine", "trapezoid", "steps"] = "cosine"
+    schedule: Literal["cosine", "trapezoid", "steps", "constant"] = "cosine"
     cooldown: float = 0.3  # trapezoid: the share of the run over which the rate falls to zero
     steps: tuple[tuple[float, float], ...] = ((0.6, 0.1), (0.8, 0.01))  # steps: from this share of the run, this of lr
     temperature: float = 0.5
@@ -92,6 +101,12 @@ class Recipe:
         problems = {
             "epochs": self.epochs >= 1,
             "batch_size": self.batch_size >= 2 * world_size and self.batch_size % world_size == 0,
+            "accumulate": self.accumulate >= 1
+            and self.batch_size % (self.accumulate * world_size) == 0
+            and self.batch_size >= 2 * self.accumulate * world_size,
+            "clip_norm": self.clip_norm >= 0,
+            "ema_decay": 0 <= self.ema_decay < 1,
+            "beta2": 0 <= self.beta2 < 1,
             "projector_hidden": self.projector_hidden >= 1,
             "projector_dim": self.projector_dim >= 1,
             "lr": self.lr > 0,
