@@ -6,13 +6,16 @@
     cpchub.embed_folder("photos", "photos-index", encoder)
     hits = cpchub.Index.open("photos-index").search("query.jpg", k=5, encoder=encoder)
 
-Importing this is instant: torch, timm and faiss are imported by the first call that needs them.
+Importing this is instant: torch, timm and faiss are imported by the first call that needs them. Our networks are
+registered with timm whenever both are imported: `timm.create_model("cpc_resnet170")` works as well.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from cpchub.timm_hook import register_with_timm
 
 if TYPE_CHECKING:
     from cpchub import errors, fewlabels
@@ -76,3 +79,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+register_with_timm()

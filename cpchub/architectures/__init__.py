@@ -1,7 +1,7 @@
 """Networks that timm does not have, registered with timm.
 
-Importing this package is what registers them: timm has no plug-in discovery, so `cpchub.create_model` and
-`cpchub.load` import it first. After that `timm.create_model("resnet18_cifar")` works as well.
+Importing this package is what registers them. `import cpchub` sees to it as soon as timm is imported
+(`cpchub/timm_hook.py`); after that `timm.create_model("resnet18_cifar")` works as well.
 """
 
 from __future__ import annotations
