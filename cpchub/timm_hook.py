@@ -11,10 +11,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader  # at run time it would double the time that `import cpchub` takes
 
 TIMM = "timm"
 
@@ -39,12 +41,12 @@ class _TimmFinder:
             spec = finder.find_spec(name, path, target)
             if spec is not None:
                 if spec.loader is not None:
-                    spec.loader = _TimmLoader(spec.loader, self)
+                    spec.loader = cast("Loader", _TimmLoader(spec.loader, self))
                 return spec
         return None
 
 
-class _TimmLoader(Loader):
+class _TimmLoader:
     """timm's own loader, in every respect but that our networks follow once timm has been executed."""
 
     def __init__(self, loader: Any, finder: _TimmFinder) -> None:
