@@ -13,8 +13,10 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]  # comes with huggingface_hub
 from huggingface_hub import EvalResult, ModelCardData
 
-from cpchub.catalog import WEIGHTS, default_org
 from cpchub.errors import ModelFolderError
+from cpchub.spec import WEIGHTS, default_org
+from cpchub.vocabulary import METHODS as METHODS  # the recipes' names for methods are looked up here too
+from cpchub.vocabulary import TASKS, data_key, data_set_of, data_title, method_of, method_title
 
 BEGIN = "<!-- cpchub: generated from config.json, recipe.json and eval.json; write above or below this block -->"
 END = "<!-- cpchub: end of the generated block -->"
@@ -22,27 +24,8 @@ END = "<!-- cpchub: end of the generated block -->"
 _FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)\r?\n---\r?\n?", re.DOTALL)
 _BLOCK = re.compile(r"<!-- cpchub: generated.*?-->.*?<!-- cpchub: end.*?-->", re.DOTALL)
 _GENERATED = ("license", "license_name", "library_name", "pipeline_tag", "metrics", "model-index")
+_UNITED = ("tags", "datasets")  # everybody's entries are kept
 _PLACEHOLDERS = ("[More Information Needed]", "[optional]", "TODO", "FIXME", "XXX", "TBD", "{{", "}}", "your-username")
-
-# method -> (how it is written, title of its paper, arXiv id)
-METHODS = {
-    "simclr": ("SimCLR", "A Simple Framework for Contrastive Learning of Visual Representations", "2002.05709"),
-    "moco-v2": ("MoCo v2", "Improved Baselines with Momentum Contrastive Learning", "2003.04297"),
-    "instdisc": (
-        "InstDisc",
-        "Unsupervised Feature Learning via Non-Parametric Instance Discrimination",
-        "1805.01978",
-    ),
-    "inva-spread": (
-        "InvaSpread",
-        "Unsupervised Embedding Learning via Invariant and Spreading Instance Feature",
-        "1904.03436",
-    ),
-    "cmc": ("CMC", "Contrastive Multiview Coding", "1906.05849"),
-    "sup-con": ("SupCon", "Supervised Contrastive Learning", "2004.11362"),
-    "cpc-v2": ("CPC v2", "Data-Efficient Image Recognition with Contrastive Predictive Coding", "1905.09272"),
-}
-WITH_LABELS = ("sup-con",)
 
 
 def render(
@@ -84,11 +67,12 @@ def merge(existing: str, rendered: str, *, local: str = "") -> str:
         body = f"{body.rstrip()}\n\n{block}\n"
     else:
         body = f"\n{block}\n"
-    ours = front_matter(rendered)
-    theirs = front_matter(existing) | front_matter(local)
-    tags = [*ours["tags"], *front_matter(existing).get("tags", []), *front_matter(local).get("tags", [])]
+    sources = [front_matter(card) for card in (rendered, existing, local)]
+    ours, theirs = sources[0], sources[1] | sources[2]
     merged = ours | {key: value for key, value in theirs.items() if key not in _GENERATED}
-    merged["tags"] = list(dict.fromkeys(tags))
+    for key in _UNITED:
+        if union := list(dict.fromkeys(each for source in sources for each in _as_list(source.get(key)))):
+            merged[key] = union
     return f"---\n{yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)}---\n{body}"
 
 
@@ -126,6 +110,11 @@ def _body(card: str) -> str:
     return _FRONT_MATTER.sub("", card, count=1)
 
 
+def _as_list(value: Any) -> list[Any]:
+    """YAML lets a list of one be written without its dash."""
+    return list(value) if isinstance(value, list) else [] if value is None else [value]
+
+
 def _own_text(card: str) -> str:
     """What a person wrote outside our block."""
     return _BLOCK.sub("", _body(card)).strip()
@@ -134,12 +123,14 @@ def _own_text(card: str) -> str:
 def _metadata(config: Mapping[str, Any], results: list[Mapping[str, Any]]) -> dict[str, Any]:
     facts = config["cpchub"]
     supervision = "supervised" if _used_labels(facts) else "self-supervised"
+    known = data_set_of(facts["data"])
     metadata: dict[str, Any] = ModelCardData(
         license=_hub_license(facts["license"]),
         license_name=None if _hub_license(facts["license"]) != "other" else _slug(facts["license"]),
         library_name="timm",
         pipeline_tag="image-feature-extraction",
         tags=["image-feature-extraction", "timm", "cpchub", supervision, _slug(facts["method"])],
+        datasets=[known.hub_id] if known and known.hub_id else None,
         metrics=sorted({row["metric"] for row in results}) or None,
         model_name=facts["name"],
         eval_results=[_eval_result(row) for row in results] or None,
@@ -153,13 +144,13 @@ def _eval_result(row: Mapping[str, Any]) -> EvalResult:
     # apart (k, the number of labels) has to be in the config.
     return EvalResult(
         task_type="image-classification",
-        task_name=row["task"],
-        dataset_type=_slug(row["dataset"]),
-        dataset_name=row["dataset"],
+        task_name=_task(row),
+        dataset_type=data_key(row["dataset"]),
+        dataset_name=data_title(row["dataset"]),
         dataset_config=row.get("config") or _slug(f"{row['task']} {row.get('labels', '')}"),
         dataset_split=row["split"],
         metric_type=row["metric"],
-        metric_name=f"{row['task']} {row['metric']}",
+        metric_name=f"{_task(row)} {row['metric']}",
         metric_value=row["value"],
     )
 
@@ -228,8 +219,8 @@ def _results(results: list[Mapping[str, Any]]) -> str:
         return "## Results\n\nThis encoder has not been measured."
     rows = [
         (
-            row["task"],
-            f"{row['dataset']}, {row['split']}",
+            _task(row),
+            f"{data_title(row['dataset'])}, {row['split']}",
             _count(row.get("labels")),
             f"{row['metric']} {_value(row)}",
             len(row.get("seeds") or [0]),
@@ -244,10 +235,10 @@ def _results(results: list[Mapping[str, Any]]) -> str:
 
 def _training(config: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     facts = config["cpchub"]
-    known = METHODS.get(_slug(facts["method"]))
-    method = f"{known[0]} ([{known[1]}](https://arxiv.org/abs/{known[2]}))" if known else facts["method"]
+    known = method_of(facts["method"])
+    paper = f" ([{known.paper}](https://arxiv.org/abs/{known.arxiv}))" if known else ""
     how = "with its labels" if _used_labels(facts) else "without labels"
-    text = f"## Training\n\n{method} on {facts['data']}, {how}."
+    text = f"## Training\n\n{method_title(facts['method'])}{paper} on {data_title(facts['data'])}, {how}."
     settings = [
         (f"`{name}`", f"`{_setting(value)}`") for name, value in recipe.items() if value not in (None, {}, [], "")
     ]
@@ -259,9 +250,10 @@ def _training(config: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
 def _limits(config: Mapping[str, Any], results: list[Mapping[str, Any]]) -> str:
     facts, cfg = config["cpchub"], config["pretrained_cfg"]
     _, height, width = cfg["input_size"]
+    data = data_title(facts["data"])
     limits = [
         f"It sees a picture as {height} x {width} pixels; what is lost at that size is lost to it.",
-        f"It was trained on {facts['data']} alone. On pictures of another kind, measure before you rely on it.",
+        f"It was trained on {data} alone. On pictures of another kind, measure before you rely on it.",
         "It was trained to tell the classes of that data apart: differences within a class may be lost to it."
         if _used_labels(facts)
         else "It was trained without labels: it groups what looks alike, which need not be what you mean by alike.",
@@ -274,9 +266,12 @@ def _limits(config: Mapping[str, Any], results: list[Mapping[str, Any]]) -> str:
 
 
 def _licence(facts: Mapping[str, Any]) -> str:
+    known = data_set_of(facts["data"])
+    terms = known.terms if known else "the terms of its pictures are their owners' and do not change by this."
+    separator = ". " if known else "; "
     return (
-        f"## Data and licence\n\nThe weights are under {facts['license']}. Training data: {facts['data']}; "
-        "the terms of its pictures are their owners' and do not change by this."
+        f"## Data and licence\n\nLicence of the weights: {facts['license']}. "
+        f"Training data: {data_title(facts['data'])}{separator}{terms}"
     )
 
 
@@ -314,8 +309,13 @@ def _numbers(values: Iterable[Any]) -> str:
     return "(" + ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values) + ")"
 
 
+def _task(row: Mapping[str, Any]) -> str:
+    return TASKS.get(row["task"], row["task"])
+
+
 def _used_labels(facts: Mapping[str, Any]) -> bool:
-    return _slug(facts["method"]) in WITH_LABELS
+    known = method_of(facts["method"])
+    return known is not None and known.labels
 
 
 def _slug(text: str) -> str:

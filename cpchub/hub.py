@@ -13,8 +13,9 @@ from pathlib import Path
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, RemoteEntryNotFoundError
 
-from cpchub.catalog import CARD, CONFIG, EVALUATION, RECIPE, WEIGHTS, ModelSpec, get_spec
+from cpchub.catalog import CARD, CONFIG, EVALUATION, RECIPE, WEIGHTS, ModelSpec, get_spec, list_models
 from cpchub.errors import ArgumentError, ModelFolderError, UnknownModelError, WeightsUnavailableError
+from cpchub.families import family_name
 from cpchub.hub_client import endpoint, hub_errors
 from cpchub.integrity import PICKLE_SUFFIXES, refuse_pickles, verified
 from cpchub.release import Release, publish
@@ -56,7 +57,7 @@ def locate(
     if folder is not None:
         return _from_folder(folder, revision, weights)
     if repo_id is None:
-        return _from_catalog(get_spec(str(name_or_path)), revision, token, cache_dir, weights)
+        return _from_catalog(get_spec(str(name_or_path), cache_dir=cache_dir), revision, token, cache_dir, weights)
     repo_id, _, written = repo_id.partition("@")
     try:
         known = get_spec(repo_id)
@@ -108,24 +109,40 @@ def _from_catalog(
     if not weights:
         return spec
     if spec.folder is not None and (spec.folder / WEIGHTS).is_file():
-        if revision not in (None, spec.revision):
+        if revision is not None and not _is_commit(revision, spec.revision):
             raise ArgumentError(
                 f"{spec.name} comes from a folder, which has no revision {revision}; leave the revision out"
             )
         return verified(spec, spec.name)
     if spec.repo_id is None:
-        recipe = (spec.recipe or {}).get("name")
-        train = f"`cpchub train {recipe}`" if recipe else "`cpchub train --list` shows the recipes"
-        raise WeightsUnavailableError(
-            f"{spec.name} is a recipe: there are no weights for it yet. Train it ({train}), or take the untrained "
-            "network with pretrained=False"
-        )
-    pinned = revision in (None, spec.revision)
+        raise WeightsUnavailableError(_no_weights(spec))
+    pinned = revision is None or _is_commit(revision, spec.revision)
     fetched = _from_hub(
         spec.repo_id, spec.revision if pinned else revision, token, cache_dir, weights, name=spec.name,
         release=spec if pinned else None,
     )  # fmt: skip
     return replace(fetched, summary=fetched.summary or spec.summary, aliases=spec.aliases)
+
+
+def _is_commit(revision: str, commit: str | None) -> bool:
+    """Whether a revision is this commit, whole or by its first digits (git asks for seven)."""
+    return commit is not None and len(revision) >= 7 and commit.startswith(revision.lower())
+
+
+def _no_weights(spec: ModelSpec) -> str:
+    """Why there are no weights, and the ways out."""
+    recipe = (spec.recipe or {}).get("name")
+    train = f"`cpchub train {recipe}`" if recipe else "`cpchub train --list` shows the recipes"
+    ways = f"Train it ({train}), or take the untrained network with pretrained=False"
+    family = family_name(spec.name)
+    if family is None or spec.folder is not None:
+        return f"{spec.name} is a recipe: there are no weights for it yet. {ways}"
+    there = [name for name in list_models(family, status="hub") if name != spec.name]
+    fetch = f"Load {there[0]} by its name, which downloads it. Or: " if there else ""
+    return (
+        f"No {spec.method} encoder is here, neither shipped nor in CPCHUB_HUB nor in the cache. {fetch}{ways} "
+        f"({spec.architecture})"
+    )
 
 
 def _from_hub(

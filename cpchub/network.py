@@ -29,8 +29,10 @@ def build(spec: ModelSpec, pretrained: bool, kwargs: dict[str, Any]) -> Network:
 
     Raises ModelFolderError when network and weights do not fit, ArgumentError for a keyword nobody knows.
     """
-    if spec.folder is None:
-        raise ModelFolderError(f"{spec.name} has no folder to build the network from")
+    if spec.folder is None:  # a family's network, which needs no entry in the catalog
+        if pretrained:
+            raise WeightsUnavailableError(f"{spec.name} has no weights; pass pretrained=False")
+        return create_timm_model(spec.architecture, False, {"num_classes": 0, **spec.model_args, **kwargs})
     model = create_timm_model(f"local-dir:{spec.folder}", pretrained, {"num_classes": 0, **kwargs})
     if pretrained:
         _refuse_untrained(model, spec)

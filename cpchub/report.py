@@ -9,6 +9,7 @@ from rich.markdown import Markdown
 from rich.table import Table
 
 from cpchub.catalog import CARD, ModelSpec
+from cpchub.vocabulary import data_title, method_title
 
 COLUMNS = ("name", "status", "dim", "input", "method", "data", "kNN")
 
@@ -61,4 +62,12 @@ def _facts(spec: ModelSpec) -> str:
 def _row(spec: ModelSpec) -> tuple[str, ...]:
     height, width = spec.input_size[1:]
     knn = next((f"{value:.1%}" for config, value in spec.metrics.items() if config.startswith("knn")), "")
-    return (spec.name, spec.status, str(spec.dim), f"{height}x{width}", spec.method, spec.data, knn)
+    return (
+        spec.name,
+        spec.status,
+        str(spec.dim),
+        f"{height}x{width}",
+        method_title(spec.method),
+        data_title(spec.data),
+        knn,
+    )

@@ -1,0 +1,125 @@
+"""The field's names in words: methods with their papers, data sets with their terms, measurements.
+
+Files hold short keys (`moco_v2`, `cifar10`, `knn`); people read "MoCo v2", "CIFAR-10", "kNN". A key that is not here is
+shown as it stands.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class Method(NamedTuple):
+    """A way to train: how it is written, title and arXiv id of its paper, family, whether it uses labels."""
+
+    title: str
+    paper: str
+    arxiv: str
+    family: str
+    labels: bool = False
+
+
+class DataSet(NamedTuple):
+    """Training pictures: how the set is called, its id on the Hub if it is there, the terms of its pictures."""
+
+    title: str
+    hub_id: str | None
+    terms: str
+
+
+METHODS = {
+    "cpc": Method("CPC", "Representation Learning with Contrastive Predictive Coding", "1807.03748", "cpc"),
+    "cpc-v1": Method("CPC", "Representation Learning with Contrastive Predictive Coding", "1807.03748", "cpc"),
+    "cpc-v2": Method(
+        "CPC v2", "Data-Efficient Image Recognition with Contrastive Predictive Coding", "1905.09272", "cpc"
+    ),
+    "simclr": Method(
+        "SimCLR", "A Simple Framework for Contrastive Learning of Visual Representations", "2002.05709", "simclr"
+    ),
+    "simclr-v2": Method(
+        "SimCLR v2", "Big Self-Supervised Models are Strong Semi-Supervised Learners", "2006.10029", "simclr"
+    ),
+    "moco-v1": Method(
+        "MoCo", "Momentum Contrast for Unsupervised Visual Representation Learning", "1911.05722", "moco"
+    ),
+    "moco": Method("MoCo", "Momentum Contrast for Unsupervised Visual Representation Learning", "1911.05722", "moco"),
+    "moco-v2": Method("MoCo v2", "Improved Baselines with Momentum Contrastive Learning", "2003.04297", "moco"),
+    "moco-v3": Method(
+        "MoCo v3", "An Empirical Study of Training Self-Supervised Vision Transformers", "2104.02057", "moco"
+    ),
+    "instdisc": Method(
+        "InstDisc",
+        "Unsupervised Feature Learning via Non-Parametric Instance Discrimination",
+        "1805.01978",
+        "instdisc",
+    ),
+    "inva-spread": Method(
+        "InvaSpread",
+        "Unsupervised Embedding Learning via Invariant and Spreading Instance Feature",
+        "1904.03436",
+        "invaspread",
+    ),
+    "cmc": Method("CMC", "Contrastive Multiview Coding", "1906.05849", "cmc"),
+    "sup-con": Method("SupCon", "Supervised Contrastive Learning", "2004.11362", "supcon", labels=True),
+}
+
+DATA_SETS = {
+    "cifar10": DataSet(
+        "CIFAR-10", "uoft-cs/cifar10", "Its authors state no licence and ask to be cited (Krizhevsky, 2009)."
+    ),
+    "imagenet1k": DataSet(
+        "ImageNet-1k",
+        "ILSVRC/imagenet-1k",
+        "Its terms of access allow non-commercial research and education; the pictures remain their owners'.",
+    ),
+    "stl10": DataSet("STL-10", None, "Its pictures come from ImageNet, whose terms of access apply."),
+    "ucihandwrittendigitsscikitlearn": DataSet(
+        "UCI handwritten digits (scikit-learn)", None, "The data set is under CC BY 4.0."
+    ),
+}
+
+TASKS = {"knn": "kNN", "linear": "linear probe", "low-label": "few labels"}
+
+
+def method_of(text: str) -> Method | None:
+    """The method of a key or a title: `moco_v2`, `MoCo v2` and `mocov2` alike; None if it is not known."""
+    return _METHODS.get(_compact(text))
+
+
+def method_title(text: str) -> str:
+    """How people write the method."""
+    known = method_of(text)
+    return known.title if known else text
+
+
+def same_method(text: str, wanted: str) -> bool:
+    """Whether `wanted` names the method, or its whole family (`moco` is MoCo v1, v2 and v3)."""
+    known = method_of(text)
+    return _compact(wanted) in (_compact(text), *((_compact(known.title), known.family) if known else ()))
+
+
+def data_set_of(text: str) -> DataSet | None:
+    """The data set of a key or a title; None if it is not known."""
+    return DATA_SETS.get(_compact(text))
+
+
+def data_title(text: str) -> str:
+    """How people write the data set."""
+    known = data_set_of(text)
+    return known.title if known else text
+
+
+def data_key(text: str) -> str:
+    """The key of a known data set, as the Hub's metadata wants it: one spelling for "CIFAR-10" and "cifar10"."""
+    return _compact(text) if data_set_of(text) else re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
+
+
+def _compact(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.lower())
+
+
+_METHODS = {
+    **{_compact(method.title): method for method in METHODS.values()},
+    **{_compact(key): method for key, method in METHODS.items()},
+}
