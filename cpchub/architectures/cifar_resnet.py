@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
-from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+from timm.models.resnet import BasicBlock, Bottleneck
 from torch import nn
 
 from cpchub.architectures.patches import PatchGrid
+from cpchub.architectures.resnet_head import PooledResNet
 from cpchub.errors import ArgumentError
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
@@ -20,7 +21,7 @@ CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 _SKIPPED_STRIDE = 4  # timm's stem halves the picture twice; this one does not
 
 
-class SmallStemResNet(ResNet):
+class SmallStemResNet(PooledResNet):
     """timm's ResNet behind a stem that keeps the resolution.
 
     `stem_padding` is 1 (a 32-pixel picture stays 32) or 2 (it becomes 34). `output_stride` is 8, 4 or 2: the later

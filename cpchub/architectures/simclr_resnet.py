@@ -13,17 +13,18 @@ from typing import Any
 
 from timm.layers import create_pool2d
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
-from timm.models.resnet import Bottleneck, ResNet
+from timm.models.resnet import Bottleneck
 from torch import nn
 
 from cpchub.architectures.patches import PatchGrid
+from cpchub.architectures.resnet_head import PooledResNet
 from cpchub.architectures.selective_kernel import SelectiveKernelBottleneck
 from cpchub.errors import ArgumentError
 
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
-class WideResNet(ResNet):
+class WideResNet(PooledResNet):
     """timm's ResNet with its stem and every stage `width` times as wide, and TensorFlow's padding in the pools."""
 
     conv1: nn.Module
