@@ -25,13 +25,16 @@ class SmallStemResNet(PooledResNet):
     """timm's ResNet behind a stem that keeps the resolution.
 
     `stem_padding` is 1 (a 32-pixel picture stays 32) or 2 (it becomes 34). `output_stride` is 8, 4 or 2: the later
-    stages are dilated instead of strided beyond it.
+    stages are dilated instead of strided beyond it. Without `stem_act` there is no ReLU behind the first batch norm, as
+    in the backbones of lightly's CIFAR benchmarks, which take the network apart and lose it.
     """
 
     conv1: nn.Module
     feature_info: list[dict[str, Any]]
 
-    def __init__(self, *args: Any, stem_padding: int = 1, output_stride: int = 8, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, stem_padding: int = 1, output_stride: int = 8, stem_act: bool = True, **kwargs: Any
+    ) -> None:
         if stem_padding not in (1, 2):
             raise ArgumentError(f"stem_padding is {stem_padding!r}; use 1 (keeps the size) or 2 (adds two pixels)")
         if output_stride not in (2, 4, 8):
@@ -53,6 +56,8 @@ class SmallStemResNet(PooledResNet):
             )
             nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
         self.maxpool = nn.Identity()
+        if not stem_act:
+            self.act1 = nn.Identity()
         self.feature_info = [
             {**info, "reduction": max(1, info["reduction"] // _SKIPPED_STRIDE)} for info in self.feature_info
         ]
