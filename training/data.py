@@ -99,8 +99,7 @@ class Pictures:
         for batch in batches:
             generator.manual_seed(batch.seed)
             pictures = images[batch.rows.to(device)]
-            views = [recipe.views(pictures, generator) for _ in range(recipe.n_views)]
-            yield batch, [normalised(view, recipe) for view in views]
+            yield batch, [random_view(pictures, recipe, generator) for _ in range(recipe.n_views)]
 
     def digest(self) -> str:
         """Short sha256 over the pixels and labels, which says whether two runs saw the same data."""
@@ -110,10 +109,23 @@ class Pictures:
         return h.hexdigest()[:16]
 
 
+def random_view(pictures: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """One random view of each picture as the network takes it: uint8 `[N, C, H, W]` to float32 `[N, C, S, S]`.
+
+    For CPC the grid of its patches, each a view by itself: `[N, rows, columns, C, p, p]`.
+    """
+    view = recipe.views(pictures, generator)
+    if recipe.method in ("cpc_v1", "cpc_v2"):
+        size, stride = (int(recipe.backbone_args.get(name, 0)) for name in ("patch_size", "patch_stride"))
+        view = recipe.cpc.patches(view, size, stride, generator)
+    return normalised(view, recipe)
+
+
 def normalised(x: Tensor, recipe: Recipe) -> Tensor:
     """Pictures in [0, 1] as the network takes them: the recipe's mean and std, channels last."""
     mean, std = (torch.tensor(v, device=x.device).reshape(1, -1, 1, 1) for v in (recipe.mean, recipe.std))
-    return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
+    y = (x - mean) / std
+    return y.contiguous(memory_format=torch.channels_last) if y.ndim == 4 else y  # patches are laid out already
 
 
 def load(name: str, *, split: str = "train", size: int = 32) -> Pictures:

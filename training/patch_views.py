@@ -79,7 +79,7 @@ class PatchViews:
         stride: int,
         generator: Generator | None,
     ) -> tuple[Tensor, Tensor]:
-        """Where each pixel is read, `[B, rows * columns * size, size, 2]`, and which lie inside, `[N, 1, size, size]`."""
+        """Where each pixel is read, `[B, rows * columns * size, size, 2]`; which are inside, `[N, 1, size, size]`."""
         n, device = len(pictures) * rows * columns, pictures.device
 
         def draw(low: float, high: float) -> Tensor:

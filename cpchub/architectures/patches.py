@@ -62,7 +62,10 @@ class PatchGrid(nn.Module):
         self.feature_info = [{**info, "reduction": self.patch_stride} for info in self.feature_info]
 
     def forward_features(self, x: Tensor, **kwargs: Any) -> Tensor:
-        """`[B, C, H, W]` to `[B, D, h, w]`: the feature map, or the grid of the patches' vectors."""
+        """`[B, C, H, W]` to `[B, D, h, w]`: the feature map, or the grid of the patches' vectors.
+
+        On patches, ready ones are taken too, `[B, rows, columns, C, size, size]`: training changes each by itself.
+        """
         network: Any = super()
         if self.patch_size is None:
             return network.forward_features(x, **kwargs)
@@ -84,7 +87,7 @@ class PatchGrid(nn.Module):
     def _fold(self, x: Tensor) -> tuple[Tensor, int, int]:
         if self.patch_size is None or self.patch_stride is None:
             raise ArgumentError("this network works on whole pictures; call use_patches first")
-        patches = to_patches(x, self.patch_size, self.patch_stride)
+        patches = x if x.ndim == 6 else to_patches(x, self.patch_size, self.patch_stride)
         return patches.flatten(0, 2), patches.shape[1], patches.shape[2]
 
 

@@ -29,6 +29,7 @@ class PreActResNet(nn.Module):
     basic: two 3x3 convolutions a block instead of a bottleneck.
     small_stem: a 3x3 stem of stride 1 without pooling, for patches and pictures of some 8 to 64 pixels.
     output_stride: stacks beyond it are dilated instead of strided.
+    norm_layer: timm's name of one, or "none", where each block starts out as the identity to keep the scale.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class PreActResNet(nn.Module):
             raise ArgumentError(f"output_stride is {output_stride!r}; use 2, 4, 8, 16 or 32")
         self.num_classes = num_classes
         self.in_chans = in_chans
-        norm_act = get_norm_act_layer(norm_layer, act_layer=act_layer)
+        norm_act = _NoNorm if norm_layer == "none" else get_norm_act_layer(norm_layer, act_layer=act_layer)
 
         self.stem: Any = _small_stem(in_chans, stem_chs) if small_stem else _stem(in_chans, stem_chs)
         stride = 1 if small_stem else 4
@@ -99,6 +100,11 @@ class PreActResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        if norm_layer == "none":
+            for module in self.modules():
+                if isinstance(module, (PreActBasic, PreActBottleneck)):
+                    last: Any = getattr(module, "conv3", module.conv2)
+                    nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(x))
@@ -175,6 +181,13 @@ class PreActResNet(nn.Module):
 
     def _pooled_width(self) -> int:
         return int(self.num_features * self.head.global_pool.feat_mult())
+
+
+class _NoNorm(nn.ReLU):
+    """What stands for norm and activation in a network without norm (CPC v1)."""
+
+    def __init__(self, channels: int, **kwargs: Any) -> None:
+        super().__init__()
 
 
 def _stem(in_chans: int, width: int) -> nn.Sequential:

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from cpchub.architectures.colour_paths import ColourPaths
 from cpchub.errors import RecipeError
 from training.methods.cmc import CMC
+from training.methods.cpc import CPC
+from training.methods.cpc_audio import CPCAudio
+from training.methods.cpc_v1 import CPCv1
 from training.methods.instdisc import InstDisc
 from training.methods.inva_spread import InvaSpread
 from training.methods.moco import MoCo
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
     from training.recipes import Recipe
 
-Method: TypeAlias = SimCLR | MoCo | InstDisc | InvaSpread | CMC | SupCon
+Method: TypeAlias = SimCLR | MoCo | InstDisc | InvaSpread | CMC | SupCon | CPC | CPCAudio
 
 
 def build(recipe: Recipe, backbone: nn.Module, n_pictures: int) -> Method:
@@ -80,3 +83,9 @@ def build(recipe: Recipe, backbone: nn.Module, n_pictures: int) -> Method:
                 momentum=recipe.bank_momentum,
                 graph=recipe.graph,
             )
+        case "cpc_v2":
+            return CPC(backbone, width, recipe.views.size, recipe.cpc)
+        case "cpc_v1":
+            return CPCv1(backbone, width, recipe.views.size, recipe.cpc)
+        case "cpc_audio":
+            return CPCAudio(backbone, recipe.audio)

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import tyro
 
 from cpchub.errors import RecipeError
+from training.cpc_settings import AudioSettings, CPCSettings
+from training.patch_views import PatchViews
 from training.views import Views
 
 _JSON = tyro.constructors.PrimitiveConstructorSpec(
@@ -21,8 +23,12 @@ _JSON = tyro.constructors.PrimitiveConstructorSpec(
 )
 
 
-MethodName = Literal["simclr", "moco_v2", "instdisc", "inva_spread", "cmc", "sup_con"]
-_VIEWS_OF = {"moco_v2": (2,), "inva_spread": (2,), "instdisc": (1,), "cmc": (1,)}  # the others take two or more
+MethodName = Literal["simclr", "moco_v2", "instdisc", "inva_spread", "cmc", "sup_con", "cpc_v1", "cpc_v2", "cpc_audio"]
+_ON_PATCHES = ("cpc_v1", "cpc_v2")
+_VIEWS_OF = dict.fromkeys(("instdisc", "cmc", "cpc_audio", *_ON_PATCHES), (1,)) | {  # the others take two or more
+    "moco_v2": (2,),
+    "inva_spread": (2,),
+}
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,9 @@ class Recipe:
     bank_momentum: float = 0.5
     proximal: float = 0.0  # InstDisc: lambda of the proximal term
     graph: Literal["core", "full"] = "full"  # CMC with three views or more: which pairs are contrasted
+    # CPC, on patches of pictures and on sound
+    cpc: CPCSettings = field(default_factory=CPCSettings)
+    audio: AudioSettings = field(default_factory=AudioSettings)
     # how it runs
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
@@ -93,8 +102,13 @@ class Recipe:
         if unknown := sorted(set(values) - set(known)):
             raise RecipeError(f"a recipe has no field {', '.join(unknown)}; it was written by another version")
         fields: dict[str, Any] = {k: _tupled(v) for k, v in values.items()}
-        views: dict[str, Any] = {k: _tupled(v) for k, v in values["views"].items()}
-        return Recipe(**(fields | {"views": Views(**views)}))
+        for name, kind in (("views", Views), ("cpc", CPCSettings), ("audio", AudioSettings)):
+            if name in values:
+                nested: dict[str, Any] = {k: _tupled(v) for k, v in values[name].items()}
+                if "patches" in nested:
+                    nested["patches"] = PatchViews(**nested["patches"])
+                fields[name] = kind(**nested)
+        return Recipe(**fields)
 
     def check(self, n_pictures: int, world_size: int = 1, labelled: bool = True) -> None:
         """Raise `RecipeError` for values that cannot work, before anything is computed."""
@@ -132,6 +146,11 @@ class Recipe:
                 raise RecipeError(
                     f"{name}={getattr(self, name)!r} cannot work with {world_size} rank(s); change --{name}"
                 )
+        if self.method in _ON_PATCHES:
+            self.cpc.check()
+            self.cpc.groups(self.batch_size // (world_size * self.accumulate))
+        if self.method == "cpc_audio":
+            self.audio.check()
         if self.method == "sup_con" and not labelled:
             raise RecipeError("method='sup_con' needs labels, and the data has none; use --method simclr")
         if self.batch_size > n_pictures:
