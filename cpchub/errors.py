@@ -39,6 +39,10 @@ class HubError(CpchubError, RuntimeError):
     """The Hub refused or could not be reached."""
 
 
+class HubConflictError(HubError):
+    """The repository has changed since it was looked at; nothing of it was overwritten."""
+
+
 class ModelFolderError(CpchubError, ValueError):
     """A folder that is not a published encoder: config or weights missing or not fitting each other."""
 

@@ -7,20 +7,22 @@ what they always mean; with a 40-hex revision and a warm cache there is no reque
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, RemoteEntryNotFoundError
 
-from cpchub.catalog import CARD, CONFIG, EVALUATION, RECIPE, WEIGHTS, ModelSpec, get_spec, list_models
+from cpchub.catalog import CARD, CONFIG, EVALUATION, RECIPE, WEIGHTS, FileRecord, ModelSpec, get_spec, list_models
 from cpchub.errors import ArgumentError, ModelFolderError, UnknownModelError, WeightsUnavailableError
 from cpchub.families import family_name
 from cpchub.hub_client import endpoint, hub_errors
 from cpchub.integrity import PICKLE_SUFFIXES, refuse_pickles, verified
-from cpchub.release import Release, publish
+from cpchub.release import Plan, Release, plan, publish
+from cpchub.resume import bring
 
-__all__ = ["Release", "find", "locate", "publish"]
+__all__ = ["Plan", "Release", "find", "here", "locate", "plan", "publish"]
 
 
 def find(
@@ -64,6 +66,38 @@ def locate(
     except UnknownModelError:
         return _from_hub(repo_id, revision or written or None, token, cache_dir, weights, name=repo_id)
     return _from_catalog(known, revision or written or None, token, cache_dir, weights)
+
+
+def here(name_or_path: str | Path, *, revision: str | None = None, cache_dir: str | Path | None = None) -> ModelSpec:
+    """Like `locate`, but without any request and without any check: the spec of what is on this machine.
+
+    Raises WeightsUnavailableError where there is nothing, else as `locate`.
+    """
+    folder, repo_id = _parse(name_or_path)
+    if folder is not None:
+        return _from_folder(folder, revision, weights=False)
+    repo_id, _, written = (repo_id or str(name_or_path)).partition("@")
+    revision = revision or written or None
+    records: Mapping[str, FileRecord] = {}
+    try:
+        spec = get_spec(repo_id, cache_dir=cache_dir)
+    except UnknownModelError:
+        if "/" not in repo_id:
+            raise
+        name = repo_id
+    else:
+        if spec.folder is not None and (spec.folder / WEIGHTS).is_file():
+            return spec
+        if spec.repo_id is None:
+            raise WeightsUnavailableError(_no_weights(spec))
+        name, repo_id, revision = spec.name, spec.repo_id, revision or spec.revision
+        records = spec.files
+    cached = try_to_load_from_cache(repo_id, CONFIG, cache_dir=cache_dir, revision=revision)
+    if not isinstance(cached, str):
+        raise WeightsUnavailableError(f"{name} is not on this machine; `cpchub.load` downloads it")
+    snapshot = Path(cached).parent
+    spec = ModelSpec.from_folder(snapshot, status="hub")
+    return replace(spec, name=name, repo_id=repo_id, revision=snapshot.name, files={**spec.files, **records})
 
 
 def _parse(name_or_path: str | Path) -> tuple[Path | None, str | None]:
@@ -170,6 +204,7 @@ def _from_hub(
             raise ModelFolderError(f"{repo_id} has no {CONFIG}, so it is not an encoder that timm can build") from error
         commit = folder.name  # the cache names a snapshot's folder by its commit; the rest is fetched from the same one
         if weights:
+            bring(repo_id, WEIGHTS, commit, token=token, cache_dir=cache_dir)
             try:
                 fetch(WEIGHTS, commit)
             except RemoteEntryNotFoundError:

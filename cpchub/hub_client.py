@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from huggingface_hub import constants
 from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is httpx's or httpx2's, as installed
     FileMetadataError,
     GatedRepoError,
@@ -17,7 +18,8 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError 
     RevisionNotFoundError,
 )
 
-from cpchub.errors import HubError, WeightsUnavailableError
+from cpchub.errors import HubConflictError, HubError, NoSpaceError, WeightsUnavailableError
+from cpchub.files import FULL
 
 
 def endpoint() -> str | None:
@@ -31,30 +33,46 @@ def hub_errors(repo_id: str, doing: str) -> Iterator[None]:
     try:
         yield
     except GatedRepoError as error:
+        page = f"{endpoint() or constants.ENDPOINT}/{repo_id}"
         raise WeightsUnavailableError(
-            f"{repo_id} is gated: accept its terms on its page, then log in (`hf auth login`) or pass token="
+            f"{repo_id} is gated: accept its terms on {page}, then log in (`hf auth login`, HF_TOKEN) or pass token="
         ) from error
     except RepositoryNotFoundError as error:
         raise WeightsUnavailableError(
             f"The Hub has no repository {repo_id}, or it is private, and there is no such folder here: check the name, "
-            "or log in (`hf auth login`)"
+            "or log in (`hf auth login`, HF_TOKEN) or pass token="
         ) from error
     except RevisionNotFoundError as error:
         raise HubError(f"{repo_id} has no such revision; leave it out for the newest") from error
     except LocalEntryNotFoundError as error:
+        offline = constants.HF_HUB_OFFLINE
+        why, way = ("HF_HUB_OFFLINE is set", "unset it") if offline else ("the Hub cannot be reached", "connect")
         raise WeightsUnavailableError(
-            f"{repo_id} is not in the cache and the Hub cannot be reached: connect once, or copy the folder here and "
-            "load it by its path"
+            f"{repo_id} is not in the cache and {why}: {way} once, or copy the folder here and load it by its path"
         ) from error
     except HFValidationError as error:
         raise HubError(f"{repo_id!r} cannot be a Hub id ({error}); it looks like org/name") from error
     except HfHubHTTPError as error:
         status = error.response.status_code
+        if status in (409, 412):
+            raise HubConflictError(
+                f"{repo_id} has changed while it was being published ({error.server_message or status}); nothing of "
+                "it was overwritten. Look at what is there now, and publish again to put yours on top of it"
+            ) from error
         hint = "log in with a token that may write (`hf auth login`)" if status in (401, 403) else "try again later"
         raise HubError(
             f"{doing} {repo_id}: the Hub answered {status} ({error.server_message or error}); {hint}"
         ) from error
     except (HTTPError, FileMetadataError, ConnectionError) as error:
         raise HubError(
-            f"{doing} {repo_id}: the Hub cannot be reached ({error}); check the network or HF_ENDPOINT"
+            f"{doing} {repo_id}: the Hub cannot be reached, or broke off ({error}); check the network or HF_ENDPOINT. "
+            "Weights that have arrived in part are kept: the same call goes on from there"
+        ) from error
+    except OSError as error:
+        if error.errno in FULL:
+            raise NoSpaceError(
+                f"no space left for {repo_id} in the cache; make room, or set HF_HOME to another disk"
+            ) from error
+        raise HubError(
+            f"{doing} {repo_id}: {error}; the cache must be a folder that you may write to (HF_HOME, cache_dir=)"
         ) from error

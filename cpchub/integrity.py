@@ -25,21 +25,24 @@ _CHUNK = 1 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hex; from memory if the file has not changed since it was last hashed."""
-    real = path.resolve()
-    stat = real.stat()
-    key = f"{real}|{stat.st_size}|{stat.st_mtime_ns}"
+def sha256_of(path: Path, *, fresh: bool = False) -> str:
+    """The sha256 of a file, in hex; from memory if it has not changed since it was last hashed, unless `fresh`."""
     memory = _read_memory()
-    if key not in memory:
+    key = _key(path)
+    if fresh or key not in memory:
         digest = hashlib.sha256()
-        with real.open("rb") as file:
+        with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
-        memory = {name: value for name, value in _read_memory().items() if not name.startswith(f"{real}|")}
-        memory[key] = digest.hexdigest()
-        _write_memory(memory)
+        remember(path, digest.hexdigest())
+        return digest.hexdigest()
     return memory[key]
+
+
+def remember(path: Path, sha256: str) -> None:
+    """Keep the sha256 of a file that was just hashed, until its size or time changes."""
+    memory = {name: value for name, value in _read_memory().items() if not name.startswith(f"{path.resolve()}|")}
+    _write_memory({**memory, _key(path): sha256})
 
 
 def sha256_of_bytes(data: bytes) -> str:
@@ -47,19 +50,23 @@ def sha256_of_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def verify(path: Path, record: FileRecord) -> None:
-    """Raise IntegrityError unless the file has the recorded size and sha256."""
-    size = path.stat().st_size
+def verify(path: Path, record: FileRecord, *, fresh: bool = False) -> None:
+    """Raise IntegrityError unless the file has the recorded size and sha256; `fresh` reads it whatever is remembered.
+
+    The message also names the file itself: in the Hub's cache, deleting the link to it would not fetch it again.
+    """
+    real = path.resolve()
+    size = real.stat().st_size
     if record.size is not None and size != record.size:
         raise IntegrityError(
             f"{path} has {size:,} bytes, the record says {record.size:,}; it is incomplete or not this file. "
-            "Delete it and fetch it again."
+            f"Delete {real} and fetch it again."
         )
-    seen = sha256_of(path)
+    seen = sha256_of(path, fresh=fresh)
     if seen != record.sha256.lower():
         raise IntegrityError(
             f"{path} has sha256 {seen}, the record says {record.sha256}; the file is damaged or was replaced, and is "
-            "not loaded. Delete it and fetch it again; if it stays so, do not trust where it came from."
+            f"not loaded. Delete {real} and fetch it again; if it stays so, do not trust where it came from."
         )
 
 
@@ -94,6 +101,12 @@ def verified(spec: ModelSpec, where: str, *, every_file: bool = False) -> ModelS
         if filename == WEIGHTS or (every_file and (folder / filename).is_file()):
             verify(folder / filename, record)
     return replace(spec, files=files)
+
+
+def _key(path: Path) -> str:
+    real = path.resolve()
+    stat = real.stat()
+    return f"{real}|{stat.st_size}|{stat.st_mtime_ns}"
 
 
 def _memory_file() -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markdown import Markdown
@@ -10,6 +11,10 @@ from rich.table import Table
 
 from cpchub.catalog import CARD, ModelSpec
 from cpchub.vocabulary import data_title, method_title
+
+if TYPE_CHECKING:  # `cpchub models` waits for neither
+    from cpchub.release import Plan
+    from cpchub.verify import FileCheck
 
 COLUMNS = ("name", "status", "dim", "input", "method", "data", "kNN")
 
@@ -31,6 +36,21 @@ def models(specs: Sequence[ModelSpec], pattern: str = "*") -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def plan(planned: Plan) -> None:
+    """Print what publishing would do: a line about the repository, then one a file."""
+    print(f"{planned.repo_id}: {'would be made' if planned.parent is None else f'on top of {planned.parent}'}")
+    for name, change in planned.changes.items():
+        record = planned.files.get(name)
+        size = f"{record.size:,} bytes" if record is not None and record.size is not None else ""
+        print(f"{change}\t{name}\t{size}".rstrip())
+
+
+def checks(found: Sequence[FileCheck]) -> None:
+    """Print a line a file: how it is, whose it is, and what is wrong with it."""
+    for each in found:
+        print(f"{each.state}\t{each.encoder}\t{each.path.name}\t{each.detail}".rstrip())
 
 
 def card(spec: ModelSpec) -> None:

@@ -57,6 +57,11 @@ def tiny_backbone(seed: int = 0, architecture: str = "resnet18", **changes: Any)
     return backbone.eval()
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    """The files of a folder, as the loopback Hub takes them."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def export_tiny(folder: Path, *, seed: int = 0, evaluation: dict[str, Any] | None = EVALUATION, **facts: Any) -> Path:
     """A model folder of a tiny encoder; `facts` change FACTS."""
     return export(tiny_backbone(seed), folder, facts={**FACTS, **facts}, recipe=RECIPE, evaluation=evaluation)

@@ -1,13 +1,15 @@
-"""Commands about encoders as such: `models`, `show`, `publish`."""
+"""Commands about encoders as such: `models`, `show`, `publish`, `verify`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from cpchub.commands.base import Command, Folder, Switch, say
+from cpchub.errors import ArgumentError, IntegrityError
 
 
 @dataclass(frozen=True)
@@ -16,12 +18,23 @@ class Models(Command):
 
     pattern: Annotated[Positional[str], arg(metavar="PATTERN")] = "*"
     """wildcard, for example "*moco*" (in quotes)"""
+    method: Annotated[str | None, arg(metavar="NAME")] = None
+    """only of this method or family, for example moco-v2 or moco"""
+    bundled: Switch = False
+    """only those whose weights ship with the package"""
+    dim: Annotated[int | None, arg(metavar="D")] = None
+    """only with vectors of this length"""
+    status: Literal["bundled", "hub", "recipe"] | None = None
+    """only of this status"""
 
     def run(self) -> None:
         from cpchub import report
         from cpchub.catalog import get_spec, list_models
 
-        report.models([get_spec(name) for name in list_models(self.pattern)], self.pattern)
+        names = list_models(
+            self.pattern, method=self.method, bundled=self.bundled or None, dim=self.dim, status=self.status
+        )
+        report.models([get_spec(name) for name in names], self.pattern)
 
 
 @dataclass(frozen=True)
@@ -48,10 +61,47 @@ class Publish(Command):
     """org/name, or folder:/path"""
     private: Switch = False
     """create the repository as a private one"""
+    check: Switch = False
+    """only say what would be uploaded"""
+    parent: Annotated[str | None, arg(metavar="COMMIT")] = None
+    """only if this is the newest commit there"""
+    record: Annotated[Path | None, arg(metavar="ENTRY")] = None
+    """then pin the catalog entry in this folder to the commit, for example model_cards/NAME"""
 
     def run(self) -> None:
-        from cpchub.release import publish
+        from cpchub import release, report
 
-        release = publish(self.folder, self.repo_id, private=self.private)
-        print(f"{release.repo_id}@{release.revision}")
-        say(f'Load it: cpchub.load("{release.repo_id}")')
+        if self.check:
+            report.plan(release.plan(self.folder, self.repo_id))
+            return
+        published = release.publish(self.folder, self.repo_id, private=self.private, parent=self.parent)
+        print(f"{published.repo_id}@{published.revision}")
+        if self.record is not None:
+            say(f"Recorded in {published.record(self.folder, self.record)}")
+        say(f'Load it: cpchub.load("{published.repo_id}")')
+
+
+@dataclass(frozen=True)
+class Verify(Command):
+    """Read the files of an encoder again and hold each to its record; status 2 where one is changed or missing."""
+
+    name: Annotated[Positional[str | None], arg(metavar="NAME")] = None
+    """catalog name, model folder or Hub id"""
+    all: Switch = False
+    """every encoder of the catalog that is on this machine"""
+
+    def run(self) -> None:
+        from cpchub import report
+        from cpchub.verify import DAMAGE, here_names, verify_files
+
+        if (self.name is None) != self.all:
+            raise ArgumentError("give the name of one encoder, or --all")
+        names = here_names() if self.name is None else [self.name]
+        found = [check for name in names for check in verify_files(name)]
+        report.checks(found)
+        if damaged := [check for check in found if check.state in DAMAGE]:
+            raise IntegrityError(
+                f"{len(damaged)} of {len(found)} files are changed or missing: "
+                f"{', '.join(str(check.path) for check in damaged)}. Delete what is left of them and fetch them again; "
+                "for an encoder that ships with cpchub, install it again"
+            )

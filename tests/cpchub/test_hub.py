@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -14,7 +13,6 @@ import pytest
 import timm
 import torch
 
-from cpchub import catalog
 from cpchub.catalog import PUBLISHED_FILES, get_spec, list_models
 from cpchub.collection import Collection
 from cpchub.commands.base import encoder_of
@@ -33,41 +31,12 @@ from cpchub.errors import (
 from cpchub.hub import find, publish
 from tests.cpchub.pictures import folder_of_pictures
 from tests.loopback_hub import LoopbackHub, loopback_hub
-from tests.tiny_encoder import DIM, export_tiny
+from tests.tiny_encoder import DIM, export_tiny, files_of
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_tiny(tmp_path_factory.mktemp("hub") / "tiny")
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Nothing leaves the test: its own cache, no token, no Xet, an empty catalog, and no Hub unless it starts one."""
-    home = tmp_path / "hf"
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HOME", str(home))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(home / "hub"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(home / "token"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_TELEMETRY", True)
-    monkeypatch.setattr(catalog, "catalog_folder", lambda: tmp_path / "model_cards")
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
-    for name in ("HF_TOKEN", "CPCHUB_HUB", "CPCHUB_ORG"):
-        monkeypatch.delenv(name, raising=False)
-    return home
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
-    with loopback_hub() as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.url)
-        yield server
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 class TestPublishAndDownload:
@@ -318,7 +287,7 @@ class TestCatalogNames:
         release = publish(exported, "lab/tiny-simclr", token="secret")
         entry = shutil.copytree(exported, tmp_path / "model_cards" / "tiny-simclr")
         (entry / "model.safetensors").unlink()
-        release.write(entry)
+        release.record(exported, entry)
         assert list_models(status="hub") == ["tiny-simclr"]
         encoder = load("tiny_simclr")
         assert encoder.spec.name == "tiny-simclr"
