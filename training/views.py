@@ -33,6 +33,7 @@ class Views:
     hue: float = 0.1
     jitter_p: float = 0.8
     grey_p: float = 0.2
+    grey_first: bool = False  # before the jitter, as InstDisc and MoCo v1 do; then it can be coloured by nothing
     blur_p: float = 0.0
     blur_sigma: tuple[float, float] = (0.1, 2.0)
     solarize_p: float = 0.0
@@ -40,19 +41,26 @@ class Views:
     rotation: float = 0.0  # degrees, +-
     shear: float = 0.0  # degrees, +-
     elastic: float = 0.0  # largest displacement, as a share of the picture's side
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     padding: Literal["reflection", "border", "zeros"] = "reflection"  # what lies outside the picture
 
     def __call__(self, pictures: Tensor, generator: Generator | None = None) -> Tensor:
         """One random view of each picture: `[N, C, H, W]` uint8 -> `[N, C, size, size]` float32 in [0, 1]."""
         x = pictures.float() / 255
-        x = F.grid_sample(x, self._grid(x, generator), mode="bilinear", padding_mode=self.padding, align_corners=False)
+        x = F.grid_sample(
+            x, self._grid(x, generator), mode=self.interpolation, padding_mode=self.padding, align_corners=False
+        )
+        if self.interpolation == "bicubic":
+            x = x.clamp(0, 1)
+        if self.grey_first:
+            x = self._grey(x, generator)
         if self.jitter_p and x.shape[1] == 3:
             x = self._jitter(x, generator)
         if self.gamma:
             exponent = (uniform(x, generator, -self.gamma, self.gamma)).exp()
             x = x.clamp(min=1e-6) ** exponent
-        if self.grey_p and x.shape[1] == 3:
-            x = torch.where(chance(x, generator, self.grey_p), grey(x), x)
+        if not self.grey_first:
+            x = self._grey(x, generator)
         if self.blur_p:
             x = torch.where(chance(x, generator, self.blur_p), self._blur(x, generator), x)
         if self.solarize_p:
@@ -62,12 +70,7 @@ class Views:
     def _grid(self, x: Tensor, generator: Generator | None) -> Tensor:
         """Where each pixel of each view is read: `[N, size, size, 2]` in [-1, 1], random resized crop and the rest."""
         n, _, height, width = x.shape
-        area = uniform(x, generator, *self.crop_scale).flatten()
-        low, high = (torch.tensor(r).log().item() for r in self.crop_ratio)
-        ratio = uniform(x, generator, low, high).flatten().exp()
-        largest = max(1.0, self.crop_scale[1])  # a scale above 1 shows more than the picture
-        w = (area * ratio * height / width).sqrt().clamp(max=largest)  # as shares of the picture's sides
-        h = (area / ratio * width / height).sqrt().clamp(max=largest)
+        w, h = self.crop(n, width / height, x.device, generator)
         cx = (torch.rand(n, device=x.device, generator=generator) * 2 - 1) * (1 - w)
         cy = (torch.rand(n, device=x.device, generator=generator) * 2 - 1) * (1 - h)
         sign = 1 - 2 * (torch.rand(n, device=x.device, generator=generator) < self.flip).float()
@@ -90,6 +93,21 @@ class Views:
             grid = grid + 2 * self.elastic * field.permute(0, 2, 3, 1)
         return grid
 
+    def crop(self, n: int, aspect: float, device: torch.device, generator: Generator | None) -> tuple[Tensor, Tensor]:
+        """Width and height of n crops, `[n]` each, as shares of the sides of pictures `aspect` times as wide as high.
+
+        As torchvision's RandomResizedCrop: of ten draws the first that fits into the picture.
+        """
+        low, high = (torch.tensor(r).log().item() for r in self.crop_ratio)
+        draws = torch.rand(2, 10, n, device=device, generator=generator)
+        area = self.crop_scale[0] + draws[0] * (self.crop_scale[1] - self.crop_scale[0])
+        ratio = (low + draws[1] * (high - low)).exp()
+        w, h = (area * ratio / aspect).sqrt(), (area / ratio * aspect).sqrt()
+        largest = max(1.0, self.crop_scale[1])  # a scale above 1 shows more than the picture
+        fits = (w <= largest) & (h <= largest)
+        first = fits.int().argmax(0, keepdim=True)
+        return w.gather(0, first)[0].clamp(max=largest), h.gather(0, first)[0].clamp(max=largest)
+
     def _jitter(self, x: Tensor, generator: Generator | None) -> Tensor:
         """torchvision's ColorJitter; factors drawn per picture, the order of the four operations per batch."""
 
@@ -109,6 +127,11 @@ class Views:
         for i in order:
             y = operations[i](y).clamp(0, 1)
         return torch.where(chance(x, generator, self.jitter_p), y, x)
+
+    def _grey(self, x: Tensor, generator: Generator | None) -> Tensor:
+        if not self.grey_p or x.shape[1] != 3:
+            return x
+        return torch.where(chance(x, generator, self.grey_p), grey(x), x)
 
     def _blur(self, x: Tensor, generator: Generator | None) -> Tensor:
         """Gaussian blur, sigma drawn per picture, kernel a tenth of the side (google-research/simclr)."""
