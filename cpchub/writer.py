@@ -124,7 +124,6 @@ def _write_vectors(
     for shard, ids in zip(pending.shards(), merged.new_ids, strict=True):
         column = pa.array(ids, pa.int64())
         writer.add(shard.append_column("id", column).filter(column.is_valid()))
-    same_rows = old is not None and not merged.counts.added and not merged.counts.removed
     return {
         "format": FORMAT,
         "generation": job["generation"],
@@ -137,7 +136,7 @@ def _write_vectors(
         "updated": job["created"],
         "versions": {name: metadata.version(name) for name in VERSIONS_OF if _installed(name)},
         "source": job["source"],
-        "search": old.manifest["search"] if old and same_rows else None,
+        "search": old.manifest["search"] if old else None,
         "shards": writer.shards,
     }
 

@@ -1,0 +1,214 @@
+"""Build the index of a collection, or bring it in step with the collection, and write it with its measured recall.
+
+Files are written before the manifest that names them by checksum, so a process that is killed leaves an index that is
+either the old one or recognised as unfinished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cpchub.collection import INDEX, MANIFEST, Collection, read_manifest
+from cpchub.errors import ArgumentError, CollectionError
+from cpchub.faiss_check import import_faiss
+from cpchub.files import only_writer, replacing, write_json
+from cpchub.index.calibrate import Calibrated, calibrate
+from cpchub.index.engine import Engine
+from cpchub.index.kinds import Plan, choose, train, training_rows
+from cpchub.index.mapped import Ids, Vectors, item_ids, open_vectors, write_items, write_vectors
+from cpchub.index.setting import Choice, Setting, Wish, file_sha256
+from cpchub.index.truth import Truth
+
+STEP = 65_536  # vectors added at a time
+MOST_REMOVED = 0.2  # share of an index that may be of removed pictures before it is built anew
+
+
+def build(collection: Collection, wish: Wish) -> tuple[Engine, Setting]:
+    """Build the index and write it. Raises as `Index.build` does."""
+    with _only_writer_of(collection):
+        return _build(collection, wish)
+
+
+def update(
+    collection: Collection, kind: Choice | None = None, recall: float | None = None, memory: int | None = None
+) -> tuple[Engine, Setting]:
+    """Bring the index in step: add what is new, forget what is gone, measure recall; build anew where that is better.
+
+    What is None stays as it was asked for before.
+    """
+    with _only_writer_of(collection):
+        try:
+            old = Setting.from_manifest(collection.manifest["search"], collection.folder)
+            wish = (old.wanted if old else Wish()).changed(kind, recall, memory)
+            faiss_index = read_faiss(collection, old) if old else None
+        except CollectionError:  # edited, damaged, of an earlier version: what it should be is known all the same
+            old, wish = None, Wish().changed(kind, recall, memory)
+        if old is None or wish != old.wanted:
+            return _build(collection, wish)
+        if (old.count, old.next_id) == (len(collection), collection.manifest["next_id"]):
+            if not old.exact:
+                write_items(collection)  # a renamed picture changes them, and not the index
+            return open_engine(collection, old, faiss_index), old
+        plan = choose(len(collection), collection.dim, wish)
+        if plan.kind != old.kind or old.exact:
+            return _build(collection, wish)
+        return _add(collection, old, plan, faiss_index) or _build(collection, wish)
+
+
+def read_faiss(collection: Collection, setting: Setting) -> Any:
+    """Read the FAISS file, after its checksum was found to be the manifest's. Raises CollectionError."""
+    path = collection.folder / INDEX
+    again = f"build it again: cpchub index {collection.source} -o {collection.folder}"
+    try:
+        found = file_sha256(path)
+    except OSError as error:
+        raise CollectionError(f"{path} cannot be read ({error.strerror}); {again}") from error
+    if found != setting.sha256:
+        raise CollectionError(
+            f"{path} is not the file that was built (sha256 {found[:12]}, the manifest says {setting.sha256[:12]}): "
+            f"it was exchanged, is damaged, or its building was stopped; {again}"
+        )
+    try:
+        index = import_faiss().read_index(str(path))
+    except RuntimeError as error:
+        raise CollectionError(f"{path} cannot be read by this FAISS ({error}); {again}") from error
+    if (index.ntotal, index.d) != (setting.indexed, collection.dim):
+        raise CollectionError(
+            f"{path} holds {index.ntotal} vectors of {index.d} dimensions, the manifest says {setting.indexed} of "
+            f"{collection.dim}; {again}"
+        )
+    return index
+
+
+def open_engine(collection: Collection, setting: Setting, index: Any) -> Engine:
+    """The engine over an index that was read, with the setting that was calibrated for it."""
+    vectors = _stored(index) if setting.exact else open_vectors(collection)
+    engine = Engine(setting.kind, index, item_ids(collection), vectors)
+    engine.depth, engine.effort = setting.depth or engine.depth, setting.effort
+    return engine
+
+
+def _build(collection: Collection, wish: Wish) -> tuple[Engine, Setting]:
+    plan, ids = choose(len(collection), collection.dim, wish), item_ids(collection)
+    if plan.kind == "exact":
+        vectors: Vectors = collection.vectors()
+        index = train(plan, vectors[:1])
+        index.add_with_ids(vectors, ids)
+        engine = Engine("exact", index, ids, _stored(index))
+        return engine, _write(collection, engine, plan, wish, trained_on=0)
+    write_vectors(collection)
+    vectors = open_vectors(collection)
+    sample = np.array(vectors[training_rows(plan, len(ids))], dtype=np.float32)
+    index = train(plan, sample)
+    _insert(index, vectors, ids)
+    truth = Truth.draw(vectors, ids)
+    truth.save(collection.folder)
+    engine = Engine(plan.kind, index, ids, vectors)
+    measured = calibrate(engine, truth, wish.recall)
+    if measured.reached:
+        return engine, _write(collection, engine, plan, wish, len(ids), measured)
+    if wish.kind == "auto" and wish.memory is None:
+        exact = Plan("exact", f"{plan.kind} gives a recall of only {measured.recall:.3f} on these vectors")
+        index = train(exact, sample[:1])
+        _insert(index, vectors, ids)
+        engine = Engine("exact", index, ids, _stored(index))
+        return engine, _write(collection, engine, exact, wish, trained_on=0)
+    raise ArgumentError(
+        f"recall {wish.recall:g} cannot be kept by {plan.kind} on these {len(ids):,} vectors: the best is "
+        f"{measured.recall:.3f}. Allow more memory or another kind, or ask for less recall"
+    )
+
+
+def _add(collection: Collection, old: Setting, plan: Plan, index: Any) -> tuple[Engine, Setting] | None:
+    """Add the new pictures to an index; None where it has to be built anew to be as good as before."""
+    ids = item_ids(collection)
+    first_new = int(np.searchsorted(ids, old.next_id))
+    indexed = old.indexed + len(ids) - first_new
+    if indexed - len(ids) > MOST_REMOVED * indexed or indexed > 2 * old.trained_on:
+        return None
+    try:
+        truth = Truth.load(collection.folder)
+    except CollectionError:
+        return None
+    write_vectors(collection)
+    vectors = open_vectors(collection)
+    _insert(index, vectors[first_new:], ids[first_new:])
+    truth.update(vectors, ids, old.next_id)
+    truth.save(collection.folder)
+    engine = Engine(old.kind, index, ids, vectors)
+    measured = calibrate(engine, truth, old.wanted.recall)
+    if not measured.reached:
+        return None
+    return engine, _write(collection, engine, plan, old.wanted, old.trained_on, measured)
+
+
+def _write(
+    collection: Collection,
+    engine: Engine,
+    plan: Plan,
+    wish: Wish,
+    trained_on: int,
+    measured: Calibrated | None = None,
+) -> Setting:
+    """Write the FAISS file, then the manifest that names it."""
+    faiss = import_faiss()
+    if plan.kind != "exact":
+        write_items(collection)
+    with replacing(collection.folder / INDEX) as partial:
+        faiss.write_index(engine.index, str(partial))
+        sha256 = file_sha256(partial)
+    inner = engine.index.index if isinstance(engine.index, faiss.IndexIDMap) else engine.index
+    setting = Setting(
+        kind=plan.kind,
+        index=type(faiss.downcast_index(inner)).__name__,
+        reason=plan.reason,
+        wanted=wish,
+        count=len(collection),
+        next_id=int(collection.manifest["next_id"]),
+        indexed=engine.index.ntotal,
+        trained_on=trained_on,
+        sha256=sha256,
+    )
+    if measured is not None:
+        setting = setting.measured(measured.recall, measured.queries, measured.depth, measured.effort)
+    collection.manifest["search"] = setting.to_manifest()
+    write_json(collection.folder / MANIFEST, collection.manifest)
+    return setting
+
+
+def _insert(index: Any, vectors: Vectors, ids: Ids) -> None:
+    for start in range(0, len(ids), STEP):
+        block = np.array(vectors[start : start + STEP], dtype=np.float32)
+        index.add_with_ids(block, ids[start : start + STEP])
+
+
+def _stored(index: Any) -> npt.NDArray[np.float32]:
+    """The vectors of an exact index where FAISS keeps them, `[N, D]`, read-only."""
+    return np.asarray(_Stored(index))
+
+
+class _Stored:
+    """Lends FAISS's memory to numpy, which keeps this object, and so the index, for as long as it looks there."""
+
+    def __init__(self, index: Any) -> None:
+        faiss = import_faiss()
+        self._index = index
+        flat = faiss.downcast_index(index.index)
+        lent = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d).reshape(flat.ntotal, flat.d)
+        address, _ = lent.__array_interface__["data"]
+        self.__array_interface__ = {**lent.__array_interface__, "data": (address, True)}
+
+
+@contextmanager
+def _only_writer_of(collection: Collection) -> Iterator[None]:
+    """Hold the folder, and make sure that the collection is what the folder holds."""
+    with only_writer(Path(collection.folder)):
+        if read_manifest(collection.folder)["generation"] != collection.manifest["generation"]:
+            raise CollectionError(f"{collection.folder} was updated since it was opened; open it again")
+        yield

@@ -1,0 +1,81 @@
+"""Choose how deep and how wide to search so that recall keeps its promise, and measure that it does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cpchub.index.engine import Engine
+from cpchub.index.kinds import depths, efforts
+from cpchub.index.setting import K
+from cpchub.index.truth import Truth
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A search setting, the recall@K that it gives, on how many queries that was measured, and whether it will do."""
+
+    depth: int
+    effort: int | None
+    recall: float
+    queries: int
+    reached: bool
+
+
+def calibrate(engine: Engine, truth: Truth, target: float) -> Calibrated:
+    """The cheapest setting whose recall is above the target by two standard errors, set on the engine.
+
+    One half of the queries chooses it. The other half gives the recall that is reported, and has to be above the
+    target too; where it is not, the next deeper setting is taken. `reached` is False where none will do.
+    """
+    chooses, checks = np.arange(0, len(truth.own), 2), np.arange(1, len(truth.own), 2)
+    if not len(checks):
+        checks = chooses
+    deep = [depth for depth in depths(engine.kind) if depth <= max(engine.index.ntotal, K)] or [engine.index.ntotal]
+    best: Calibrated | None = None
+    for effort in efforts(engine.kind, engine.index):
+        recalls = recall_by_depth(engine, truth, chooses, deep[-1], effort)
+        means = recalls.mean(axis=0)
+        safe = means - 2 * recalls.std(axis=0) / np.sqrt(len(recalls))
+        if safe[deep[-1] - 1] < target and effort != efforts(engine.kind, engine.index)[-1]:
+            continue
+        checked = recall_by_depth(engine, truth, checks, deep[-1], effort).mean(axis=0)
+        best = _shallowest(deep, safe, checked, target, effort, len(checks))
+        if best.reached:
+            break
+    assert best is not None  # the last effort is never skipped
+    engine.depth, engine.effort = best.depth, best.effort
+    return best
+
+
+def recall_by_depth(
+    engine: Engine, truth: Truth, which: npt.NDArray[np.int64], depth: int, effort: int | None
+) -> npt.NDArray[np.float64]:
+    """Recall@K of some queries `[q]` if only the first 1, 2, ... `depth` candidates are compared: `[q, depth]`."""
+    found = engine.candidates(truth.queries[which], depth + 1, effort)
+    recalls = np.zeros((len(which), depth))
+    for line, query, rows in zip(recalls, which, found, strict=True):
+        rows = rows[engine.ids[rows] != truth.own[query]][:depth]
+        if not len(rows):
+            continue
+        hits = truth.hits(query, engine.scores(truth.queries[query], rows))
+        line[: len(rows)] = hits / max(1, min(K, int(truth.known[query])))
+        line[len(rows) :] = line[len(rows) - 1]
+    return recalls
+
+
+def _shallowest(
+    deep: Sequence[int],
+    safe: npt.NDArray[np.float64],
+    checked: npt.NDArray[np.float64],
+    target: float,
+    effort: int | None,
+    queries: int,
+) -> Calibrated:
+    for depth in deep:
+        if safe[depth - 1] >= target and checked[depth - 1] >= target:
+            return Calibrated(depth, effort, float(checked[depth - 1]), queries, reached=True)
+    return Calibrated(deep[-1], effort, float(checked[deep[-1] - 1]), queries, reached=False)

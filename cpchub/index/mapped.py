@@ -1,0 +1,104 @@
+"""Vectors and items of a collection as files that are mapped, not read: the system loads the pages that are used.
+
+    search/vectors.npy   [N, D] float32 or float16, rows as in the collection, to compare candidates exactly
+    search/items.arrow   the items, uncompressed, to say what was found
+
+Both are derived from the collection's Parquet, written with the index and written again when the collection changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cpchub.collection import GENERATION, VECTORS, Collection, read_table
+from cpchub.errors import CollectionError
+from cpchub.files import replacing, writing
+
+FOLDER, VECTORS_NPY, ITEMS_ARROW = "search", "vectors.npy", "items.arrow"
+
+Vectors = npt.NDArray[Any]  # float32 or float16
+Ids = npt.NDArray[np.int64]
+
+
+def vector_shards(collection: Collection) -> Iterator[tuple[Ids, Vectors]]:
+    """Ids `[n]` and vectors `[n, D]` of each vector file, in the order of the rows; one file in memory at a time."""
+    for shard in collection.manifest["shards"]:
+        table = read_table(collection.folder / VECTORS / shard["file"])
+        flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        yield table["id"].to_numpy(), flat.reshape(table.num_rows, collection.dim)
+
+
+def item_ids(collection: Collection) -> Ids:
+    """The ids of the collection, `[N]`, ascending."""
+    return np.asarray(collection.items["id"].to_numpy(), dtype=np.int64)
+
+
+def write_vectors(collection: Collection) -> None:
+    """Write `vectors.npy`. Raises CollectionError where vectors and items do not belong together."""
+    ids, row = item_ids(collection), 0
+    path = _make(collection) / VECTORS_NPY
+    with replacing(path) as partial, partial.open("wb") as file:
+        for shard_ids, vectors in vector_shards(collection):
+            if not row:
+                shape, kind = (len(ids), collection.dim), np.lib.format.dtype_to_descr(vectors.dtype)
+                header = {"descr": kind, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+            if not np.array_equal(shard_ids, ids[row : row + len(shard_ids)]):
+                raise CollectionError(f"{collection.folder}: vectors and items differ; embed the pictures again")
+            file.write(np.ascontiguousarray(vectors).data)
+            row += len(shard_ids)
+        if row != len(ids):
+            raise CollectionError(f"{collection.folder} has {row} vectors for {len(ids)} pictures; embed them again")
+
+
+def write_items(collection: Collection) -> None:
+    """Write `items.arrow`, marked with the state of the collection that it is of."""
+    items = collection.items.combine_chunks()
+    path = _make(collection) / ITEMS_ARROW
+    with replacing(path) as partial, pa.OSFile(str(partial), "wb") as file, pa.ipc.new_file(file, items.schema) as to:
+        to.write_table(items)
+
+
+def open_vectors(collection: Collection) -> Vectors:
+    """`vectors.npy`, mapped read-only. Raises CollectionError where it is missing or of another shape."""
+    path = collection.folder / FOLDER / VECTORS_NPY
+    try:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise CollectionError(f"{path} cannot be read ({error}); {_again(collection)}") from error
+    if mapped.shape != (len(collection), collection.dim) or mapped.dtype not in (np.float32, np.float16):
+        raise CollectionError(
+            f"{path} holds {mapped.dtype} {mapped.shape}, the collection {(len(collection), collection.dim)}; "
+            f"{_again(collection)}"
+        )
+    return mapped.view(np.ndarray)  # the subclass memmap costs time at every look-up
+
+
+def open_items(collection: Collection) -> pa.Table:
+    """`items.arrow`, mapped; where it is missing or of an earlier state, the items from Parquet, in memory."""
+    path = collection.folder / FOLDER / ITEMS_ARROW
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except (OSError, pa.ArrowException):
+        return collection.items
+    mark = str(collection.manifest["generation"]).encode()
+    if (table.schema.metadata or {}).get(GENERATION) != mark or table.num_rows != len(collection):
+        return collection.items
+    return table
+
+
+def _make(collection: Collection) -> Path:
+    folder = collection.folder / FOLDER
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _again(collection: Collection) -> str:
+    return f"build the index again: cpchub index {collection.source} -o {collection.folder}"

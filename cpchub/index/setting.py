@@ -1,0 +1,143 @@
+"""What the manifest says about search: how it is done, why, how well, and the checksum of the file it is about."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from cpchub.errors import ArgumentError, CollectionError
+
+VERSION = 2
+K = 10  # the k of recall@k that is promised and measured
+
+Kind = Literal["exact", "rabitq", "ivf-rabitq", "hnsw", "pq", "ivf-pq"]
+Choice = Literal["auto", "exact", "rabitq", "ivf-rabitq", "hnsw", "pq", "ivf-pq"]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for: a kind of index or "auto", recall@10 to keep, and bytes of memory to stay within."""
+
+    kind: Choice = "auto"
+    recall: float = 0.95
+    memory: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Choice):
+            raise ArgumentError(f"kind={self.kind!r}: choose one of {', '.join(get_args(Choice))}")
+        if not 0 < self.recall <= 1:
+            raise ArgumentError(f"recall={self.recall}: the share of true neighbours to find, above 0 and up to 1")
+        if self.memory is not None and self.memory < 1:
+            raise ArgumentError(f"memory={self.memory}: give bytes, 1 or more")
+
+    def changed(self, kind: Choice | None, recall: float | None, memory: int | None) -> Wish:
+        """The same wish but for what is not None."""
+        return Wish(
+            self.kind if kind is None else kind,
+            self.recall if recall is None else recall,
+            self.memory if memory is None else memory,
+        )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How an index is searched.
+
+    depth: how many candidates of the compressed index are compared exactly. effort: nprobe of an inverted file,
+    efSearch of HNSW. recall: recall@10 on `queries` held-out queries that took no part in choosing depth and effort.
+    count, next_id: the state of the collection it is of. indexed: vectors in the file, those of removed pictures too.
+    """
+
+    kind: Kind
+    index: str
+    reason: str
+    wanted: Wish
+    count: int
+    next_id: int
+    indexed: int
+    trained_on: int
+    sha256: str
+    recall: float = 1.0
+    queries: int = 0
+    depth: int | None = None
+    effort: int | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing is ever missed."""
+        return self.kind == "exact"
+
+    def measured(self, recall: float, queries: int, depth: int, effort: int | None) -> Setting:
+        """The same with what calibration found."""
+        return replace(self, recall=round(recall, 4), queries=queries, depth=depth, effort=effort)
+
+    def sentence(self) -> str:
+        """For a person: the choice, the setting and what it was measured to give."""
+        if self.exact:
+            return f"Search is exact: {self.reason}."
+        steps = [f"{self.depth:,} candidates compared exactly"]
+        if self.effort is not None:
+            steps.insert(0, f"{'efSearch' if self.kind == 'hnsw' else 'nprobe'} {self.effort}")
+        return (
+            f"Search is approximate ({self.kind}, {', '.join(steps)}): {self.reason}. Recall@{K} measured on "
+            f"{self.queries} held-out queries: {self.recall:.3f} (asked for: {self.wanted.recall:g})."
+        )
+
+    def to_manifest(self) -> dict[str, Any]:
+        """The section `search` of the manifest, with a checksum over itself."""
+        section = {"version": VERSION, "metric": "inner product", "exact": self.exact, **asdict(self)}
+        return {**section, "checksum": _checksum(section)}
+
+    @classmethod
+    def from_manifest(cls, section: Any, folder: Path) -> Setting | None:
+        """Read the section back; None where the collection has no index.
+
+        Raises CollectionError for one that was edited by hand, or written by a newer or a first version of cpchub.
+        """
+        if section is None:
+            return None
+        again = f"build it again: cpchub index SOURCE -o {folder}"
+        version = section.get("version", 1) if isinstance(section, dict) else None
+        if not isinstance(version, int):
+            raise CollectionError(f"the search section in the manifest of {folder} was edited by hand; {again}")
+        if version > VERSION:
+            raise CollectionError(
+                f"the index of {folder} has version {version}, this cpchub reads up to {VERSION}; upgrade cpchub"
+            )
+        if version < VERSION:
+            raise CollectionError(f"the index of {folder} was written by an earlier cpchub; {again}")
+        fields = dict(section)
+        if fields.pop("checksum", None) != _checksum(fields):
+            raise CollectionError(
+                f"the search section in the manifest of {folder} was edited by hand (its checksum differs); {again}"
+            )
+        wanted = Wish(**fields.pop("wanted"))
+        for derived in ("version", "metric", "exact"):
+            del fields[derived]
+        return cls(wanted=wanted, **fields)
+
+
+def read_size(text: str) -> int:
+    """Bytes of "2GB", "500 MB" or "1000000". Raises ArgumentError."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?\s*", text, re.IGNORECASE)
+    if match is None:
+        raise ArgumentError(f"{text!r} is not a size; write 2GB, 500MB or a number of bytes")
+    number, unit = match.groups()
+    return int(float(number) * 1000 ** " KMGT".index(unit.upper() or " "))
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _checksum(section: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(section, sort_keys=True).encode()).hexdigest()
