@@ -54,7 +54,7 @@ class ColourPaths(nn.Module):
         self.feature_info = [{**level, "num_chs": w} for level, w in zip(infos[0], widths, strict=True)]
         self.num_classes = num_classes
         self.num_features = sum(int(p.num_features) for p in self.paths)
-        self.head = ClassifierHead(self.num_features, num_classes, global_pool, drop_rate)
+        self.head = ClassifierHead(self._head_width(), num_classes, global_pool, drop_rate)
         self.head_hidden_size = self._pooled_width()
 
     def split(self, x: Tensor) -> list[Tensor]:
@@ -67,7 +67,11 @@ class ColourPaths(nn.Module):
         return torch.cat(maps, dim=1)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        return self.head(x, pre_logits=pre_logits)
+        return self.head(self.hidden(x), pre_logits=pre_logits)
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """What the head pools, `[N, D, h, w]`: here the map itself."""
+        return x
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(x))
@@ -98,8 +102,11 @@ class ColourPaths(nn.Module):
         self.head.reset(num_classes, pool_type=global_pool)
         self.head_hidden_size = self._pooled_width()
 
+    def _head_width(self) -> int:
+        return self.num_features
+
     def _pooled_width(self) -> int:
-        return int(self.num_features * self.head.global_pool.feat_mult())
+        return int(self._head_width() * self.head.global_pool.feat_mult())
 
 
 default_cfgs = generate_default_cfgs(

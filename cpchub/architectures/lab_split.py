@@ -1,17 +1,21 @@
-"""The encoders of CMC by name: one ResNet for L and one for ab (Tian et al., arXiv 1906.05849).
+"""The encoders of CMC by name: one network for L and one for ab (Tian et al., arXiv 1906.05849).
 
-In the official code the versions are widths: v1 halves the channels of each network, so that both together are as long
-as one ResNet, v2 keeps them, v3 doubles them. The stem has 64 channels in all of them.
+In the official code the versions of a ResNet are widths: v1 halves the channels of each network, so that both together
+are as long as one ResNet, v2 keeps them, v3 doubles them. The stem has 64 channels in all of them. AlexNet is cut into
+two halves.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from torch import Tensor
 
 from cpchub.architectures.colour_paths import ColourPaths
 from cpchub.architectures.patches import PatchGrid
+from cpchub.errors import ArgumentError
 
 
 class LabSplit(PatchGrid, ColourPaths):
@@ -21,6 +25,26 @@ class LabSplit(PatchGrid, ColourPaths):
         """Patterns of parameter names, from the input to the output, for layer-wise learning rates."""
         block = r"^paths\.\d+\.layer(\d+)" if coarse else r"^paths\.\d+\.layer(\d+)\.(\d+)"
         return {"stem": r"^paths\.\d+\.(?:conv1|bn1)", "blocks": block}
+
+
+class LabSplitAlexNet(LabSplit):
+    """The two halves of an AlexNet, each with its own fc6 and fc7 where the path has them."""
+
+    def use_patches(self, size: int | None, stride: int | None) -> None:
+        if self._head_width() != self.num_features:
+            raise ArgumentError("fc6 and fc7 read whole pictures; leave out patch_size, or fully_connected")
+        super().use_patches(size, stride)
+
+    def hidden(self, x: Tensor) -> Tensor:
+        parts = x.split([path.num_features for path in self.paths], dim=1)
+        return torch.cat([path.hidden(part) for path, part in zip(self.paths, parts, strict=True)], dim=1)
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        blocks = [(r"^paths\.\d+\.conv_block_(\d+)", None), (r"^paths\.\d+\.fc(\d)", (99,))]
+        return {"stem": r"^paths\.\d+\.conv_block_1\.", "blocks": blocks}
+
+    def _head_width(self) -> int:
+        return sum(int(path.hidden_size) for path in self.paths)
 
 
 def _cfg(**changes: Any) -> dict[str, Any]:
@@ -41,6 +65,9 @@ def _cfg(**changes: Any) -> dict[str, Any]:
 
 default_cfgs = generate_default_cfgs(
     {
+        "cmc_alexnet.untrained": _cfg(
+            pool_size=(6, 6), first_conv=("paths.0.conv_block_1.0", "paths.1.conv_block_1.0")
+        ),
         "cmc_resnet18_v1.untrained": _cfg(),
         "cmc_resnet18_v2.untrained": _cfg(),
         "cmc_resnet18_v3.untrained": _cfg(),
@@ -61,6 +88,15 @@ def _build(path: str, version: int, pretrained: bool, kwargs: dict[str, Any]) ->
     # The getter, since timm's default calls layer by layer and knows of one path only.
     return build_model_with_cfg(
         LabSplit, f"cmc_{path}_v{version}", pretrained, feature_cfg={"feature_cls": "getter"}, **model_args
+    )
+
+
+@register_model
+def cmc_alexnet(pretrained: bool = False, **kwargs: Any) -> LabSplit:
+    """The two halves of an AlexNet, 256-d together; 4096-d behind fc7 with `path_args={"fully_connected": True}`."""
+    model_args = {"path": "alexnet_bn", **kwargs, "path_args": {"width": 0.5, **(kwargs.get("path_args") or {})}}
+    return build_model_with_cfg(
+        LabSplitAlexNet, "cmc_alexnet", pretrained, feature_cfg={"feature_cls": "getter"}, **model_args
     )
 
 
