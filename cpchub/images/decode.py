@@ -12,20 +12,24 @@ import math
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
 from cpchub.errors import BrokenImageError
+from cpchub.images.sources.storage import read_part
 
 ImageSource: TypeAlias = "str | Path | bytes | Image.Image | npt.NDArray[Any]"
 
 # What `find_images` looks for, and nothing else under those names: every further decoder is one more that a stranger's
 # file reaches, and Pillow's for EPS starts Ghostscript. A camera's MPO is opened as the JPEG that it begins with.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # ISO/IEC 23008-12, annex B
 
 ORIENTATION_TAG = 0x0112  # EXIF 2.3, section 4.6.4
 UPRIGHT = {
@@ -80,29 +84,26 @@ def read_image(source: ImageSource, *, size: int | None = None) -> Image.Image:
 
 def read_bytes(path: Path) -> bytes:
     """The bytes of a file; raises BrokenImageError with the reason where it cannot be read."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise BrokenImageError("no such file") from error
-    except OSError as error:
-        raise BrokenImageError(f"the file cannot be read ({error.strerror or error})") from error
+    return read_part(path)
 
 
 def decode_bytes(data: bytes, *, size: int | None = None) -> Decoded:
-    """Decode an encoded picture (JPEG, PNG, WebP, GIF, BMP, TIFF); `size` as in `read_image`.
+    """Decode an encoded picture, of FORMATS and with the extra `heif` also HEIC; `size` as in `read_image`.
 
     Raises BrokenImageError with the bare reason, for a list of failures that has the path beside it.
     """
     if not data:
         raise BrokenImageError("the file is empty")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=_formats()) as image:
             full = image.size
             if size is not None:
                 image.draft(None, (MARGIN * size, MARGIN * size))
             drafted = image.size != full
             upright, on_its_side = _load(image)
     except UnidentifiedImageError as error:
+        if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS and "HEIF" not in _formats():
+            raise BrokenImageError('HEIC pictures need one more package: pip install "cpchub[heif]"') from error
         raise BrokenImageError("not a picture, or of an unknown format") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BrokenImageError("too many pixels to decode safely; make a smaller copy") from error
@@ -113,6 +114,18 @@ def decode_bytes(data: bytes, *, size: int | None = None) -> Decoded:
     elif on_its_side:
         full = full[::-1]
     return Decoded(_reduced(upright, size), *full)
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """FORMATS and what this installation can decode beyond them."""
+    more = ["AVIF"] if features.check("avif") else []
+    if find_spec("pillow_heif") is not None:
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener(thumbnails=False)
+        more.append("HEIF")
+    return (*FORMATS, *more)
 
 
 def resize_side(input_size: tuple[int, int, int], crop_pct: float | None) -> int:

@@ -60,7 +60,7 @@ def test_a_missing_folder_a_file_and_a_folder_without_pictures_are_refused(tmp_p
         find_images(tmp_path / "nowhere")
     with pytest.raises(SourceError, match="that is a file"):
         find_images(tmp_path / "empty" / "readme.txt")
-    with pytest.raises(SourceError, match=r"no pictures in .*empty.*bmp gif jpeg jpg"):
+    with pytest.raises(SourceError, match=r"no pictures in .*empty.*avif bmp gif heic heif jpeg jpg"):
         find_images(tmp_path / "empty")
 
 

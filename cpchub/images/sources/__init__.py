@@ -1,0 +1,94 @@
+"""Where pictures come from: folders, tar shards, Parquet, Hugging Face data sets, lists of paths and URLs, buckets.
+
+`open_source` finds out which of these it is given. Each is a class with the three members of `Source`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cpchub.errors import SourceError
+from cpchub.images.sources.base import PICTURE_SUFFIXES, Listing, Picture, Source, StoredFile
+from cpchub.images.sources.folder import FolderSource, find_images
+from cpchub.images.sources.storage import Bucket, Disk, Storage, suffix_of
+
+__all__ = ["PICTURE_SUFFIXES", "Listing", "Picture", "Source", "find_images", "is_gone", "open_source"]
+
+
+def open_source(source: object, *, skip: Path | None = None) -> Source:
+    """The source that `source` names, not yet listed.
+
+    source: a folder of pictures, of tar shards, of Parquet files, or of a saved Hugging Face data set; one `.tar` or
+        `.parquet` file; a `.csv`, `.tsv` or `.txt` that lists paths and URLs; `s3://bucket/folder`, `gs://...` or any
+        other URL that fsspec knows; a `datasets.Dataset`; or anything that has the members of `Source`.
+    skip: a folder not to enter, the output when it lies inside the source.
+
+    Raises SourceError where there is nothing of the kind, DependencyError where a package for it is missing.
+    """
+    from cpchub.images.sources.datasets import DatasetObject
+
+    if DatasetObject.fits(source):
+        return DatasetObject(source)
+    if not isinstance(source, (str, Path)):
+        if all(hasattr(source, member) for member in ("location", "listing", "read")):
+            return source  # type: ignore[return-value]
+        raise SourceError(f"{type(source).__name__} is not a source of pictures; give a path, a URL or a Dataset")
+    scheme, has_scheme, rest = str(source).partition("://")
+    if has_scheme and scheme.lower() != "file":
+        return _in_bucket(str(source))
+    return _on_disk(Path(rest if has_scheme else source).expanduser().resolve(), skip)
+
+
+def is_gone(location: str) -> bool:
+    """Whether a recorded location is a place of this machine that is no longer there."""
+    return "://" not in location and not location.startswith("datasets:") and not Path(location).exists()
+
+
+def _on_disk(path: Path, skip: Path | None) -> Source:
+    from cpchub.images.sources.datasets import SavedDataset
+
+    if path.is_file():
+        return _one_file(path)
+    if path.is_dir() and SavedDataset.is_at(path):
+        return SavedDataset(path)
+    return _by_content(Disk(path, skip))
+
+
+def _one_file(path: Path) -> Source:
+    from cpchub.images.sources.lists import LIST_SUFFIXES, ListSource
+    from cpchub.images.sources.parquet import PARQUET_SUFFIXES, ParquetSource
+    from cpchub.images.sources.tar import TAR_SUFFIXES, TarSource
+
+    suffix = path.suffix.lower()
+    if suffix in LIST_SUFFIXES:
+        return ListSource(path)
+    stat = path.stat()
+    file = StoredFile(path.name, stat.st_size, stat.st_mtime_ns)
+    if suffix in TAR_SUFFIXES:
+        return TarSource(Disk(path.parent), str(path), [file])
+    if suffix in PARQUET_SUFFIXES:
+        return ParquetSource(Disk(path.parent), str(path), [file])
+    raise SourceError(
+        f"{path} is a file; give a folder of pictures, a .tar, a .parquet, or a list of pictures (.csv, .tsv, .txt)"
+    )
+
+
+def _in_bucket(url: str) -> Source:
+    if url.partition("://")[0].lower() in ("http", "https"):
+        raise SourceError(f"{url} is one address on the web; write the URLs of the pictures into a .csv or .txt file")
+    return _by_content(Bucket(url))
+
+
+def _by_content(storage: Storage) -> Source:
+    """Pictures where there are any, else tar shards, else Parquet files."""
+    from cpchub.images.sources.parquet import PARQUET_SUFFIXES, ParquetSource
+    from cpchub.images.sources.tar import TAR_SUFFIXES, TarSource
+
+    files = storage.files(PICTURE_SUFFIXES | TAR_SUFFIXES | PARQUET_SUFFIXES)
+    pictures = [file for file in files if suffix_of(file.path) in PICTURE_SUFFIXES]
+    if pictures or not files:
+        return FolderSource(storage, pictures)
+    shards = [file for file in files if suffix_of(file.path) in TAR_SUFFIXES]
+    if shards:
+        return TarSource(storage, storage.location, shards)
+    return ParquetSource(storage, storage.location, files)

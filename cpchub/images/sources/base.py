@@ -1,0 +1,83 @@
+"""What every source of pictures gives: a listing that tells what changed, and the bytes of each picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+PICTURE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"}
+)
+PATH = "path"  # the column that user columns are joined by
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file: its path below the source with `/` between parts, bytes, and marks that change when it is rewritten.
+
+    mtime_ns: time of last change, where there is a clock to trust. etag: a store's own mark of the content's version.
+    A source that has neither is read again by every run, and then the content decides.
+    """
+
+    path: str
+    size: int | None
+    mtime_ns: int | None = None
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture(StoredFile):
+    """A picture in a source; `path` is its name there and stays the same from run to run.
+
+    place: for a picture that is not a file of its own, the file that holds it and where in it (byte or row).
+    """
+
+    place: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a source holds. columns: what else is known about the pictures, `path` first; failures: path, reason."""
+
+    pictures: list[Picture]
+    columns: pa.Table | None = None
+    failures: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Source(Protocol):
+    """A place that pictures come from. It can be sent to another process, and is read from several threads."""
+
+    @property
+    def location(self) -> str:
+        """Where it is, for the record: the same place has the same location in every run."""
+
+    def listing(self) -> Listing:
+        """Every picture, sorted by path. Raises SourceError where the place cannot be listed or holds none."""
+
+    def read(self, picture: Picture) -> bytes:
+        """The encoded picture. Raises BrokenImageError with the bare reason where it is not to be had."""
+
+
+def is_text(path: str) -> bool:
+    """Whether a path can be stored as text; file names are bytes, and some are not UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def refuse_unnamed(pictures: list[Picture]) -> Listing:
+    """The listing of files, those whose names are no text among its failures."""
+    named = [picture for picture in pictures if is_text(picture.path)]
+    refused = [
+        {
+            PATH: picture.path.encode(errors="backslashreplace").decode(),
+            "reason": "the file name is not valid UTF-8; rename the file",
+        }
+        for picture in pictures
+        if not is_text(picture.path)
+    ]
+    return Listing(named, failures=refused)

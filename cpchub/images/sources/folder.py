@@ -1,0 +1,46 @@
+"""A folder of picture files, on this machine or in a bucket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cpchub.errors import SourceError
+from cpchub.images.sources.base import PICTURE_SUFFIXES, Listing, Picture, StoredFile, refuse_unnamed
+from cpchub.images.sources.storage import Disk, Storage
+
+
+class FolderSource:
+    """Every picture below a place, by the ends of the names; `files` saves listing it a second time."""
+
+    def __init__(self, storage: Storage, files: list[StoredFile] | None = None) -> None:
+        self.storage, self._files = storage, files
+
+    @property
+    def location(self) -> str:
+        return self.storage.location
+
+    def listing(self) -> Listing:
+        files, self._files = self._files, None  # listed once: it may change from now on, and it can be long
+        found = self.storage.files(PICTURE_SUFFIXES) if files is None else files
+        return refuse_unnamed(_pictures(found, self.location))
+
+    def read(self, picture: Picture) -> bytes:
+        return self.storage.read(picture.path)
+
+
+def find_images(folder: str | Path, *, skip: Path | None = None) -> list[Picture]:
+    """Every picture below a folder, by extension, sorted by path.
+
+    Hidden files and folders are left out, links are followed once, and `skip` is a folder not to enter.
+
+    Raises SourceError where the folder is missing, cannot be listed, or holds no pictures.
+    """
+    root = Path(folder).expanduser()
+    return _pictures(Disk(root, skip).files(PICTURE_SUFFIXES), str(root))
+
+
+def _pictures(files: list[StoredFile], location: str) -> list[Picture]:
+    if not files:
+        kinds = " ".join(sorted(suffix[1:] for suffix in PICTURE_SUFFIXES))
+        raise SourceError(f"no pictures in {location} or the folders below it (looked for: {kinds})")
+    return [Picture(file.path, file.size, file.mtime_ns, file.etag) for file in files]

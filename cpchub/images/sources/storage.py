@@ -1,0 +1,169 @@
+"""Where files lie: on this machine, or in a bucket that fsspec reaches; all layouts are read from both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, cast
+
+from cpchub.errors import BrokenImageError, DependencyError, SourceError
+from cpchub.images.sources.base import StoredFile
+
+
+class Storage(Protocol):
+    """Files below one place."""
+
+    @property
+    def location(self) -> str:
+        """The place, for the record and for messages."""
+
+    def files(self, suffixes: Collection[str]) -> list[StoredFile]:
+        """The files whose names end so, by path; hidden files and folders are left out. Raises SourceError."""
+
+    def open(self, path: str) -> BinaryIO:
+        """A file to read and seek in. Raises OSError."""
+
+    def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
+        """The bytes of a file, or a part of it. Raises BrokenImageError with the reason."""
+
+
+class Disk:
+    """A folder of this machine. Links are followed once; `skip` is a folder not to enter."""
+
+    def __init__(self, root: Path, skip: Path | None = None) -> None:
+        self.root, self.skip = root, skip
+
+    @property
+    def location(self) -> str:
+        return str(self.root)
+
+    def files(self, suffixes: Collection[str]) -> list[StoredFile]:
+        if not self.root.is_dir():
+            raise SourceError(
+                f"no folder of pictures at {self.root}" + (": that is a file" if self.root.exists() else "")
+            )
+        seen = set() if self.skip is None or not self.skip.exists() else {_identity(self.skip)}
+        found: list[StoredFile] = []
+        for parent, folders, names in os.walk(self.root, followlinks=True, onerror=_unlistable):
+            if _identity(Path(parent)) in seen:
+                folders.clear()
+                continue
+            seen.add(_identity(Path(parent)))
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            wanted = (name for name in names if not name.startswith(".") and suffix_of(name) in suffixes)
+            found += [file for name in wanted if (file := self._stat(Path(parent, name)))]
+        return sorted(found, key=lambda file: file.path)
+
+    def open(self, path: str) -> BinaryIO:
+        return (self.root / path).open("rb")
+
+    def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
+        return read_part(self.root / path, start, length)
+
+    def _stat(self, file: Path) -> StoredFile | None:
+        try:
+            stat = file.stat()
+        except OSError:  # a dangling link, or deleted since it was listed
+            return None
+        return StoredFile(file.relative_to(self.root).as_posix(), stat.st_size, stat.st_mtime_ns)
+
+
+class Bucket:
+    """A place that fsspec reaches, `s3://bucket/folder` or `gs://...`, with the credentials of the environment."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._root: str = self._filesystem[1]
+
+    @property
+    def location(self) -> str:
+        return self.url
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"url": self.url, "_root": self._root}  # connections stay in their process
+
+    @cached_property
+    def _filesystem(self) -> tuple[Any, str]:
+        try:
+            import fsspec
+        except ImportError as error:
+            raise DependencyError(f'{self.url} needs fsspec; run: pip install "cpchub[scale]"') from error
+        try:
+            filesystem, root = fsspec.core.url_to_fs(self.url)
+        except (ImportError, ValueError) as error:  # no package for that kind of store, or no such kind
+            raise DependencyError(f"{self.url} cannot be reached: {error}") from error
+        return filesystem, root.rstrip("/")
+
+    def files(self, suffixes: Collection[str]) -> list[StoredFile]:
+        filesystem, root = self._filesystem
+        try:
+            filesystem.invalidate_cache()
+            found = filesystem.find(root, detail=True)
+        except (OSError, ValueError) as error:
+            raise SourceError(f"cannot list {self.url}: {error}") from error
+        files = [StoredFile(_below(name, root), info.get("size"), None, _etag(info)) for name, info in found.items()]
+        visible = [file for file in files if not any(part.startswith(".") for part in file.path.split("/"))]
+        return sorted((file for file in visible if suffix_of(file.path) in suffixes), key=lambda file: file.path)
+
+    def open(self, path: str) -> BinaryIO:
+        filesystem, root = self._filesystem
+        return cast(BinaryIO, filesystem.open(f"{root}/{path}" if path else root, "rb"))
+
+    def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
+        filesystem, root = self._filesystem
+        try:
+            end = None if length is None else start + length
+            data = bytes(filesystem.cat_file(f"{root}/{path}" if path else root, start=start or None, end=end))
+        except FileNotFoundError as error:
+            raise BrokenImageError("no such file") from error
+        except (OSError, ValueError) as error:
+            raise BrokenImageError(f"the file cannot be read ({error})") from error
+        return _whole(data, length)
+
+
+def read_part(path: Path, start: int = 0, length: int | None = None) -> bytes:
+    """Bytes of a file of this machine; raises BrokenImageError with the reason where they cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            return _whole(file.read() if length is None else file.read(length), length)
+    except FileNotFoundError as error:
+        raise BrokenImageError("no such file") from error
+    except OSError as error:
+        raise BrokenImageError(f"the file cannot be read ({error.strerror or error})") from error
+
+
+def _whole(data: bytes, length: int | None) -> bytes:
+    if length is not None and len(data) < length:
+        raise BrokenImageError("the file that holds it ends before its last byte")
+    return data
+
+
+def _etag(info: dict[str, Any]) -> str | None:
+    """What a store says of a file's version, by whatever name it says it."""
+    for name in ("ETag", "etag", "generation", "md5Hash", "content_md5", "LastModified", "mtime", "updated", "created"):
+        if info.get(name) is not None:
+            return str(info[name])
+    return None
+
+
+def _below(name: str, root: str) -> str:
+    return name[len(root) :].lstrip("/") if name.startswith(root) else name
+
+
+def suffix_of(name: str) -> str:
+    """The end of a name with its dot, in small letters; empty for a name that only begins with a dot."""
+    stem, dot, end = name.rpartition(".")
+    return f".{end.lower()}" if dot and stem else ""
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    stat = folder.stat()
+    return stat.st_dev, stat.st_ino
+
+
+def _unlistable(error: OSError) -> None:
+    # to skip it would make its pictures look removed
+    raise SourceError(f"cannot list the folder {error.filename}: {error.strerror}") from error

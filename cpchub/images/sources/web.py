@@ -1,0 +1,78 @@
+"""Pictures by http: what a server says of a URL, and its bytes, with limits on time and size."""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+import urllib.request
+from email.message import Message
+from http.client import HTTPException
+from typing import Any
+
+from cpchub.errors import BrokenImageError
+from cpchub.images.sources.base import StoredFile
+
+TIMEOUT = 20.0  # seconds that a server may be silent
+DEADLINE = 120.0  # seconds for a whole picture
+LARGEST = 128 << 20  # bytes
+TRIES = 3
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that another try may not meet
+_CHUNK = 1 << 16
+
+
+def look(url: str) -> StoredFile:
+    """A URL as a file: size and version mark where the server tells them. Never raises: reading it gives the reason."""
+    try:
+        with _open(url, "HEAD") as answer:
+            return StoredFile(
+                url, _size(answer.headers), None, answer.headers["ETag"] or answer.headers["Last-Modified"]
+            )
+    except (OSError, HTTPException, ValueError):
+        return StoredFile(url, None)
+
+
+def download(url: str) -> bytes:
+    """The bytes at a URL. Raises BrokenImageError with the reason after TRIES tries."""
+    for left in reversed(range(TRIES)):
+        try:
+            return _download(url)
+        except urllib.error.HTTPError as error:
+            if error.code not in PASSING or not left:
+                raise BrokenImageError(f"the server answers {error.code} {error.reason}") from error
+        except (OSError, HTTPException) as error:
+            if not left:
+                raise BrokenImageError(f"cannot be downloaded ({getattr(error, 'reason', None) or error})") from error
+        except ValueError as error:
+            raise BrokenImageError(f"not a URL that can be fetched ({error})") from error
+        time.sleep(0.5 * (TRIES - left))
+    raise BrokenImageError("cannot be downloaded")
+
+
+def _download(url: str) -> bytes:
+    started = time.monotonic()
+    with _open(url, "GET") as answer:
+        size = _size(answer.headers)
+        parts: list[bytes] = []
+        received = 0
+        while part := answer.read(_CHUNK):
+            parts.append(part)
+            received += len(part)
+            if received > LARGEST:
+                raise BrokenImageError(f"more than {LARGEST >> 20} MB; download it and embed the file")
+            if time.monotonic() - started > DEADLINE:
+                raise BrokenImageError(f"the server needs more than {DEADLINE:.0f} s for it")
+    if size is not None and received < size:
+        raise BrokenImageError("the connection ended before its last byte")
+    return b"".join(parts)
+
+
+def _open(url: str, method: str) -> Any:
+    request = urllib.request.Request(
+        url, method=method, headers={"User-Agent": "cpchub", "Accept-Encoding": "identity"}
+    )
+    return urllib.request.urlopen(request, timeout=TIMEOUT)
+
+
+def _size(headers: Message) -> int | None:
+    length = headers["Content-Length"]
+    return int(length) if length and length.isdigit() else None
