@@ -124,12 +124,22 @@ def _metadata(config: Mapping[str, Any], results: list[Mapping[str, Any]]) -> di
     facts = config["cpchub"]
     supervision = "supervised" if _used_labels(facts) else "self-supervised"
     known = data_set_of(facts["data"])
+    of_sound = "sample_rate" in facts
+    task = "feature-extraction" if of_sound else "image-feature-extraction"
+    kinds = [task, "audio"] if of_sound else [task]
     metadata: dict[str, Any] = ModelCardData(
         license=_hub_license(facts["license"]),
         license_name=None if _hub_license(facts["license"]) != "other" else _slug(facts["license"]),
         library_name="timm",
-        pipeline_tag="image-feature-extraction",
-        tags=["image-feature-extraction", "timm", "cpchub", supervision, _slug(facts["method"])],
+        pipeline_tag=task,
+        tags=[
+            task,
+            *(["audio"] if "sample_rate" in facts else []),
+            "timm",
+            "cpchub",
+            supervision,
+            _slug(facts["method"]),
+        ],
         datasets=[known.hub_id] if known and known.hub_id else None,
         metrics=sorted({row["metric"] for row in results}) or None,
         model_name=facts["name"],
@@ -156,6 +166,7 @@ def _eval_result(row: Mapping[str, Any]) -> EvalResult:
 
 
 def _loading(config: Mapping[str, Any], repo_id: str) -> str:
+    example = "sound.wav" if "sample_rate" in config["cpchub"] else "photo.jpg"
     architecture = str(config["architecture"])
     if _is_timms_own(architecture):
         plain, register = "plain timm", ""
@@ -169,7 +180,7 @@ With cpchub, transform included:
 import cpchub
 
 encoder = cpchub.load("{repo_id}")
-vectors = encoder.encode(["photo.jpg"])  # float32, (1, {config["num_features"]})
+vectors = encoder.encode(["{example}"])  # float32, (1, {config["num_features"]})
 ```
 
 With {plain}:
@@ -200,18 +211,28 @@ def _is_timms_own(architecture: str) -> bool:
 
 def _facts(config: Mapping[str, Any]) -> str:
     facts, cfg = config["cpchub"], config["pretrained_cfg"]
-    channels, height, width = cfg["input_size"]
     weights = facts.get("weights", {}).get(WEIGHTS, {})
     rows: list[tuple[str, Any]] = [
         ("Network", f"`{config['architecture']}` {_args(config.get('model_args') or {})}".strip()),
         ("Vector", f"{config['num_features']} numbers"),
         ("Parameters", f"{facts['parameters']:,}" if "parameters" in facts else None),
-        ("Input", f"{channels} x {height} x {width}, {cfg['interpolation']} resize, crop {cfg['crop_pct']:g}"),
-        ("Mean, std", f"{_numbers(cfg['mean'])}; {_numbers(cfg['std'])}"),
+        *_input(facts, cfg),
         ("Weights", f"`{WEIGHTS}`, {weights['size']:,} bytes" if "size" in weights else None),
         ("sha256", f"`{weights['sha256']}`" if weights else None),
     ]
     return "## Facts\n\n" + _table(("", ""), ((name, value) for name, value in rows if value is not None))
+
+
+def _input(facts: Mapping[str, Any], cfg: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    channels, height, width = cfg["input_size"]
+    if "sample_rate" in facts:
+        return [
+            ("Input", f"one channel, {facts['sample_rate']:,} samples a second, of any length; trained on {width:,}")
+        ]
+    return [
+        ("Input", f"{channels} x {height} x {width}, {cfg['interpolation']} resize, crop {cfg['crop_pct']:g}"),
+        ("Mean, std", f"{_numbers(cfg['mean'])}; {_numbers(cfg['std'])}"),
+    ]
 
 
 def _results(results: list[Mapping[str, Any]]) -> str:

@@ -247,7 +247,12 @@ def load(
         spec = locate(name_or_path, revision=revision, token=token, cache_dir=cache_dir, weights=pretrained)
         model = network.build(spec, pretrained, timm_kwargs)
     spec = network.as_built(spec, model, pretrained, timm_kwargs)
-    return Encoder(model.to(_device(device), chosen_dtype), spec)
+    kind = Encoder
+    if spec.sample_rate is not None:
+        from cpchub.audio.encoder import AudioEncoder
+
+        kind = AudioEncoder
+    return kind(model.to(_device(device), chosen_dtype), spec)
 
 
 def _refuse_what_timm_lacks(name: str, revision: str | None, token: str | None) -> None:

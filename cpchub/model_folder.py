@@ -31,7 +31,7 @@ FACTS = (
     "name", "method", "data", "license", "architecture", "model_args", "input_size", "mean", "std", "interpolation",
     "crop_pct", "summary",
 )  # fmt: skip
-EXTRA_FACTS = ("aliases", "limits")
+EXTRA_FACTS = ("aliases", "limits", "sample_rate")
 
 
 def write(
@@ -156,7 +156,7 @@ def _headless(backbone: Network, network: Network, architecture: str) -> dict[st
 def _config(network: Network, facts: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[str, Any]:
     """timm's schema. `pretrained_cfg` may hold only keys that timm knows; ours stand under `cpchub`."""
     global_pool = facts["model_args"].get("global_pool", "avg")
-    first_conv = next(name for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
+    first_conv = next(name for name, module in network.named_modules() if isinstance(module, (nn.Conv1d, nn.Conv2d)))
     return {
         "architecture": facts["architecture"],
         "num_classes": 0,

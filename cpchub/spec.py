@@ -36,7 +36,10 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """All that is known about one encoder. `dim` is D of `[N, D]`; `input_size` is (C, H, W)."""
+    """All that is known about one encoder. `dim` is D of `[N, D]`; `input_size` is (C, H, W).
+
+    An encoder of sound has a `sample_rate`, in samples a second, and takes (1, 1, samples).
+    """
 
     name: str
     architecture: str
@@ -47,6 +50,7 @@ class ModelSpec:
     interpolation: str = "bicubic"
     crop_pct: float = 1.0
     crop_mode: str = "center"
+    sample_rate: int | None = None
     method: str = ""
     data: str = ""
     license: str = ""
@@ -69,7 +73,9 @@ class ModelSpec:
 
     @property
     def transform(self) -> dict[str, Any]:
-        """How a picture becomes the input tensor, in timm's terms."""
+        """How a picture becomes the input tensor, in timm's terms; how a sound does."""
+        if self.sample_rate is not None:
+            return {"sample_rate": self.sample_rate}
         return {
             "input_size": list(self.input_size),
             "interpolation": self.interpolation,
@@ -152,6 +158,7 @@ def _spec_from_config(config: Mapping[str, Any], folder: Path, status: str) -> M
         interpolation=pretrained.get("interpolation") or "bicubic",
         crop_pct=float(pretrained.get("crop_pct") or 0.875),  # timm's default for both
         crop_mode=pretrained.get("crop_mode") or "center",
+        sample_rate=int(facts["sample_rate"]) if facts.get("sample_rate") else None,
         method=facts.get("method", ""),
         data=facts.get("data", ""),
         license=facts.get("license") or pretrained.get("license") or "",

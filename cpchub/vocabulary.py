@@ -34,6 +34,7 @@ METHODS = {
     "cpc-v2": Method(
         "CPC v2", "Data-Efficient Image Recognition with Contrastive Predictive Coding", "1905.09272", "cpc"
     ),
+    "cpc-audio": Method("CPC", "Representation Learning with Contrastive Predictive Coding", "1807.03748", "cpc-audio"),
     "simclr": Method(
         "SimCLR", "A Simple Framework for Contrastive Learning of Visual Representations", "2002.05709", "simclr"
     ),
@@ -73,6 +74,10 @@ DATA_SETS = {
         "ILSVRC/imagenet-1k",
         "Its terms of access allow non-commercial research and education; the pictures remain their owners'.",
     ),
+    "freespokendigits": DataSet(
+        "Free Spoken Digit Dataset", None, "The recordings are under CC BY-SA 4.0 (Jackson et al., 2018)."
+    ),
+    "librispeech": DataSet("LibriSpeech", "openslr/librispeech_asr", "The corpus is under CC BY 4.0."),
     "stl10": DataSet("STL-10", None, "Its pictures come from ImageNet, whose terms of access apply."),
     "ucihandwrittendigitsscikitlearn": DataSet(
         "UCI handwritten digits (scikit-learn)", None, "The data set is under CC BY 4.0."
