@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from cpchub.errors import BrokenImageError, RecipeError, SourceError
+from training.listing import Listed, listed, square
 
 if TYPE_CHECKING:
     from training.batches import Batch
@@ -129,7 +130,7 @@ def normalised(x: Tensor, recipe: Recipe) -> Tensor:
 
 
 def load(name: str, *, split: str = "train", size: int = 32) -> Pictures:
-    """The data set `name`: "digits", "cifar10" (in the folder `CPCHUB_DATA`), or a folder of pictures.
+    """The data set `name`: "digits", "cifar10" (in the folder `CPCHUB_DATA`), or pictures in a folder, tar shards, ...
 
     `split` is "train" or "test"; digits keep the last 360 pictures for the test, a folder is all "train".
     `size` is the side in pixels that pictures of a folder are stored at. Raises `SourceError` with the way out.
@@ -140,11 +141,24 @@ def load(name: str, *, split: str = "train", size: int = 32) -> Pictures:
         return cifar10(Path(os.environ.get("CPCHUB_DATA", "data")), split)
     if not name:
         raise SourceError("this recipe is for pictures of your own: name their folder with --data")
-    if not Path(name).expanduser().is_dir():
-        raise SourceError(f"no data set called {name!r}: use 'digits', 'cifar10' or a folder of pictures")
     if split != "train":
-        raise RecipeError(f"{name} is a folder without a {split} part")
-    return folder(Path(name).expanduser(), size)
+        raise RecipeError(f"{name} has no {split} part")
+    return in_memory(own_pictures(name), title(name), size)
+
+
+def own_pictures(name: str) -> Listed:
+    """Pictures that are no data set known by name. Raises `SourceError` where there are none."""
+    if "://" not in name and not Path(name).expanduser().exists():
+        raise SourceError(
+            f"no data set called {name!r}: use 'digits', 'cifar10' or pictures of your own, in a folder, tar shards, "
+            "Parquet, or a list of them"
+        )
+    return listed(name)
+
+
+def title(name: str) -> str:
+    """What a source of pictures is called on cards: the last part of its path."""
+    return name.rstrip("/").rpartition("/")[2]
 
 
 def digits(split: str = "train") -> Pictures:
@@ -182,42 +196,25 @@ def cifar10(root: Path, split: str = "train") -> Pictures:
     )
 
 
-def folder(path: Path, size: int) -> Pictures:
-    """Every readable picture below `path`: short side to `size`, centre square, RGB. Broken ones are listed.
-
-    Where all pictures lie in sub-folders, and there are two or more, the sub-folders are the classes.
-    """
-    from cpchub.images.decode import read_image
-    from cpchub.images.sources import find_images
-
-    names = [str(p.path) for p in find_images(path)]
-    images = torch.empty(len(names), 3, size, size, dtype=torch.uint8)
+def in_memory(pictures: Listed, name: str, size: int) -> Pictures:
+    """Every readable picture of a source, as squares of `size` pixels. Broken ones are listed in `skipped`."""
+    images = torch.empty(len(pictures), 3, size, size, dtype=torch.uint8)
     skipped: dict[int, str] = {}
 
     def read(i: int) -> None:
         try:
-            picture = read_image(path / names[i], size=size)
+            images[i] = square(pictures.read(i), size)
         except BrokenImageError as e:
             skipped[i] = str(e)
-            return
-        scale = size / min(picture.size)
-        width, height = (max(size, round(side * scale)) for side in picture.size)
-        left, top = (width - size) // 2, (height - size) // 2
-        square = picture.resize((width, height), 2).crop((left, top, left + size, top + size))
-        images[i] = torch.from_numpy(np.array(square)).permute(2, 0, 1)
 
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        list(pool.map(read, range(len(names))))
-    good = [i for i in range(len(names)) if i not in skipped]
-    listed = tuple((names[i], skipped[i]) for i in sorted(skipped))
+        list(pool.map(read, range(len(pictures))))
+    good = [i for i in range(len(pictures)) if i not in skipped]
+    listed = tuple((pictures.pictures[i].path, skipped[i]) for i in sorted(skipped))
     if not good:
-        raise SourceError(f"none of the {len(names)} pictures in {path} can be read, first: {skipped[0]}")
-    found = [Path(names[i]).parts for i in good]
-    classes = tuple(sorted({parts[0] for parts in found if len(parts) > 1}))
-    if len(classes) < 2 or any(len(parts) == 1 for parts in found):
-        return Pictures(path.name, images[good], skipped=listed)
-    labels = torch.tensor([classes.index(parts[0]) for parts in found])
-    return Pictures(path.name, images[good], labels, classes, listed)
+        raise SourceError(f"none of the {len(pictures)} pictures in {name} can be read, first: {skipped[0]}")
+    labels = None if pictures.labels is None else pictures.labels[good]
+    return Pictures(name, images[good], labels, pictures.classes, listed)
 
 
 class _ArraysOnly(pickle.Unpickler):

@@ -8,7 +8,7 @@ from typing import Any
 import torch.distributed as dist
 import torch.nn as nn
 
-from cpchub.vocabulary import METHODS
+from cpchub.card import METHODS
 from cpchub.catalog import EVALUATION
 from cpchub.encoder import load
 from cpchub.files import write_json
@@ -17,6 +17,7 @@ from training.evaluate import evaluate
 from training.loop import train
 from training.publish import export, render_card
 from training.recipes import Recipe
+from training.streaming import open_data
 
 DATA_NAMES = {"cifar10": "CIFAR-10", "digits": "UCI handwritten digits (scikit-learn)"}
 HAVE_TEST_PART = ("cifar10", "digits")
@@ -28,7 +29,7 @@ def run(recipe: Recipe, run_dir: Path) -> Path:
     On a data set with a test part the encoder is evaluated as published, and its card has the numbers. Under
     `torchrun` the first rank exports and the others are done after training.
     """
-    pictures = data.load(recipe.data, size=recipe.stored_size)
+    pictures = open_data(recipe)
     result = train(recipe, run_dir, pictures=pictures)
     exported = run_dir / "export"
     if dist.is_initialized() and dist.get_rank() > 0:

@@ -38,6 +38,7 @@ from training.progress import ProgressLine
 from training.recipes import Recipe
 from training.run_folder import CHECKPOINT, claimed
 from training.stopping import StopBetweenSteps
+from training.streaming import open_data
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def train(
     fabric = Fabric(accelerator=accelerator, devices=local_ranks, num_nodes=nodes, precision=precision)
     fabric.launch()
     if pictures is None:
-        pictures = data.load(recipe.data, size=recipe.stored_size)
+        pictures = open_data(recipe)
     recipe.check(len(pictures), fabric.world_size, labelled=pictures.labels is not None)
     torch.manual_seed(recipe.seed)
     backbone = build_backbone(recipe)

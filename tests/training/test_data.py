@@ -56,7 +56,7 @@ def test_a_folder_of_broken_pictures_is_an_error_that_names_the_first(tmp_path: 
 
 
 def test_an_unknown_data_set_is_an_error_that_names_the_ways(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="'digits', 'cifar10' or a folder"):
+    with pytest.raises(SourceError, match="'digits', 'cifar10' or pictures"):
         data.load(str(tmp_path / "nowhere"))
 
 

@@ -41,7 +41,7 @@ def build(recipe: Recipe, backbone: nn.Module, n_pictures: int) -> Method:
     match recipe.method:
         case "simclr":
             return SimCLR(backbone, width, hidden, dim, T, recipe.projector_layers)
-        case "moco_v2":
+        case "moco_v1" | "moco_v2":
             return MoCo(
                 backbone,
                 width,
@@ -52,6 +52,7 @@ def build(recipe: Recipe, backbone: nn.Module, n_pictures: int) -> Method:
                 m=recipe.key_momentum,
                 symmetric=recipe.symmetric,
                 bn_splits=recipe.bn_splits,
+                linear_head=recipe.method == "moco_v1",
             )
         case "sup_con":
             return SupCon(backbone, width, hidden, dim, T)

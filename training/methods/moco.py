@@ -1,4 +1,4 @@
-"""MoCo v2: a query encoder, a slowly following key encoder, and a queue of past keys as negatives.
+"""MoCo, versions 1 and 2: a query encoder, a slowly following key encoder, and a queue of past keys as negatives.
 
 He et al., arXiv 1911.05722 (algorithm 1); Chen et al., arXiv 2003.04297 (version 2: MLP head, stronger views, cosine).
 """
@@ -20,7 +20,7 @@ from training.methods.projector import mlp
 
 
 class MoCo(nn.Module):
-    """MoCo v2 with the paper's names: queue length K, key momentum m, temperature T.
+    """MoCo with the paper's names: queue length K, key momentum m, temperature T. `linear_head`: as in version 1.
 
     Batch statistics must not tell which keys belong to which queries: over several ranks the keys are shuffled between
     them; on one rank the key encoder's batch norms see `bn_splits` separate parts of a shuffled batch.
@@ -43,11 +43,14 @@ class MoCo(nn.Module):
         m: float = 0.999,
         symmetric: bool = False,
         bn_splits: int = 8,
+        linear_head: bool = False,
     ) -> None:
         super().__init__()
         self.T, self.K, self.m, self.symmetric = T, K, m, symmetric
         self.backbone = backbone
-        self.projector = mlp(width, projector_hidden, projector_dim)
+        self.projector: nn.Module = (
+            nn.Linear(width, projector_dim) if linear_head else mlp(width, projector_hidden, projector_dim)
+        )
         self.backbone_k = _split_batch_norms(copy.deepcopy(backbone), bn_splits)
         self.projector_k = copy.deepcopy(self.projector)
         for p in (*self.backbone_k.parameters(), *self.projector_k.parameters()):

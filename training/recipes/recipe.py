@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import tyro
 
 from cpchub.errors import RecipeError
+from training import picture_views
 from training.cpc_settings import AudioSettings, CPCSettings
 from training.patch_views import PatchViews
 from training.views import Views
@@ -23,9 +24,12 @@ _JSON = tyro.constructors.PrimitiveConstructorSpec(
 )
 
 
-MethodName = Literal["simclr", "moco_v2", "instdisc", "inva_spread", "cmc", "sup_con", "cpc_v1", "cpc_v2", "cpc_audio"]
+MethodName = Literal[
+    "simclr", "moco_v1", "moco_v2", "instdisc", "inva_spread", "cmc", "sup_con", "cpc_v1", "cpc_v2", "cpc_audio"
+]
 _ON_PATCHES = ("cpc_v1", "cpc_v2")
 _VIEWS_OF = dict.fromkeys(("instdisc", "cmc", "cpc_audio", *_ON_PATCHES), (1,)) | {  # the others take two or more
+    "moco_v1": (2,),
     "moco_v2": (2,),
     "inva_spread": (2,),
 }
@@ -45,8 +49,10 @@ class Recipe:
     projector_dim: int = 128
     projector_layers: Literal[2, 3] = 2  # SimCLR: 2 is version 1, 3 is version 2
     # data and views
-    data: str = "cifar10"  # or "digits", or a folder of pictures
-    stored_size: int = 32  # pictures of a folder are kept as squares of this side
+    data: str = "cifar10"  # or "digits", or pictures: a folder, tar shards, Parquet, a list, s3://...
+    stored_size: int = 32  # pictures of your own become squares of this side, of which views show parts
+    stream: Literal["auto", "always", "never"] = "auto"  # decode while training; auto: if memory is too small for all
+    views_on: Literal["device", "cpu"] = "device"  # cpu: from the full pictures, one by one, as official code does
     views: Views = field(default_factory=Views)
     n_views: int = 2
     mean: tuple[float, float, float] = (0.4914, 0.4822, 0.4465)
@@ -146,6 +152,10 @@ class Recipe:
                 raise RecipeError(
                     f"{name}={getattr(self, name)!r} cannot work with {world_size} rank(s); change --{name}"
                 )
+        if self.views_on == "cpu":
+            if self.method in (*_ON_PATCHES, "cpc_audio"):
+                raise RecipeError(f"views_on='cpu' is not for {self.method}, whose views are made on the device")
+            picture_views.check(self.views)
         if self.method in _ON_PATCHES:
             self.cpc.check()
             self.cpc.groups(self.batch_size // (world_size * self.accumulate))

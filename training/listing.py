@@ -1,0 +1,81 @@
+"""The pictures of a folder, of tar shards, of Parquet or of a list, with their labels, still encoded."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cpchub.errors import SourceError
+from cpchub.images.decode import decode_bytes
+from cpchub.images.sources import Picture, Source, open_source
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Pictures by row, of which nothing has been decoded; `labels` int64 `[N]` or None."""
+
+    source: Source
+    pictures: tuple[Picture, ...]
+    labels: Tensor | None
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def read(self, row: int) -> bytes:
+        """The encoded picture. Raises BrokenImageError."""
+        return self.source.read(self.pictures[row])
+
+    def digest(self) -> str:
+        """Short sha256 over names, sizes and labels; the pixels are not read for it."""
+        h = hashlib.sha256()
+        for picture in self.pictures:
+            h.update(f"{picture.path}\0{picture.size}\0{picture.etag}\n".encode())
+        if self.labels is not None:
+            h.update(self.labels.numpy().tobytes())
+        return h.hexdigest()[:16]
+
+
+def listed(name: str) -> Listed:
+    """The pictures of the source `name` (anything that `cpchub index` takes), sorted by path.
+
+    Their labels are the source's `label` column where every picture has one, else the first folder of each path where
+    there are two such folders or more and every picture is in one.
+    """
+    source = open_source(name)
+    listing = source.listing()
+    pictures = tuple(listing.pictures)
+    names: list[str] | None = None
+    if listing.columns is not None and "label" in listing.columns.column_names:
+        column = listing.columns["label"].to_pylist()
+        if all(value is not None for value in column):
+            names = [str(value) for value in column]
+    if names is None:
+        parts = [Path(picture.path).parts for picture in pictures]
+        if all(len(each) > 1 for each in parts):
+            names = [each[0] for each in parts]
+    classes = tuple(sorted(set(names or ())))
+    if names is None or len(classes) < 2:
+        return Listed(source, pictures, None, ())
+    number = {each: i for i, each in enumerate(classes)}
+    return Listed(source, pictures, torch.tensor([number[each] for each in names]), classes)
+
+
+def square(data: bytes, size: int) -> Tensor:
+    """An encoded picture as uint8 `[3, size, size]`: short side to `size`, centre square, RGB.
+
+    Raises BrokenImageError. A large JPEG is decoded at a reduced scale.
+    """
+    if size < 1:
+        raise SourceError(f"pictures cannot be kept at {size} pixels a side; use --stored-size 32 or more")
+    picture = decode_bytes(data, size=size).image
+    scale = size / min(picture.size)
+    width, height = (max(size, round(side * scale)) for side in picture.size)
+    left, top = (width - size) // 2, (height - size) // 2
+    cut = picture.resize((width, height), 2).crop((left, top, left + size, top + size))
+    return torch.from_numpy(np.array(cut)).permute(2, 0, 1)
