@@ -18,6 +18,7 @@ SIDE = 64  # of the pictures, in pixels
 FOUR_STAGES = {"channels": [8, 16, 16, 32], "layers": [1, 1, 1, 1]}
 NARROW: dict[str, dict[str, Any]] = {  # by module: what makes its networks small enough to run in milliseconds
     "alexnet": {"width": 0.125},
+    "bolts_cpc": {"channels": [8, 8, 8, 8], "layers": [1, 1, 1, 1]},
     "cifar_resnet": FOUR_STAGES,
     "colour_paths": {"path_args": FOUR_STAGES},
     "cpc_resnet": {"channels": [16, 16, 32], "layers": [1, 1, 2], "bottle_ratio": 0.5, "stem_chs": 8},

@@ -1,0 +1,149 @@
+"""The encoders of CPC v2 as pl_bolts has them, for checkpoints that were trained with it.
+
+They are not those of the paper: blocks are not pre-activated, the fourth stack is kept, and each layer norm has a
+weight and a bias for every position of its map, so that a network only reads patches of the size that it was made for
+(lightning-bolts, `pl_bolts/models/self_supervised/cpc/networks.py`). The vector of a patch is 2048 long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models.resnet import BasicBlock, Bottleneck
+from torch import Tensor, nn
+
+from cpchub.architectures.patches import PatchGrid
+from cpchub.architectures.resnet_head import PooledResNet
+from cpchub.errors import ArgumentError
+
+CHANNELS = (64, 128, 512, 512)  # between the 1x1 convolutions of a block
+EXPANSION = (4, 4, 8, 4)
+
+
+class PositionNormBlock(nn.Module):
+    """Bottleneck whose norms are over a map of `side` x `side` and know its positions: `[B, C, side, side]`."""
+
+    def __init__(self, in_chs: int, channels: int, out_chs: int, side: int, stride: int) -> None:
+        super().__init__()
+        after = _halved(side) if stride == 2 else side
+        self.conv1 = nn.Conv2d(in_chs, channels, 1, bias=False)
+        self.ln1 = nn.LayerNorm((channels, side, side))
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)
+        self.ln2 = nn.LayerNorm((channels, after, after))
+        self.conv3 = nn.Conv2d(channels, out_chs, 1, bias=False)
+        self.ln3 = nn.LayerNorm((out_chs, after, after))
+        self.act = nn.ReLU(inplace=True)
+        self.downsample: nn.Module | None = None
+        if stride != 1 or in_chs != out_chs:
+            conv = nn.Conv2d(in_chs, out_chs, 1, stride, bias=False)
+            self.downsample = nn.Sequential(conv, nn.LayerNorm((out_chs, after, after)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.act(self.ln1(self.conv1(x)))
+        x = self.act(self.ln2(self.conv2(x)))
+        x = self.ln3(self.conv3(x))
+        mixed: Tensor = self.act(x + shortcut)
+        return mixed
+
+
+class PositionNormResNet(PooledResNet):
+    """timm's ResNet with stacks of `PositionNormBlock`, for inputs of `side` x `side` pixels alone."""
+
+    bn1: nn.Module
+
+    def __init__(self, layers: Sequence[int], side: int, channels: Sequence[int] = CHANNELS, **kwargs: Any) -> None:
+        widths = [width * factor for width, factor in zip(channels, EXPANSION, strict=True)]
+        # What is around the stacks is timm's; its stacks are replaced below.
+        super().__init__(Bottleneck, (1, 1, 1, 1), channels=[width // 4 for width in widths], **kwargs)
+        side = _halved(side)
+        self.bn1 = nn.LayerNorm((64, side, side))
+        before, side = 64, _halved(side)
+        for number, (blocks, width, out_chs) in enumerate(zip(layers, channels, widths, strict=True), start=1):
+            stack = nn.Sequential()
+            for index in range(blocks):
+                stride = 2 if number > 1 and index == 0 else 1
+                stack.append(PositionNormBlock(before, width, out_chs, side, stride))
+                before, side = out_chs, _halved(side) if stride == 2 else side
+            setattr(self, f"layer{number}", stack)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+class BoltsCpcResNet(PatchGrid, PositionNormResNet):
+    """The encoder on patches of `patch_size` pixels, which its weights are tied to; half of it apart unless told."""
+
+    def __init__(self, *args: Any, patch_size: int = 8, patch_stride: int | None = None, **kwargs: Any) -> None:
+        if patch_size < 1:
+            raise ArgumentError(
+                f"patch_size is {patch_size!r}; this encoder's norms are tied to the size of its patches, so it cannot "
+                "read whole pictures"
+            )
+        stride = max(1, patch_size // 2) if patch_stride is None else patch_stride
+        super().__init__(*args, side=patch_size, patch_size=patch_size, patch_stride=stride, **kwargs)
+
+    def use_patches(self, size: int | None, stride: int | None) -> None:
+        if self.patch_size not in (None, size):
+            raise ArgumentError(f"patch_size is {size!r}; this encoder's norms are tied to {self.patch_size}")
+        super().use_patches(size, stride)
+
+
+class PatchResNet(PatchGrid, PooledResNet):
+    """timm's ResNet that reads whole pictures, or a grid of patches."""
+
+
+def _halved(side: int) -> int:
+    """The side of a map behind a layer of stride 2, padded so that an even side is halved."""
+    return (side + 1) // 2
+
+
+def _cfg(**changes: Any) -> dict[str, Any]:
+    return {
+        "url": "",
+        "num_classes": 1000,
+        "input_size": (3, 32, 32),
+        "pool_size": (7, 7),
+        "crop_pct": 1.0,
+        "interpolation": "bilinear",
+        "mean": (0.4914, 0.4824, 0.4471),
+        "std": (0.2471, 0.2435, 0.2616),
+        "first_conv": "conv1",
+        "classifier": "fc",
+        **changes,
+    }
+
+
+default_cfgs = generate_default_cfgs(
+    {
+        "bolts_cpc_resnet101.untrained": _cfg(),
+        "bolts_cpc_resnet50.untrained": _cfg(),
+        "bolts_cpc_resnet18.untrained": _cfg(pool_size=(1, 1)),
+    }
+)
+
+
+def _build(network: type[nn.Module], variant: str, pretrained: bool, **model_args: Any) -> Any:
+    # The getter, since timm's default calls layer by layer and would skip the patches.
+    return build_model_with_cfg(network, variant, pretrained, feature_cfg={"feature_cls": "getter"}, **model_args)
+
+
+@register_model
+def bolts_cpc_resnet101(pretrained: bool = False, **kwargs: Any) -> BoltsCpcResNet:
+    """pl_bolts' `cpc_encoder`, with the 46 wide blocks of CPC v2 and a fourth stack, 2048-d."""
+    return _build(BoltsCpcResNet, "bolts_cpc_resnet101", pretrained, **{"layers": (3, 4, 46, 3), **kwargs})
+
+
+@register_model
+def bolts_cpc_resnet50(pretrained: bool = False, **kwargs: Any) -> BoltsCpcResNet:
+    """pl_bolts' `cpc_resnet50`, 2048-d."""
+    return _build(BoltsCpcResNet, "bolts_cpc_resnet50", pretrained, **{"layers": (3, 4, 6, 3), **kwargs})
+
+
+@register_model
+def bolts_cpc_resnet18(pretrained: bool = False, **kwargs: Any) -> PatchResNet:
+    """ResNet-18 with batch norm, on whole pictures or on patches, 512-d."""
+    args = {"block": BasicBlock, "layers": (2, 2, 2, 2), **kwargs}
+    return _build(PatchResNet, "bolts_cpc_resnet18", pretrained, **args)
