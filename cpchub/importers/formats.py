@@ -3,9 +3,33 @@
 from __future__ import annotations
 
 from cpchub.errors import ImportFormatError
+from cpchub.importers.bolts import BoltsCpc, BoltsSimclr
+from cpchub.importers.cmc import Cmc
 from cpchub.importers.format import Checkpoint, Format
+from cpchub.importers.lemniscate import Lemniscate
+from cpchub.importers.lightly import Lightly
+from cpchub.importers.moco import Moco, MocoV3
+from cpchub.importers.openmmlab import OpenMMLab
+from cpchub.importers.plain import Timm, Torchvision
+from cpchub.importers.solo_learn import SoloLearn
+from cpchub.importers.sup_contrast import SupContrast
+from cpchub.importers.vissl import Vissl
 
-FORMATS: list[Format] = []
+FORMATS: list[Format] = [
+    Moco(),
+    MocoV3(),
+    Lemniscate(),
+    Cmc(),
+    SupContrast(),
+    SoloLearn(),
+    Lightly(),
+    BoltsCpc(),
+    BoltsSimclr(),
+    Vissl(),
+    OpenMMLab(),
+    Torchvision(),
+    Timm(),
+]
 
 
 def format_of(checkpoint: Checkpoint, name: str | None = None) -> Format:

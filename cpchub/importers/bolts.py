@@ -1,0 +1,123 @@
+"""Checkpoints of pl_bolts (lightning-bolts): CPC v2 and SimCLR; Lightning files."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from cpchub.importers.format import IMAGENET_MEAN, IMAGENET_STD, Checkpoint, Claims, Plan
+from cpchub.importers.ledger import CLASSIFIER, PROJECTION, Ledger, Taken, has, training_settings
+from cpchub.importers.plans import facts_of, recognised, resnet_plan
+
+_ENCODER = "state_dict/encoder."
+_CIFAR_MEAN, _CIFAR_STD = (125.3 / 255, 123.0 / 255, 113.9 / 255), (63.0 / 255, 62.1 / 255, 66.7 / 255)
+NORMALISATIONS = {  # pl_bolts/transforms/dataset_normalizations.py
+    "cifar10": (_CIFAR_MEAN, _CIFAR_STD),
+    "stl10": ((0.43, 0.42, 0.39), (0.27, 0.26, 0.27)),
+    "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
+    "imagenet2012": (IMAGENET_MEAN, IMAGENET_STD),
+}
+_BY_PATCH = {8: "cifar10", 16: "stl10", 32: "imagenet2012"}  # cpc_module.py
+_SIDES = {8: 32, 16: 64, 32: 128}  # of the picture for 7 x 7 patches; transforms/self_supervised/cpc_transforms.py
+_KNOWN_LAYERS: dict[tuple[int, ...], str] = {(3, 4, 46, 3): "bolts_cpc_resnet101", (3, 4, 6, 3): "bolts_cpc_resnet50"}
+_CHANNELS = (64, 128, 512, 512)
+_MEASURED = "non_linear_evaluator."
+
+
+class BoltsSimclr:
+    name = "bolts-simclr"
+    title = "SimCLR of pl_bolts (lightning-bolts)"
+
+    def detect(self, checkpoint: Checkpoint) -> float:
+        own = has(checkpoint, "state_dict/projection.model.")
+        return 1.0 if own and f"{_ENCODER}conv1.weight" in checkpoint.tensors else 0.0
+
+    def plan(self, checkpoint: Checkpoint, claims: Claims) -> Plan:
+        ledger = Ledger(checkpoint, self.name)
+        if f"{_ENCODER}conv1.weight" not in checkpoint.tensors:
+            raise ledger.error(f"it has no {_ENCODER}conv1.weight")
+        options = _options(checkpoint)
+        small = checkpoint.tensors[f"{_ENCODER}conv1.weight"].shape[-1] == 3
+        pooled = options.get("maxpool1", not small)
+        if pooled is small:
+            stem = "a 3x3 stem with max-pooling" if small else "a 7x7 stem without max-pooling"
+            raise ledger.error(f"maxpool1 is {pooled}, so it has {stem}, for which there is no network here")
+        ledger.drop(f"{_ENCODER}fc.", CLASSIFIER)
+        ledger.drop("state_dict/projection.", PROJECTION)
+        ledger.drop(f"state_dict/{_MEASURED}", CLASSIFIER)
+        facts = facts_of("simclr", options.get("dataset"), NORMALISATIONS, "cifar10" if small else "imagenet")
+        settings = training_settings(checkpoint, "hyper_parameters")
+        return resnet_plan(ledger, _ENCODER, claims, facts, stem_padding=1 if small else None, settings=settings)
+
+
+class BoltsCpc:
+    name = "bolts-cpc"
+    title = "CPC v2 of pl_bolts (lightning-bolts)"
+
+    def detect(self, checkpoint: Checkpoint) -> float:
+        encoder = f"{_ENCODER}conv1.weight" in checkpoint.tensors
+        norms = f"{_ENCODER}ln1.weight" in checkpoint.tensors
+        tasks = has(checkpoint, "state_dict/contrastive_task.") or has(checkpoint, "state_dict/info_nce.")
+        return 1.0 if encoder and (norms or tasks) else 0.0
+
+    def plan(self, checkpoint: Checkpoint, claims: Claims) -> Plan:
+        ledger = Ledger(checkpoint, self.name)
+        if f"{_ENCODER}conv1.weight" not in checkpoint.tensors:
+            raise ledger.error(f"it has no {_ENCODER}conv1.weight")
+        for task in ("contrastive_task.", "info_nce."):
+            ledger.drop(f"state_dict/{task}", "the context network and the predictors, which only the loss uses")
+        ledger.drop(f"state_dict/{_MEASURED}", CLASSIFIER)
+        ledger.drop(f"{_ENCODER}fc.", CLASSIFIER)
+        options = _options(checkpoint)
+        taken = ledger.take(_ENCODER, lambda name: re.sub(r"^ln1\.", "bn1.", name))
+        if f"{_ENCODER}ln1.weight" in checkpoint.tensors:
+            architecture, args = _layer_norm_network(ledger, taken, (claims.patch_size, options.get("patch_size")))
+        else:
+            found = recognised(ledger, taken, claims, None)
+            if found.architecture != "resnet18" or found.model_args:
+                raise ledger.error(f"its encoder is {found.architecture}; with batch norm, resnet18 is known here")
+            size = claims.patch_size or options.get("patch_size")
+            if not isinstance(size, int):
+                raise ledger.error("its hyperparameters do not name the patch_size; give it with --patch-size")
+            architecture, args = "bolts_cpc_resnet18", {"patch_size": size}
+        size = args["patch_size"]
+        for said, source in ((claims.patch_size, "you said"), (options.get("patch_size"), "its hyperparameters say")):
+            if said not in (None, size):
+                raise ledger.error(f"its norms are for patches of {size} pixels; {source} {said}")
+        overlap = options.get("patch_overlap")
+        args["patch_stride"] = size - overlap if isinstance(overlap, int) and 0 < overlap < size else size // 2
+        dataset = options.get("dataset") or _BY_PATCH.get(size)
+        facts = facts_of("cpc-v2", options.get("dataset"), NORMALISATIONS, str(dataset), crop_pct=1.0)
+        side = _SIDES.get(size, size + 6 * args["patch_stride"])
+        facts = replace(facts, input_size=(3, side, side))
+        return ledger.plan(architecture, args, taken, facts, training_settings(checkpoint, "hyper_parameters"))
+
+
+def _layer_norm_network(ledger: Ledger, taken: Taken, said: tuple[Any, ...]) -> tuple[str, dict[str, Any]]:
+    """The network with position-wise norms. The first norm is of half a patch, of an odd one or of the even above."""
+    shape = taken.shapes["bn1.weight"]
+    if len(shape) != 3 or shape[1] != shape[2]:
+        raise ledger.error(f"{_ENCODER}ln1.weight is {shape}, not channels x height x width")
+    layers = tuple(_blocks(taken, stage) for stage in (1, 2, 3, 4))
+    odd = 2 * shape[1] - 1
+    args: dict[str, Any] = {"patch_size": odd if odd in said else 2 * shape[1]}
+    channels = tuple(taken.shapes.get(f"layer{stage}.0.conv1.weight", (0,))[0] for stage in (1, 2, 3, 4))
+    if channels != _CHANNELS:
+        args["channels"] = list(channels)
+    architecture = _KNOWN_LAYERS.get(layers)
+    if architecture is None:
+        architecture, args["layers"] = "bolts_cpc_resnet50", list(layers)
+    return architecture, args
+
+
+def _blocks(taken: Taken, stage: int) -> int:
+    return len({match[1] for name in taken.shapes if (match := re.match(rf"layer{stage}\.(\d+)\.", name))})
+
+
+def _options(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The hyperparameters, of Lightning's versions: their own dictionary, or the one argument `hparams`."""
+    found = checkpoint.meta.get("hyper_parameters", checkpoint.meta.get("hparams"))
+    options = dict(found) if isinstance(found, dict) else {}
+    nested = options.get("hparams")
+    return {**options, **nested} if isinstance(nested, dict) else options
