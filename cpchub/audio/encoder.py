@@ -122,7 +122,7 @@ def _from_array(sound: npt.NDArray[Any] | Tensor, name: str) -> npt.NDArray[np.f
     if waveform.ndim != 1:
         raise ArgumentError(f"{name} has shape {waveform.shape}; a waveform is [samples], one channel")
     if waveform.dtype == np.int16:
-        return waveform.astype(np.float32) / 32768
+        return (waveform / 32768).astype(np.float32)
     if not np.issubdtype(waveform.dtype, np.floating):
         raise ArgumentError(f"{name} is of type {waveform.dtype}; give float in -1..1, or int16")
     if not np.isfinite(waveform).all():
