@@ -51,6 +51,7 @@ __all__ = [
     "WEIGHTS",
     "FileRecord",
     "ModelSpec",
+    "broken_folders",
     "canonical",
     "catalog_folder",
     "default_org",
@@ -126,6 +127,14 @@ def get_spec(name: str, *, cache_dir: str | Path | None = None) -> ModelSpec:
     if family is None:
         raise UnknownModelError(_unknown(name, list(known)))
     return best_offline(family, known.values(), cache_dir) or known.get(FAMILIES[family].network) or untrained(family)
+
+
+def broken_folders() -> dict[Path, ModelFolderError]:
+    """What is in CPCHUB_HUB but cannot be read, and why; the listing leaves it out."""
+    broken: dict[Path, ModelFolderError] = {}
+    for _ in _specs(broken.__setitem__):
+        pass
+    return broken
 
 
 def canonical(name: str) -> str:

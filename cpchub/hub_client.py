@@ -54,7 +54,12 @@ def hub_errors(repo_id: str, doing: str) -> Iterator[None]:
         raise HubError(f"{repo_id!r} cannot be a Hub id ({error}); it looks like org/name") from error
     except HfHubHTTPError as error:
         status = error.response.status_code
-        if status in (409, 412):
+        if status == 409:
+            raise HubConflictError(
+                f"{repo_id} is there already, which could not be seen a moment ago; if it is private, log in with a "
+                "token that may read it, else publish again to put yours on top of it"
+            ) from error
+        if status == 412:
             raise HubConflictError(
                 f"{repo_id} has changed while it was being published ({error.server_message or status}); nothing of "
                 "it was overwritten. Look at what is there now, and publish again to put yours on top of it"

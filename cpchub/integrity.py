@@ -30,13 +30,19 @@ def sha256_of(path: Path, *, fresh: bool = False) -> str:
     memory = _read_memory()
     key = _key(path)
     if fresh or key not in memory:
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-        remember(path, digest.hexdigest())
-        return digest.hexdigest()
+        seen = read_sha256(path)
+        remember(path, seen)
+        return seen
     return memory[key]
+
+
+def read_sha256(path: Path) -> str:
+    """The sha256 of a file, in hex; read now, and not remembered."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def remember(path: Path, sha256: str) -> None:

@@ -22,7 +22,7 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 from cpchub.errors import IntegrityError
 from cpchub.files import PARTIAL
 from cpchub.hub_client import endpoint
-from cpchub.integrity import remember, sha256_of
+from cpchub.integrity import read_sha256, remember
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -59,7 +59,7 @@ def bring(
             partial.unlink(missing_ok=True)
             return
         _complete(file, metadata.location, headers, metadata.size)
-        seen = sha256_of(partial)
+        seen = read_sha256(partial)
         if seen != metadata.etag:
             file.truncate(0)
             raise IntegrityError(

@@ -110,6 +110,8 @@ class ModelSpec:
         config = read_json(folder / CONFIG)
         try:
             return _spec_from_config(config, folder, status)
+        except ModelFolderError:  # one of the other files; it is a ValueError too
+            raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelFolderError(
                 f"{folder / CONFIG} does not describe an encoder ({type(error).__name__}: {error}); "

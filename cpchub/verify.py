@@ -8,13 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cpchub.catalog import EVALUATION, PUBLISHED_FILES, WEIGHTS, FileRecord, ModelSpec, get_spec, list_models, read_json
-from cpchub.errors import IntegrityError, ModelFolderError, WeightsUnavailableError
+from cpchub.catalog import (
+    EVALUATION,
+    PUBLISHED_FILES,
+    WEIGHTS,
+    FileRecord,
+    ModelSpec,
+    broken_folders,
+    get_spec,
+    list_models,
+    read_json,
+)
+from cpchub.errors import IntegrityError, WeightsUnavailableError
 from cpchub.families import is_here
 from cpchub.hub import here
 from cpchub.integrity import verify
@@ -45,9 +56,14 @@ def verify_files(name_or_path: str | Path, *, cache_dir: str | Path | None = Non
     return [_check(spec, spec.folder / filename) for filename in _filenames(spec)]
 
 
-def here_names() -> list[str]:
-    """The encoders of the catalog whose weights are on this machine."""
-    return [name for name in list_models() if is_here(get_spec(name))]
+def verify_all() -> list[FileCheck]:
+    """Check every encoder of the catalog whose weights are on this machine."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what the listing leaves out is listed here
+        names = [name for name in list_models() if is_here(get_spec(name))]
+    found = [check for name in names for check in verify_files(name)]
+    broken = [FileCheck(folder.name, folder, "changed", str(error)) for folder, error in broken_folders().items()]
+    return [*found, *broken]
 
 
 def _filenames(spec: ModelSpec) -> Iterator[str]:
@@ -81,13 +97,8 @@ def _check(spec: ModelSpec, path: Path) -> FileCheck:
 
 
 def _unrecorded(spec: ModelSpec, path: Path) -> FileCheck:
-    """A file that no record is of can still be broken, or be of other weights."""
-    if path.suffix == ".json":
-        try:
-            content = read_json(path)
-        except ModelFolderError as error:
-            return FileCheck(spec.name, path, "changed", str(error))
-        measured = content.get("weights_sha256") if path.name == EVALUATION else None
-        if measured is not None and measured != spec.weights_sha256:
-            return FileCheck(spec.name, path, "changed", f"it measured other weights, {measured}")
+    """A file that no record is of can still be of other weights."""
+    measured = read_json(path).get("weights_sha256") if path.name == EVALUATION else None
+    if measured is not None and measured != spec.weights_sha256:
+        return FileCheck(spec.name, path, "changed", f"it measured other weights, {measured}")
     return FileCheck(spec.name, path, "not on record")

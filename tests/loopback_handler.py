@@ -51,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         return (self.headers.get("authorization") or "").removeprefix("Bearer ")
 
     def handle_any(self) -> None:
-        path = unquote(urlsplit(self.path).path)
+        path = urlsplit(self.path).path  # still quoted: a branch may have a slash in its name
         length = int(self.headers.get("Content-Length") or 0)
         self.content = self.rfile.read(length)
         for method, pattern, name in self.ROUTES:
@@ -64,9 +64,10 @@ class Handler(BaseHTTPRequestHandler):
                     return self.refuse(400, "BadRequest", "a token was sent to another origin")
                 if self.hub.token and not at_storage and self.token != self.hub.token:
                     return self.refuse(401, "RepoNotFound", "Invalid credentials")
-                if new := self.hub.moved.get(match.groupdict().get("id", "")):
-                    return self.send(307, b"", {"Location": self.path.replace(match["id"], new, 1)})
-                return getattr(self, name)(**match.groupdict())
+                values = {key: unquote(value) for key, value in match.groupdict().items()}
+                if new := self.hub.moved.get(values.get("id", "")):
+                    return self.send(307, b"", {"Location": self.path.replace(values["id"], new, 1)})
+                return getattr(self, name)(**values)
         with self.hub.lock:
             self.hub.requests[f"{self.command} unknown"] += 1
         return self.refuse(404, "EntryNotFound", f"no route for {self.command} {path}")
@@ -242,7 +243,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return self.send(200, content, headers)
         time.sleep(self.hub.answer_after)
-        return self.send_ranged(content, headers, cut_after=self.hub.cut_after, counted=True)
+        with self.hub.lock:
+            cut_after = self.hub.cuts.pop(0) if self.hub.cuts else None
+        return self.send_ranged(content, headers, cut_after=cut_after, counted=True)
 
     def send_ranged(
         self, content: bytes, headers: dict[str, str], *, cut_after: int | None = None, counted: bool = False

@@ -70,7 +70,7 @@ class LoopbackHub:
         self.redirect = redirect  # LFS files are at another origin (302)
         self.part_size = part_size  # LFS uploads larger than this come in parts
         self.token: str | None = None  # when set, every call needs it
-        self.cut_after: int | None = None  # a download breaks off after so many bytes
+        self.cuts: list[int] = []  # after how many bytes the next downloads of LFS files break off
         self.answer_after = 0.0  # seconds that an LFS file takes
         self.yaml_errors: list[str] = []  # what is wrong with any card
         self.before_commit: Callable[[], object] | None = None  # somebody else, a moment earlier

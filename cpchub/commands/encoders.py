@@ -92,12 +92,11 @@ class Verify(Command):
 
     def run(self) -> None:
         from cpchub import report
-        from cpchub.verify import DAMAGE, here_names, verify_files
+        from cpchub.verify import DAMAGE, verify_all, verify_files
 
         if (self.name is None) != self.all:
             raise ArgumentError("give the name of one encoder, or --all")
-        names = here_names() if self.name is None else [self.name]
-        found = [check for name in names for check in verify_files(name)]
+        found = verify_all() if self.name is None else verify_files(self.name)
         report.checks(found)
         if damaged := [check for check in found if check.state in DAMAGE]:
             raise IntegrityError(
