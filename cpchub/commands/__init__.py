@@ -9,9 +9,26 @@ from __future__ import annotations
 from cpchub.commands.base import Command
 from cpchub.commands.collections import Classify, Demo, Index, Search
 from cpchub.commands.encoders import Models, Publish, Show, Verify
+from cpchub.commands.evaluation import Compare, Eval, Report
+from cpchub.commands.importing import Import
 from cpchub.commands.training import Quickstart, Train
 
 COMMANDS: dict[str, type[Command]] = {
     command.__name__.lower(): command
-    for command in (Quickstart, Train, Index, Search, Classify, Demo, Models, Show, Publish, Verify)
+    for command in (
+        Quickstart,
+        Train,
+        Eval,
+        Compare,
+        Report,
+        Index,
+        Search,
+        Classify,
+        Demo,
+        Models,
+        Show,
+        Import,
+        Publish,
+        Verify,
+    )
 }

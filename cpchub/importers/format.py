@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-UNNAMED_DATA = "pictures that the imported file does not name"
+UNNAMED_DATA = "unnamed pictures"
 
 
 @dataclass(frozen=True)

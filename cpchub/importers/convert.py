@@ -1,0 +1,175 @@
+"""Make a model folder of a checkpoint: read it, find out what it is, convert it, check that nothing was forgotten."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor
+
+from cpchub import model_folder
+from cpchub.errors import ImportFormatError
+from cpchub.importers.format import Checkpoint, Claims, Format, Plan
+from cpchub.importers.formats import format_of
+from cpchub.importers.read import read_checkpoint
+from cpchub.integrity import sha256_of
+from cpchub.network import Network, create_timm_model
+from cpchub.vocabulary import data_title, method_title
+
+UNKNOWN = "unknown"
+_COUNTER = ".num_batches_tracked"  # of batch norms; files before PyTorch 0.4.1 lack them, and nothing depends on them
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came of a checkpoint: the model folder, and the account of every tensor.
+
+    used: the checkpoint's name of each tensor that was taken over, with its name in the network.
+    dropped: the checkpoint's name of each other tensor, with the reason.
+    """
+
+    folder: Path
+    format: str
+    title: str
+    architecture: str
+    license: str
+    used: Mapping[str, str]
+    dropped: Mapping[str, str]
+
+
+def convert(
+    path: str | Path,
+    out: str | Path,
+    *,
+    as_: str | None = None,
+    name: str | None = None,
+    license: str | None = None,
+    data: str | None = None,
+    method: str | None = None,
+    architecture: str | None = None,
+    patch_size: int | None = None,
+    stem_padding: int | None = None,
+) -> Imported:
+    """Write the model folder of a checkpoint that other code has trained.
+
+    path: what `read_checkpoint` reads.
+    out: the folder to write; its name is the encoder's, unless `name` is given.
+    as_: the format, by its name in `formats.FORMATS`; recognised where it is None.
+    license, data, method: what the card says of the weights, their training pictures and their training.
+    architecture, patch_size, stem_padding: what you know of the network. They decide what the file leaves open.
+
+    Nothing in the file is executed. Raises ImportFormatError where the file does not fit the format, the claims or a
+    network, UnsafeWeightsError for a file made to run code, OutputError where the folder cannot be written.
+    """
+    checkpoint = read_checkpoint(path)
+    layout = format_of(checkpoint, as_)
+    claims = Claims(architecture, patch_size, stem_padding)
+    plan = layout.plan(checkpoint, claims)
+    _check_account(checkpoint, plan)
+    _check_claims(checkpoint, plan, claims)
+    out = Path(out).expanduser()
+    found = plan.facts
+    facts = replace(found, license=license or found.license, data=data or found.data, method=method or found.method)
+    plan = replace(plan, facts=facts)
+    network = _network(checkpoint, plan, layout)
+    described = _described(checkpoint, plan, name or out.name)
+    model_folder.write(network, out, facts=described, recipe=_recipe(checkpoint, plan, layout), evaluation=None)
+    return Imported(
+        out, layout.name, layout.title, plan.architecture, plan.facts.license, dict(plan.used), dict(plan.dropped)
+    )
+
+
+def _check_account(checkpoint: Checkpoint, plan: Plan) -> None:
+    """Every tensor is used or dropped, and none is both."""
+    forgotten = [each for each in checkpoint.tensors if each not in plan.used and each not in plan.dropped]
+    twice = [each for each in plan.used if each in plan.dropped]
+    if forgotten or twice:
+        what = f"neither used nor dropped: {forgotten[0]}" if forgotten else f"both used and dropped: {twice[0]}"
+        raise ImportFormatError(f"{checkpoint.path.name} is not understood; this tensor is {what}")
+
+
+def _check_claims(checkpoint: Checkpoint, plan: Plan, claims: Claims) -> None:
+    """Raise where the user knows it otherwise than the file."""
+    file = checkpoint.path.name
+    if claims.architecture is not None and claims.architecture.partition(".")[0] != plan.architecture:
+        raise ImportFormatError(f"{file} is of the network {plan.architecture}, not of {claims.architecture}")
+    size = plan.model_args.get("patch_size")
+    if claims.patch_size is not None and claims.patch_size != size:
+        how = f"reads patches of {size} pixels" if size else "reads whole pictures"
+        raise ImportFormatError(f"{file} is of {plan.architecture}, which {how}, not patches of {claims.patch_size}")
+    padding = plan.model_args.get("stem_padding", 1) if plan.architecture.endswith("_cifar") else None
+    if claims.stem_padding is not None and padding is not None and claims.stem_padding != padding:
+        raise ImportFormatError(f"{file} has a stem padded by {padding}, not by {claims.stem_padding}")
+
+
+def _network(checkpoint: Checkpoint, plan: Plan, layout: Format) -> Network:
+    """The network of the plan with its weights; every name and shape must fit."""
+    args = {**plan.model_args, "num_classes": 0, "in_chans": plan.facts.input_size[0]}
+    where = f"{checkpoint.path.name} does not fit {plan.architecture} as {layout.name}"
+    if not timm.is_model(plan.architecture):
+        raise ImportFormatError(f"{where}: there is no such network")
+    network: Network = create_timm_model(plan.architecture, False, args)
+    wanted = network.state_dict()
+    weights = {key: _clean(value, key, where) for key, value in plan.weights.items()}
+    weights.update({key: wanted[key] for key in wanted if key.endswith(_COUNTER) and key not in weights})
+    source = {new: old for old, new in plan.used.items()}
+    for key, value in weights.items():
+        if key not in wanted:
+            raise ImportFormatError(f"{where}: the network has no {key} (in the file: {source.get(key, key)})")
+        if value.shape != wanted[key].shape:
+            raise ImportFormatError(f"{where}: {key} is {tuple(value.shape)}, the network's {tuple(wanted[key].shape)}")
+    if missing := [key for key in wanted if key not in weights]:
+        raise ImportFormatError(f"{where}: the file lacks {missing[0]} and {len(missing) - 1} more")
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+def _clean(value: Tensor, key: str, where: str) -> Tensor:
+    value = value.detach()
+    if value.is_floating_point():
+        value = value.float()
+        if not bool(torch.isfinite(value).all()):
+            raise ImportFormatError(f"{where}: {key} has values that are not finite; the training had diverged")
+    return value
+
+
+def _described(checkpoint: Checkpoint, plan: Plan, name: str) -> dict[str, Any]:
+    """The facts as `model_folder.write` takes them."""
+    facts = plan.facts
+    trained = "" if facts.method == UNKNOWN else f" trained with {method_title(facts.method)}"
+    limits = [*facts.limits, "Its weights were imported; nothing was measured with them here."]
+    if facts.license == UNKNOWN:
+        limits.append("Nobody has said under which licence its weights are; ask before you publish it.")
+    return {
+        "name": name,
+        "method": facts.method,
+        "data": facts.data,
+        "license": facts.license,
+        "architecture": plan.architecture,
+        "model_args": dict(plan.model_args),
+        "input_size": facts.input_size,
+        "mean": facts.mean,
+        "std": facts.std,
+        "interpolation": facts.interpolation,
+        "crop_pct": facts.crop_pct,
+        "summary": f"{plan.architecture}{trained} on {data_title(facts.data)}, imported from {checkpoint.path.name}.",
+        "limits": limits,
+    }
+
+
+def _recipe(checkpoint: Checkpoint, plan: Plan, layout: Format) -> dict[str, Any]:
+    """Where the encoder comes from, and what became of the file's tensors."""
+    return {
+        "imported_from": checkpoint.path.name,
+        "sha256": sha256_of(checkpoint.path),
+        "format": layout.name,
+        "code": layout.title,
+        "tensors_used": len(plan.used),
+        "tensors_dropped": dict(Counter(plan.dropped.values())),
+        "settings": {key: value for key, value in plan.settings.items() if value is not None},
+    }
