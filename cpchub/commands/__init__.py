@@ -9,7 +9,6 @@ from __future__ import annotations
 from cpchub.commands.base import Command
 from cpchub.commands.collections import Classify, Demo, Index, Search
 from cpchub.commands.encoders import Models, Publish, Show, Verify
-from cpchub.commands.evaluation import Compare, Eval, Report
 from cpchub.commands.importing import Import
 from cpchub.commands.training import Quickstart, Train
 
@@ -18,9 +17,6 @@ COMMANDS: dict[str, type[Command]] = {
     for command in (
         Quickstart,
         Train,
-        Eval,
-        Compare,
-        Report,
         Index,
         Search,
         Classify,
