@@ -1,8 +1,8 @@
 """A collection: the folder that holds a set of pictures as vectors.
 
     manifest.json      encoder, dimension, counts, versions, source, search setting; written last, it is what counts
-    items.parquet      id, path, size, mtime_ns, sha256, width, height, label: one row a picture, by id
-    vectors/*.parquet  id, vector (float32, unit length), in the order of the items
+    items.parquet      id, path, size, mtime_ns, etag, sha256, width, height, label and the user's own columns, by id
+    vectors/*.parquet  id, vector (float32 or float16, unit length), in the order of the items
     failures.parquet   path, reason: pictures that could not be embedded
     index.faiss        a plain FAISS file over the vectors, rows in the order of the items
 
@@ -12,6 +12,7 @@ Every part is Parquet, JSON or FAISS that other tools read as well. `embed` writ
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,8 +22,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cpchub.errors import CollectionError, EncoderMismatchError, QueryError
+from cpchub.errors import BrokenImageError, CollectionError, EncoderMismatchError, QueryError
 from cpchub.files import replacing
+from cpchub.images.sources import Picture, Source, open_source
 from cpchub.sync import Counts
 
 FORMAT = 1
@@ -30,14 +32,20 @@ MANIFEST, ITEMS, FAILURES, INDEX = "manifest.json", "items.parquet", "failures.p
 VECTORS = "vectors"
 PENDING = "pending"  # work of a run that has not finished
 COMMIT = "commit"  # a finished run's files on their way to their places
+FOLDER, LIST = "folder", "list"  # of `source_kind`, those whose pictures are files
 GENERATION = b"cpchub.generation"  # in the Parquet metadata: tells files of one run from those of another
 
 FAILURE_SCHEMA = pa.schema([("path", pa.string()), ("reason", pa.string())])
 
 
-def vector_schema(dim: int) -> pa.Schema:
-    """The schema of `vectors/*.parquet` for vectors of D = dim."""
-    return pa.schema([("id", pa.int64()), ("vector", pa.list_(pa.float32(), dim))])
+def vector_type(dim: int, dtype: str) -> pa.DataType:
+    """The Arrow type of vectors of D = dim that are stored as "float32" or "float16"."""
+    return pa.list_(pa.float16() if dtype == "float16" else pa.float32(), dim)
+
+
+def vector_schema(dim: int, dtype: str = "float32") -> pa.Schema:
+    """The schema of `vectors/*.parquet`."""
+    return pa.schema([("id", pa.int64()), ("vector", vector_type(dim, dtype))])
 
 
 class HasFingerprint(Protocol):
@@ -87,8 +95,18 @@ class Collection:
 
     @property
     def source(self) -> Path:
-        """The folder that the paths of the items start from."""
+        """Where the pictures come from, as a path; of a bucket and the like see `location`."""
         return Path(self.manifest["source"])
+
+    @property
+    def location(self) -> str:
+        """Where the pictures come from: a folder, a file, or the URL of a bucket."""
+        return str(self.manifest["source"])
+
+    @property
+    def dtype(self) -> str:
+        """How the vectors are stored, "float32" or "float16"; `vectors()` gives float32 of both."""
+        return str(self.manifest.get("dtype", "float32"))
 
     @property
     def encoder_name(self) -> str:
@@ -107,7 +125,7 @@ class Collection:
 
     @cached_property
     def items(self) -> pa.Table:
-        """One row a picture, by id, with the columns of `sync.ITEM_SCHEMA`. Raises CollectionError if damaged."""
+        """One row a picture, by id: `items.ITEM_SCHEMA`, label, the user's columns. Raises CollectionError."""
         items = self._read(ITEMS)
         if items.num_rows != len(self):
             raise self._damaged(f"{ITEMS} has {items.num_rows} rows, the manifest says {len(self)}")
@@ -133,19 +151,53 @@ class Collection:
 
     @cached_property
     def _vectors(self) -> npt.NDArray[np.float32]:
-        shards = [read_table(self.folder / VECTORS / shard["file"]) for shard in self.manifest["shards"]]
-        table = pa.concat_tables(shards) if shards else vector_schema(self.dim).empty_table()
-        # a row and its picture must never drift apart
-        if not table["id"].combine_chunks().equals(self.items["id"].combine_chunks()):
-            raise self._damaged(f"the ids in {VECTORS}/ are not those in {ITEMS}")
-        flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        vectors = np.asarray(flat, dtype=np.float32).reshape(len(self), self.dim)
+        ids, row = self.items["id"].to_numpy(), 0
+        vectors = np.empty((len(self), self.dim), np.float32)
+        for shard in self.manifest["shards"]:
+            table = read_table(self.folder / VECTORS / shard["file"])
+            end = row + table.num_rows
+            # a row and its picture must never drift apart
+            if not np.array_equal(table["id"].to_numpy(), ids[row:end]):
+                raise self._damaged(f"the ids in {VECTORS}/ are not those in {ITEMS}")
+            flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            vectors[row:end] = flat.reshape(-1, self.dim)
+            row = end
+        if row != len(self):
+            raise self._damaged(f"{VECTORS}/ has {row} vectors for {len(self)} pictures")
         vectors.flags.writeable = False
         return vectors
 
     def path_of(self, row: int) -> Path:
-        """The picture file of a row. Raises QueryError for a row that is not there."""
-        return self.source / self.paths[self.check_row(row)]
+        """The picture file of a row.
+
+        Raises QueryError for a row that is not there, and for a picture that is no file of its own: see `picture`.
+        """
+        path = self.paths[self.check_row(row)]
+        kind = self.manifest.get("source_kind", FOLDER)
+        if kind == LIST and "://" not in path:
+            return self.source.parent / Path(path).expanduser()
+        if kind != FOLDER or "://" in self.location:
+            raise QueryError(f"{path} is not a file of this machine; Collection.picture({row}) reads it")
+        return self.source / path
+
+    def picture(self, row: int) -> Path | bytes:
+        """The picture of a row, for `read_image`: its file, or its bytes out of a tar, a table, a bucket or the web.
+
+        Raises QueryError for a row that is not there, SourceError and BrokenImageError where it cannot be had.
+        """
+        try:
+            return self.path_of(row)
+        except QueryError:
+            path = self.paths[self.check_row(row)]
+        source, pictures = self._opened_source
+        if path not in pictures:
+            raise BrokenImageError(f"{path} is no longer in {self.location}")
+        return source.read(pictures[path])
+
+    @cached_property
+    def _opened_source(self) -> tuple[Source, dict[str, Picture]]:
+        source = open_source(self.location)
+        return source, {picture.path: picture for picture in source.listing().pictures}
 
     def check_row(self, row: int) -> int:
         """The row itself; raises QueryError where it is not one of 0 to N - 1."""
@@ -191,11 +243,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def read_table(path: Path) -> pa.Table:
-    """A Parquet file as a table. Raises CollectionError where it is missing or damaged."""
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A Parquet file, or some columns of it, as a table. Raises CollectionError where it is missing or damaged."""
     try:
         # a plain file, read without the dataset layer that would glue partitions in
-        return pq.ParquetFile(path).read()
+        with pq.ParquetFile(path) as file:
+            return file.read(columns=None if columns is None else list(columns))
     except FileNotFoundError as error:
         raise CollectionError(f"{path} is missing; delete the collection and embed the pictures again") from error
     except (OSError, pa.ArrowException) as error:

@@ -67,6 +67,10 @@ class NoSpaceError(OutputError):
     """The disk is full; what was complete is kept and the same command goes on from there."""
 
 
+class WorkerError(CpchubError, RuntimeError):
+    """A worker process that ended by itself; what was complete is kept."""
+
+
 class EncoderMismatchError(CpchubError, ValueError):
     """A collection opened with an encoder other than the one that embedded it."""
 

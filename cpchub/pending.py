@@ -1,14 +1,15 @@
 """The unfinished work of a run: shards of outcomes, each complete or absent.
 
 A shard is one Parquet file with everything known about its pictures, vector included, so that a vector cannot lose its
-picture. A run that was killed at any moment leaves whole shards; the next run reads them and goes on after them.
+picture. A run that was killed at any moment leaves whole shards; the next run reads them and fills the gaps.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +17,33 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cpchub.collection import PENDING, read_table, write_table
+from cpchub.collection import PENDING, read_table, vector_type, write_table
 from cpchub.errors import OutputError
 from cpchub.files import write_json, writing
-from cpchub.images.sources import Picture
-from cpchub.sync import ITEM_SCHEMA, Row
+from cpchub.images.sources.base import Picture
+from cpchub.items import ITEM_SCHEMA
+from cpchub.sync import Row, is_same
 
 JOB = "job.json"
+MARKS = ("path", "size", "mtime_ns", "etag")  # by which a picture is known to be the one that was read
 
 
-def outcome_schema(dim: int) -> pa.Schema:
-    """A shard: the item columns, `kept_id` of an item that moved here, `reason` of a failure, and the vector.
+def outcome_schema(dim: int, dtype: str = "float32") -> pa.Schema:
+    """A shard: the item columns but the id, the `reason` of a failure, and the vector.
 
     The vector is all zero where there is none: null fixed-size lists do not survive Parquet in every reader.
     """
-    known = [field for field in ITEM_SCHEMA if field.name not in ("id", "label")]
-    extra = [("kept_id", pa.int64()), ("reason", pa.string()), ("vector", pa.list_(pa.float32(), dim))]
-    return pa.schema([*known, *[pa.field(name, kind) for name, kind in extra]])
+    known = [field for field in ITEM_SCHEMA if field.name != "id"]
+    return pa.schema([*known, ("reason", pa.string()), ("vector", vector_type(dim, dtype))])
 
 
 class Pending:
     """The `pending/` folder of a collection. D = dim is the length of its vectors."""
 
-    def __init__(self, collection: Path, dim: int) -> None:
+    def __init__(self, collection: Path, dim: int, dtype: str = "float32") -> None:
         self.collection = collection
         self.folder = collection / PENDING
-        self.dim = dim
+        self.dim, self.dtype = dim, dtype
 
     def start(self, job: dict[str, Any]) -> dict[str, Any]:
         """Begin a job, or go on with the one that is there: its own record, which is the older, is returned."""
@@ -52,24 +54,34 @@ class Pending:
             write_json(record, job)
         return read_job(self.collection) or job
 
-    def shards(self) -> Iterator[pa.Table]:
-        """The complete shards, in the order they were written."""
-        return (read_table(path) for path in self._paths())
+    def shards(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """The complete shards, by number; `columns` are those to read."""
+        return (read_table(path, columns) for path in self._paths())
 
-    def write(self, rows: Sequence[Row], vectors: npt.NDArray[np.float32]) -> None:
-        """Add a shard: rows with the columns of `outcome_schema` but the vector, and vectors `[len(rows), D]`."""
-        schema = outcome_schema(self.dim)
+    def free_numbers(self) -> Iterator[int]:
+        """The numbers that no complete shard has, ascending: a killed run's gaps first, so that they are filled."""
+        taken = {int(path.stem) for path in self._paths()}
+        return (number for number in count() if number not in taken)
+
+    def write(self, number: int, rows: Sequence[Row], vectors: npt.NDArray[np.float32]) -> None:
+        """Write a shard: rows with the columns of `outcome_schema` but the vector, and vectors `[len(rows), D]`."""
+        schema = outcome_schema(self.dim, self.dtype)
         table = pa.Table.from_pylist([{**row, "vector": None} for row in rows], schema=schema)
-        column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1), pa.float32()), self.dim)
+        flat = pa.array(vectors.reshape(-1).astype(self.dtype))
+        column = pa.FixedSizeListArray.from_arrays(flat, self.dim)
         table = table.set_column(schema.get_field_index("vector"), schema.field("vector"), column)
-        write_table(table, self.folder / f"{len(self._paths()):06d}.parquet")
+        write_table(table, self.folder / f"{number:06d}.parquet")
+
+    def count(self) -> int:
+        """The pictures in the complete shards."""
+        return sum(shard.num_rows for shard in self.shards(["path"]))
 
     def discard(self) -> None:
         """Throw the unfinished work away."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _paths(self) -> list[Path]:
-        return sorted(self.folder.glob("*.parquet"))
+        return sorted(self.folder.glob("[0-9]*.parquet"))
 
 
 def read_job(collection: Path) -> dict[str, Any] | None:
@@ -83,7 +95,12 @@ def read_job(collection: Path) -> dict[str, Any] | None:
     return job
 
 
-def matches(row: Row, wanted: dict[str, Picture]) -> bool:
-    """Whether an outcome is about a file as it is now."""
-    picture = wanted.get(row["path"])
-    return picture is not None and (row["size"], row["mtime_ns"]) == (picture.size, picture.mtime_ns)
+def current_rows(shard: pa.Table, wanted: Mapping[str, Picture]) -> list[int]:
+    """The rows of a shard that are about pictures as they are now, each path once."""
+    marks = zip(*(shard[name].to_pylist() for name in MARKS), strict=True)
+    rows: dict[str, int] = {}
+    for row, (path, *seen) in enumerate(marks):
+        picture = wanted.get(path)
+        if picture is not None and is_same(picture, *seen, unmarked=True):
+            rows.setdefault(path, row)
+    return list(rows.values())

@@ -1,37 +1,26 @@
-"""What changed between a collection and its source, and the collection that comes of it.
+"""What changed between a collection and its source.
 
-A picture with the same path, size and time of change is not read again. A file that was read and has the content of
+A picture with the same path, size and mark of change is not read again. A picture that was read and has the content of
 one that is gone from its place (renamed, moved, touched) takes over its id and its vector. The rest is embedded.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 
 from cpchub.errors import BrokenImageError
-from cpchub.images.decode import read_bytes
-from cpchub.images.sources import Picture
+from cpchub.images.sources.base import Picture, Source
 
 Row = dict[str, Any]
 
-ITEM_SCHEMA = pa.schema(
-    [
-        ("id", pa.int64()),
-        ("path", pa.string()),
-        ("size", pa.int64()),
-        ("mtime_ns", pa.int64()),
-        ("sha256", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("label", pa.string()),
-    ]
-)
+AT_ONCE = 256  # pictures that are handed to the reading threads together
 
 
 @dataclass(frozen=True)
@@ -56,51 +45,85 @@ class Counts:
 
 
 class Plan:
-    """Which items stay as they are, which files have to be read, and which items are without a file for now."""
+    """Which items stay as they are, and which pictures have to be embedded.
+
+    kept: row of the old items -> the picture as it is now. to_read: the others. Old rows in neither lost their picture.
+    """
 
     def __init__(self, items: pa.Table | None, pictures: Sequence[Picture]) -> None:
-        known: list[Row] = [] if items is None else items.to_pylist()
-        by_path = {item["path"]: item for item in known}
-        self.known = {item["id"]: item["path"] for item in known}
-        self.kept: list[Row] = []
+        self.items = items
+        self.kept: dict[int, Picture] = {}
         self.to_read: list[Picture] = []
+        self._lost: dict[str, int] = {}  # path -> row of an item that has no picture for now
+        if items is None:
+            self.to_read = list(pictures)
+            return
+        self._lost = {path: row for row, path in enumerate(items["path"].to_pylist())}
+        sizes, times = items["size"].to_pylist(), items["mtime_ns"].to_pylist()
+        etags = items["etag"].to_pylist() if "etag" in items.column_names else [None] * items.num_rows
         for picture in pictures:
-            item = by_path.get(picture.path)
-            if item and (item["size"], item["mtime_ns"]) == (picture.size, picture.mtime_ns):
-                self.kept.append(item)
-                del by_path[picture.path]
+            row = self._lost.get(picture.path)
+            if row is not None and is_same(picture, sizes[row], times[row], etags[row], unmarked=False):
+                self.kept[row] = picture
+                del self._lost[picture.path]
             else:
                 self.to_read.append(picture)
-        self._loose: dict[str, list[Row]] = {}
-        for item in by_path.values():
-            self._loose.setdefault(item["sha256"], []).append(item)
 
-    def may_be_known(self, sha256: str) -> bool:
-        """Whether an item that lost its file had this content; safe to ask from any thread."""
-        return sha256 in self._loose
+    def find_moved(self, source: Source, candidates: Sequence[Picture], workers: int) -> None:
+        """Give the items that lost their pictures to the candidates of the same content, and take those off `to_read`.
 
-    def claim(self, picture: Picture, sha256: str) -> Row | None:
-        """The item whose content moved to this picture, handed out once; the one of the same path comes first."""
-        candidates = self._loose.get(sha256, [])
-        for item in candidates:
-            if item["path"] == picture.path:
-                candidates.remove(item)
-                return item
-        return candidates.pop(0) if candidates else None
+        Only candidates of a size that a lost item has are read. The one of the same path comes first, then the order
+        of the paths.
+        """
+        if not self._lost or self.items is None:
+            return
+        rows = sorted(self._lost.values())
+        lost = self.items.select(["size", "sha256"]).take(rows).to_pylist()
+        by_content: dict[str, list[int]] = {}
+        for row, item in zip(rows, lost, strict=True):
+            by_content.setdefault(item["sha256"], []).append(row)
+        sizes = {item["size"] for item in lost}
+        found = [
+            (picture, sha256)
+            for picture, sha256 in _hashes(
+                source, (p for p in candidates if p.size is None or p.size in sizes), workers
+            )
+            if sha256 in by_content
+        ]
+        found.sort(key=lambda pair: self._lost.get(pair[0].path) not in by_content[pair[1]])  # stable: paths in order
+        moved = set()
+        for picture, sha256 in found:
+            same = by_content[sha256]
+            if not same:
+                continue  # a second copy: the first one has taken the id
+            own = self._lost.get(picture.path)
+            row = own if own in same else same[0]
+            same.remove(row)
+            self.kept[row] = picture
+            moved.add(picture.path)
+        self.to_read = [picture for picture in self.to_read if picture.path not in moved]
 
-    def release(self, item_id: int, sha256: str) -> None:
-        """Take an item off the list of those without a file: an earlier, killed run has claimed it."""
-        self._loose[sha256] = [item for item in self._loose.get(sha256, []) if item["id"] != item_id]
+
+def is_same(picture: Picture, size: int | None, mtime_ns: int | None, etag: str | None, *, unmarked: bool) -> bool:
+    """Whether a picture that was read with these marks is the picture as it is now.
+
+    unmarked: what to say of one that has no mark of change at all.
+    """
+    if picture.size is not None and picture.size != size:
+        return False
+    if picture.mtime_ns is None and picture.etag is None:
+        return unmarked
+    return (picture.mtime_ns, picture.etag) == (mtime_ns, etag)
 
 
-def shares_content(root: Path, pictures: Sequence[Picture], known: Iterable[Row]) -> bool:
-    """Whether any of the pictures below `root` is, byte for byte, one of the known ones; stops at the first that is."""
+def shares_content(source: Source, pictures: Sequence[Picture], known: Iterable[Row]) -> bool:
+    """Whether any of the pictures is, byte for byte, one of the known ones; stops at the first that is."""
     contents = {(row["size"], row["sha256"]) for row in known}
     sizes = {size for size, _ in contents}
     for picture in pictures:
-        if picture.size in sizes:  # others need not be read
+        if picture.size is None or picture.size in sizes:  # others need not be read
             try:
-                data = read_bytes(root / picture.path)
+                data = source.read(picture)
             except BrokenImageError:
                 continue
             if (len(data), hashlib.sha256(data).hexdigest()) in contents:
@@ -108,15 +131,16 @@ def shares_content(root: Path, pictures: Sequence[Picture], known: Iterable[Row]
     return False
 
 
-def items_table(rows: list[Row], labels: str | None) -> pa.Table:
-    """The rows as `items.parquet`, by id; with `labels="folders"` the first folder of a path is its label."""
-    rows = sorted(rows, key=lambda row: row["id"])
-    if labels == "folders":
-        rows = [{**row, "label": folder_label(row["path"])} for row in rows]
-    return pa.Table.from_pylist(rows, schema=ITEM_SCHEMA)
+def _hashes(source: Source, pictures: Iterator[Picture], workers: int) -> Iterator[tuple[Picture, str]]:
+    """The sha256 of every picture that can be read, in order."""
 
+    def sha256(picture: Picture) -> str:
+        try:
+            return hashlib.sha256(source.read(picture)).hexdigest()
+        except BrokenImageError:  # it will be told when it is to be embedded
+            return ""
 
-def folder_label(path: str) -> str | None:
-    """The class of `class/…/picture.jpg`; None for a picture that lies outside any folder."""
-    parts = PurePosixPath(path).parts
-    return parts[0] if len(parts) > 1 else None
+    read: Callable[[Picture], str] = sha256
+    with ThreadPoolExecutor(workers, thread_name_prefix="look-for-moved-pictures") as pool:
+        while some := list(islice(pictures, AT_ONCE)):
+            yield from zip(some, pool.map(read, some), strict=True)

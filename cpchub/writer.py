@@ -8,6 +8,7 @@ puts the files into their places if this process no longer can.
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,34 +37,42 @@ from cpchub.collection import (
 )
 from cpchub.errors import SourceError
 from cpchub.files import PARTIAL, write_json, writing
-from cpchub.images.sources import Picture
-from cpchub.pending import Pending, matches
-from cpchub.sync import Counts, Plan, Row, items_table
+from cpchub.images.sources.base import Listing, Picture
+from cpchub.items import ITEM_SCHEMA, as_items, described
+from cpchub.pending import Pending, current_rows, outcome_schema
+from cpchub.sync import Counts, Plan
 
 VERSIONS_OF = ("cpchub", "numpy", "pillow", "pyarrow", "timm", "torch")
 
 
 def finish(
-    old: Collection | None, plan: Plan, pending: Pending, job: dict[str, Any], labels: str | None, failures: list[Row]
+    old: Collection | None,
+    plan: Plan,
+    pending: Pending,
+    job: dict[str, Any],
+    labels: str | None,
+    listing: Listing,
 ) -> Counts:
     """Make the pending shards and what is left of the old collection into the new one.
 
-    failures: pictures that were refused before they were read. Raises SourceError where no picture is left.
+    Raises SourceError where no picture is left, LabelError where the labels do not fit.
     """
-    merged = _Merged(plan, pending, old.manifest["next_id"] if old else 0, failures)
-    if not merged.rows:
-        first = merged.failures[0]
+    merged = _Merged(plan, pending, old.manifest["next_id"] if old else 0)
+    failed = pa.concat_tables([pa.Table.from_pylist(listing.failures, schema=FAILURE_SCHEMA), merged.failures])
+    failed = failed.sort_by("path")
+    if not merged.items.num_rows:
+        first = failed.slice(0, 1).to_pylist()[0]
         raise SourceError(
-            f"none of the {len(merged.failures):,} pictures in {job['source']} can be read; "
+            f"none of the {failed.num_rows:,} pictures in {job['source']} can be read; "
             f"the first, {first['path']}: {first['reason']}"
         )
-    items = items_table(merged.rows, labels)
-    failed = pa.Table.from_pylist(merged.failures, schema=FAILURE_SCHEMA).sort_by("path")
-    unchanged = old is not None and old.manifest["source"] == job["source"]
+    items = described(merged.items, listing.columns, labels)
+    counts = replace(merged.counts, broken=failed.num_rows)
+    unchanged = old is not None and (old.manifest["source"], old.manifest["labels"]) == (job["source"], labels)
     if not (unchanged and _same(items, old.items) and _same(failed, old.failures)):  # type: ignore[union-attr]
-        manifest = _write_vectors(old, pending, job, merged, items) | {"labels": labels, "failed": failed.num_rows}
+        manifest = _write_vectors(old, pending, job, merged) | {"labels": labels, "failed": failed.num_rows}
         _commit(pending, manifest, items, failed)
-    return merged.counts
+    return counts
 
 
 def sweep(collection: Collection) -> None:
@@ -79,63 +88,85 @@ def sweep(collection: Collection) -> None:
 
 
 class _Merged:
-    """The items to be: those that stay, those that moved, and new ones numbered in the order of their shards."""
+    """The items to be, by id: those that stay, those that moved, and new ones numbered in the order of their shards."""
 
-    def __init__(self, plan: Plan, pending: Pending, next_id: int, failures: list[Row]) -> None:
-        self.rows, self.failures, self.next_id = list(plan.kept), list(failures), next_id
-        self.new_ids: list[list[int | None]] = []  # for each shard, for each of its rows
+    def __init__(self, plan: Plan, pending: Pending, next_id: int) -> None:
+        self.next_id = next_id
+        self.new_rows: list[tuple[pa.Array, pa.Array]] = []  # for each shard, which rows are items now, and their ids
+        kept, renamed, self.dropped = _kept(plan)
         wanted = {picture.path: picture for picture in plan.to_read}
-        for shard in pending.shards():
-            self.new_ids.append([self._take(row, wanted) for row in shard.drop(["vector"]).to_pylist()])
-        kept = {row["id"]: row["path"] for row in self.rows if row["id"] in plan.known}
-        renamed = sum(path != plan.known[item_id] for item_id, path in kept.items())
-        self.dropped = np.array(sorted(plan.known.keys() - kept.keys()), dtype=np.int64)
+        items, failures = [kept], []
+        for shard in pending.shards([name for name in outcome_schema(pending.dim).names if name != "vector"]):
+            new, failed = self._sort_in(shard, wanted)
+            items.append(new)
+            failures.append(failed)
+        self.items = pa.concat_tables(items).combine_chunks()
+        self.failures = pa.concat_tables([FAILURE_SCHEMA.empty_table(), *failures])
         self.counts = Counts(
-            unchanged=len(kept) - renamed,
+            unchanged=kept.num_rows - renamed,
             added=self.next_id - next_id,
             renamed=renamed,
             removed=len(self.dropped),
-            broken=len(self.failures),
         )
 
-    def _take(self, row: Row, wanted: dict[str, Picture]) -> int | None:
-        """Sort an outcome in; the id it gets, where its vector is a new one."""
-        if not matches(row, wanted):
-            return None  # changed or deleted since a run that was stopped has read it
-        del wanted[row["path"]]
-        if row["reason"] is not None:
-            self.failures.append(row)
-            return None
-        if row["kept_id"] is not None:
-            self.rows.append({**row, "id": row["kept_id"]})
-            return None
-        self.rows.append({**row, "id": self.next_id})
-        self.next_id += 1
-        return self.next_id - 1
+    def _sort_in(self, shard: pa.Table, wanted: dict[str, Picture]) -> tuple[pa.Table, pa.Table]:
+        """A shard's new items and its failures; pictures that changed since it was written are in neither."""
+        rows = current_rows(shard, wanted)
+        paths, reasons = shard["path"].to_pylist(), shard["reason"].to_pylist()
+        for row in rows:
+            del wanted[paths[row]]
+        good = [row for row in rows if reasons[row] is None]
+        ids = pa.array(range(self.next_id, self.next_id + len(good)), pa.int64())
+        self.next_id += len(good)
+        taken = pa.array(good, pa.int64())
+        self.new_rows.append((taken, ids))
+        items = as_items(shard.take(taken).append_column("id", ids))
+        failed = shard.take(pa.array([row for row in rows if reasons[row] is not None], pa.int64()))
+        return items, failed.select(FAILURE_SCHEMA.names).cast(FAILURE_SCHEMA)
 
 
-def _write_vectors(
-    old: Collection | None, pending: Pending, job: dict[str, Any], merged: _Merged, items: pa.Table
-) -> dict[str, Any]:
+def _kept(plan: Plan) -> tuple[pa.Table, int, npt.NDArray[np.int64]]:
+    """The items that stay, with their paths and marks as they are now; how many were renamed; the ids that go."""
+    if plan.items is None:
+        return ITEM_SCHEMA.empty_table(), 0, np.zeros(0, np.int64)
+    rows = sorted(plan.kept)
+    pictures = [plan.kept[row] for row in rows]
+    items = as_items(plan.items).take(pa.array(rows, pa.int64()))
+    paths = [picture.path for picture in pictures]
+    renamed = sum(path != before for path, before in zip(paths, items["path"].to_pylist(), strict=True))
+    for name, values in (
+        ("path", paths),
+        ("mtime_ns", [picture.mtime_ns for picture in pictures]),
+        ("etag", [picture.etag for picture in pictures]),
+    ):
+        index = ITEM_SCHEMA.get_field_index(name)
+        items = items.set_column(index, ITEM_SCHEMA.field(index), pa.array(values, ITEM_SCHEMA.field(index).type))
+    gone = np.ones(plan.items.num_rows, bool)
+    gone[rows] = False
+    return items, renamed, plan.items["id"].to_numpy()[gone]
+
+
+def _write_vectors(old: Collection | None, pending: Pending, job: dict[str, Any], merged: _Merged) -> dict[str, Any]:
     """Write the vector files that are new or lose rows, and the manifest that names them all."""
-    writer = VectorWriter(pending.collection, job["generation"], pending.dim)
+    writer = VectorWriter(pending.collection, job["generation"], vector_schema(pending.dim, pending.dtype))
     for shard in old.manifest["shards"] if old else []:
         writer.keep(shard, merged.dropped)
-    for shard, ids in zip(pending.shards(), merged.new_ids, strict=True):
-        column = pa.array(ids, pa.int64())
-        writer.add(shard.append_column("id", column).filter(column.is_valid()))
+    for shard, (rows, ids) in zip(pending.shards(["vector"]), merged.new_rows, strict=True):
+        writer.add(shard.take(rows).append_column("id", ids))
     return {
         "format": FORMAT,
         "generation": job["generation"],
         "encoder": job["encoder"],
         "dim": pending.dim,
+        "dtype": pending.dtype,
         "normalized": True,
-        "count": items.num_rows,
+        "count": merged.items.num_rows,
         "next_id": merged.next_id,
         "created": old.manifest["created"] if old else job["created"],
         "updated": job["created"],
         "versions": {name: metadata.version(name) for name in VERSIONS_OF if _installed(name)},
         "source": job["source"],
+        "source_kind": job["source_kind"],
         "search": old.manifest["search"] if old else None,
         "shards": writer.shards,
     }
@@ -159,8 +190,8 @@ def _commit(pending: Pending, manifest: dict[str, Any], items: pa.Table, failure
 class VectorWriter:
     """Writes the vector files of one generation of a collection, numbered from zero; a rerun writes the same names."""
 
-    def __init__(self, collection: Path, generation: int, dim: int) -> None:
-        self._folder, self._generation, self._schema = collection / VECTORS, generation, vector_schema(dim)
+    def __init__(self, collection: Path, generation: int, schema: pa.Schema) -> None:
+        self._folder, self._generation, self._schema = collection / VECTORS, generation, schema
         self.shards: list[dict[str, Any]] = []
         with writing(self._folder):
             self._folder.mkdir(exist_ok=True)

@@ -1,6 +1,6 @@
 """Where pictures come from: folders, tar shards, Parquet, Hugging Face data sets, lists of paths and URLs, buckets.
 
-`open_source` finds out which of these it is given. Each is a class with the three members of `Source`.
+`open_source` finds out which of these it is given. Each is a class with the members of `Source`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def open_source(source: object, *, skip: Path | None = None) -> Source:
     if DatasetObject.fits(source):
         return DatasetObject(source)
     if not isinstance(source, (str, Path)):
-        if all(hasattr(source, member) for member in ("location", "listing", "read")):
+        if all(hasattr(source, member) for member in ("kind", "location", "listing", "read")):
             return source  # type: ignore[return-value]
         raise SourceError(f"{type(source).__name__} is not a source of pictures; give a path, a URL or a Dataset")
     scheme, has_scheme, rest = str(source).partition("://")

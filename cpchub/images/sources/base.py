@@ -49,6 +49,8 @@ class Listing:
 class Source(Protocol):
     """A place that pictures come from. It can be sent to another process, and is read from several threads."""
 
+    kind: str  # "folder", "list", "tar", "parquet" or "datasets"; for the record
+
     @property
     def location(self) -> str:
         """Where it is, for the record: the same place has the same location in every run."""

@@ -22,6 +22,8 @@ STATE, SPLITS = "state.json", "dataset_dict.json"
 class SavedDataset:
     """A folder that `save_to_disk` wrote, of one split or several; a picture's path is its row, `train/0000012`."""
 
+    kind = "datasets"
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
@@ -87,6 +89,8 @@ class SavedDataset:
 
 class DatasetObject:
     """A `datasets.Dataset` with an Image feature, as it is in memory."""
+
+    kind = "datasets"
 
     def __init__(self, dataset: Any) -> None:
         names = [name for name, feature in dataset.features.items() if type(feature).__name__ == "Image"]

@@ -12,6 +12,8 @@ from cpchub.images.sources.storage import Disk, Storage
 class FolderSource:
     """Every picture below a place, by the ends of the names; `files` saves listing it a second time."""
 
+    kind = "folder"
+
     def __init__(self, storage: Storage, files: list[StoredFile] | None = None) -> None:
         self.storage, self._files = storage, files
 

@@ -24,6 +24,8 @@ CONNECTIONS = 16  # servers are asked about pictures side by side
 class ListSource:
     """The pictures that a file lists, each by the text that stands there; relative paths start at the file's folder."""
 
+    kind = "list"
+
     def __init__(self, file: Path) -> None:
         self.file = file
 

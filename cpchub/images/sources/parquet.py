@@ -24,6 +24,8 @@ OPEN = 4  # files
 class ParquetSource:
     """The rows of one Parquet file, or of every one below a place; a picture's path is `file.parquet/row`."""
 
+    kind = "parquet"
+
     def __init__(self, storage: Storage, location: str, tables: list[StoredFile] | None = None) -> None:
         self.storage, self.location, self.tables = storage, location, tables
         self._forget()

@@ -25,6 +25,8 @@ LARGEST_FACT = 1 << 20  # bytes
 class TarSource:
     """The pictures in one tar file, or in every tar file below a place."""
 
+    kind = "tar"
+
     def __init__(self, storage: Storage, location: str, shards: list[StoredFile] | None = None) -> None:
         self.storage, self.location, self.shards = storage, location, shards
 
