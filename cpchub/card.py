@@ -123,6 +123,7 @@ def _own_text(card: str) -> str:
 def _metadata(config: Mapping[str, Any], results: list[Mapping[str, Any]]) -> dict[str, Any]:
     facts = config["cpchub"]
     supervision = "supervised" if _used_labels(facts) else "self-supervised"
+    how_trained = [] if _unknown_method(facts) else [supervision, _slug(facts["method"])]
     known = data_set_of(facts["data"])
     of_sound = "sample_rate" in facts
     task = "feature-extraction" if of_sound else "image-feature-extraction"
@@ -132,7 +133,7 @@ def _metadata(config: Mapping[str, Any], results: list[Mapping[str, Any]]) -> di
         license_name=None if _hub_license(facts["license"]) != "other" else _slug(facts["license"]),
         library_name="timm",
         pipeline_tag=task,
-        tags=[*kinds, "timm", "cpchub", supervision, _slug(facts["method"])],
+        tags=[*kinds, "timm", "cpchub", *how_trained],
         datasets=[known.hub_id] if known and known.hub_id else None,
         metrics=sorted({row["metric"] for row in results}) or None,
         model_name=facts["name"],
@@ -253,6 +254,8 @@ def _training(config: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     paper = f" ([{known.paper}](https://arxiv.org/abs/{known.arxiv}))" if known else ""
     how = "with its labels" if _used_labels(facts) else "without labels"
     text = f"## Training\n\n{method_title(facts['method'])}{paper} on {data_title(facts['data'])}, {how}."
+    if _unknown_method(facts):
+        text = f"## Training\n\nIt was imported; how it was trained on {data_title(facts['data'])} is not known."
     settings = [
         (f"`{name}`", f"`{_setting(value)}`") for name, value in recipe.items() if value not in (None, {}, [], "")
     ]
@@ -268,10 +271,15 @@ def _limits(config: Mapping[str, Any], results: list[Mapping[str, Any]]) -> str:
     limits = [
         f"It sees a picture as {height} x {width} pixels; what is lost at that size is lost to it.",
         f"It was trained on {data} alone. On pictures of another kind, measure before you rely on it.",
-        "It was trained to tell the classes of that data apart: differences within a class may be lost to it."
-        if _used_labels(facts)
-        else "It was trained without labels: it groups what looks alike, which need not be what you mean by alike.",
     ]
+    if _used_labels(facts):
+        limits.append(
+            "It was trained to tell the classes of that data apart: differences within a class may be lost to it."
+        )
+    elif not _unknown_method(facts):
+        limits.append(
+            "It was trained without labels: it groups what looks alike, which need not be what you mean by alike."
+        )
     if results:
         limits.append("The results are of one training run; how far another run would be from it was not measured.")
     limits += facts.get("limits", [])
@@ -329,7 +337,12 @@ def _task(row: Mapping[str, Any]) -> str:
 
 def _used_labels(facts: Mapping[str, Any]) -> bool:
     known = method_of(facts["method"])
-    return known is not None and known.labels
+    return _slug(facts["method"]) == "supervised" or (known is not None and known.labels)
+
+
+def _unknown_method(facts: Mapping[str, Any]) -> bool:
+    """Whether nobody knows how it was trained: an imported encoder whose file does not tell."""
+    return _slug(facts["method"]) == "unknown"
 
 
 def _slug(text: str) -> str:
