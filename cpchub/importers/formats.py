@@ -6,18 +6,24 @@ from cpchub.errors import ImportFormatError
 from cpchub.importers.bolts import BoltsCpc, BoltsSimclr
 from cpchub.importers.cmc import Cmc
 from cpchub.importers.format import Checkpoint, Format
+from cpchub.importers.google_simclr import GoogleSimclr
 from cpchub.importers.lemniscate import Lemniscate
 from cpchub.importers.lightly import Lightly
 from cpchub.importers.moco import Moco, MocoV3
 from cpchub.importers.openmmlab import OpenMMLab
 from cpchub.importers.plain import Timm, Torchvision
+from cpchub.importers.separius import Separius
 from cpchub.importers.solo_learn import SoloLearn
 from cpchub.importers.sup_contrast import SupContrast
+from cpchub.importers.tonylins import Tonylins
 from cpchub.importers.vissl import Vissl
 
 FORMATS: list[Format] = [
     Moco(),
     MocoV3(),
+    GoogleSimclr(),
+    Tonylins(),
+    Separius(),
     Lemniscate(),
     Cmc(),
     SupContrast(),

@@ -113,3 +113,49 @@ def test_pictures_are_read_in_0_to_1() -> None:
 def test_a_width_that_gives_no_even_number_of_channels_is_refused(width: float) -> None:
     with pytest.raises(ArgumentError, match="width"):
         create_model("simclr_resnet50_1x", width=width)
+
+
+class TestBasicBlocks:
+    def test_the_first_block_has_a_convolution_on_its_shortcut_that_timm_leaves_out(self) -> None:
+        ours, theirs = (timm.create_model(name, num_classes=0) for name in ("simclr_resnet18_1x", "resnet18"))
+        extra = set(ours.state_dict()) - set(theirs.state_dict())
+        assert {name.rpartition(".")[0] for name in extra} == {"layer1.0.downsample.0", "layer1.0.downsample.1"}
+        assert set(theirs.state_dict()) <= set(ours.state_dict())
+
+    def test_without_that_the_features_are_those_of_timms_resnet(self) -> None:
+        ours: Any = timm.create_model("simclr_resnet18_1x", num_classes=0, same_padding=False).eval()
+        theirs = timm.create_model("resnet18", num_classes=0).eval()
+        ours.layer1[0].downsample = None
+        ours.load_state_dict(theirs.state_dict())
+        x = torch.randn(1, 3, 64, 48)
+        with torch.inference_mode():
+            assert torch.equal(ours(x), theirs(x))
+
+    def test_they_have_no_selective_kernels(self) -> None:
+        with pytest.raises(ArgumentError, match="exclude each other"):
+            create_model("simclr_resnet18_1x", selective_kernel=True)
+
+
+def test_the_cifar_stem_keeps_the_resolution_and_the_width() -> None:
+    model: Any = timm.create_model("simclr_resnet18_cifar", num_classes=0, layers=[1, 1, 1, 1], width=0.25).eval()
+    assert model.conv1.weight.shape == (16, 3, 3, 3)
+    assert model.forward_features(torch.rand(1, 3, 32, 32)).shape == (1, 128, 4, 4)
+
+
+class TestPaddingOfPyTorch:
+    def test_the_features_are_those_of_timms_resnet(self) -> None:
+        ours: Any = timm.create_model(
+            "simclr_resnet50_1x", num_classes=3, layers=[1, 1, 1, 1], same_padding=False
+        ).eval()
+        theirs = timm.create_model("resnet50", num_classes=3, layers=[1, 1, 1, 1]).eval()
+        ours.load_state_dict(theirs.state_dict())
+        x = torch.randn(1, 3, 64, 64)
+        with torch.inference_mode():
+            assert torch.equal(ours(x), theirs(x))
+
+    def test_shortcuts_count_the_zeros_outside_of_the_picture(self) -> None:
+        model: Any = timm.create_model("simclr_resnet50_1x_sk", same_padding=False, **TINY)
+        x = torch.ones(1, 2, 6, 6)
+        averaged = model.layer1[0].downsample[0](x)
+        assert averaged.shape == x.shape
+        assert (averaged[0, 0, 0, 0], averaged[0, 0, 0, -1], averaged[0, 0, -1, -1]) == (1, 0.5, 0.25)
