@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import timm
-from huggingface_hub import ModelCard
+import torch
+from huggingface_hub import ModelCard, constants, snapshot_download
 from PIL import Image
 
-from cpchub import card, catalog
+from cpchub import card
 from cpchub.errors import ModelFolderError
+from cpchub.release import publish
+from tests.loopback_hub import LoopbackHub
 from tests.tiny_encoder import EVALUATION, FACTS, RECIPE, export_tiny, tiny_backbone
 from training.publish import export
 
@@ -88,26 +90,53 @@ class TestBody:
         assert "without labels" not in text
         assert "self-supervised" not in card.front_matter(text)["tags"]
 
+    def test_methods_data_sets_and_tasks_are_in_words(self, config: dict[str, Any]) -> None:
+        facts = {**config["cpchub"], "method": "moco_v2", "data": "cifar10"}
+        rows = [{**EVALUATION["results"][0], "dataset": "cifar10", "task": task} for task in ("linear", "knn")]
+        text = card.render({**config, "cpchub": facts}, None, {"results": rows})
+        body = text.split("---\n", 2)[2]
+        assert not re.search(r"moco_v2|cifar10|\bknn\b", body)
+        assert "on CIFAR-10, without labels" in body
+        assert "| kNN | CIFAR-10, test |" in body
+        [result, _] = ModelCard(text).data.eval_results
+        assert (result.task_name, result.dataset_name, result.dataset_type) == ("linear probe", "CIFAR-10", "cifar10")
+        assert card.front_matter(text)["datasets"] == ["uoft-cs/cifar10"]
+
+    def test_the_licence_of_the_weights_and_the_terms_of_the_data_are_told_apart(self, config: dict[str, Any]) -> None:
+        facts = {**config["cpchub"], "data": "ImageNet-1k", "license": "Apache-2.0"}
+        text = card.render({**config, "cpchub": facts})
+        assert "Licence of the weights: Apache-2.0. Training data: ImageNet-1k. Its terms of access allow non-" in text
+        assert "the terms of its pictures are their owners'" in card.render(config)
+
     def test_without_measurements_it_says_so(self, config: dict[str, Any]) -> None:
         text = card.render(config, RECIPE, None)
         assert "has not been measured" in text
         assert "model-index" not in card.front_matter(text)
 
-    def test_its_snippets_run(self, text: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        snippets = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    def test_its_snippets_run_against_the_hub_it_is_published_on(
+        self, hub: LoopbackHub, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        publish(folder, "lab/tiny-simclr", token="secret")
+        card_there = hub.repos["lab/tiny-simclr"].files["README.md"].decode()
+        snippets = re.findall(r"```python\n(.*?)```", card_there, re.DOTALL)
         assert len(snippets) == 3
-        Image.fromarray(np.full((50, 50, 3), 90, np.uint8)).save(tmp_path / "photo.jpg")
-        monkeypatch.setattr(catalog, "catalog_folder", lambda: folder.parent)
-        monkeypatch.setenv("CPCHUB_ORG", "lab")
-        monkeypatch.chdir(tmp_path)
-        (tmp_path / "tiny-simclr").symlink_to(folder)
-        there = f"local-dir:{folder}"
-        create = timm.create_model
+        # timm has no endpoint argument, and the client reads HF_ENDPOINT once
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
         monkeypatch.setattr(
-            timm, "create_model", lambda name, **rest: create(name.replace("hf-hub:lab/tiny-simclr", there), **rest)
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}"
         )
+        snapshot_download("lab/tiny-simclr", local_dir=tmp_path / "tiny-simclr", endpoint=hub.url)
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 50, 3), np.uint8)).save(tmp_path / "photo.jpg")
+        monkeypatch.chdir(tmp_path)
+        names: list[dict[str, Any]] = []
         for snippet in snippets:
-            exec(compile(snippet, "card", "exec"), {})  # noqa: S102  our own text, and the point of the test
+            names.append({})
+            exec(compile(snippet, "card", "exec"), names[-1])  # noqa: S102  our own text, and the point of the test
+        ours, there, here = names
+        x = there["transform"](Image.open("photo.jpg").convert("RGB"))[None]
+        with torch.inference_mode():
+            assert torch.equal(there["model"](x), here["model"](x))
+            assert np.allclose(ours["vectors"], there["model"](x).numpy(), atol=1e-5)
 
     def test_a_network_of_ours_is_registered_first_by_the_snippets_for_timm(self, tmp_path: Path) -> None:
         args = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]}
@@ -152,6 +181,13 @@ class TestMerge:
         assert "Written on the Hub." not in merged
         assert card.front_matter(merged)["thumbnail"] == "face.png"
         assert {"cells", "mine"} <= set(card.front_matter(merged)["tags"])
+
+    def test_data_sets_that_people_added_stay_beside_ours(self, config: dict[str, Any]) -> None:
+        text = card.render({**config, "cpchub": {**config["cpchub"], "data": "cifar10"}})
+        remote = text.replace("datasets:\n", "datasets:\n- lab/cells\n")
+        assert set(card.front_matter(card.merge(remote, text))["datasets"]) == {"uoft-cs/cifar10", "lab/cells"}
+        alone = text.replace("datasets:\n- uoft-cs/cifar10\n", "datasets: lab/cells\n")
+        assert set(card.front_matter(card.merge(alone, text))["datasets"]) == {"uoft-cs/cifar10", "lab/cells"}
 
     def test_a_card_written_by_hand_keeps_its_text(self, text: str) -> None:
         merged = card.merge("---\nlicense: mit\n---\n# Mine\n\nMy words.\n", text)
