@@ -21,7 +21,8 @@ import torch
 
 from cpchub.fewlabels import KNNClassifier
 from training import data, recipes
-from training.loop import build_backbone, train
+from training.backbone import build_backbone
+from training.loop import train
 from training.monitors import features
 from training.recipes import Recipe
 

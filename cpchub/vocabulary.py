@@ -38,6 +38,20 @@ METHODS = {
     "simclr": Method(
         "SimCLR", "A Simple Framework for Contrastive Learning of Visual Representations", "2002.05709", "simclr"
     ),
+    "fine-tune": Method(
+        "SimCLR v2 fine-tuning",
+        "Big Self-Supervised Models are Strong Semi-Supervised Learners",
+        "2006.10029",
+        "simclr",
+        labels=True,
+    ),
+    "distil": Method(
+        "SimCLR v2 distillation",
+        "Big Self-Supervised Models are Strong Semi-Supervised Learners",
+        "2006.10029",
+        "simclr",
+        labels=True,
+    ),
     "simclr-v2": Method(
         "SimCLR v2", "Big Self-Supervised Models are Strong Semi-Supervised Learners", "2006.10029", "simclr"
     ),

@@ -46,7 +46,7 @@ def save(path: Path, modules: Mapping[str, nn.Module], optimizer: Optimizer, pro
         raise NoSpaceError(f"the checkpoint {path} could not be written ({e}); the one before it is intact") from e
 
 
-def load(path: Path, modules: Mapping[str, nn.Module], optimizer: Optimizer) -> dict[str, Any]:
+def load(path: Path, modules: Mapping[str, nn.Module], optimizer: Optimizer | None = None) -> dict[str, Any]:
     """Restore what `save` wrote into the modules and the optimizer, in place; returns `progress`."""
     try:
         with safe_open(path, framework="pt") as f:
@@ -62,6 +62,8 @@ def load(path: Path, modules: Mapping[str, nn.Module], optimizer: Optimizer) -> 
             module.load_state_dict(mine)
         except RuntimeError as e:
             raise RunError(f"the checkpoint {path} is of another network: {e}") from e
+    if optimizer is None:
+        return header["progress"]
     state: dict[int, dict[str, Any]] = {int(i): dict(slots) for i, slots in header["optimizer"]["state"].items()}
     for name, value in tensors.items():
         if name.startswith("optimizer."):
@@ -69,3 +71,12 @@ def load(path: Path, modules: Mapping[str, nn.Module], optimizer: Optimizer) -> 
             state.setdefault(int(i), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": header["optimizer"]["param_groups"]})
     return header["progress"]
+
+
+def shapes(path: Path) -> dict[str, list[int]]:
+    """The shape of every tensor in a checkpoint, by name; no tensor is read."""
+    try:
+        with safe_open(path, framework="pt") as f:
+            return {name: f.get_slice(name).get_shape() for name in f.keys()}  # noqa: SIM118  (not a dict)
+    except (OSError, SafetensorError) as e:
+        raise RunError(f"the checkpoint {path} cannot be read ({e}); train the run again") from e

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 import torch.distributed as dist
 import torch.nn as nn
@@ -26,11 +25,11 @@ from lightning_fabric import Fabric
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor
 
-import cpchub.architectures  # noqa: F401  (registers our networks with timm)
-from cpchub.errors import OtherRunError, RecipeError, RunError
+from cpchub.errors import OtherRunError, RunError
 from training import checkpoint, data, methods, optimizers
 from training.advice import Advice
 from training.average import WeightAverage
+from training.backbone import build_backbone, start_from
 from training.batches import Plan
 from training.losses.ranks import rank, world_size
 from training.monitors import Metrics, look
@@ -75,8 +74,9 @@ def train(
     torch.manual_seed(recipe.seed)
     backbone = build_backbone(recipe)
     if recipe.init_from:
-        _go_on_from(recipe, backbone)
-    method: nn.Module = methods.build(recipe, backbone, len(pictures))
+        start_from(recipe, backbone)
+    n_classes = 0 if pictures.labels is None else int(pictures.labels.max()) + 1
+    method: nn.Module = methods.build(recipe, backbone, len(pictures), n_classes)
     with claimed(run_dir, recipe) if fabric.is_global_zero else nullcontext(), _ranks_that_vanish(run_dir):
         return _run(recipe, run_dir, pictures, method, fabric, stop_after_steps)
 
@@ -172,30 +172,6 @@ def _run(
     finally:
         metrics.close()
     return Result(method, kept, line)
-
-
-def build_backbone(recipe: Recipe) -> nn.Module:
-    """The recipe's timm network without a classifier, freshly initialised."""
-    try:
-        return timm.create_model(recipe.backbone, num_classes=0, **dict(recipe.backbone_args))
-    except (RuntimeError, TypeError) as e:
-        args = dict(recipe.backbone_args)
-        raise RecipeError(f"timm cannot build backbone={recipe.backbone!r} with {args}: {e}") from e
-
-
-def _go_on_from(recipe: Recipe, backbone: nn.Module) -> None:
-    """Start from the weights of a published encoder."""
-    from cpchub.encoder import load
-
-    encoder = load(recipe.init_from, device="cpu")
-    try:
-        backbone.load_state_dict(encoder.model.state_dict())
-    except RuntimeError as error:
-        raise RecipeError(
-            f"init_from={recipe.init_from!r} is a {encoder.spec.architecture} with {dict(encoder.spec.model_args)}, "
-            f"not the {recipe.backbone} with {dict(recipe.backbone_args)} of this recipe; change --backbone and "
-            "--backbone-args to its own"
-        ) from error
 
 
 def _resume(last: Path, state: dict[str, nn.Module], optimizer: torch.optim.Optimizer, seen: str) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ import torch.nn.functional as F
 from cpchub.fewlabels import KNNClassifier
 from cpchub.files import replacing
 from training.batches import Batch
-from training.data import Source
+from training.data import Source, normalised
 
 if TYPE_CHECKING:
     from training.recipes import Recipe
@@ -141,14 +142,16 @@ def features(
     """Features `[N, D]` float32 of uint8 pictures at the recipe's input size, in eval mode, whatever mode it was in."""
     was_training = backbone.training
     backbone.eval()
-    mean = torch.tensor(recipe.mean, device=device).reshape(1, 3, 1, 1)
-    std = torch.tensor(recipe.std, device=device).reshape(1, 3, 1, 1)
+    rows = [backbone(x).float().cpu() for x in prepared(images, recipe, device, batch)]
+    backbone.train(was_training)
+    return torch.cat(rows).numpy()
+
+
+def prepared(images: torch.Tensor, recipe: Recipe, device: torch.device, batch: int = 500) -> Iterator[torch.Tensor]:
+    """Batches of uint8 pictures as the network takes them without randomness: resized, normalised."""
     side = (recipe.input_size, recipe.input_size)
-    rows = []
     for part in images.split(batch):
         x = part.to(device).float() / 255
         if x.shape[-2:] != side:
             x = F.interpolate(x, size=side, mode="bilinear", align_corners=False, antialias=True)
-        rows.append(backbone(((x - mean) / std).contiguous(memory_format=torch.channels_last)).float().cpu())
-    backbone.train(was_training)
-    return torch.cat(rows).numpy()
+        yield normalised(x, recipe)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
-from tyro.conf import arg
+from tyro.conf import Positional, arg
 
 from cpchub.commands.base import Command, Port, Switch, need, say
 from cpchub.commands.collections import Demo
 
 if TYPE_CHECKING:
+    from training.distill import Distillation
     from training.recipes import Recipe
 
 
@@ -95,3 +96,38 @@ class TrainRecipe(Command):
 
         exported = finish.run(self.recipe, self.out)
         say(f"Trained {self.recipe.name}. Publish or load it from {exported}")
+
+
+@dataclass(frozen=True)
+class Distil(Command):
+    """Fine-tune a SimCLR run on few labels and distil it into a student on all pictures (SimCLR v2)."""
+
+    run_folder: Path
+    out: Path
+    settings: Distillation
+
+    resumes: ClassVar[bool] = True
+
+    @classmethod
+    def parse(cls, args: Sequence[str]) -> Command:
+        need("lightning_fabric", extra="train")
+        from training.distill import Distillation
+
+        flags = make_dataclass(
+            "flags",
+            [
+                ("run_folder", Annotated[Positional[Path], arg(metavar="RUN", help="run folder of the pretraining")]),
+                ("settings", Annotated[Distillation, arg(name="")]),
+                ("out", Annotated[Path, arg(aliases=["-o"], help="folder for both steps")], Path("runs", "distilled")),
+            ],
+        )
+        given: Any = tyro.cli(flags, prog="cpchub distil", description=cls.__doc__, args=args)
+        return cls(given.run_folder, given.out, given.settings)
+
+    def run(self) -> None:
+        from training import distill
+
+        results = distill.run(self.run_folder, self.out, self.settings)
+        for name, accuracy in results["accuracy"].items():
+            print(f"{name}\t{accuracy:.1%}")
+        say(f"The student's encoder: {self.out / 'export'}, its classifier: {self.out / distill.CLASSIFIER}")

@@ -17,7 +17,8 @@ from safetensors import safe_open
 
 from cpchub.errors import OutputError, RecipeError, RunError
 from training import data, recipes
-from training.loop import build_backbone, train
+from training.backbone import build_backbone
+from training.loop import train
 from training.optimizers import schedule
 from training.recipes import Recipe
 from training.views import Views

@@ -3,6 +3,7 @@
     in_batch  negatives are the other pictures of the batch: NT-Xent, SupCon, DCL, InvaSpread
     memory    negatives are remembered: InfoNCE against a queue, the NCE of InstDisc against a bank
     cpc       what is predicted among all that could be, by unnormalised scores: CPC
+    distillation  a student against its teacher
     metric    distances and margins: Hadsell's contrastive loss, triplets and their mining
 
 Every loss computes in float32 whatever comes in, under autocast too, and is rank-aware where negatives are shared:
@@ -14,6 +15,7 @@ its own anchors, so that DDP's averaging of gradients gives exactly the gradient
 from __future__ import annotations
 
 from training.losses.cpc import cpc_info_nce
+from training.losses.distillation import distillation
 from training.losses.in_batch import dcl, inva_spread, nt_xent, sup_con
 from training.losses.memory import info_nce, instance_softmax, instdisc_nce
 from training.losses.metric import margin_contrastive, mined_triplet, triplet
@@ -22,6 +24,7 @@ from training.losses.ranks import gather
 __all__ = [
     "cpc_info_nce",
     "dcl",
+    "distillation",
     "gather",
     "info_nce",
     "instance_softmax",

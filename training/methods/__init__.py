@@ -8,6 +8,7 @@ bank, key encoder) lives in parameters and buffers, so saving the module saves t
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from cpchub.architectures.colour_paths import ColourPaths
@@ -16,6 +17,8 @@ from training.methods.cmc import CMC
 from training.methods.cpc import CPC
 from training.methods.cpc_audio import CPCAudio
 from training.methods.cpc_v1 import CPCv1
+from training.methods.distil import Distil
+from training.methods.fine_tune import FineTune
 from training.methods.instdisc import InstDisc
 from training.methods.inva_spread import InvaSpread
 from training.methods.moco import MoCo
@@ -27,14 +30,14 @@ if TYPE_CHECKING:
 
     from training.recipes import Recipe
 
-Method: TypeAlias = SimCLR | MoCo | InstDisc | InvaSpread | CMC | SupCon | CPC | CPCAudio
+Method: TypeAlias = SimCLR | MoCo | InstDisc | InvaSpread | CMC | SupCon | CPC | CPCAudio | FineTune | Distil
 
 
-def build(recipe: Recipe, backbone: nn.Module, n_pictures: int) -> Method:
+def build(recipe: Recipe, backbone: nn.Module, n_pictures: int, n_classes: int = 0) -> Method:
     """The method that `recipe.method` names, around `backbone` (a timm network without classifier).
 
-    `n_pictures`: how many the data set has, which is the length of a memory bank. Raises `RecipeError` for a backbone
-    that the method cannot use.
+    `n_pictures`: how many the data set has, which is the length of a memory bank; `n_classes`: of its labels, 0 for
+    none. Raises `RecipeError` for a backbone that the method cannot use.
     """
     width = int(backbone.num_features)  # type: ignore[arg-type]
     hidden, dim, T = recipe.projector_hidden, recipe.projector_dim, recipe.temperature
@@ -90,3 +93,34 @@ def build(recipe: Recipe, backbone: nn.Module, n_pictures: int) -> Method:
             return CPCv1(backbone, width, recipe.views.size, recipe.cpc)
         case "cpc_audio":
             return CPCAudio(backbone, recipe.audio)
+        case "fine_tune":
+            return _fine_tune(recipe, backbone, width, n_classes)
+        case "distil":
+            return _distil(recipe, backbone, width)
+
+
+def _fine_tune(recipe: Recipe, backbone: nn.Module, width: int, n_classes: int) -> FineTune:
+    """From the encoder and the head of the pretraining in the run folder `recipe.teacher`."""
+    from training.saved_run import saved_run
+
+    pretraining, method = saved_run(Path(recipe.teacher))
+    try:
+        backbone.load_state_dict(method.get_submodule("backbone").state_dict())
+    except RuntimeError as error:
+        raise RecipeError(
+            f"{recipe.teacher} trained a {pretraining.backbone} with {dict(pretraining.backbone_args)}; fine-tuning "
+            "goes on with the same network, so change --backbone and --backbone-args to these"
+        ) from error
+    return FineTune(backbone, width, getattr(method, "projector", None), recipe.head_layers, n_classes)
+
+
+def _distil(recipe: Recipe, backbone: nn.Module, width: int) -> Distil:
+    """With the classifier in the run folder `recipe.teacher` as the teacher."""
+    from training.saved_run import saved_run
+
+    _, teacher = saved_run(Path(recipe.teacher))
+    if not isinstance(teacher, FineTune):
+        raise RecipeError(
+            f"{recipe.teacher} is no run of fine_tune, so it has no answers to distil; fine-tune it first"
+        )
+    return Distil(backbone, width, teacher, recipe.temperature)

@@ -25,10 +25,14 @@ _JSON = tyro.constructors.PrimitiveConstructorSpec(
 
 
 MethodName = Literal[
-    "simclr", "moco_v1", "moco_v2", "instdisc", "inva_spread", "cmc", "sup_con", "cpc_v1", "cpc_v2", "cpc_audio"
-]
+    "simclr", "moco_v1", "moco_v2", "instdisc", "inva_spread", "cmc", "sup_con", "cpc_v1", "cpc_v2", "cpc_audio",
+    "fine_tune", "distil",
+]  # fmt: skip
+SUPERVISED = ("sup_con", "fine_tune")
 _ON_PATCHES = ("cpc_v1", "cpc_v2")
 _VIEWS_OF = dict.fromkeys(("instdisc", "cmc", "cpc_audio", *_ON_PATCHES), (1,)) | {  # the others take two or more
+    "fine_tune": (1,),
+    "distil": (1,),
     "moco_v1": (2,),
     "moco_v2": (2,),
     "inva_spread": (2,),
@@ -88,6 +92,9 @@ class Recipe:
     bank_momentum: float = 0.5
     proximal: float = 0.0  # InstDisc: lambda of the proximal term
     graph: Literal["core", "full"] = "full"  # CMC with three views or more: which pairs are contrasted
+    # SimCLR v2: fine-tuning and distillation
+    teacher: str = ""  # run folder: the pretraining to fine-tune, or the fine-tuned classifier to distil
+    head_layers: int = 1  # of the pretraining's projection head that fine-tuning keeps
     # CPC, on patches of pictures and on sound
     cpc: CPCSettings = field(default_factory=CPCSettings)
     audio: AudioSettings = field(default_factory=AudioSettings)
@@ -141,6 +148,7 @@ class Recipe:
             "std": min(self.std) > 0,
             "cooldown": 0 < self.cooldown <= 1,
             "steps": list(self.steps) == sorted(self.steps),
+            "head_layers": self.head_layers >= 0,
             "bank_negatives": self.bank_negatives >= 0,
             "bank_momentum": 0 <= self.bank_momentum < 1,
         }
@@ -161,8 +169,10 @@ class Recipe:
             self.cpc.groups(self.batch_size // (world_size * self.accumulate))
         if self.method == "cpc_audio":
             self.audio.check()
-        if self.method == "sup_con" and not labelled:
-            raise RecipeError("method='sup_con' needs labels, and the data has none; use --method simclr")
+        if self.method in SUPERVISED and not labelled:
+            raise RecipeError(f"method={self.method!r} needs labels, and the data has none; use --method simclr")
+        if self.method in ("fine_tune", "distil") and not self.teacher:
+            raise RecipeError(f"method={self.method!r} goes on from another run: name its folder with --teacher")
         if self.batch_size > n_pictures:
             raise RecipeError(
                 f"batch_size={self.batch_size} is more than the {n_pictures} pictures; "

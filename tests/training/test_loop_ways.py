@@ -1,0 +1,170 @@
+"""The loop's further ways: accumulation, going on from an encoder, averaged weights, ranks that vanish."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cpchub.errors import RecipeError
+from training import data, recipes
+from training.finish import describe
+from training.loop import Result, train
+from training.publish import export
+from training.recipes import Recipe
+from training.views import Views
+
+TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
+
+
+def small(**changes: object) -> Recipe:
+    recipe = replace(
+        recipes.get("simclr_digits"),
+        name="tiny",
+        backbone_args=TINY,
+        views=Views(size=16, crop_scale=(0.7, 1), flip=0, jitter_p=0, grey_p=0),
+        projector_hidden=16,
+        projector_dim=8,
+        optimizer="sgd",
+        lr=0.3,
+        epochs=2,
+        batch_size=16,
+        warmup_epochs=0,
+        knn_every=0,
+    )
+    return replace(recipe, **changes)  # type: ignore[arg-type]
+
+
+def digits(n: int = 64) -> data.Pictures:
+    return data.digits().subset(np.arange(n))
+
+
+def weights(result: Result) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in result.backbone.parameters()])
+
+
+def test_accumulated_parts_give_the_step_of_the_whole_batch(tmp_path: Path) -> None:
+    """With a bank as negatives and norms that do not depend on the batch, where parts and whole mean the same."""
+    recipe = small(
+        method="instdisc", n_views=1, backbone="resnet18", backbone_args={**TINY, "norm_layer": "groupnorm1"}, epochs=1
+    )
+    whole, parts = (
+        train(replace(recipe, accumulate=n), tmp_path / str(n), pictures=digits(), stop_after_steps=1) for n in (1, 4)
+    )
+    torch.testing.assert_close(weights(whole), weights(parts), atol=1e-6, rtol=1e-4)
+
+
+def test_an_epoch_with_a_ragged_end_has_a_step_more(tmp_path: Path) -> None:
+    whole = train(small(drop_last=False), tmp_path / "ragged", pictures=digits(70))
+    assert whole.metrics["step"] == 2 * 5
+    assert train(small(), tmp_path / "even", pictures=digits(70)).metrics["step"] == 2 * 4
+
+
+def test_gradients_are_clipped_to_the_length_asked(tmp_path: Path) -> None:
+    recipe = small(epochs=1, clip_norm=1e-3, momentum=0.0, weight_decay=0.0, lr=1.0)
+    start = weights(train(replace(recipe, lr=1e-12), tmp_path / "start", pictures=digits(), stop_after_steps=1))
+    result = train(recipe, tmp_path / "run", pictures=digits(), stop_after_steps=1)
+    assert result.metrics["gradient_norm"] > 1e-2  # of the gradient before
+    assert float((weights(result) - start).norm()) <= 1.001e-3
+
+
+def test_the_encoder_that_is_kept_is_the_average(tmp_path: Path) -> None:
+    result = train(small(ema_decay=0.9), tmp_path / "run", pictures=digits())
+    last = torch.cat([p.detach().flatten() for p in result.method.get_submodule("backbone").parameters()])
+    assert not torch.equal(weights(result), last)
+    assert not result.backbone.training
+
+
+def test_a_run_goes_on_from_a_published_encoder(tmp_path: Path) -> None:
+    recipe = small(epochs=1)
+    first = train(recipe, tmp_path / "first", pictures=digits())
+    folder = export(
+        first.backbone,
+        tmp_path / "encoder",
+        facts=describe(recipe, 64, "tiny"),
+        recipe=recipe.to_dict(),
+        evaluation=None,
+    )
+    continued = small(epochs=1, lr=1e-12, init_from=str(folder))
+    second = train(continued, tmp_path / "second", pictures=digits(), stop_after_steps=1)
+    torch.testing.assert_close(weights(second), weights(first), atol=1e-6, rtol=0)
+    wider = small(backbone_args={**TINY, "channels": [8, 8, 8, 16]}, init_from=str(folder))
+    with pytest.raises(RecipeError, match=r"not the resnet18 with .*'channels': \[8, 8, 8, 16\]"):
+        train(wider, tmp_path / "third", pictures=digits())
+
+
+SCRIPT = """
+import sys, torch
+torch.set_num_threads(1)
+from pathlib import Path
+from ways import digits, small
+from cpchub.errors import CpchubError
+from training.loop import train
+try:
+    train(small(epochs=int(sys.argv[2]), checkpoint_minutes=0), Path(sys.argv[1]), pictures=digits(), accelerator="cpu")
+except CpchubError as error:
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    sys.exit(2)
+"""
+
+
+def start(rank: int, port: int, run_dir: Path, epochs: int, folder: Path) -> subprocess.Popen[str]:
+    """What torchrun starts on each of two ranks, without the agent, which would kill the survivor itself."""
+    (folder / "ways.py").write_text(Path(__file__).read_text())
+    env = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(folder), str(Path(__file__).parents[2])]),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "GROUP_RANK": "0",
+        "GROUP_WORLD_SIZE": "1",
+        "TORCHELASTIC_RUN_ID": "test",
+    }
+    command = [sys.executable, "-c", SCRIPT, str(run_dir), str(epochs)]
+    return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def test_when_a_rank_is_killed_the_other_stops_with_one_sentence_and_the_run_goes_on(
+    tmp_path: Path,
+) -> None:
+    run_dir = tmp_path / "run"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ranks = [start(rank, port, run_dir, 400, tmp_path) for rank in (0, 1)]
+    checkpoint = run_dir / "checkpoints" / "last.safetensors"
+    while not checkpoint.exists() and all(rank.poll() is None for rank in ranks):
+        time.sleep(0.02)
+    ranks[1].send_signal(signal.SIGKILL)
+    _, said = ranks[0].communicate(timeout=120)
+    ranks[1].communicate()
+    assert ranks[0].returncode == 2, said
+    lines = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert re.search(r"rank 0: another rank is gone .* start the same command again to go on", lines[0])
+
+    from safetensors import safe_open
+
+    with safe_open(checkpoint, framework="pt") as f:
+        assert '"step"' in f.metadata()["cpchub"]
+    resumed = train(
+        replace(small(epochs=400), checkpoint_minutes=0),
+        run_dir,
+        pictures=digits(),
+        accelerator="cpu",
+        stop_after_steps=2,
+    )
+    assert resumed.metrics["step"] > 2

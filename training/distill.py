@@ -1,0 +1,163 @@
+"""SimCLR v2's last two steps after pretraining: fine-tune on few labels, then distil on all pictures without labels.
+
+Chen et al., arXiv 2006.10029. One folder holds it all:
+
+    fine_tuned/  student/  run folders, each of which resumes      export/  the student's encoder, as a model folder
+    classifier.safetensors  the student's classifier on it         results.json  what both score on the test part
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn as nn
+from safetensors.torch import save_file
+
+from cpchub.errors import RecipeError
+from cpchub.fewlabels import label_subsets
+from cpchub.files import replacing, write_json
+from training import data
+from training.finish import HAVE_TEST_PART, describe
+from training.loop import train
+from training.monitors import prepared
+from training.publish import export
+from training.recipes import Recipe
+from training.saved_run import saved_run
+
+CLASSIFIER = "classifier.safetensors"
+RESULTS = "results.json"
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """What decides the two steps. Rates are for LARS; 0 takes SimCLR v2's rule for the batch size."""
+
+    labels: float = 0.01  # share of the labels that fine-tuning uses, equally many a class
+    head_layers: int = 1  # of the projection head that fine-tuning keeps
+    fine_tune_epochs: int = 60  # the paper's for 1 % of the labels; 30 for 10 %
+    fine_tune_lr: float = 0.0  # 0.005 sqrt(batch size)
+    student: str = ""  # timm architecture; the teacher's own where empty
+    student_args: str = "{}"  # its arguments as JSON
+    temperature: float = 1.0  # 0.1 in the paper where the student is the teacher's own architecture
+    epochs: int = 400  # of distillation
+    lr: float = 0.0  # 0.075 sqrt(batch size)
+    batch_size: int = 0  # the pretraining's where 0
+    seed: int = 0  # of the labels that are drawn, and of both steps
+
+
+def run(pretrained: Path, out: Path, settings: Distillation) -> dict[str, Any]:
+    """Fine-tune and distil the SimCLR run `pretrained` into the folder `out`; returns the content of `results.json`.
+
+    A call that was stopped goes on where it was. Raises `RunError` for a folder without a run, `RecipeError` for
+    settings that cannot work.
+    """
+    pretraining, _ = saved_run(pretrained)
+    pictures = data.load(pretraining.data, size=pretraining.stored_size)
+    rows = labelled_rows(pictures, settings)
+    tuned = train(
+        fine_tuning(pretraining, pretrained, settings, len(rows)), out / "fine_tuned", pictures=pictures.subset(rows)
+    )
+    recipe = distillation(pretraining, out / "fine_tuned", settings)
+    student = train(recipe, out / "student", pictures=replace(pictures, labels=None))
+    export(
+        student.backbone,
+        out / "export",
+        facts=describe(recipe, len(pictures), recipe.name.replace("_", "-")),
+        recipe=recipe.to_dict(),
+        evaluation=None,
+    )
+    _save_classifier(student.method, pictures.classes, out / CLASSIFIER)
+    results: dict[str, Any] = {"labels": len(rows), "pictures": len(pictures), "seed": settings.seed, "accuracy": {}}
+    if pretraining.data in HAVE_TEST_PART:
+        test = data.load(pretraining.data, split="test")
+        for name, method in (("fine_tuned", tuned.method), ("student", student.method)):
+            results["accuracy"][name] = round(accuracy(method, test, recipe), 4)
+    write_json(out / RESULTS, results)
+    return results
+
+
+def labelled_rows(pictures: data.Pictures, settings: Distillation) -> np.ndarray:
+    """The rows whose labels are used: a share of each class, drawn by the seed."""
+    y = pictures.class_of_each()
+    per_class = round(settings.labels * len(y) / len(np.unique(y)))
+    if not 0 < settings.labels <= 1 or per_class < 1:
+        raise RecipeError(
+            f"labels={settings.labels} of {len(y)} pictures is no label a class; give a share between "
+            f"{len(np.unique(y)) / len(y):.2g} and 1"
+        )
+    return label_subsets(y, [per_class], settings.seed)[per_class]
+
+
+def fine_tuning(pretraining: Recipe, run_dir: Path, settings: Distillation, n_labelled: int) -> Recipe:
+    """The recipe of the second step: crops and flips, LARS without weight decay or warm-up (appendix of the paper)."""
+    batch = min(settings.batch_size or pretraining.batch_size, n_labelled)
+    return replace(
+        _plain(pretraining),
+        name=f"{pretraining.name}_fine_tuned",
+        method="fine_tune",
+        teacher=str(run_dir),
+        head_layers=settings.head_layers,
+        optimizer="lars",
+        lr=settings.fine_tune_lr or 0.005 * math.sqrt(batch),
+        weight_decay=0.0,
+        warmup_epochs=0,
+        epochs=settings.fine_tune_epochs,
+        batch_size=batch,
+        drop_last=False,
+        seed=settings.seed,
+    )
+
+
+def distillation(pretraining: Recipe, teacher: Path, settings: Distillation) -> Recipe:
+    """The recipe of the third step, on all pictures: crops and flips, LARS."""
+    batch = settings.batch_size or pretraining.batch_size
+    student = settings.student or pretraining.backbone
+    try:
+        args = json.loads(settings.student_args) if settings.student else dict(pretraining.backbone_args)
+    except ValueError as error:
+        raise RecipeError(f"student_args={settings.student_args!r} is not JSON ({error})") from error
+    return replace(
+        _plain(pretraining),
+        name=f"{pretraining.name}_distilled",
+        method="distil",
+        teacher=str(teacher),
+        backbone=student,
+        backbone_args=args,
+        optimizer="lars",
+        lr=settings.lr or 0.075 * math.sqrt(batch),
+        temperature=settings.temperature,
+        epochs=settings.epochs,
+        batch_size=batch,
+        seed=settings.seed,
+    )
+
+
+def _plain(pretraining: Recipe) -> Recipe:
+    """One view of a crop and a flip, nothing of the pretraining's own devices."""
+    views = replace(pretraining.views, jitter_p=0.0, grey_p=0.0, blur_p=0.0, solarize_p=0.0)
+    once = replace(pretraining, views=views, n_views=1, schedule="cosine", knn_every=0)
+    return replace(once, init_from="", ema_decay=0.0, accumulate=1)
+
+
+def accuracy(method: nn.Module, test: data.Pictures, recipe: Recipe) -> float:
+    """Test accuracy of a classifier (`FineTune` or `Distil`) at the recipe's input size."""
+    device = next(method.parameters()).device
+    method.eval()
+    logits: Any = method.logits
+    with torch.no_grad():
+        answers = [logits(x).argmax(1).cpu() for x in prepared(test.images, recipe, device)]
+    return float((torch.cat(answers) == torch.from_numpy(test.class_of_each())).float().mean())
+
+
+def _save_classifier(method: nn.Module, classes: tuple[str, ...], path: Path) -> None:
+    """Weight `[classes, D]` and bias of the student, which apply to the exported encoder's vectors."""
+    head = method.get_submodule("classifier")
+    tensors = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata={"classes": json.dumps(classes)})

@@ -1,0 +1,31 @@
+"""A finished run as the module it trained: encoder, heads and all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch.nn as nn
+
+from cpchub.errors import RunError
+from training import checkpoint, methods
+from training.backbone import build_backbone
+from training.recipes import Recipe
+from training.run_folder import CHECKPOINT, recipe_of
+
+
+def saved_run(run_dir: Path) -> tuple[Recipe, nn.Module]:
+    """The recipe of a run and its method as of the last checkpoint, on the CPU.
+
+    Raises `RunError` for a folder without a run or a checkpoint.
+    """
+    recipe = recipe_of(run_dir)
+    last = run_dir / CHECKPOINT
+    if recipe is None or not last.is_file():
+        missing = "a run" if recipe is None else "a checkpoint"
+        raise RunError(f"{run_dir} is not the folder of {missing}; give one that `cpchub train` wrote")
+    sizes = checkpoint.shapes(last)
+    n_pictures = next((shape[0] for name, shape in sizes.items() if name.endswith("bank.features")), 1)
+    n_classes = next((shape[0] for name, shape in sizes.items() if name == "method.classifier.weight"), 0)
+    method = methods.build(recipe, build_backbone(recipe), n_pictures, n_classes)
+    checkpoint.load(last, {"method": method})
+    return recipe, method
