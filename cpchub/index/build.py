@@ -88,8 +88,9 @@ def read_faiss(collection: Collection, setting: Setting) -> Any:
 
 def open_engine(collection: Collection, setting: Setting, index: Any) -> Engine:
     """The engine over an index that was read, with the setting that was calibrated for it."""
-    vectors = _stored(index) if setting.exact else open_vectors(collection)
-    engine = Engine(setting.kind, index, item_ids(collection), vectors)
+    if setting.exact:
+        return Engine(setting.kind, index, item_ids(collection), _stored(index))
+    engine = Engine(setting.kind, index, item_ids(collection, mapped=True), open_vectors(collection))
     engine.depth, engine.effort = setting.depth or engine.depth, setting.effort
     return engine
 
@@ -104,11 +105,12 @@ def _build(collection: Collection, wish: Wish) -> tuple[Engine, Setting]:
         return engine, _write(collection, engine, plan, wish, trained_on=0)
     write_vectors(collection)
     vectors = open_vectors(collection)
-    sample = np.array(vectors[training_rows(plan, len(ids))], dtype=np.float32)
-    index = train(plan, sample)
-    _insert(index, vectors, ids)
     truth = Truth.draw(vectors, ids)
     truth.save(collection.folder)
+    others = np.flatnonzero(~np.isin(ids, truth.own))  # a query that had trained the index would flatter it
+    sample = np.array(vectors[training_rows(plan, others)], dtype=np.float32)
+    index = train(plan, sample)
+    _insert(index, vectors, ids)
     engine = Engine(plan.kind, index, ids, vectors)
     measured = calibrate(engine, truth, wish.recall)
     if measured.reached:

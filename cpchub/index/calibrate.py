@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,8 +27,8 @@ class Calibrated:
 def calibrate(engine: Engine, truth: Truth, target: float) -> Calibrated:
     """The cheapest setting whose recall is above the target by two standard errors, set on the engine.
 
-    One half of the queries chooses it. The other half gives the recall that is reported, and has to be above the
-    target too; where it is not, the next deeper setting is taken. `reached` is False where none will do.
+    One half of the queries chooses it. The other half gives the recall that is reported, and has to be as far above
+    the target; where it is not, the next deeper setting is taken. `reached` is False where none will do.
     """
     chooses, checks = np.arange(0, len(truth.own), 2), np.arange(1, len(truth.own), 2)
     if not len(checks):
@@ -37,13 +36,13 @@ def calibrate(engine: Engine, truth: Truth, target: float) -> Calibrated:
     deep = [depth for depth in depths(engine.kind) if depth <= max(engine.index.ntotal, K)] or [engine.index.ntotal]
     best: Calibrated | None = None
     for effort in efforts(engine.kind, engine.index):
-        recalls = recall_by_depth(engine, truth, chooses, deep[-1], effort)
-        means = recalls.mean(axis=0)
-        safe = means - 2 * recalls.std(axis=0) / np.sqrt(len(recalls))
-        if safe[deep[-1] - 1] < target and effort != efforts(engine.kind, engine.index)[-1]:
+        choosing = recall_by_depth(engine, truth, chooses, deep[-1], effort)
+        if _safe(choosing)[deep[-1] - 1] < target and effort != efforts(engine.kind, engine.index)[-1]:
             continue
-        checked = recall_by_depth(engine, truth, checks, deep[-1], effort).mean(axis=0)
-        best = _shallowest(deep, safe, checked, target, effort, len(checks))
+        checking = recall_by_depth(engine, truth, checks, deep[-1], effort)
+        good = (_safe(choosing) >= target) & (_safe(checking) >= target)
+        depth = next((depth for depth in deep if good[depth - 1]), deep[-1])
+        best = Calibrated(depth, effort, float(checking[:, depth - 1].mean()), len(checks), bool(good[depth - 1]))
         if best.reached:
             break
     assert best is not None  # the last effort is never skipped
@@ -67,15 +66,6 @@ def recall_by_depth(
     return recalls
 
 
-def _shallowest(
-    deep: Sequence[int],
-    safe: npt.NDArray[np.float64],
-    checked: npt.NDArray[np.float64],
-    target: float,
-    effort: int | None,
-    queries: int,
-) -> Calibrated:
-    for depth in deep:
-        if safe[depth - 1] >= target and checked[depth - 1] >= target:
-            return Calibrated(depth, effort, float(checked[depth - 1]), queries, reached=True)
-    return Calibrated(deep[-1], effort, float(checked[deep[-1] - 1]), queries, reached=False)
+def _safe(recalls: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The mean over the queries, two standard errors down, so that other queries of the kind are likely above it."""
+    return np.asarray(recalls.mean(axis=0) - 2 * recalls.std(axis=0) / np.sqrt(len(recalls)))

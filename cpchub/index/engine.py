@@ -53,8 +53,11 @@ class Engine:
         )
 
     def candidates(self, q: npt.NDArray[np.float32], depth: int, effort: int | None = None) -> list[Ids]:
-        """For each query the rows that the index takes for its `depth` nearest, in the index's own order."""
-        depth = min(depth, self.index.ntotal)
+        """For each query the rows that the index takes for its nearest, in the index's own order.
+
+        As many are asked for as leave `depth` when the removed ones among them are dropped, on average.
+        """
+        depth = min(-(-depth * self.index.ntotal // len(self.ids)), self.index.ntotal)
         effort = self.effort if effort is None else effort
         with self._threads_for(len(q)):
             found = self.index.search(q, depth, params=parameters(self.kind, effort, depth))[1]

@@ -95,12 +95,12 @@ def train(plan: Plan, sample: npt.NDArray[np.float32]) -> Any:
     return by_id
 
 
-def training_rows(plan: Plan, count: int) -> npt.NDArray[np.int64]:
-    """The rows to train on, ascending; drawn at random, the same each time."""
+def training_rows(plan: Plan, allowed: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The rows to train on, ascending; drawn at random from those that are allowed, the same each time."""
     wanted = {"exact": 1, "hnsw": 1, "rabitq": 100_000}.get(plan.kind, max(65_536, SAMPLES_PER_LIST * plan.lists))
-    if wanted >= count:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(0).choice(count, wanted, replace=False))
+    if wanted >= len(allowed):
+        return allowed
+    return np.sort(np.random.default_rng(0).choice(allowed, wanted, replace=False))
 
 
 def efforts(kind: Kind, index: Any) -> list[int | None]:
@@ -128,8 +128,8 @@ def parameters(kind: Kind, effort: int | None, depth: int) -> Any:
 
 
 def _lists(count: int) -> int:
-    """Lists of an inverted file: twice the square root of N, between 16 and what the training sample can feed."""
-    return max(1, min(2 * math.isqrt(count), count // SAMPLES_PER_LIST))
+    """Lists of an inverted file: twice the square root of N, and no more than there are vectors to train."""
+    return max(1, min(2 * math.isqrt(count), count // 56))
 
 
 def _pq(count: int, dim: int, wish: Wish, reason: str) -> Plan:

@@ -34,9 +34,10 @@ def vector_shards(collection: Collection) -> Iterator[tuple[Ids, Vectors]]:
         yield table["id"].to_numpy(), flat.reshape(table.num_rows, collection.dim)
 
 
-def item_ids(collection: Collection) -> Ids:
-    """The ids of the collection, `[N]`, ascending."""
-    return np.asarray(collection.items["id"].to_numpy(), dtype=np.int64)
+def item_ids(collection: Collection, *, mapped: bool = False) -> Ids:
+    """The ids of the collection, `[N]`, ascending; from the mapped items, if those are written."""
+    items = open_items(collection) if mapped else collection.items
+    return np.asarray(items["id"].to_numpy(), dtype=np.int64)
 
 
 def write_vectors(collection: Collection) -> None:

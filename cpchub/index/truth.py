@@ -1,8 +1,8 @@
 """Held-out queries with their exact neighbours: what recall is measured against after every change.
 
-The queries are pictures of the collection with their own row left out of the answer, so to the index they are what a
-new picture of the same kind would be. One half chooses the search setting, the other half, which took no part in
-that, gives the recall that is reported.
+The queries are pictures of the collection that take no part in training the index, with their own row left out of the
+answer: to the index they are what a new picture of the same kind would be. One half chooses the search setting; the
+other half, which took no part in that, gives the recall that is reported.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cpchub.index.mapped import FOLDER, Ids
 from cpchub.index.setting import K
 
 TRUTH = "recall.parquet"
-QUERIES = 400
+QUERIES = 1000  # and at most a quarter of the pictures
 SPARE = 20  # neighbours kept beyond K, so that removing some pictures leaves the K nearest known
 
 
@@ -41,7 +41,7 @@ class Truth:
     @classmethod
     def draw(cls, vectors: npt.NDArray[Any], ids: Ids) -> Truth:
         """Draw the queries among the rows, the same each time, and find their neighbours by comparing with all."""
-        count = min(QUERIES, len(ids))
+        count = max(1, min(QUERIES, len(ids) // 4))
         rows = np.random.default_rng(1).choice(len(ids), count, replace=False)
         width = K + SPARE
         truth = cls(
