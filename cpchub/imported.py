@@ -136,7 +136,7 @@ def _write_vectors(
     """Write the vector files of a generation beside older ones; returns their entries in the manifest."""
     with writing(folder / VECTORS):
         (folder / VECTORS).mkdir(exist_ok=True)
-    shards = []
+    shards: list[dict[str, Any]] = []
     for start in range(0, len(ids), SHARD):
         some = ids[start : start + SHARD]
         name = f"{generation:05d}-{len(shards):05d}.parquet"

@@ -58,12 +58,15 @@ class Engine:
         As many are asked for as leave `depth` when the removed ones among them are dropped, on average.
         """
         depth = min(-(-depth * self.index.ntotal // len(self.ids)), self.index.ntotal)
-        effort = self.effort if effort is None else effort
         with self._threads_for(len(q)):
-            found = self.index.search(q, depth, params=parameters(self.kind, effort, depth))[1]
+            found = self.index.search(q, depth, params=self.parameters(depth, effort))[1]
         if self._id_is_row and found.min() >= 0 and found.max() < len(self.ids):
             return list(found)
         return [self._rows(ids) for ids in found]
+
+    def parameters(self, depth: int, effort: int | None = None) -> Any:
+        """FAISS's search parameters, with the calibrated effort where none is given; None where it takes none."""
+        return parameters(self.kind, self.effort if effort is None else effort, depth)
 
     def scores(self, vector: npt.NDArray[np.float32], rows: Ids) -> npt.NDArray[np.float32]:
         """The inner products of a vector with some rows, computed in float32."""

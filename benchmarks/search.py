@@ -1,0 +1,270 @@
+"""Search over many vectors, beside raw FAISS: build time, memory, recall through changes, latency. A table and JSON.
+
+    python benchmarks/search.py [--count 1000000] [--dim 128] [--vectors FILE.npy] [--out search.json]
+
+The vectors are made to be as hard as those of an encoder: `clusters` is a mixture of 2,000 Gaussians whose spectrum
+falls as a power law. With --vectors, a file of real ones ([N, D] float32), `like real` draws as many as wanted around
+the real ones, with their clusters and their spectrum, and `real` searches the file itself with every kind of index.
+Every recall is of fresh queries that were never in the index, against exact search by matrix product.
+
+Opening and searching is measured in a process of its own, so that its memory is that of a search service; RAM is what
+that process holds itself (RssAnon), without the files that it maps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+K = 10
+QUERIES = 1000
+TIMED = 200
+LIMITS = {"build_s": 60, "p50_ms": 5, "recall": 0.95, "ram_bytes_per_vector": 64, "overhead": 0.10}
+
+Vectors = npt.NDArray[np.float32]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--dim", type=int, default=128)
+    parser.add_argument("--vectors", type=Path, help="real vectors, .npy, [N, D]")
+    parser.add_argument("--kind", default="auto")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "search.json")
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)  # the process that only searches
+    options = parser.parse_args()
+    if options.serve:
+        print(json.dumps(serve(options.serve)))
+        return
+
+    sets: dict[str, Callable[[int, int], Vectors]] = {"clusters": lambda n, seed: clusters(n, options.dim, seed)}
+    if options.vectors:
+        real = np.load(options.vectors)
+        sets["like real"] = lambda n, seed: like(real, n, options.dim, seed)
+    results = {name: lifecycle(draw, options.count, options.kind) for name, draw in sets.items()}
+    if options.vectors:
+        results["real"] = real_only(real)
+    for name, result in results.items():
+        report(name, result)
+    written = {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "faiss": __import__("faiss").__version__,
+        "cpus": os.cpu_count(),
+        "load_1m": round(os.getloadavg()[0], 2),
+        "limits": LIMITS,
+        "results": results,
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(written, indent=2) + "\n")
+    print(f"written: {options.out}")
+
+
+def lifecycle(draw: Callable[[int, int], Vectors], count: int, kind: str) -> dict[str, Any]:
+    """Build, add a tenth, remove a tenth, merge; recall on fresh queries after each."""
+    from cpchub.imported import import_vectors
+    from cpchub.index import Index
+
+    vectors, queries = draw(count + count // 10, 1), draw(QUERIES, 2)
+    with tempfile.TemporaryDirectory() as folder:
+
+        def stored(ids: npt.NDArray[np.int64]) -> Any:
+            return import_vectors(folder, vectors[ids], [f"{i:08d}.jpg" for i in ids], ids=ids)
+
+        def step(index: Index, ids: npt.NDArray[np.int64], seconds: float) -> dict[str, Any]:
+            return {
+                "vectors": len(ids),
+                "seconds": round(seconds, 2),
+                "recall": round(recall(index, vectors, ids, queries), 4),
+                "recall_measured_by_index": index.setting.recall,
+                "depth": index.setting.depth,
+                "effort": index.setting.effort,
+                "index_bytes_per_vector": round((Path(folder) / "index.faiss").stat().st_size / len(ids), 1),
+            }
+
+        steps = {}
+        ids = np.arange(count)
+        index, seconds = timed(Index.build, stored(ids), kind=kind)
+        steps["built"] = step(index, ids, seconds)
+        chosen = {"kind": index.setting.kind, "reason": index.setting.reason}
+        searched = searching(Path(folder), queries)
+        ids = np.arange(len(vectors))
+        index, seconds = timed(Index.update, stored(ids))
+        steps["+10 %"] = step(index, ids, seconds)
+        ids = np.sort(np.random.default_rng(3).choice(len(vectors), count, replace=False))
+        index, seconds = timed(Index.update, stored(ids))
+        steps["-10 %"] = step(index, ids, seconds)
+        index, seconds = timed(Index.build, index.collection, kind=kind)
+        steps["merged"] = step(index, ids, seconds)
+    return {"count": count, "dim": vectors.shape[1], **chosen, "steps": steps, "search": searched}
+
+
+def real_only(real: Vectors) -> dict[str, Any]:
+    """All of a file but the queries: exact, and each compressed kind at this size."""
+    from cpchub.imported import import_vectors
+    from cpchub.index import Index
+
+    order = np.random.default_rng(0).permutation(len(real))
+    queries, vectors = real[order[:QUERIES]], real[np.sort(order[QUERIES:])]
+    kinds: dict[str, Any] = {}
+    for kind in ("exact", "rabitq", "ivf-rabitq", "hnsw", "pq"):
+        with tempfile.TemporaryDirectory() as folder:
+            collection = import_vectors(folder, vectors, [f"{i:08d}.jpg" for i in range(len(vectors))])
+            index, seconds = timed(Index.build, collection, kind=kind)
+            kinds[kind] = {
+                "build_s": round(seconds, 2),
+                "recall": round(recall(index, vectors, np.arange(len(vectors)), queries), 4),
+                "depth": index.setting.depth,
+                "effort": index.setting.effort,
+                **searching(Path(folder), queries),
+            }
+    return {"count": len(vectors), "dim": vectors.shape[1], "kinds": kinds}
+
+
+def recall(index: Any, vectors: Vectors, ids: npt.NDArray[np.int64], queries: Vectors) -> float:
+    """Recall@K of fresh queries, in batches as a service would send them; equally near neighbours count."""
+    from cpchub.index.exact import nearest
+
+    last = nearest(queries, vectors[ids], K)[0][:, -1:]
+    scores, _ = index.search_vectors(queries, K)
+    return float((scores >= last - 1e-5).mean())
+
+
+def searching(folder: Path, queries: Vectors) -> dict[str, Any]:
+    """What a process that opens the index and searches measures of itself."""
+    np.save(folder / "queries.npy", queries[:TIMED])
+    command = [sys.executable, __file__, "--serve", str(folder)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    (folder / "queries.npy").unlink()
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def serve(folder: Path) -> dict[str, Any]:
+    """Open an index and time single queries: ours and raw FAISS on the same index take turns."""
+    import faiss
+
+    from cpchub.index import Index
+
+    queries = np.load(folder / "queries.npy")
+    before = own_memory()
+    index, opened = timed(Index.open, folder)
+    raw, depth = index._engine.index, index.setting.depth or K
+    parameters = index._engine.parameters(depth)
+    times: dict[str, list[float]] = {"ours, 1 thread": [], "ours, 2 threads allowed": [], "FAISS, 1 thread": []}
+    for query in queries:
+        query = query[None]
+        faiss.omp_set_num_threads(1)
+        times["FAISS, 1 thread"].append(timed(raw.search, query, depth, params=parameters)[1])
+        times["ours, 1 thread"].append(timed(index.search_vectors, query, K)[1])
+        faiss.omp_set_num_threads(2)
+        times["ours, 2 threads allowed"].append(timed(index.search_vectors, query, K)[1])
+    index.search_row(0, K)
+    used = own_memory() - before
+    faiss.omp_set_num_threads(os.cpu_count() or 1)
+    _, batch = timed(index.search_vectors, queries, K)
+    p50 = {name: statistics.median(values) for name, values in times.items()}
+    pairs = zip(times["ours, 1 thread"], times["FAISS, 1 thread"], strict=True)
+    return {
+        "open_s": round(opened, 2),
+        "p50_ms": round(1000 * p50["ours, 1 thread"], 3),
+        "fastest_ms": round(1000 * min(times["ours, 1 thread"]), 3),
+        "p50_ms_2_threads_allowed": round(1000 * p50["ours, 2 threads allowed"], 3),
+        "faiss_p50_ms": round(1000 * p50["FAISS, 1 thread"], 3),
+        "faiss_fastest_ms": round(1000 * min(times["FAISS, 1 thread"]), 3),
+        "overhead": round(statistics.median(ours / raw_ - 1 for ours, raw_ in pairs), 3),
+        "batch_ms_per_query": round(1000 * batch / len(queries), 3),
+        "ram_bytes_per_vector": round(used / len(index), 1),
+    }
+
+
+def own_memory() -> int:
+    """Bytes that this process holds itself, without mapped files."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    raise SystemExit("this system does not tell RssAnon")
+
+
+def clusters(count: int, dim: int, seed: int) -> Vectors:
+    """2,000 soft clusters; the standard deviation of direction i falls as i^-0.6."""
+    random = np.random.default_rng(seed)
+    fixed = np.random.default_rng(99)
+    spectrum = (np.arange(1, dim + 1) ** -0.6).astype(np.float32)
+    centres = fixed.standard_normal((2000, dim), dtype=np.float32)
+    turn = np.linalg.qr(fixed.standard_normal((dim, dim)))[0].astype(np.float32)
+    vectors = centres[random.integers(0, len(centres), count)]
+    vectors = vectors + 0.7 * random.standard_normal((count, dim), dtype=np.float32)
+    return unit((vectors * spectrum) @ turn)
+
+
+def like(real: Vectors, count: int, dim: int, seed: int) -> Vectors:
+    """New vectors like real ones: their first `dim` principal coordinates, each moved a little towards a stranger's.
+
+    A mix of 85 % of one and 15 % of another real vector, and noise with the spectrum of the distance to the nearest
+    neighbour, keeps clusters, density and spectrum, and makes no two alike.
+    """
+    random = np.random.default_rng(seed)
+    mean = real.mean(axis=0)
+    _, axes = np.linalg.eigh(np.cov((real - mean)[:20_000].T))
+    coordinates = real @ axes[:, ::-1][:, :dim].astype(np.float32)
+    spread = 0.15 * coordinates.std(axis=0)
+    one, other = random.integers(0, len(real), (2, count))
+    vectors = 0.85 * coordinates[one] + 0.15 * coordinates[other]
+    return unit(vectors + spread * random.standard_normal((count, dim), dtype=np.float32))
+
+
+def unit(vectors: npt.NDArray[Any]) -> Vectors:
+    """Rows of length 1, float32."""
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+
+
+def timed(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, float]:
+    """What a function returns, and its seconds."""
+    started = time.perf_counter()
+    result = function(*args, **kwargs)
+    return result, time.perf_counter() - started
+
+
+def report(name: str, result: dict[str, Any]) -> None:
+    """Print one set of vectors as a table."""
+    print(f"\n{name}: {result['count']:,} x {result['dim']}")
+    if "kinds" in result:
+        print(f"{'':<12}{'build':>9}{'recall':>9}{'depth':>7}{'p50':>10}{'FAISS':>10}{'batch':>10}{'RAM B/vec':>11}")
+        for kind, row in result["kinds"].items():
+            print(
+                f"{kind:<12}{row['build_s']:>7.1f} s{row['recall']:>9.4f}{row['depth'] or '-':>7}"
+                f"{row['p50_ms']:>7.2f} ms{row['faiss_p50_ms']:>7.2f} ms{row['batch_ms_per_query']:>7.2f} ms{row['ram_bytes_per_vector']:>11}"
+            )
+        return
+    print(f"  {result['kind']}: {result['reason']}")
+    print(f"  {'':<8}{'vectors':>10}{'seconds':>9}{'recall':>9}{'told':>8}{'depth':>7}{'B/vector':>10}")
+    for step, row in result["steps"].items():
+        print(
+            f"  {step:<8}{row['vectors']:>10,}{row['seconds']:>9.1f}{row['recall']:>9.4f}"
+            f"{row['recall_measured_by_index']:>8.4f}{row['depth'] or '-':>7}{row['index_bytes_per_vector']:>10}"
+        )
+    search = result["search"]
+    print(
+        f"  one query: p50 {search['p50_ms']:.2f} ms on one thread, "
+        f"{search['p50_ms_2_threads_allowed']:.2f} ms with two allowed; raw FAISS {search['faiss_p50_ms']:.2f} ms ({search['overhead']:+.1%}); "
+        f"batch {search['batch_ms_per_query']:.2f} ms a query; RAM {search['ram_bytes_per_vector']} bytes a vector"
+    )
+
+
+if __name__ == "__main__":
+    main()
