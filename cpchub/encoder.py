@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,9 @@ from cpchub.errors import ArgumentError, BrokenImageError
 from cpchub.hub import locate
 from cpchub.images.decode import read_image, resize_side
 
+if TYPE_CHECKING:
+    from cpchub.fast import FastEmbedder
+
 ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.uint8] | Tensor
 Output = Literal["pooled", "map"]
 
@@ -38,6 +41,8 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 class Encoder(nn.Module):
     """A network in eval mode that carries its `spec` and its `transform` (PIL image -> tensor `[C, H, W]`)."""
+
+    exact = False  # whether a dtype was asked for, so that no faster path in another precision may stand in
 
     def __init__(self, model: nn.Module, spec: ModelSpec) -> None:
         super().__init__()
@@ -110,6 +115,12 @@ class Encoder(nn.Module):
             lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
             vectors = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
         return np.ascontiguousarray(vectors, dtype=np.float32)
+
+    def embedder(self, pictures: int) -> FastEmbedder:
+        """This encoder made ready to embed so many pictures, on the fastest path that gives the same vectors."""
+        from cpchub.fast import FastEmbedder
+
+        return FastEmbedder(self, pictures, exact=self.exact)
 
     def prepare(self, image: ImageLike) -> Tensor:
         """One picture, decoded and transformed, as a float32 tensor `[C, H, W]` on the CPU."""
@@ -231,7 +242,8 @@ def load(
 
     name_or_path: a catalog name (hyphens and underscores alike), a Hub id (`org/name`, `hf-hub:org/name@rev`), a model
         folder (`./export`, `local-dir:./export`) or any timm name (`timm/resnet50.a1_in1k`, which timm itself fetches).
-    device, dtype: by default the first GPU if there is one, and float32.
+    device, dtype: by default the first GPU if there is one, and float32, where `embed` may take a faster path of the
+        same vectors (`cpchub.fast`); a dtype that is named turns that off.
     pretrained: False gives the untrained network, also of a recipe that has no weights.
     timm_kwargs: handed to timm, for example `num_classes=`, `in_chans=`, `features_only=True`, `global_pool=`.
 
@@ -252,7 +264,9 @@ def load(
         from cpchub.audio.encoder import AudioEncoder
 
         kind = AudioEncoder
-    return kind(model.to(_device(device), chosen_dtype), spec)
+    encoder = kind(model.to(_device(device), chosen_dtype), spec)
+    encoder.exact = dtype is not None
+    return encoder
 
 
 def _refuse_what_timm_lacks(name: str, revision: str | None, token: str | None) -> None:

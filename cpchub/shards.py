@@ -48,6 +48,9 @@ class Embedder(Protocol):
     def encode(self, prepared: Sequence[Any]) -> Vectors:
         """A batch of prepared pictures to float32 `[B, D]` of unit length."""
 
+    def close(self) -> None:
+        """No more batches."""
+
 
 class PlainEmbedder:
     """Any `ImageEncoder`, by its `encode`."""
@@ -62,6 +65,9 @@ class PlainEmbedder:
 
     def encode(self, prepared: Sequence[Any]) -> Vectors:
         return self._encoder.encode(list(prepared), batch_size=len(prepared), normalize=True)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,7 @@ class ShardEncoder:
         finally:
             network.shutdown()
             outcomes.close()
+            self.embedder.close()
 
     def _read(self, picture: Picture) -> Outcome:
         row: Row = {"path": picture.path, "size": picture.size, "mtime_ns": picture.mtime_ns, "etag": picture.etag}
