@@ -69,9 +69,14 @@ def hub_errors(repo_id: str, doing: str) -> Iterator[None]:
             f"{doing} {repo_id}: the Hub answered {status} ({error.server_message or error}); {hint}"
         ) from error
     except (HTTPError, FileMetadataError, ConnectionError) as error:
+        if "/xet-" in str(error):
+            raise HubError(
+                f"{doing} {repo_id}: this Hub does not speak Xet ({error}); set HF_HUB_DISABLE_XET=1 and try again"
+            ) from error
+        kept = ". Weights that have arrived in part are kept: the same call goes on from there"
         raise HubError(
-            f"{doing} {repo_id}: the Hub cannot be reached, or broke off ({error}); check the network or HF_ENDPOINT. "
-            "Weights that have arrived in part are kept: the same call goes on from there"
+            f"{doing} {repo_id}: the Hub cannot be reached, or broke off ({error}); check the network or HF_ENDPOINT"
+            f"{kept if doing == 'Fetching' else ''}"
         ) from error
     except OSError as error:
         if error.errno in FULL:

@@ -10,6 +10,7 @@ from rich.markdown import Markdown
 from rich.table import Table
 
 from cpchub.catalog import CARD, ModelSpec
+from cpchub.families import measured
 from cpchub.vocabulary import data_title, method_title
 
 if TYPE_CHECKING:  # `cpchub models` waits for neither
@@ -81,7 +82,8 @@ def _facts(spec: ModelSpec) -> str:
 
 def _row(spec: ModelSpec) -> tuple[str, ...]:
     height, width = spec.input_size[1:]
-    knn = next((f"{value:.1%}" for config, value in spec.metrics.items() if config.startswith("knn")), "")
+    labels, accuracy = measured(spec)
+    knn = f"{accuracy:.1%}" if labels else ""
     return (
         spec.name,
         spec.status,

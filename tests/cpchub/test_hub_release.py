@@ -14,7 +14,7 @@ from cpchub.card import front_matter
 from cpchub.catalog import PUBLISHED_FILES, get_spec, list_models
 from cpchub.cli import main
 from cpchub.encoder import load
-from cpchub.errors import HubConflictError, ModelFolderError, OutputError
+from cpchub.errors import HubConflictError, HubError, ModelFolderError, OutputError
 from cpchub.release import plan, publish
 from tests.loopback_hub import LoopbackHub
 from tests.tiny_encoder import export_tiny, files_of
@@ -108,6 +108,16 @@ class TestOneCommit:
         with pytest.raises(ModelFolderError, match="must be one of the list"):
             publish(exported, "lab/tiny", token="secret")
         assert hub.requests["POST commit"] == 0
+
+    def test_a_hub_without_xet_is_told_apart_from_one_that_is_down(
+        self, hub: LoopbackHub, exported: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pytest.importorskip("hf_xet")
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+        with pytest.raises(HubError, match="HF_HUB_DISABLE_XET=1"):
+            publish(exported, "lab/tiny", token="secret")
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        assert publish(exported, "lab/tiny", token="secret").revision == hub.repos["lab/tiny"].head
 
 
 class TestSomebodyElse:
