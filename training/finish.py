@@ -12,8 +12,7 @@ from cpchub.card import METHODS
 from cpchub.catalog import EVALUATION
 from cpchub.encoder import load
 from cpchub.files import write_json
-from training import data
-from training.evaluate import evaluate
+from training.evaluate import Settings, evaluate, open_labelled
 from training.loop import train
 from training.publish import export, render_card
 from training.recipes import Recipe
@@ -42,7 +41,8 @@ def export_run(recipe: Recipe, backbone: nn.Module, folder: Path, n_pictures: in
     facts = describe(recipe, n_pictures, name or recipe.name.replace("_", "-"))
     export(backbone, folder, facts=facts, recipe=recipe.to_dict(), evaluation=None)
     if recipe.data in HAVE_TEST_PART:
-        write_json(folder / EVALUATION, evaluate(load(folder), recipe.data))
+        settings = Settings(fractions=(0.01, 0.1))
+        write_json(folder / EVALUATION, evaluate(load(folder), open_labelled(recipe.data), settings=settings))
         render_card(folder)
     return folder
 

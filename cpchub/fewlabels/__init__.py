@@ -1,17 +1,43 @@
-"""Classifiers from a handful of labels, as scikit-learn estimators over encoder outputs."""
+"""Classifiers from a handful of labels, as scikit-learn estimators over encoder outputs.
 
-from cpchub.fewlabels.curve import LabelCurve, label_curve, label_subsets
+`FineTunedEncoder` and `ResNetHead` train networks, so they bring torch; they are imported when first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from cpchub.fewlabels.curve import LabelCurve, label_curve, label_fractions, label_subsets
 from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.logistic import LogisticProbe
 from cpchub.fewlabels.means import ClassMeans
 from cpchub.fewlabels.plot import plot_label_curve
+from cpchub.fewlabels.saved import Saved, labels_saved
+
+if TYPE_CHECKING:
+    from cpchub.fewlabels.finetune import FineTunedEncoder
+    from cpchub.fewlabels.resnet_head import ResNetHead
 
 __all__ = [
     "ClassMeans",
+    "FineTunedEncoder",
     "KNNClassifier",
     "LabelCurve",
     "LogisticProbe",
+    "ResNetHead",
+    "Saved",
     "label_curve",
+    "label_fractions",
     "label_subsets",
+    "labels_saved",
     "plot_label_curve",
 ]
+
+_NETWORKS = {"FineTunedEncoder": "finetune", "ResNetHead": "resnet_head"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NETWORKS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_NETWORKS[name]}"), name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,28 +19,40 @@ SEEDS = (0, 1, 2, 3, 4)
 
 @dataclass(frozen=True)
 class LabelCurve:
-    """Test accuracy (0..1) at each number of labels a class.
+    """Test accuracy (0..1) at each number of labels.
 
-    per_class: the numbers of labels, `[P]`.
-    values: accuracy for each choice of labelled examples and each number, `[seeds, P]`.
+    labels: the numbers of labels, of a class or of all, `[P]`.
+    values: accuracy for each choice of labelled examples and each number, `[seeds, P]`; NaN where a number was measured
+        with fewer seeds than the others.
     """
 
-    per_class: tuple[int, ...]
+    labels: tuple[int, ...]
     values: npt.NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        if self.values.ndim != 2 or self.values.shape[1] != len(self.per_class) or self.values.size == 0:
-            raise LabelError(f"values of shape {self.values.shape} do not fit {len(self.per_class)} numbers of labels")
+        if self.values.ndim != 2 or self.values.shape[1] != len(self.labels) or self.values.size == 0:
+            raise LabelError(f"values of shape {self.values.shape} do not fit {len(self.labels)} numbers of labels")
+
+    @staticmethod
+    def of_points(points: Mapping[int, Sequence[float]]) -> LabelCurve:
+        """The curve through the accuracies of each number of labels."""
+        seeds = max(len(values) for values in points.values())
+        values = np.full((seeds, len(points)), np.nan)
+        for column, each in enumerate(points.values()):
+            values[: len(each), column] = each
+        return LabelCurve(tuple(points), values)
 
     @property
     def mean(self) -> npt.NDArray[np.float64]:
         """Mean over the seeds, `[P]`."""
-        return np.asarray(self.values.mean(axis=0))
+        return np.asarray(np.nanmean(self.values, axis=0))
 
     @property
     def std(self) -> npt.NDArray[np.float64]:
         """Sample standard deviation over the seeds, `[P]`; zero for a single seed."""
-        return np.asarray(self.values.std(axis=0, ddof=1 if len(self.values) > 1 else 0))
+        counts = (~np.isnan(self.values)).sum(axis=0)
+        squares = np.nansum(np.square(self.values - self.mean), axis=0)
+        return np.asarray(np.sqrt(squares / np.maximum(counts - 1, 1)))
 
 
 def label_subsets(labels: Any, per_class: Iterable[int] = PER_CLASS, seed: int = 0) -> dict[int, npt.NDArray[np.int64]]:
@@ -62,6 +74,24 @@ def label_subsets(labels: Any, per_class: Iterable[int] = PER_CLASS, seed: int =
                 f"cannot take {n} examples of each class" + (f": too few of {', '.join(short)}" * bool(short))
             )
         subsets[n] = np.concatenate([rows[:n] for rows in shuffled.values()])
+    return subsets
+
+
+def label_fractions(labels: Any, fractions: Iterable[float], seed: int = 0) -> dict[float, npt.NDArray[np.int64]]:
+    """Rows of a random share of each class (at least one example), for each share of `fractions`, in (0, 1].
+
+    Nested and set by the seed as in `label_subsets`, and with classes of equal size the very same choices.
+
+    Raises LabelError for a share outside (0, 1].
+    """
+    labels = np.asarray(labels)
+    rng = np.random.default_rng(seed)
+    shuffled = [rng.permutation(np.flatnonzero(labels == c)) for c in np.unique(labels)]
+    subsets = {}
+    for share in fractions:
+        if not 0 < share <= 1:
+            raise LabelError(f"cannot label a share of {share:g} of the examples; give shares above 0, up to 1")
+        subsets[share] = np.concatenate([rows[: max(1, round(share * len(rows)))] for rows in shuffled])
     return subsets
 
 

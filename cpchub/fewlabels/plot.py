@@ -20,8 +20,10 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 INK, GREY = "#222222", "#6b6b6b"
 
 
-def plot_label_curve(curves: Mapping[str, LabelCurve], out: str | Path, *, title: str | None = None) -> Path:
-    """Draw accuracy against labels a class, one named line per curve with one standard deviation around it.
+def plot_label_curve(
+    curves: Mapping[str, LabelCurve], out: str | Path, *, title: str | None = None, unit: str = "labels a class"
+) -> Path:
+    """Draw accuracy against labels, one named line per curve with one standard deviation around it.
 
     Writes a PNG (by any extension) and returns its path. Raises LabelError without curves, OutputError where `out`
     cannot be written.
@@ -33,7 +35,7 @@ def plot_label_curve(curves: Mapping[str, LabelCurve], out: str | Path, *, title
     axes = figure.add_subplot()
     for number, (name, curve) in enumerate(curves.items()):
         _draw(axes, name, curve, number)
-    _frame(axes, curves)
+    _frame(axes, curves, unit)
     axes.set_title(title or "What a few labels buy", loc="left", fontsize=13, fontweight="bold", color=INK, pad=12)
     with replacing(Path(out)) as partial:
         figure.savefig(partial, format="png")
@@ -42,7 +44,7 @@ def plot_label_curve(curves: Mapping[str, LabelCurve], out: str | Path, *, title
 
 def _draw(axes: Any, name: str, curve: LabelCurve, number: int) -> None:
     colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-    x, mean, std = curve.per_class, curve.mean, curve.std
+    x, mean, std = curve.labels, curve.mean, curve.std
     axes.fill_between(x, (mean - std).clip(0), (mean + std).clip(max=1), color=colour, alpha=0.15, linewidth=0)
     axes.plot(x, mean, color=colour, marker=marker, markersize=6, linewidth=2, label=name)
     above = number % 2 == 0
@@ -58,16 +60,16 @@ def _draw(axes: Any, name: str, curve: LabelCurve, number: int) -> None:
         )
 
 
-def _frame(axes: Any, curves: Mapping[str, LabelCurve]) -> None:
+def _frame(axes: Any, curves: Mapping[str, LabelCurve], unit: str) -> None:
     """Axes, ticks and legend; the numbers of labels are spread evenly by a log scale."""
-    ticks = sorted({n for curve in curves.values() for n in curve.per_class})
+    ticks = sorted({n for curve in curves.values() for n in curve.labels})
     axes.set_xscale("log")
-    axes.set_xticks(ticks, [str(n) for n in ticks])
+    axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.margins(x=0.08, y=0.15)
     axes.set_ylim(top=min(axes.get_ylim()[1], 1.03))
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
-    axes.set_xlabel("labels a class", color=GREY)
+    axes.set_xlabel(unit, color=GREY)
     axes.set_ylabel("accuracy on the test pictures", color=GREY)
     axes.tick_params(colors=GREY, length=0)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)

@@ -144,7 +144,7 @@ def test_the_curve_rises_with_labels_and_has_a_row_for_each_seed(digits: Any) ->
     curve = label_curve(
         pixels[:900], labels[:900], pixels[900:], labels[900:], seeds=range(3), classifier=KNNClassifier(k=5)
     )
-    assert curve.per_class == (1, 2, 5, 10)
+    assert curve.labels == (1, 2, 5, 10)
     assert curve.values.shape == (3, 4)
     assert list(curve.mean) == sorted(curve.mean)
     assert np.allclose(curve.std, curve.values.std(axis=0, ddof=1))

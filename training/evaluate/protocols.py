@@ -1,97 +1,117 @@
-"""The protocols: kNN, linear probe and few labels on frozen features; each returns rows of `eval.json`."""
+"""The protocols by name. Each turns a task into cells; an encoder is measured by all of them on the same features."""
 
 from __future__ import annotations
 
-import datetime
-import platform
-from collections.abc import Sequence
-from importlib.metadata import version
-from typing import Any
+from functools import cache
 
 import numpy as np
 
-from cpchub.encoder import Encoder
-from cpchub.fewlabels import KNNClassifier, LogisticProbe, label_subsets
-from training import data
+from cpchub.errors import ArgumentError
+from cpchub.fewlabels import LogisticProbe, ResNetHead
+from training.evaluate.cpc_linear import cpc_linear
+from training.evaluate.knn import knn
+from training.evaluate.networks import fine_tuned, from_scratch_cells
+from training.evaluate.task import Cell, Outcome, Protocol, Subset, Task
 
-FORMAT = 1
-_PACKAGES = ("torch", "timm", "scikit-learn", "numpy")
-
-
-def evaluate(
-    encoder: Encoder,
-    dataset: str,
-    *,
-    seeds: Sequence[int] = (0, 1, 2),
-    fractions: Sequence[float] = (0.01, 0.1),
-) -> dict[str, Any]:
-    """kNN, linear and few-label accuracy of `encoder` on the test part of `dataset`: the content of `eval.json`."""
-    train, test = (data.load(dataset, split=part) for part in ("train", "test"))
-    x, x_test = (encode_pictures(encoder, part) for part in (train, test))
-    y, y_test = train.class_of_each(), test.class_of_each()
-    rows = [*knn(x, y, x_test, y_test), linear(x, y, x_test, y_test)]
-    rows += [low_label(x, y, x_test, y_test, fraction, seeds) for fraction in fractions]
-    common = {"dataset": train.name, "split": "test", "metric": "accuracy"}
-    weights = encoder.spec.files.get("model.safetensors")
-    return {
-        "format": FORMAT,
-        "model": encoder.spec.name,
-        "weights_sha256": weights.sha256 if weights else None,
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in _PACKAGES},
-        "data": {"name": train.name, "train_digest": train.digest(), "test_digest": test.digest()},
-        "results": [common | row for row in rows],
-    }
+KS = (200, 20, 5, 1)
+TEMPERATURE = 0.1
+WHEN = "final epoch"  # no checkpoint is chosen
 
 
-def encode_pictures(encoder: Encoder, pictures: data.Pictures) -> np.ndarray:
-    """Features `[N, D]` of a data set in memory, through the encoder's own transform, with a progress bar."""
-    return encoder.encode(list(pictures.images.permute(0, 2, 3, 1).numpy()), batch_size=500, progress=True)
+def knn_protocol(task: Task) -> list[Cell]:
+    """Weighted kNN as in InstDisc (arXiv 1805.01978, section 3.4), every k of KS in one search."""
+
+    @cache
+    def votes() -> dict[int, np.ndarray]:
+        x, x_test = task.features()
+        return knn(x, task.y, x_test, KS, TEMPERATURE)
+
+    def cell(k: int) -> Cell:
+        protocol = f"weighted kNN on frozen features, k={min(k, len(task.y))}, T={TEMPERATURE}, cosine, {WHEN}"
+        return Cell("knn", f"knn_k{k}", protocol, len(task.y), lambda: Outcome(votes()[k]))
+
+    return [cell(k) for k in KS]
 
 
-def knn(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray) -> list[dict[str, Any]]:
-    """Weighted kNN as in InstDisc (arXiv 1805.01978, section 3.4): k = 200 with T = 0.1, and k = 20."""
-    rows = []
-    for k in (200, 20):
-        k = min(k, len(x))
-        value = KNNClassifier(k=k, temperature=0.1).fit(x, y).score(x_test, y_test)
-        protocol = f"weighted kNN on frozen features, k={k}, T=0.1, cosine, final epoch"
-        rows.append(_row("knn", f"knn_k{k}", value, protocol, len(y), seeds=[]))
-    return rows
-
-
-def linear(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray) -> dict[str, Any]:
+def linear_protocol(task: Task) -> list[Cell]:
     """Logistic regression on frozen features; its regularisation is chosen on held-out training pictures."""
-    probe = LogisticProbe().fit(x, y)
-    protocol = "logistic regression on frozen features, regularisation chosen on training pictures, final epoch"
-    return _row("linear", "linear_probe", probe.score(x_test, y_test), protocol, len(y), seeds=[])
+    protocol = f"logistic regression on frozen features, regularisation chosen on training pictures, {WHEN}"
+    return [Cell("linear", "linear_probe", protocol, len(task.y), lambda: _probe(task, np.arange(len(task.y))))]
 
 
-def low_label(
-    x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray, fraction: float, seeds: Sequence[int]
-) -> dict[str, Any]:
-    """Logistic regression on a `fraction` of the labels, equally many a class, mean and spread over `seeds`."""
-    per_class = max(1, round(fraction * len(y) / len(np.unique(y))))
-    values = []
-    for seed in seeds:
-        rows = label_subsets(y, [per_class], seed)[per_class]
-        values.append(LogisticProbe().fit(x[rows], y[rows]).score(x_test, y_test))
-    protocol = f"logistic regression on frozen features, {per_class} labels a class, final epoch"
-    config = f"lowshot_{fraction:.0%}".replace("%", "pct")
-    labels = per_class * len(np.unique(y))
-    mean, std = float(np.mean(values)), float(np.std(values, ddof=1))
-    return _row("low-label", config, mean, protocol, labels, list(seeds), std)
+def cpc_linear_protocol(task: Task) -> list[Cell]:
+    """CPC's own linear evaluation: batch norm without scale, 1x1 convolution, averaged logits."""
+
+    def predict() -> Outcome:
+        x, x_test = task.features("moments")
+        return Outcome(*cpc_linear(x, task.y, x_test))
+
+    protocol = f"batch norm without scale, 1x1 conv, logits averaged over the map; lr and decay held-out, {WHEN}"
+    return [Cell("linear", "cpc_linear", protocol, len(task.y), predict)]
 
 
-def _row(
-    task: str, config: str, value: float, protocol: str, labels: int, seeds: list[int], std: float | None = None
-) -> dict[str, Any]:
-    return {
-        "task": task,
-        "config": config,
-        "value": round(float(value), 4),
-        "std": None if std is None else round(std, 4),
-        "seeds": seeds,
-        "protocol": protocol,
-        "labels": labels,
-    }
+def low_label_protocol(task: Task) -> list[Cell]:
+    """Logistic regression on the frozen features of few labelled pictures."""
+
+    def cell(subset: Subset) -> Cell:
+        protocol = f"logistic regression on frozen features, {subset.words}, {WHEN}"
+        if len(subset.rows) < 2000 and len(subset.rows) % len(task.data.classes) == 0:
+            protocol = protocol.replace(subset.words, f"{len(subset.rows) // len(task.data.classes)} labels a class")
+        return Cell(
+            "low-label",
+            f"lowshot_{subset.config}",
+            protocol,
+            len(subset.rows),
+            lambda: _probe(task, subset.rows),
+            subset.seed,
+        )
+
+    return [cell(subset) for subset in task.subsets]
+
+
+def resnet_head_protocol(task: Task) -> list[Cell]:
+    """CPC v2's eleven-block ResNet on the frozen feature maps of few labelled pictures."""
+    steps = task.settings.head_steps
+
+    def predict(subset: Subset) -> Outcome:
+        x, x_test = task.features("map")
+        head = ResNetHead(steps=steps, random_state=subset.seed).fit(np.asarray(x[subset.rows]), task.y[subset.rows])
+        return Outcome(np.asarray(head.predict(x_test), np.int64))
+
+    def cell(subset: Subset) -> Cell:
+        protocol = f"11-block ResNet on frozen feature maps, {subset.words}, {steps} steps, {WHEN}"
+        return Cell(
+            "low-label",
+            f"lowshot_{subset.config}_resnet_head",
+            protocol,
+            len(subset.rows),
+            lambda: predict(subset),
+            subset.seed,
+            {"steps": steps},
+        )
+
+    return [cell(subset) for subset in task.subsets]
+
+
+def _probe(task: Task, rows: np.ndarray) -> Outcome:
+    x, x_test = task.features()
+    probe = LogisticProbe().fit(np.asarray(x[rows]), task.y[rows])
+    return Outcome(np.asarray(probe.predict(np.asarray(x_test)), np.int64), {"C": probe.C_})
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "knn": knn_protocol,
+    "linear": linear_protocol,
+    "cpc-linear": cpc_linear_protocol,
+    "low-label": low_label_protocol,
+    "resnet-head": resnet_head_protocol,
+    "fine-tune": fine_tuned,
+    "scratch": from_scratch_cells,
+}
+
+
+def get(name: str) -> Protocol:
+    """The protocol of that name; ArgumentError with the names there are."""
+    if name not in PROTOCOLS:
+        raise ArgumentError(f"no protocol called {name!r}; there are {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]

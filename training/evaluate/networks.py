@@ -1,0 +1,120 @@
+"""Protocols that train a whole network on few labels: the encoder fine-tuned, and its rival from scratch.
+
+The rival is the same architecture with new weights, on the same labels, with a schedule of its own. Its settings were
+chosen on held-out training pictures by `benchmarks/scratch_schedule.py` (numbers in
+`benchmarks/results/scratch_schedule.json`), as far as a CPU goes: it sees a number of pictures that grows with the
+square root of the labels, and its accuracy is that of the last step.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+
+from cpchub.encoder import load
+from cpchub.fewlabels import FineTunedEncoder
+from cpchub.fewlabels.supervised import Plan, predict_proba, train
+from training.evaluate.task import Cell, Outcome, Subset, Task
+from training.views import Views
+
+PERCENT = 0.01
+
+
+@dataclass(frozen=True)
+class Rival:
+    """How the rival is trained. Sides are shares of the encoder's input side."""
+
+    pictures: int = 40_000  # seen at one label in a hundred
+    growth: float = 0.5  # exponent in the labels
+    batch_size: int = 64
+    lr: float = 3e-3
+    weight_decay: float = 0.05
+    view_side: float = 0.5
+    test_side: float = 0.625  # larger than the views, as random crops make things look larger (arXiv 1906.06423)
+    crop_scale: tuple[float, float] = (0.5, 1.0)
+
+    def plan(self, labels: int, all_labels: int) -> Plan:
+        """The schedule for so many labels."""
+        seen = self.pictures * (labels / (PERCENT * all_labels)) ** self.growth
+        return Plan(max(1, round(seen / self.batch_size)), self.batch_size, self.lr, self.weight_decay, warmup=0.1)
+
+
+def from_scratch_cells(task: Task) -> list[Cell]:
+    """The same network from new weights."""
+    rival = Rival(pictures=task.settings.scratch_pictures)
+
+    def cell(subset: Subset) -> Cell:
+        plan = rival.plan(len(subset.rows), len(task.y))
+        protocol = (
+            f"{task.spec.architecture} trained from scratch, {subset.words}, {plan.steps:,} steps of "
+            f"{plan.batch_size}, AdamW at {plan.lr:g}, last step"
+        )
+        return Cell(
+            "low-label",
+            f"scratch_{subset.config}",
+            protocol,
+            len(subset.rows),
+            lambda: Outcome(train_and_predict(task, subset, rival, plan)),
+            subset.seed,
+            asdict(rival),
+            rival=True,
+        )
+
+    return [cell(subset) for subset in task.subsets]
+
+
+def train_and_predict(task: Task, subset: Subset, rival: Rival, plan: Plan) -> np.ndarray:
+    """Train on the subset, then predict every test picture once."""
+    spec = task.spec
+    height, width = spec.input_size[1:]
+    torch.manual_seed(subset.seed)
+    encoder = load(spec.folder or spec.name, pretrained=False, device=task.encoder.device)
+    backbone = encoder.model.to(memory_format=torch.channels_last)
+    head = torch.nn.Linear(encoder.dim, len(task.data.classes), device=encoder.device)
+    images = _tensor(task.data.train.arrays(subset.rows, side=height)).to(encoder.device)
+    train(
+        backbone,
+        head,
+        images,
+        torch.from_numpy(task.y[subset.rows]).to(encoder.device),
+        plan,
+        views=Views(size=_whole(height * rival.view_side), crop_scale=rival.crop_scale, jitter_p=0, grey_p=0),
+        mean=spec.mean,
+        std=spec.std,
+        seed=subset.seed,
+    )
+    side = (_whole(height * rival.test_side), _whole(width * rival.test_side))
+    tests = _tensor(task.data.test.arrays(side=height))
+    return predict_proba(backbone, head, tests, side=side, mean=spec.mean, std=spec.std).argmax(axis=1)
+
+
+def fine_tuned(task: Task) -> list[Cell]:
+    """The encoder with a linear classifier, all of it trained on few labelled pictures."""
+    steps, side = task.settings.finetune_steps, task.spec.input_size[1]
+    views = Views(size=side, crop_scale=(0.5, 1.0), jitter_p=0, grey_p=0)
+
+    def predict(subset: Subset) -> Outcome:
+        estimator = FineTunedEncoder(task.encoder, steps=steps, views=views, random_state=subset.seed)
+        estimator.fit(task.data.train.arrays(subset.rows, side=side), task.y[subset.rows])
+        return Outcome(np.asarray(estimator.predict(task.data.test.arrays(side=side)), np.int64))
+
+    def cell(subset: Subset) -> Cell:
+        protocol = f"whole encoder fine-tuned, {subset.words}, {steps} steps, last step"
+        config = f"lowshot_{subset.config}_finetune"
+        return Cell(
+            "low-label", config, protocol, len(subset.rows), lambda: predict(subset), subset.seed, {"steps": steps}
+        )
+
+    return [cell(subset) for subset in task.subsets]
+
+
+def _tensor(arrays: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(arrays.transpose(0, 3, 1, 2)))
+
+
+def _whole(side: float) -> int:
+    """A side in whole pixels, a multiple of 8 where that is near."""
+    return max(8, 8 * round(side / 8)) if side >= 16 else math.ceil(side)
