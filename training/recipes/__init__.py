@@ -6,7 +6,7 @@ overrides any field.
 
 from __future__ import annotations
 
-from training.recipes import cifar10, cpc, laptop  # noqa: F401  (importing a file of recipes is what registers them)
+from training.recipes import cifar10, cpc, imagenet, laptop  # noqa: F401  (importing a file of recipes is what registers them)
 from training.recipes.recipe import MethodName, Recipe
 from training.recipes.registry import get, names, recipe
 
