@@ -49,7 +49,11 @@ class CpcAudio(nn.Module):
         self.encoder = nn.Sequential()
         width = in_chans
         for stride, kernel, padding in self.layers:
-            self.encoder.append(nn.Conv1d(width, channels, kernel, stride, padding))
+            convolution = nn.Conv1d(width, channels, kernel, stride, padding)
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")  # without norm the scale has to last
+            if convolution.bias is not None:
+                nn.init.zeros_(convolution.bias)
+            self.encoder.append(convolution)
             self.encoder.append(nn.ReLU(inplace=True))
             width = channels
         self.context = nn.GRU(channels, context, batch_first=True)
