@@ -1,7 +1,7 @@
 """timm's evaluation transform without its detours: 8-bit pixels from each picture, normalised as a whole batch.
 
-Only the part of the picture that the crop keeps is resized, and pixels stay in the order in which they lie in memory,
-which is also the one that convolutions are fastest in. The values are those of the transform up to rounding.
+Pixels stay in the order in which they lie in memory, which is also the one that convolutions are fastest in. The 8-bit
+values are those of the transform, the normalised ones are so up to float32 rounding.
 """
 
 from __future__ import annotations
@@ -54,13 +54,8 @@ class Pixels:
             (self.side, self.side * height // width) if width == short else (self.side * width // height, self.side)
         )
         rows, columns = self.crop
-        if resized[0] < columns or resized[1] < rows:  # the crop pads; rare enough to do as it is told
-            image = _padded(image.resize(resized, self.filter), columns, rows)
-        else:
-            left, top = round((resized[0] - columns) / 2.0), round((resized[1] - rows) / 2.0)
-            across, down = width / resized[0], height / resized[1]
-            box = (left * across, top * down, (left + columns) * across, (top + rows) * down)
-            image = image.resize((columns, rows), self.filter, box=box)
+        left, top = _margin(resized[0], columns), _margin(resized[1], rows)
+        image = image.resize(resized, self.filter).crop((left, top, left + columns, top + rows))
         pixels = np.asarray(image)
         return pixels[:, :, None] if self.mode == "L" else pixels
 
@@ -70,11 +65,6 @@ class Pixels:
         return x.mul_(self.scale.to(x.device)).add_(self.shift.to(x.device)).to(dtype)
 
 
-def _padded(image: Image.Image, columns: int, rows: int) -> Image.Image:
-    """Centre crop of a picture that is smaller than the crop, black around it, as torchvision places it."""
-    width, height = image.size
-    wide, high = max(width, columns), max(height, rows)
-    canvas = Image.new(image.mode, (wide, high))
-    canvas.paste(image, ((wide - width) // 2, (high - height) // 2))
-    left, top = round((wide - columns) / 2.0), round((high - rows) / 2.0)
-    return canvas.crop((left, top, left + columns, top + rows))
+def _margin(length: int, wanted: int) -> int:
+    """Where torchvision's centre crop begins; before the picture's edge where that is too short, for black to fill."""
+    return round((length - wanted) / 2.0) if length >= wanted else -((wanted - length) // 2)
