@@ -33,8 +33,13 @@ def entries(table: bytes) -> Iterator[tuple[bytes, bytes]]:
     _, at = _handle(footer, 0)  # the meta index; TensorFlow's is empty
     index, _ = _handle(footer, at)
     last: bytes | None = None
-    for _, handle in _block_entries(_block(table, index)):
-        for key, value in _block_entries(_block(table, _handle(handle, 0)[0])):
+    end = 0
+    for _, value in _block_entries(_block(table, index)):
+        handle, _ = _handle(value, 0)
+        if handle[0] < end:  # or a small file could be read for ever
+            raise DamagedError("its blocks overlap")
+        end = sum(handle)
+        for key, value in _block_entries(_block(table, handle)):
             if last is not None and key <= last:
                 raise DamagedError(f"its keys are not in order: {key!r} follows {last!r}")
             last = key

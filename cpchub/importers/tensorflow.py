@@ -1,8 +1,8 @@
 """TensorFlow's checkpoints, read without TensorFlow.
 
 A checkpoint `model.ckpt-9` is `model.ckpt-9.index`, a table that says for each tensor what it is and where it lies, and
-one or more `model.ckpt-9.data-00000-of-00001` with the bytes one after another (tensorflow/core/util/tensor_bundle,
-tensorflow/core/protobuf/tensor_bundle.proto). Each tensor has a checksum, which is verified when it is read.
+one or more `model.ckpt-9.data-00000-of-00001` with the bytes one after another (tensorflow/core/util/tensor_bundle).
+Each tensor has a checksum, which is verified when it is read. A SavedModel has a checkpoint in its folder `variables`.
 """
 
 from __future__ import annotations
@@ -10,21 +10,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from cpchub.errors import ImportFormatError
-from cpchub.importers.crc32c import crc32c, unmasked
+from cpchub.importers.bundle_index import Entry, read_index
+from cpchub.importers.crc32c import crc32c
 from cpchub.importers.format import Checkpoint
-from cpchub.importers.sstable import entries
-from cpchub.importers.wire import DamagedError, fields
-
-LARGEST_INDEX = 1 << 28  # bytes; that of SimCLR's largest network has some 200 KB
-LARGEST_TENSOR = 1 << 40  # in elements, not counting the sides that are zero
-VERSION = 1  # of the format; a file says which reader it asks for at least
+from cpchub.importers.tf_objects import GRAPH, ways
+from cpchub.importers.wire import DamagedError, taken, varint
 
 DTYPES = {  # tensorflow/core/framework/types.proto
     1: torch.float32,
@@ -44,25 +41,18 @@ DTYPES = {  # tensorflow/core/framework/types.proto
     23: torch.uint64,
 }
 SHARD = re.compile(r"(.+)\.data-\d{5}-of-\d{5}")
+STRING = 7  # the type of text, of which only the description of objects is read
+LARGEST_TEXT = 1 << 26  # bytes; the objects of SimCLR's largest network take some 2 MB
+ITEM_OF_LIST = re.compile(r"(?:.+/)?\d+/\.ATTRIBUTES/\w+")
 STATE = "checkpoint"
+SAVED_MODEL = "saved_model.pb"  # beside the folder `variables`, which has the checkpoint
 LATEST = re.compile(r'^model_checkpoint_path:\s*"([^"]+)"', re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What the index says of a tensor: its type (a number of `DTYPES`, or one that is no number), shape, and place."""
-
-    dtype: int
-    shape: tuple[int, ...]
-    shard: int
-    offset: int
-    size: int
-    checksum: int
-    sliced: bool  # saved in parts, each under a name of its own
 
 
 class TensorBundle(Mapping[str, Tensor]):
     """The tensors of a checkpoint by name; one is read, and its checksum verified, each time it is asked for.
+
+    A variable that TensorFlow calls by its place in a list (in a SavedModel) is called by its way through the objects.
 
     Raises ImportFormatError, naming the file, for one that is damaged, cut off, or of a kind that cannot be read.
     """
@@ -71,9 +61,10 @@ class TensorBundle(Mapping[str, Tensor]):
         self.prefix = prefix
         self.index = prefix.with_name(f"{prefix.name}.index")
         try:
-            self.shards, self.entries = _read_index(self.index)
+            self.shards, self.entries = read_index(self.index)
         except DamagedError as error:
             raise ImportFormatError(f"{self.index} cannot be read: {error}; copy or download it again") from error
+        self._name_items_of_lists()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
@@ -91,45 +82,71 @@ class TensorBundle(Mapping[str, Tensor]):
             raise ImportFormatError(
                 f"{self.index}: {name} has TensorFlow's type {entry.dtype}, which is no type of numbers"
             )
+        dtype = DTYPES[entry.dtype]
+        size = math.prod(entry.shape) * dtype.itemsize
+        with self._reading(name, entry) as data:
+            if entry.size != size:
+                raise DamagedError(f"it has {entry.size} bytes, not the {size} of its shape {entry.shape}")
+            if crc32c(data) != entry.checksum:
+                raise DamagedError("its bytes do not have the checksum of the index")
+            if dtype == torch.bool and max(data, default=0) > 1:
+                raise DamagedError("it has values that are no bool")
+        flat = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
+        return flat.reshape(entry.shape)
+
+    def shard_path(self, shard: int) -> Path:
+        return self.prefix.with_name(f"{self.prefix.name}.data-{shard:05d}-of-{self.shards:05d}")
+
+    def _name_items_of_lists(self) -> None:
+        items = [name for name in self.entries if ITEM_OF_LIST.fullmatch(name)]
+        graph = self.entries.get(GRAPH)
+        if not items or graph is None or graph.dtype != STRING or graph.size > LARGEST_TEXT:
+            return
+        with self._reading(GRAPH, graph) as data:
+            better = ways(_text(data, graph))
+        for name in items:
+            if better.get(name, name) not in self.entries:
+                self.entries[better[name]] = self.entries.pop(name)
+
+    @contextmanager
+    def _reading(self, name: str, entry: Entry) -> Iterator[bytearray]:
+        """A tensor's bytes; what is wrong with them is an error that names the file and the tensor."""
         path = self.shard_path(entry.shard)
         try:
-            return self._read(path, entry)
+            yield _bytes_of(path, entry)
         except (DamagedError, OSError) as error:
             raise ImportFormatError(
                 f"{path}: {name} cannot be read: {error}; copy or download the file again"
             ) from error
 
-    def shard_path(self, shard: int) -> Path:
-        return self.prefix.with_name(f"{self.prefix.name}.data-{shard:05d}-of-{self.shards:05d}")
 
-    def _read(self, path: Path, entry: Entry) -> Tensor:
-        dtype = DTYPES[entry.dtype]
-        count = math.prod(entry.shape)
-        if entry.size != count * dtype.itemsize:
-            raise DamagedError(
-                f"it has {entry.size} bytes, not the {count * dtype.itemsize} of its shape {entry.shape}"
-            )
-        with path.open("rb") as file:
-            length = file.seek(0, 2)
-            if entry.offset + entry.size > length:
-                raise DamagedError(f"it ends at byte {entry.offset + entry.size} of a file of {length}")
-            file.seek(entry.offset)
-            data = bytearray(entry.size)
-            arrived = file.readinto(data)
-        if arrived != entry.size or crc32c(data) != entry.checksum:
-            raise DamagedError("its bytes do not have the checksum of the index")
-        if not data:
-            return torch.empty(entry.shape, dtype=dtype)
-        if dtype == torch.bool and max(data) > 1:
-            raise DamagedError("it has values that are no bool")
-        return torch.frombuffer(data, dtype=dtype).reshape(entry.shape)
+def _bytes_of(path: Path, entry: Entry) -> bytearray:
+    with path.open("rb") as file:
+        length = file.seek(0, 2)
+        if entry.offset + entry.size > length:
+            raise DamagedError(f"it ends at byte {entry.offset + entry.size} of a file of {length}")
+        file.seek(entry.offset)
+        data = bytearray(entry.size)
+        if file.readinto(data) != entry.size:
+            raise DamagedError(f"the file became shorter than {length} bytes while it was read")
+    return data
+
+
+def _text(data: bytearray, entry: Entry) -> bytes:
+    """A single text: its length, the masked checksum of that, and the text; the tensor's checksum is over all three."""
+    content = bytes(data)
+    size, at = varint(content, 0)
+    text = taken(content, at + 4, size)
+    if crc32c(size.to_bytes(4 if size < 1 << 32 else 8, "little") + content[at : at + 4] + text) != entry.checksum:
+        raise DamagedError("its bytes do not have the checksum of the index")
+    return text
 
 
 def is_checkpoint(path: Path) -> bool:
     """Whether a path is a checkpoint of TensorFlow's: its prefix, one of its files, or the folder it lies in."""
     if path.is_dir():
-        return bool(_indices(path))
-    return _prefix(path) is not None or _latest(path) is not None
+        return (path / SAVED_MODEL).is_file() or bool(_indices(path))
+    return path.name == SAVED_MODEL or _prefix(path) is not None or _latest(path) is not None
 
 
 def read(path: Path) -> Checkpoint:
@@ -137,6 +154,8 @@ def read(path: Path) -> Checkpoint:
 
     Raises ImportFormatError where there is none, and where there are several.
     """
+    if path.name == SAVED_MODEL:
+        path = path.parent
     prefix = _prefix(path) or _prefix_in(path if path.is_dir() else path.parent)
     bundle = TensorBundle(prefix)
     return Checkpoint(path=bundle.index, tensors=bundle, container="tensorflow")
@@ -151,6 +170,8 @@ def _prefix(path: Path) -> Path | None:
 
 
 def _prefix_in(folder: Path) -> Path:
+    if (folder / SAVED_MODEL).is_file():
+        return folder / "variables" / "variables"
     if latest := _latest(folder / STATE):
         return latest
     indices = _indices(folder)
@@ -173,86 +194,3 @@ def _latest(state: Path) -> Path | None:
 
 def _indices(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.index"))
-
-
-def _read_index(path: Path) -> tuple[int, dict[str, Entry]]:
-    """The number of data files, and the entry of each tensor."""
-    try:
-        if path.stat().st_size > LARGEST_INDEX:
-            raise DamagedError(f"it has {path.stat().st_size} bytes; no index has more than {LARGEST_INDEX}")
-        table = path.read_bytes()
-    except OSError as error:
-        raise DamagedError(error.strerror or str(error)) from error
-    rows = entries(table)
-    key, header = next(rows, (b"?", b""))
-    if key != b"":
-        raise DamagedError("it has no header; checkpoints from before TensorFlow 0.12 (V1) are not read")
-    shards = _shards(header)
-    found = {}
-    for key, value in rows:
-        if key.startswith(b"\0"):  # a slice of a tensor, whose own entry says that it has slices
-            continue
-        entry = _entry(value)
-        if entry.shard >= shards:
-            raise DamagedError(f"{key!r} is in data file {entry.shard} of {shards}")
-        try:
-            found[key.decode()] = entry
-        except UnicodeDecodeError as error:
-            raise DamagedError(f"{key!r} is not a name") from error
-    return shards, found
-
-
-def _shards(header: bytes) -> int:
-    """The number of data files that a BundleHeaderProto gives, if its files can be read at all."""
-    shards, big_endian, oldest_reader = 0, False, 0
-    for number, value in fields(header):
-        if number == 1:
-            shards = _number(value)
-        elif number == 2:
-            big_endian = bool(_number(value))
-        elif number == 3:
-            oldest_reader = next((_number(least) for inner, least in fields(_bytes(value)) if inner == 2), 0)
-    if big_endian:
-        raise DamagedError("its numbers are big-endian; save it again on a machine of today's kind")
-    if oldest_reader > VERSION:
-        raise DamagedError(f"it asks for a reader of version {oldest_reader}; this one is of version {VERSION}")
-    if not 1 <= shards <= 99999:
-        raise DamagedError(f"it gives {shards} data files")
-    return shards
-
-
-def _entry(message: bytes) -> Entry:
-    """A BundleEntryProto; protobuf leaves out what is zero."""
-    numbers = dict.fromkeys((1, 3, 4, 5, 6), 0)
-    shape: tuple[int, ...] = ()
-    sliced = False
-    for number, value in fields(message):
-        if number == 2:
-            shape = tuple(_dims(_bytes(value)))
-            if math.prod(side for side in shape if side) > LARGEST_TENSOR:
-                raise DamagedError("a tensor has a shape that none has")
-        elif number == 7:
-            sliced = True
-        elif number in numbers:
-            numbers[number] = _number(value)
-    dtype, shard, offset, size, checksum = numbers.values()
-    return Entry(dtype, shape, shard, offset, size, unmasked(checksum), sliced)
-
-
-def _dims(message: bytes) -> Iterator[int]:
-    """The sizes of a TensorShapeProto."""
-    for number, value in fields(message):
-        if number == 2:
-            yield next((_number(inner) for field, inner in fields(_bytes(value)) if field == 1), 0)
-
-
-def _number(value: int | bytes) -> int:
-    if isinstance(value, bytes):
-        raise DamagedError("a field has bytes where a number belongs")
-    return value
-
-
-def _bytes(value: int | bytes) -> bytes:
-    if isinstance(value, int):
-        raise DamagedError("a field has a number where bytes belong")
-    return value

@@ -33,23 +33,37 @@ def taken(data: bytes, at: int, size: int) -> bytes:
     return data[at : at + size]
 
 
-def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+def fields(content: bytes) -> Iterator[tuple[int, int | bytes]]:
     """The fields of a message in their order: number, and value as a number or as bytes."""
     at = 0
-    while at < len(message):
-        tag, at = varint(message, at)
+    while at < len(content):
+        tag, at = varint(content, at)
         number, kind = tag >> 3, tag & 7
         value: int | bytes
         if kind == VARINT:
-            value, at = varint(message, at)
+            value, at = varint(content, at)
         elif kind == BYTES:
-            size, at = varint(message, at)
-            value = taken(message, at, size)
+            size, at = varint(content, at)
+            value = taken(content, at, size)
             at += size
         elif kind in (FIXED32, FIXED64):
             size = 4 if kind == FIXED32 else 8
-            value = int.from_bytes(taken(message, at, size), "little")
+            value = int.from_bytes(taken(content, at, size), "little")
             at += size
         else:
             raise DamagedError(f"a field is of kind {kind}, which no message here has")
         yield number, value
+
+
+def number_of(value: int | bytes) -> int:
+    """A field's value that is a number."""
+    if isinstance(value, bytes):
+        raise DamagedError("a field has bytes where a number belongs")
+    return value
+
+
+def message(value: int | bytes) -> bytes:
+    """A field's value that is a message of its own, or text."""
+    if isinstance(value, int):
+        raise DamagedError("a field has a number where bytes belong")
+    return value

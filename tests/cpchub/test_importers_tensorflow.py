@@ -17,6 +17,7 @@ from cpchub.errors import ImportFormatError
 from cpchub.importers.crc32c import BLOCK, MASK_DELTA, crc32c
 from cpchub.importers.sstable import MAGIC, SNAPPY, STORED, entries
 from cpchub.importers.tensorflow import TensorBundle, is_checkpoint, read
+from cpchub.importers.tf_objects import LONGEST_WAY, ways
 from cpchub.importers.wire import DamagedError, fields, varint
 
 DATA = Path(__file__).parents[1] / "data"
@@ -70,6 +71,39 @@ class TestWhatTensorFlowWrote:
             bundle["words"]
         with pytest.raises(ImportFormatError, match="sliced is saved in slices"):
             bundle["sliced"]
+
+
+class TestSavedModel:
+    SAVED = DATA / "tf_saved_model"
+
+    @pytest.mark.parametrize("name", ["", "saved_model.pb", "variables", "variables/variables.index"])
+    def test_its_variables_are_called_by_their_way_through_the_objects(self, name: str) -> None:
+        assert is_checkpoint(self.SAVED / name)
+        tensors = read(self.SAVED / name).tensors
+        values = {key.partition("/.")[0]: tensors[key].tolist() for key in tensors if "/" in key}
+        assert values == {"network/layers/0/kernel": [[1, 2]], "network/layers/0/bias": [3], "lonely/0": [4]}
+
+    def test_a_damaged_description_of_its_objects_is_refused(self, tmp_path: Path) -> None:
+        shutil.copytree(self.SAVED, tmp_path / "broken")
+        changed(tmp_path / "broken" / "variables" / "variables.data-00000-of-00001", at=30)
+        with pytest.raises(ImportFormatError, match="_CHECKPOINTABLE_OBJECT_GRAPH cannot be read"):
+            read(tmp_path / "broken")
+
+    def test_without_its_variables_it_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "saved_model.pb").touch()
+        with pytest.raises(ImportFormatError, match=r"variables\.index cannot be read: No such file"):
+            read(tmp_path)
+
+    def test_objects_that_refer_to_one_another_end_somewhere(self) -> None:
+        circle = graph({"again": 0, "next": 1}, {"back": 0, "here": 1, "value": 2}, variable="key")
+        assert ways(circle) == {"key": "next/value/.ATTRIBUTES/VARIABLE_VALUE"}
+
+    def test_names_that_grow_without_end_are_not_followed(self) -> None:
+        assert ways(graph({"x" * LONGEST_WAY: 1}, {"value": 2}, variable="key")) == {}
+
+    def test_an_object_that_is_not_there_is_refused(self) -> None:
+        with pytest.raises(DamagedError, match="object 9 of 2"):
+            ways(graph({"next": 9}, variable="key"))
 
 
 class TestFinding:
@@ -185,6 +219,11 @@ class TestTable:
         with pytest.raises(DamagedError, match="not in order"):
             dict(entries(table({b"b": b"", b"a": b""})))
 
+    def test_blocks_that_overlap_are_refused(self) -> None:
+        whole = table({}, handles=2)  # the index names the same block, which is empty, twice
+        with pytest.raises(DamagedError, match="overlap"):
+            dict(entries(whole))
+
     def test_compressed_blocks_are_bounded_and_checked(self) -> None:
         huge = b"\xff\xff\xff\xff\x0f"  # 4 GB, it says
         with pytest.raises(DamagedError, match="4294967295 bytes"):
@@ -244,7 +283,9 @@ def bit_by_bit(data: bytes) -> int:
     return register ^ 0xFFFFFFFF
 
 
-def table(rows: dict[bytes, bytes], compression: int = STORED, compressed: bytes | None = None) -> bytes:
+def table(
+    rows: dict[bytes, bytes], compression: int = STORED, compressed: bytes | None = None, handles: int = 1
+) -> bytes:
     """A table of LevelDB's with one block, in the order of `rows`; no key is shortened."""
     written = b""
 
@@ -260,13 +301,27 @@ def table(rows: dict[bytes, bytes], compression: int = STORED, compressed: bytes
     if compression == SNAPPY:
         contents = compressed or pa.compress(contents, codec="snappy", asbytes=True)
     data = block(contents, compression)
-    meta, index = block(listing({})), block(listing({b"zz": data}))
+    meta, index = block(listing({})), block(listing({b"z" * (count + 2): data for count in range(handles)}))
     return written + (meta + index).ljust(40, b"\0") + MAGIC.to_bytes(8, "little")
 
 
 def listing(rows: dict[bytes, bytes]) -> bytes:
     body = b"".join(b"\0" + number(len(key)) + number(len(value)) + key + value for key, value in rows.items())
     return body + bytes(4) + (1).to_bytes(4, "little")
+
+
+def graph(*children: dict[str, int], variable: str) -> bytes:
+    """A TrackableObjectGraph of these objects, and behind them one that is a variable."""
+
+    def message(tag: int, content: bytes) -> bytes:
+        return bytes([tag << 3 | 2]) + number(len(content)) + content
+
+    nodes = [
+        b"".join(message(1, b"\x08" + number(child) + message(2, name.encode())) for name, child in each.items())
+        for each in children
+    ]
+    nodes.append(message(2, message(1, b"VARIABLE_VALUE") + message(3, variable.encode())))
+    return b"".join(message(1, node) for node in nodes)
 
 
 def number(value: int) -> bytes:

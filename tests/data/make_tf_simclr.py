@@ -20,6 +20,7 @@ from typing import Any
 os.environ["TF_USE_LEGACY_KERAS"] = "1"  # tf.compat.v1.layers, whose names the checkpoints have
 
 import numpy as np
+import tensorflow as tf2
 import tensorflow.compat.v1 as tf
 
 HERE = Path(__file__).parent
@@ -27,6 +28,7 @@ SK_RATIO = 0.0625
 
 
 def main() -> None:
+    write_saved_model("saved_model")
     tf.disable_v2_behavior()
     rng = np.random.default_rng(0)
     write_network("simclr_v1", rng, stem=4, blocks=[2, 1, 1, 1])
@@ -182,6 +184,19 @@ def write_tensors(name: str, rng: np.random.Generator) -> None:
             checkpoint_prefixes=[*parts, sliced], destination_prefix=str(prefix), delete_old_dirs=False
         ))  # fmt: skip
     write_digests(prefix)
+
+
+def write_saved_model(name: str) -> None:
+    """A network whose variables are also in a list, by which TensorFlow calls them, since that way is shorter."""
+    module, network, layer = tf2.Module(), tf2.Module(), tf2.Module()
+    layer.kernel, layer.bias = tf2.Variable([[1.0, 2.0]]), tf2.Variable([3.0])
+    network.layers = [layer]
+    module.network, module.everything = network, [layer.kernel, layer.bias]
+    module.lonely = [tf2.Variable([4.0])]
+    folder = fresh(name)
+    tf2.saved_model.save(module, str(folder))
+    (folder / "fingerprint.pb").unlink()
+    (folder / "assets").rmdir()
 
 
 def write_digests(prefix: Path) -> None:
