@@ -18,7 +18,7 @@ from training.publish import export, render_card
 from training.recipes import Recipe
 from training.streaming import open_data
 
-DATA_NAMES = {"cifar10": "CIFAR-10", "digits": "UCI handwritten digits (scikit-learn)"}
+DATA_NAMES = {"cifar10": "CIFAR-10", "digits": "UCI handwritten digits (scikit-learn)", "fsdd": "Free Spoken Digits"}
 HAVE_TEST_PART = ("cifar10", "digits")
 
 
@@ -50,8 +50,12 @@ def export_run(recipe: Recipe, backbone: nn.Module, folder: Path, n_pictures: in
 def describe(recipe: Recipe, n_pictures: int, name: str) -> dict[str, Any]:
     """The facts of a recipe's encoder, as its card and `config.json` state them."""
     pictures = DATA_NAMES.get(recipe.data, Path(recipe.data).name)
-    how = f"pretrained with {METHODS[recipe.method.replace('_', '-')][0]} on {n_pictures:,} pictures of {pictures}"
-    return {
+    heard = recipe.method == "cpc_audio"
+    how = (
+        f"pretrained with {METHODS[recipe.method.replace('_', '-')][0]} on {n_pictures:,} "
+        f"{'recordings' if heard else 'pictures'} of {pictures}"
+    )
+    facts: dict[str, Any] = {
         "name": name,
         "method": recipe.method,
         "data": pictures,
@@ -65,3 +69,7 @@ def describe(recipe: Recipe, n_pictures: int, name: str) -> dict[str, Any]:
         "crop_pct": 1.0,
         "summary": f"{recipe.backbone} {how}, {'with' if recipe.method == 'sup_con' else 'without'} labels.",
     }
+    if heard:  # to timm a waveform is a picture one row high
+        sound = {"input_size": (1, 1, recipe.audio.window), "mean": (0.0,), "std": (1.0,)}
+        facts |= sound | {"sample_rate": recipe.audio.sample_rate}
+    return facts

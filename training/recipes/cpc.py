@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from training.cpc_settings import AudioSettings, CPCSettings
 from training.patch_views import NO_PATCH_VIEWS
@@ -10,8 +11,8 @@ from training.recipes.recipe import Recipe
 from training.recipes.registry import recipe
 from training.views import Views
 
-_CROP_AND_FLIP = {"jitter_p": 0.0, "grey_p": 0.0}  # the picture as a whole; colours are changed patch by patch
-_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+_CROP_AND_FLIP: dict[str, Any] = {"jitter_p": 0.0, "grey_p": 0.0}  # the picture as a whole; colours are changed patch by patch
+_IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
 @recipe

@@ -167,8 +167,16 @@ class Recipe:
         if self.method in _ON_PATCHES:
             self.cpc.check()
             self.cpc.groups(self.batch_size // (world_size * self.accumulate))
+            if self.views_on != "device":
+                raise RecipeError(
+                    f"views_on={self.views_on!r} knows no patches; use --views-on device with {self.method}"
+                )
         if self.method == "cpc_audio":
             self.audio.check()
+            if self.knn_every:
+                raise RecipeError(
+                    f"knn_every={self.knn_every} looks at pictures, cpc_audio has none; use --knn-every 0"
+                )
         if self.method in SUPERVISED and not labelled:
             raise RecipeError(f"method={self.method!r} needs labels, and the data has none; use --method simclr")
         if self.method in ("fine_tune", "distil") and not self.teacher:
