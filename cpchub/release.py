@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoFile, hf_hub_download
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
@@ -35,7 +35,7 @@ from cpchub.catalog import (
     default_org,
     read_json,
 )
-from cpchub.errors import HubConflictError, ModelFolderError, OutputError
+from cpchub.errors import ArgumentError, HubConflictError, ModelFolderError, OutputError
 from cpchub.files import put_in_place, replacing, visible_names, write_json, writing
 from cpchub.hub_client import endpoint as default_endpoint
 from cpchub.hub_client import hub_errors
@@ -70,8 +70,12 @@ class Release:
         The entry gets the published description and a `release.json`, which pins it to this very commit; weights only
         if it had weights before, as an encoder that ships with the package.
 
-        Raises OutputError if `entry` holds anything else, NoSpaceError.
+        Raises OutputError if `entry` holds anything else, ArgumentError for a release to a folder, NoSpaceError.
         """
+        if self.repo_id.startswith("folder:"):
+            raise ArgumentError(
+                f"{self.repo_id} is no repository to pin an entry to; publish to the Hub, or set CPCHUB_HUB"
+            )
         folder, entry = Path(folder).expanduser(), Path(entry).expanduser()
         _refuse_foreign(entry, {*PUBLISHED_FILES, RELEASE})
         with writing(entry):
@@ -86,8 +90,8 @@ class Release:
                         partial.write_text(self.card, encoding="utf-8")
                     else:
                         shutil.copyfile(folder / name, partial)
-        records = {name: asdict(record) for name, record in self.files.items()}
-        write_json(entry / RELEASE, {"repo_id": self.repo_id, "revision": self.revision, "files": records})
+        content = {"repo_id": self.repo_id, "revision": self.revision, "files": _as_json(self.files)}
+        write_json(entry / RELEASE, content)
         return entry
 
 
@@ -222,7 +226,7 @@ def _to_hub(planned: Plan, folder: Path, private: bool, api: HfApi) -> Release:
 
 def _plan_for_folder(folder: Path, target: Path) -> Plan:
     with writing(target):
-        _refuse_foreign(target, set(PUBLISHED_FILES))
+        _refuse_foreign(target, {*PUBLISHED_FILES, RELEASE})
         if target.resolve() == folder.resolve():
             raise OutputError(f"{target} is the folder itself; choose another one to publish to")
         there = {name: target / name for name in PUBLISHED_FILES if (target / name).is_file()}
@@ -235,10 +239,11 @@ def _plan_for_folder(folder: Path, target: Path) -> Plan:
         for name, record in records.items()
     }
     changes |= {name: "removed" for name in before if name not in records}
-    return Plan(str(target), _revision(before) if before else None, changes, records, text)
+    return Plan(f"folder:{target}", _revision(before) if before else None, changes, records, text)
 
 
 def _to_folder(planned: Plan, folder: Path, target: Path) -> Release:
+    revision = _revision(planned.files)
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
@@ -248,8 +253,13 @@ def _to_folder(planned: Plan, folder: Path, target: Path) -> Release:
                 if name != CARD:
                     shutil.copyfile(folder / name, complete / name)
             (complete / CARD).write_text(planned.card, encoding="utf-8")
+            write_json(complete / RELEASE, {"revision": revision, "files": _as_json(planned.files)})
             put_in_place(complete, target)
-    return Release(planned.repo_id, _revision(planned.files), planned.files, planned.card)
+    return Release(planned.repo_id, revision, planned.files, planned.card)
+
+
+def _as_json(records: Mapping[str, FileRecord]) -> dict[str, dict[str, Any]]:
+    return {name: asdict(record) for name, record in records.items()}
 
 
 def _revision(records: Mapping[str, FileRecord]) -> str:

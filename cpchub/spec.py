@@ -145,8 +145,9 @@ def _spec_from_config(config: Mapping[str, Any], folder: Path, status: str) -> M
     files = file_records(facts.get("weights", {}))
     if (folder / RELEASE).is_file():
         release = read_json(folder / RELEASE)
-        repo_id = str(release.get("repo_id") or name)
-        repo_id = repo_id if "/" in repo_id else f"{default_org()}/{repo_id}"
+        repo_id = release.get("repo_id")  # a folder of CPCHUB_HUB has none, wherever it is mounted
+        if repo_id and "/" not in repo_id:
+            repo_id = f"{default_org()}/{repo_id}"
         revision = release.get("revision")
         files = {**files, **file_records(release.get("files", {}))}
     channels, height, width = (int(side) for side in pretrained.get("input_size", (3, 224, 224)))

@@ -1,16 +1,19 @@
 """Read every file of an encoder again and hold it to what is on record, whatever was found earlier.
 
-On record are the sha256 of the weights in `config.json`, that of every file in `release.json`, and in the Hub's cache
-the name of each file, which is its hash. `eval.json` says which weights it measured.
+On record are the sha256 of the weights in `config.json`, that of every file in `release.json`, that of every installed
+file in pip's RECORD, and in the Hub's cache the name of each file, which is its hash. `eval.json` says which weights it
+measured.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Literal
 
@@ -78,7 +81,7 @@ def _check(spec: ModelSpec, path: Path) -> FileCheck:
     if not path.is_file():
         return FileCheck(spec.name, path, "missing", "on record, but not there")
     blob = path.resolve().name  # in the Hub's cache
-    record = spec.files.get(path.name)
+    record = spec.files.get(path.name) or _installed(path)
     if record is None and _SHA256.fullmatch(blob):
         record = FileRecord(blob)
     if record is not None:
@@ -94,6 +97,19 @@ def _check(spec: ModelSpec, path: Path) -> FileCheck:
             return FileCheck(spec.name, path, "fine")
         return FileCheck(spec.name, path.resolve(), "changed", f"git's hash is {seen}, the Hub's was {blob}")
     return _unrecorded(spec, path)
+
+
+def _installed(path: Path) -> FileRecord | None:
+    """What pip has recorded of a file that it has installed with cpchub; None for any other."""
+    try:
+        files = distribution("cpchub").files or []
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return None
+    for file in files:
+        if file.name == path.name and file.hash is not None and Path(str(file.locate())).resolve() == path.resolve():
+            digest = base64.urlsafe_b64decode(file.hash.value + "=" * (-len(file.hash.value) % 4))
+            return FileRecord(digest.hex(), file.size)
+    return None
 
 
 def _unrecorded(spec: ModelSpec, path: Path) -> FileCheck:

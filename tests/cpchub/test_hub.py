@@ -286,7 +286,9 @@ class TestFolderHub:
         release = publish(exported, f"folder:{tmp_path / 'shared' / 'tiny-simclr'}")
         assert len(release.revision) == 40
         monkeypatch.setenv("CPCHUB_HUB", str(tmp_path / "shared"))
-        assert get_spec("tiny-simclr").status == "hub"
+        spec = get_spec("tiny-simclr")
+        assert (spec.status, spec.revision, spec.repo_id) == ("hub", release.revision, None)
+        assert load("tiny-simclr", revision=release.revision).spec.name == "tiny-simclr"
         assert np.array_equal(load("tiny-simclr").encode(PICTURE), load(exported).encode(PICTURE))
 
     def test_publishing_the_same_again_gives_the_same_revision(self, exported: Path, tmp_path: Path) -> None:
@@ -298,7 +300,7 @@ class TestFolderHub:
         target.mkdir(parents=True)
         (target / ".DS_Store").write_bytes(b"view settings")
         publish(exported, str(target))
-        assert {path.name for path in target.iterdir()} == {*PUBLISHED_FILES, ".DS_Store"}
+        assert {path.name for path in target.iterdir()} == {*PUBLISHED_FILES, "release.json", ".DS_Store"}
 
     def test_a_folder_with_other_content_is_not_touched(self, exported: Path, tmp_path: Path) -> None:
         (tmp_path / "mine").mkdir()

@@ -14,7 +14,7 @@ from cpchub.card import front_matter
 from cpchub.catalog import PUBLISHED_FILES, get_spec, list_models
 from cpchub.cli import main
 from cpchub.encoder import load
-from cpchub.errors import HubConflictError, HubError, ModelFolderError, OutputError
+from cpchub.errors import ArgumentError, HubConflictError, HubError, ModelFolderError, OutputError
 from cpchub.release import plan, publish
 from tests.loopback_hub import LoopbackHub
 from tests.tiny_encoder import export_tiny, files_of
@@ -198,6 +198,13 @@ class TestRecord:
         with pytest.raises(OutputError):
             publish(exported, "lab/tiny", token="secret").record(exported, tmp_path / "mine")
         assert set(files_of(tmp_path / "mine")) == {"thesis.tex"}
+
+    def test_a_folder_is_nothing_to_pin_an_entry_to(self, exported: Path, tmp_path: Path) -> None:
+        released = publish(exported, str(tmp_path / "shared" / "tiny"))
+        assert load(released.repo_id).spec.name == "tiny-simclr"
+        with pytest.raises(ArgumentError, match="CPCHUB_HUB"):
+            released.record(exported, tmp_path / "model_cards" / "tiny-simclr")
+        assert not (tmp_path / "model_cards").exists()
 
     def test_a_later_commit_on_the_hub_does_not_move_the_entry(
         self, hub: LoopbackHub, exported: Path, tmp_path: Path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import shutil
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cpchub import catalog
 from cpchub.cli import main
 from cpchub.encoder import load
 from cpchub.errors import IntegrityError, ModelFolderError, WeightsUnavailableError
@@ -63,6 +66,48 @@ class TestFolder:
         (folder / "recipe.json").write_text("{half a")
         with pytest.raises(ModelFolderError, match=r"^\S+recipe\.json cannot be read as JSON"):
             verify_files(folder)
+
+
+class TestFolderHub:
+    def test_every_file_is_on_record_and_a_changed_one_is_found(
+        self, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        target = tmp_path / "hub" / "lab" / "tiny-simclr"
+        publish(exported, str(target))
+        monkeypatch.setenv("CPCHUB_HUB", str(tmp_path / "hub"))
+        assert states("tiny-simclr") == dict.fromkeys(files_of(exported), "fine")
+        (target / "eval.json").unlink()
+        (target / "recipe.json").write_text('{"name": "another"}')
+        found = states("tiny-simclr")
+        assert (found["eval.json"], found["recipe.json"]) == ("missing", "changed")
+        assert load("tiny-simclr").spec.name == "tiny-simclr"  # its weights are those on record
+
+    def test_publishing_again_renews_the_record(self, exported: Path, tmp_path: Path) -> None:
+        target = tmp_path / "hub" / "tiny"
+        publish(exported, str(target))
+        publish(export_tiny(tmp_path / "other", seed=1, evaluation=None), str(target))
+        assert set(states(target).values()) == {"fine"}
+
+
+def test_what_pip_has_installed_is_held_to_pips_record(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site-packages"
+    entry = shutil.copytree(exported, site / "cpchub" / "model_cards" / "tiny-simclr")
+    info = site / "cpchub-9.9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: cpchub\nVersion: 9.9\n")
+    rows = []
+    for path in entry.iterdir():
+        content = path.read_bytes()
+        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+        rows.append(f"{path.relative_to(site)},sha256={digest},{len(content)}\n")
+    (info / "RECORD").write_text("".join(rows))
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setattr(catalog, "catalog_folder", lambda: entry.parent)
+    assert states("tiny-simclr") == dict.fromkeys(files_of(exported), "fine")
+    damage(entry / "README.md")
+    assert states("tiny-simclr")["README.md"] == "changed"
 
 
 class TestCache:
