@@ -1,0 +1,218 @@
+"""Commands that look into a collection: `search`, `duplicates`, `outliers`, `map`, `export-index`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from cpchub.commands.base import CollectionFolder, Command, EncoderName, Out, Switch, bundled_encoder, encoder_of, say
+from cpchub.errors import QueryError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from cpchub.index import Hit, Index, Item
+
+Some = UseAppendAction[tuple[str, ...]]
+WEIGHTED = "[WEIGHT:]PICTURE"
+
+
+@dataclass(frozen=True)
+class Search(Command):
+    """Print the pictures of a collection that are nearest to a picture, best first: score, path."""
+
+    collection: CollectionFolder
+    pictures: Annotated[Positional[tuple[str, ...]], arg(metavar="PICTURE")]
+    """the picture to search with, or id:NUMBER for one of the collection; of several, their mean"""
+    k: Annotated[int, arg(aliases=["-k"])] = 5
+    """how many"""
+    plus: Annotated[Some, arg(metavar=WEIGHTED)] = ()
+    """a picture to add to the query, for example 0.5:sunset.jpg; may be given again"""
+    minus: Annotated[Some, arg(metavar=WEIGHTED)] = ()
+    """a picture to take away from the query; may be given again"""
+    where: Annotated[str | None, arg(metavar="CONDITION")] = None
+    """only pictures for which it holds, for example "label == 'cat' and width >= 500\""""
+    each: Switch = False
+    """search with each picture by itself; its name stands in a third column"""
+    show: Annotated[Path | None, arg(metavar="PNG")] = None
+    """write a contact sheet of the pictures to this PNG"""
+    encoder: EncoderName = None
+    """needed only if the collection's own encoder is not found by its name"""
+
+    def run(self) -> None:
+        from cpchub.collection import Collection
+        from cpchub.index import Index
+
+        subjects = [subject_of(text) for text in self.pictures]
+        if not subjects:
+            raise QueryError("nothing to search with: name a picture, or id:NUMBER for one of the collection")
+        if self.each and (self.plus or self.minus):
+            raise QueryError("--each searches with each picture by itself; --plus and --minus make one query of all")
+        plus, minus = [weighted(text) for text in self.plus], [weighted(text) for text in self.minus]
+        encoder = encoder_of(Collection.open(self.collection), self.encoder)
+        index = Index.open(self.collection, encoder)
+        if self.each:
+            answers = index.search_each(subjects, self.k, where=self.where)
+        else:
+            answers = [index.search(subjects, self.k, plus=plus, minus=minus, where=self.where)]
+        for name, hits in zip(self.pictures if self.each else ("",), answers, strict=True):
+            for hit in hits:
+                print("\t".join(filter(None, [f"{hit.score:.4f}", hit.path, hit.label, name])))
+        if self.show is not None:
+            asked = [[subject] for subject in subjects] if self.each else [subjects]
+            draw_hits(index, asked, answers, self.show)
+            say(f"Contact sheet: {self.show}")
+
+
+@dataclass(frozen=True)
+class Duplicates(Command):
+    """List the pictures that are duplicates, exact and near, in groups; the first of each group is the one to keep."""
+
+    pictures: Annotated[Positional[Path], arg(metavar="FOLDER")]
+    """a collection that `cpchub index` wrote, or a folder of pictures, which is embedded first"""
+    threshold: float | None = None
+    """cosine from which two pictures are near-duplicates; without it, calibrated from the pictures"""
+    out: Annotated[Path | None, Out] = None
+    """CSV to write: group,path,kind,similarity,width,height,size,keep; without it the table is printed"""
+    encoder: EncoderName = None
+    """for a folder of pictures: what to embed them with, by default the bundled encoder"""
+
+    def run(self) -> None:
+        from cpchub.duplicates import find_duplicates
+
+        with ExitStack() as stack:
+            found = find_duplicates(
+                collection_or_pictures(self.pictures, self.encoder, stack), threshold=self.threshold
+            )
+        say(f"Near-duplicates are pictures at a cosine of {found.threshold:.4f} or more: {found.how}.")
+        write_csv(found.table, self.out)
+        say(f"{found.table.num_rows} pictures in {found.groups} groups" + (f": {self.out}" if self.out else ""))
+
+
+@dataclass(frozen=True)
+class Outliers(Command):
+    """List the pictures of a collection that are like no others, the most unusual first."""
+
+    pictures: Annotated[Positional[Path], arg(metavar="FOLDER")]
+    """a collection that `cpchub index` wrote, or a folder of pictures, which is embedded first"""
+    all: Switch = False
+    """list every picture, not only those that are far from usual"""
+    out: Annotated[Path | None, Out] = None
+    """CSV to write: path,label,similarity,outlier; without it the table is printed"""
+    encoder: EncoderName = None
+    """for a folder of pictures: what to embed them with, by default the bundled encoder"""
+
+    def run(self) -> None:
+        from cpchub.outliers import find_outliers
+
+        with ExitStack() as stack:
+            table = find_outliers(collection_or_pictures(self.pictures, self.encoder, stack))
+        unusual = sum(table["outlier"].to_pylist())
+        write_csv(table if self.all else table.filter(table["outlier"]), self.out)
+        say(f"{unusual} of {table.num_rows} pictures are outliers" + (f": {self.out}" if self.out else ""))
+
+
+@dataclass(frozen=True)
+class Map(Command):
+    """Draw a collection as a map: pictures that the encoder finds alike lie together."""
+
+    collection: CollectionFolder
+    out: Annotated[Path, Out] = Path("map.png")
+    """map.png, coloured by label, or map.parquet with id, path, label, x, y"""
+    method: Literal["pca", "umap"] = "pca"
+    """pca is instant; umap keeps neighbours together and takes minutes"""
+
+    def run(self) -> None:
+        from cpchub.index import Index
+        from cpchub.map import draw_map
+
+        say(f"Map: {draw_map(Index.open(self.collection), self.out, self.method)}")
+
+
+@dataclass(frozen=True)
+class ExportIndex(Command):
+    """Write a collection for another engine: numpy files, Milvus bulk import or a Milvus itself, a Lance table."""
+
+    collection: CollectionFolder
+    to: Literal["numpy", "milvus", "lance"]
+    """which engine"""
+    out: Annotated[str, Out]
+    """folder to write; with --uri the name of the collection in that Milvus"""
+    uri: str | None = None
+    """insert into this Milvus: a .db file (Milvus Lite) or the address of a server"""
+
+    def run(self) -> None:
+        from cpchub.collection import Collection
+        from cpchub.interchange import export
+
+        count = export(Collection.open(self.collection), self.out, self.to, uri=self.uri)
+        say(f"{count:,} vectors for {self.to}: {self.out}" + (f" in {self.uri}" if self.uri else ""))
+
+
+def subject_of(text: str) -> Path | Item:
+    """What a word of the command line asks for: a file, or id:NUMBER."""
+    from cpchub.index import Item
+
+    kind, _, number = text.partition(":")
+    if kind == "id" and number.isdecimal() and not Path(text).exists():
+        return Item(int(number))
+    return Path(text)
+
+
+def weighted(text: str) -> tuple[Path | Item, float]:
+    """The same with a weight before it: 0.5:sunset.jpg."""
+    weight, _, rest = text.partition(":")
+    try:
+        number = float(weight)
+    except ValueError:
+        return subject_of(text), 1.0
+    return (subject_of(rest), number) if rest and not Path(text).exists() else (subject_of(text), 1.0)
+
+
+def draw_hits(index: Index, asked: Sequence[Sequence[Path | Item]], answers: Sequence[list[Hit]], out: Path) -> None:
+    """A contact sheet with a row for each query: what was asked with, and what was found."""
+    from cpchub.contact_sheet import Tile, contact_sheet
+
+    rows = []
+    for subjects, hits in zip(asked, answers, strict=True):
+        pictures = [
+            subject if isinstance(subject, Path) else index.collection.path_of(index.row_of(subject.id))
+            for subject in subjects
+        ]
+        queries = [Tile(picture, "query", highlighted=True) for picture in pictures]
+        rows.append([*queries, *(Tile(index.collection.path_of(hit.row), f"{hit.score:.3f}") for hit in hits)])
+    contact_sheet(rows, out)
+
+
+def collection_or_pictures(folder: Path, encoder_name: str | None, stack: ExitStack) -> Index:
+    """The index of a collection; a folder of pictures is embedded into a temporary one, which the stack removes."""
+    from cpchub.collection import MANIFEST
+    from cpchub.embed import embed
+    from cpchub.encoder import load
+    from cpchub.index import Index
+
+    if (folder / MANIFEST).is_file():
+        return Index.open(folder)
+    encoder = load(encoder_name or bundled_encoder())
+    temporary = Path(stack.enter_context(TemporaryDirectory(prefix="cpchub-")))
+    return Index.build(embed(folder, temporary / "collection", encoder))
+
+
+def write_csv(table: pa.Table, out: Path | None) -> None:
+    """A table as CSV, to a file or to be piped on."""
+    from pyarrow import csv
+
+    from cpchub.files import replacing
+
+    if out is None:
+        csv.write_csv(table, sys.stdout.buffer)
+        return
+    with replacing(out) as partial:
+        csv.write_csv(table, partial)
