@@ -8,8 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
+import pyarrow as pa
+
 from cpchub.errors import BrokenImageError, DependencyError, SourceError
-from cpchub.images.sources.base import StoredFile
+from cpchub.images.sources.base import StoredFile, is_text
 
 
 class Storage(Protocol):
@@ -57,7 +59,9 @@ class Disk:
         return sorted(found, key=lambda file: file.path)
 
     def open(self, path: str) -> BinaryIO:
-        return (self.root / path).open("rb")
+        if not is_text(path):
+            raise OSError("the file name is not valid UTF-8")
+        return cast(BinaryIO, pa.OSFile(str(self.root / path), "rb"))  # closes by itself, as tables in it stay open
 
     def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
         return read_part(self.root / path, start, length)

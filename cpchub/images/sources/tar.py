@@ -78,6 +78,9 @@ class TarSource:
                 elif suffix in FACTS and member.size <= LARGEST_FACT:
                     stream = tar.extractfile(member)
                     facts.setdefault(key, {}).update(_facts(suffix, stream.read() if stream else b""))
+            file.seek(tar.offset)
+            if 0 < len(file.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:  # tarfile takes it for the end
+                raise tarfile.ReadError("cut off in a header")
 
 
 def _facts(suffix: str, data: bytes) -> dict[str, Any]:

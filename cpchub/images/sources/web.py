@@ -42,6 +42,8 @@ def download(url: str) -> bytes:
         except (OSError, HTTPException) as error:
             if not left:
                 raise BrokenImageError(f"cannot be downloaded ({getattr(error, 'reason', None) or error})") from error
+        except BrokenImageError:
+            raise
         except ValueError as error:
             raise BrokenImageError(f"not a URL that can be fetched ({error})") from error
         time.sleep(0.5 * (TRIES - left))
@@ -62,7 +64,7 @@ def _download(url: str) -> bytes:
             if time.monotonic() - started > DEADLINE:
                 raise BrokenImageError(f"the server needs more than {DEADLINE:.0f} s for it")
     if size is not None and received < size:
-        raise BrokenImageError("the connection ended before its last byte")
+        raise ConnectionError("the connection ended before its last byte")
     return b"".join(parts)
 
 
