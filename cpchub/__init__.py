@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cpchub.embed import embed as embed_folder
     from cpchub.encoder import Encoder, create_model, load
     from cpchub.errors import CpchubError
+    from cpchub.export import export_onnx
     from cpchub.index import Hit, Index
     from cpchub.release import publish
 
@@ -40,6 +41,7 @@ __all__ = [
     "create_model",
     "embed_folder",
     "errors",
+    "export_onnx",
     "fewlabels",
     "get_spec",
     "list_models",
@@ -58,6 +60,7 @@ _HOME = {
     # not `embed`: importing the module cpchub.embed binds that name to the module
     "embed_folder": "cpchub.embed:embed",
     "errors": "cpchub.errors",
+    "export_onnx": "cpchub.export:export_onnx",
     "fewlabels": "cpchub.fewlabels",
     "get_spec": "cpchub.catalog:get_spec",
     "list_models": "cpchub.catalog:list_models",

@@ -51,6 +51,10 @@ class ImportFormatError(CpchubError, ValueError):
     """A checkpoint that cannot be imported: unknown layout, damaged, or of another network than was said."""
 
 
+class ExportError(CpchubError, RuntimeError):
+    """A network that cannot be written for another runtime, or that does not give the same there."""
+
+
 class SourceError(CpchubError, ValueError):
     """A source of pictures that cannot be used: missing, empty, unreadable."""
 
