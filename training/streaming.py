@@ -18,7 +18,7 @@ from rich.console import Console
 from torch import Tensor
 
 from cpchub.errors import BrokenImageError, SourceError
-from training import data, picture_views
+from training import audio_data, data, picture_views
 from training.batches import Batch, mixed
 from training.data import Source, normalised, random_view
 from training.listing import Listed, square
@@ -136,9 +136,11 @@ class Stream:
 def open_data(recipe: Recipe) -> Source:
     """The recipe's pictures, in memory where a quarter of the memory holds them all as squares, else streamed.
 
-    Raises `SourceError` for data that is not there.
+    For CPC on sound its recordings, which stay on the disk. Raises `SourceError` for data that is not there.
     """
-    own = recipe.data not in ("", "digits", "cifar10")
+    if recipe.method == "cpc_audio":
+        return audio_data.load(recipe.data, recipe.audio)
+    own = recipe.data not in ("", "digits", "cifar10") and "=" not in recipe.data
     if not own or (recipe.stream == "never" and recipe.views_on == "device"):
         return data.load(recipe.data, size=recipe.stored_size)
     pictures = data.own_pictures(recipe.data)

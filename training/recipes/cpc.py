@@ -11,7 +11,7 @@ from training.recipes.recipe import Recipe
 from training.recipes.registry import recipe
 from training.views import Views
 
-_CROP_AND_FLIP: dict[str, Any] = {"jitter_p": 0.0, "grey_p": 0.0}  # the picture as a whole; colours are changed patch by patch
+_CROP_AND_FLIP: dict[str, Any] = {"jitter_p": 0.0, "grey_p": 0.0}  # colours are changed patch by patch
 _IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 

@@ -167,10 +167,6 @@ class Recipe:
         if self.method in _ON_PATCHES:
             self.cpc.check()
             self.cpc.groups(self.batch_size // (world_size * self.accumulate))
-            if self.views_on != "device":
-                raise RecipeError(
-                    f"views_on={self.views_on!r} knows no patches; use --views-on device with {self.method}"
-                )
         if self.method == "cpc_audio":
             self.audio.check()
             if self.knn_every:
