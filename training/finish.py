@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
 import torch.nn as nn
 
+from cpchub.architectures.colour_paths import CHANNELS, ColourPaths
 from cpchub.card import METHODS
 from cpchub.catalog import EVALUATION
 from cpchub.encoder import load
@@ -38,6 +40,8 @@ def run(recipe: Recipe, run_dir: Path) -> Path:
 
 def export_run(recipe: Recipe, backbone: nn.Module, folder: Path, n_pictures: int, *, name: str | None = None) -> Path:
     """Write `backbone` as a model folder, then measure that folder and add `eval.json` and its numbers to the card."""
+    if isinstance(backbone, ColourPaths) and backbone.space == CHANNELS:
+        recipe, backbone = _core_view(recipe, backbone)
     facts = describe(recipe, n_pictures, name or recipe.name.replace("_", "-"))
     export(backbone, folder, facts=facts, recipe=recipe.to_dict(), evaluation=None)
     if recipe.data in HAVE_TEST_PART:
@@ -47,14 +51,21 @@ def export_run(recipe: Recipe, backbone: nn.Module, folder: Path, n_pictures: in
     return folder
 
 
+def _core_view(recipe: Recipe, backbone: ColourPaths) -> tuple[Recipe, nn.Module]:
+    """The encoder of the first modality, which takes pictures like any other; the rest served to train it."""
+    args = dict(recipe.backbone_args)
+    channels = len(backbone.channels[0])
+    path = {"backbone": args["path"], "backbone_args": args.get("path_args", {})}
+    zeros, ones = (0.0,) * channels, (1.0,) * channels
+    return replace(recipe, mean=zeros, std=ones, **path), backbone.paths[0]  # type: ignore[arg-type]
+
+
 def describe(recipe: Recipe, n_pictures: int, name: str) -> dict[str, Any]:
     """The facts of a recipe's encoder, as its card and `config.json` state them."""
     pictures = DATA_NAMES.get(recipe.data, Path(recipe.data).name)
     heard = recipe.method == "cpc_audio"
-    how = (
-        f"pretrained with {METHODS[recipe.method.replace('_', '-')][0]} on {n_pictures:,} "
-        f"{'recordings' if heard else 'pictures'} of {pictures}"
-    )
+    method = METHODS[recipe.method.replace("_", "-")]
+    how = f"pretrained with {method.title} on {n_pictures:,} {'recordings' if heard else 'pictures'} of {pictures}"
     facts: dict[str, Any] = {
         "name": name,
         "method": recipe.method,
@@ -62,12 +73,12 @@ def describe(recipe: Recipe, n_pictures: int, name: str) -> dict[str, Any]:
         "license": "apache-2.0" if recipe.data in DATA_NAMES else "unknown",  # pictures of your own: yours to choose
         "architecture": recipe.backbone,
         "model_args": dict(recipe.backbone_args),
-        "input_size": (3, recipe.input_size, recipe.input_size),
+        "input_size": (len(recipe.mean), recipe.input_size, recipe.input_size),
         "mean": recipe.mean,
         "std": recipe.std,
         "interpolation": "bilinear",
         "crop_pct": 1.0,
-        "summary": f"{recipe.backbone} {how}, {'with' if recipe.method == 'sup_con' else 'without'} labels.",
+        "summary": f"{recipe.backbone} {how}, {'with' if method.labels else 'without'} labels.",
     }
     if heard:  # to timm a waveform is a picture one row high
         sound = {"input_size": (1, 1, recipe.audio.window), "mean": (0.0,), "std": (1.0,)}

@@ -18,21 +18,42 @@ from training.losses.precision import without_autocast
 
 
 class MemoryBank(nn.Module):
-    """Unit features `[n, D]`, each moved towards what its picture gave last, the same on every rank."""
+    """Unit features `[n, D]`, each moved towards what its picture gave last, the same on every rank.
+
+    The official code starts with random features, which for an epoch are told from real ones more easily than real ones
+    are from each other: on small data sets that teaches the encoder to give all pictures one direction. With
+    `start="visited"` a picture's first feature is its row at once, and only rows of pictures seen so far are negatives.
+    """
 
     features: Tensor
+    visited: Tensor
 
-    def __init__(self, n: int, dim: int, momentum: float = 0.5) -> None:
+    def __init__(self, n: int, dim: int, momentum: float = 0.5, start: str = "random") -> None:
         super().__init__()
+        if start not in ("random", "visited"):
+            raise ValueError(f"start is 'random' or 'visited', not {start!r}")
         self.momentum = momentum
+        self.register_buffer("visited", torch.full((n,), start == "random"))
         # the official code draws uniformly, with unit length only in expectation
         self.register_buffer("features", F.normalize(torch.randn(n, dim), dim=1))
 
     def draw(self, indices: Tensor, m: int) -> Tensor:
         """Rows to contrast with, `[N, 1 + m]`: each picture's own, then m uniform ones, of which some may be equal."""
-        rows = torch.randint(len(self.features), (len(indices), 1 + m), device=indices.device)
+        if self.visited.all():
+            rows = torch.randint(len(self.features), (len(indices), 1 + m), device=indices.device)
+        else:
+            known = self.visited.nonzero()[:, 0]
+            rows = known[torch.randint(len(known), (len(indices), 1 + m), device=indices.device)]
         rows[:, 0] = indices
         return rows
+
+    @torch.no_grad()
+    def admit(self, indices: Tensor, v: Tensor) -> None:
+        """Pictures that are seen for the first time: v_i is their feature, for all ranks' pictures."""
+        indices, v = gather(indices), gather(v.detach().float())
+        new = ~self.visited[indices]
+        self.features[indices[new]] = v[new]
+        self.visited[indices] = True
 
     @torch.no_grad()
     def update(self, indices: Tensor, v: Tensor) -> None:
@@ -60,7 +81,7 @@ class InstanceContrast(nn.Module):
         """`v`: `[N, D]`; `rows`: `[N, 1 + m]` from `bank.draw`. The bank may be updated before the backward pass."""
         n = len(bank.features)
         if self.m == 0:
-            return instance_softmax(v, bank.features.clone(), rows[:, 0], self.T)
+            return instance_softmax(v, bank.features.clone(), rows[:, 0], self.T, bank.visited)
         similarity = torch.einsum("nd,nmd->nm", v.float(), bank.features[rows])
         with torch.no_grad():
             estimate = n * gather((similarity / self.T).exp().mean()[None]).mean()

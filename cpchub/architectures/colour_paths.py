@@ -1,7 +1,8 @@
 """A network for lightness beside a network for colour: the encoder of CMC (arXiv 1906.05849), as one timm network.
 
 It takes RGB in [0, 1] (mean 0, std 1), converts it to a colour space, and gives each path its channels. Its features
-are those of the paths side by side, which is what CMC evaluates.
+are those of the paths side by side, which is what CMC evaluates. With the space "channels" nothing is converted, and
+the channels are whatever lies over one another: a photo, its depth, its normals.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from torch import Tensor, nn
 from cpchub.architectures.colour_spaces import SPACES
 from cpchub.errors import ArgumentError
 
+CHANNELS = "channels"  # the space in which nothing is converted
+
 
 class ColourPaths(nn.Module):
     """One network `path` (any of timm's) for each group of channels of the colour space `space`.
 
     `channels`: (0) for lightness and (1, 2) for colour by default; ((0,), (1,), (2,)) makes three paths.
+    `in_chans`: 3, or any number with `space="channels"`.
     `path_args` go to every path. Raises `ArgumentError` for values that cannot work.
     """
 
@@ -40,12 +44,15 @@ class ColourPaths(nn.Module):
         drop_rate: float = 0.0,
     ) -> None:
         super().__init__()
-        if in_chans != 3:
+        if space not in (*SPACES, CHANNELS):
+            raise ArgumentError(f"space is {space!r}; use one of {', '.join((*SPACES, CHANNELS))}")
+        if in_chans != 3 and space != CHANNELS:
             raise ArgumentError(f"in_chans is {in_chans}; colour_paths takes RGB pictures, 3 channels")
-        if space not in SPACES:
-            raise ArgumentError(f"space is {space!r}; use one of {', '.join(SPACES)}")
-        if len(channels) < 2 or any(not group or not {*group} <= {0, 1, 2} for group in channels):
-            raise ArgumentError(f"channels is {channels!r}; give two groups or more, of the channels 0, 1 and 2")
+        if len(channels) < 2 or any(not group or not {*group} <= {*range(in_chans)} for group in channels):
+            raise ArgumentError(
+                f"channels is {channels!r}; give two groups or more, of the channels 0 to {in_chans - 1}"
+            )
+        self.in_chans = in_chans
         self.space, self.channels = space, tuple(tuple(group) for group in channels)
         args = {**(path_args or {}), "num_classes": 0}
         self.paths = nn.ModuleList(timm.create_model(path, in_chans=len(group), **args) for group in self.channels)
@@ -59,7 +66,9 @@ class ColourPaths(nn.Module):
 
     def split(self, x: Tensor) -> list[Tensor]:
         """What each path sees of RGB pictures in [0, 1]: `[N, 3, H, W]` -> `[N, len(group), H, W]` for each group."""
-        converted = SPACES[self.space](x)
+        if x.shape[1] != self.in_chans:
+            raise ArgumentError(f"pictures of {x.shape[1]} channels, and the network takes {self.in_chans}")
+        converted = x if self.space == CHANNELS else SPACES[self.space](x)
         return [converted[:, list(group)] for group in self.channels]
 
     def forward_features(self, x: Tensor) -> Tensor:

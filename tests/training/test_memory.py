@@ -112,3 +112,28 @@ def test_instdisc_with_sampled_negatives_trains() -> None:
     assert math.isfinite(losses[-1])
     assert losses[-1] < 0.7 * losses[0]
     assert scalars["positive_similarity"] > 0.9
+
+
+def test_a_bank_that_starts_with_visits_holds_real_features_only() -> None:
+    bank = MemoryBank(6, 4, momentum=0.5, start="visited")
+    v = F.normalize(torch.randn(2, 4), dim=1)
+    bank.admit(torch.tensor([4, 1]), v)
+    assert bank.visited.tolist() == [False, True, False, False, True, False]
+    torch.testing.assert_close(bank.features[[4, 1]], v)
+    assert set(bank.draw(torch.tensor([4, 1]), 50)[:, 1:].unique().tolist()) == {1, 4}
+    bank.admit(torch.tensor([4]), -v[:1])
+    torch.testing.assert_close(bank.features[4], v[0])  # its first feature stays until the update
+
+    loss = InstanceContrast(0.1, m=0)(v, bank, bank.draw(torch.tensor([4, 1]), 0))
+    logits = v @ bank.features[[4, 1]].T / 0.1
+    torch.testing.assert_close(loss, F.cross_entropy(logits, torch.arange(2)))
+
+
+def test_a_bank_that_starts_at_random_is_all_negatives_from_the_first_step() -> None:
+    bank = MemoryBank(6, 4)
+    before = bank.features.clone()
+    bank.admit(torch.tensor([0]), torch.ones(1, 4))
+    assert bank.visited.all()
+    assert torch.equal(bank.features, before)
+    with pytest.raises(ValueError, match="'random' or 'visited'"):
+        MemoryBank(6, 4, start="empty")

@@ -49,11 +49,16 @@ def instdisc_nce(similarity: Tensor, temperature: float, n: int, Z: Tensor | flo
 
 
 @without_autocast
-def instance_softmax(v: Tensor, bank: Tensor, indices: Tensor, temperature: float) -> Tensor:
+def instance_softmax(
+    v: Tensor, bank: Tensor, indices: Tensor, temperature: float, allowed: Tensor | None = None
+) -> Tensor:
     """Non-parametric softmax of InstDisc (arXiv 1805.01978, eq. 2), the mean over the N features.
 
-    `v`: `[N, D]`; `bank`: `[n, D]`, one feature a picture, used as it is; `indices`: `[N]`, the rows that v belong to.
+    `v`: `[N, D]`; `bank`: `[n, D]`, one feature a picture, used as it is; `indices`: `[N]`, the rows that v belong to;
+    `allowed`: `[n]`, the rows that are in the softmax, all where None.
     An orthonormal bank gives log(1 + (n - 1) exp(-1/T)).
     """
     logits = F.normalize(v.float(), dim=-1) @ bank.float().T / temperature
+    if allowed is not None:
+        logits = logits.masked_fill(~allowed, float("-inf"))
     return (logits.logsumexp(1) - logits.gather(1, indices[:, None])[:, 0]).mean()

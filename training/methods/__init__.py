@@ -71,6 +71,7 @@ def build(recipe: Recipe, backbone: nn.Module, n_pictures: int, n_classes: int =
                 m=recipe.bank_negatives,
                 momentum=recipe.bank_momentum,
                 proximal=recipe.proximal,
+                start=recipe.bank_start,
             )
         case "cmc":
             if not isinstance(backbone, ColourPaths) or {*recipe.mean} != {0.0} or {*recipe.std} != {1.0}:
@@ -86,6 +87,7 @@ def build(recipe: Recipe, backbone: nn.Module, n_pictures: int, n_classes: int =
                 m=recipe.bank_negatives,
                 momentum=recipe.bank_momentum,
                 graph=recipe.graph,
+                start=recipe.bank_start,
             )
         case "cpc_v2":
             return CPC(backbone, width, recipe.views.size, recipe.cpc)

@@ -38,6 +38,7 @@ class CMC(nn.Module):
         m: int = 16384,
         momentum: float = 0.5,
         graph: str = "full",
+        start: str = "random",
     ) -> None:
         super().__init__()
         if graph not in ("core", "full"):
@@ -45,7 +46,7 @@ class CMC(nn.Module):
         self.backbone = backbone
         widths = [int(path.num_features) for path in backbone.paths]
         self.projectors = nn.ModuleList(nn.Linear(width, projector_dim) for width in widths)
-        self.banks = nn.ModuleList(MemoryBank(n_pictures, projector_dim, momentum) for _ in widths)
+        self.banks = nn.ModuleList(MemoryBank(n_pictures, projector_dim, momentum, start) for _ in widths)
         self.pairs = [(a, b) for a, b in combinations(range(len(widths)), 2) if graph == "full" or a == 0]
         # Z is of a view against a bank, so each direction of each pair has its own
         self.contrasts = nn.ModuleDict(
@@ -62,6 +63,8 @@ class CMC(nn.Module):
             F.normalize(projector(path(part)).float(), dim=1)  # NxD, of each view
             for projector, path, part in zip(self.projectors, self.backbone.paths, parts, strict=True)
         ]
+        for bank, mine in zip(self.banks, v, strict=True):
+            bank.admit(indices, mine)  # type: ignore[operator]
         rows = self.banks[0].draw(indices, self.m)  # type: ignore[operator]
         losses = [
             self.contrasts[f"{a}_{b}"](v[a], self.banks[b], rows) for pair in self.pairs for a, b in (pair, pair[::-1])

@@ -32,11 +32,12 @@ class InstDisc(nn.Module):
         m: int = 4096,
         momentum: float = 0.5,
         proximal: float = 0.0,
+        start: str = "random",
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.projector = nn.Linear(width, projector_dim)
-        self.bank = MemoryBank(n_pictures, projector_dim, momentum)
+        self.bank = MemoryBank(n_pictures, projector_dim, momentum, start)
         self.contrast = InstanceContrast(temperature, m)
         self.m, self.proximal = m, proximal
 
@@ -45,6 +46,7 @@ class InstDisc(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         (x,) = views
         v = F.normalize(self.projector(self.backbone(x)).float(), dim=1)  # NxD
+        self.bank.admit(indices, v)
         previous = self.bank.features[indices]  # NxD, of the last epoch
         loss = self.contrast(v, self.bank, self.bank.draw(indices, self.m))
         if self.proximal:

@@ -90,6 +90,7 @@ class Recipe:
     # InstDisc and CMC
     bank_negatives: int = 0  # m of noise-contrastive estimation; 0 is the softmax over the whole bank
     bank_momentum: float = 0.5
+    bank_start: Literal["random", "visited"] = "random"  # visited: only pictures seen so far are negatives
     proximal: float = 0.0  # InstDisc: lambda of the proximal term
     graph: Literal["core", "full"] = "full"  # CMC with three views or more: which pairs are contrasted
     # SimCLR v2: fine-tuning and distillation

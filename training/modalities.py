@@ -1,0 +1,83 @@
+"""Folders of aligned modalities: a photo, its depth, its normals, its segmentation, as the views of one scene (CMC).
+
+`rgb=/data/rgb,depth=/data/depth` names them. Pictures of the same path, whatever its suffix, show the same scene.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import PurePosixPath
+
+import torch
+from PIL import Image
+
+from cpchub.errors import BrokenImageError, SourceError
+from training import data
+from training.listing import Listed, listed, square
+
+
+def aligned(spec: str, size: int) -> data.Pictures:
+    """Scenes as pictures whose channels are those of all modalities one after the other, squares of `size` pixels.
+
+    A modality has one channel where its first picture is grey (depth, a mask), three where it has colour. Labels are
+    those of the first modality. Scenes of which a picture cannot be read are listed in `skipped`.
+
+    Raises SourceError where the folders do not show the same scenes, naming some that are missing.
+    """
+    sources = {name: listed(path) for name, path in _named(spec).items()}
+    scenes = {name: _by_scene(pictures) for name, pictures in sources.items()}
+    first = next(iter(scenes))
+    for name, here in scenes.items():
+        lone = sorted(here.keys() ^ scenes[first].keys())
+        if lone:
+            where = name if lone[0] in here else first
+            raise SourceError(
+                f"{name} and {first} do not align: {len(lone)} scene(s) are in one of them only, first {lone[0]!r} in "
+                f"{where}; give every scene one picture in each"
+            )
+    parts, skipped = [], {}
+    for name, pictures in sources.items():
+        grey = _is_grey(pictures)
+        images = torch.zeros(len(pictures), 3, size, size, dtype=torch.uint8)
+        for i, scene in enumerate(scenes[first]):
+            try:
+                images[i] = square(pictures.read(scenes[name][scene]), size)
+            except BrokenImageError as error:
+                skipped[i] = f"{name}: {error}"
+        parts.append(images[:, :1] if grey else images)
+    good = [i for i in range(len(parts[0])) if i not in skipped]
+    names = list(scenes[first])
+    if not good:
+        raise SourceError(f"no scene of {spec} can be read, first {names[0]}: {skipped[0]}")
+    labels = sources[first].labels
+    rows = list(scenes[first].values())
+    return data.Pictures(
+        spec,
+        torch.cat(parts, dim=1)[good],
+        None if labels is None else labels[[rows[i] for i in good]],
+        sources[first].classes,
+        tuple((names[i], skipped[i]) for i in sorted(skipped)),
+    )
+
+
+def _named(spec: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in spec.split(",")]
+    names = {name.strip(): path for name, _, path in pairs}
+    if len(pairs) < 2 or len(names) < len(pairs) or not all(name and path for name, path in names.items()):
+        raise SourceError(f"{spec!r} does not name two modalities or more; write rgb=FOLDER,depth=FOLDER")
+    return names
+
+
+def _by_scene(pictures: Listed) -> dict[str, int]:
+    return {str(PurePosixPath(picture.path).with_suffix("")): row for row, picture in enumerate(pictures.pictures)}
+
+
+def _is_grey(pictures: Listed) -> bool:
+    """By the first picture that can be opened; only its header is read."""
+    for row in range(len(pictures)):
+        try:
+            with Image.open(io.BytesIO(pictures.read(row))) as image:
+                return image.mode in ("1", "L", "F") or image.mode.startswith("I")
+        except (OSError, BrokenImageError):
+            continue
+    return False
