@@ -143,7 +143,9 @@ class Collection:
         return self._read(FAILURES)
 
     def vectors(self) -> npt.NDArray[np.float32]:
-        """All vectors, `[N, D]` float32 of unit length, row by row with `items`; read once, then kept, read-only.
+        """All vectors, `[N, D]` float32 of unit length (to the precision of `dtype`), row by row with `items`.
+
+        Read once, then kept, read-only.
 
         Raises CollectionError if a file is damaged or does not belong to the items.
         """

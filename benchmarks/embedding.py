@@ -1,0 +1,264 @@
+"""Photos/s of embedding a folder, beside a timm user's loop over the same photos, in one run and as ratios.
+
+    python benchmarks/embedding.py --photos FOLDER [--networks resnet50 resnet18] [--whole 1000] [--parts ...]
+
+The photos of the folder are copied at 500 pixels to a temporary folder, as many times as are needed. The peer is
+what timm's documentation shows: ImageDataset, DataLoader with two workers, the network in fp32 under inference_mode.
+Networks have random weights: speed does not depend on them. The two take turns, so that a change in the machine's load
+meets both, and ratios are of the medians.
+
+whole: every second from the call to the last vector, on disk for ours. steady: two runs of different length, and their
+difference in photos by their difference in time. share: the steady rate by that of the same network on tensors that are
+ready in memory. camera: 12-megapixel photos decoded for a small encoder. memory: peak of a process by number of photos.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+from timm.data import ImageDataset, create_transform, resolve_model_data_config
+from torch.utils.data import DataLoader
+
+import cpchub
+from cpchub.commands.base import bundled_encoder
+from cpchub.embed import embed
+from cpchub.images.decode import decode_bytes, resize_side
+from cpchub.images.sources import find_images
+
+PARTS = ("network", "camera", "memory")
+BATCH = 64
+SIZES = (1000, 10000, 50000)  # photos, for the memory
+
+
+def photos_of_500_pixels(source: Path, target: Path, count: int) -> Path:
+    """`count` JPEG files in `target` whose long side is 500 pixels, made of the photos below `source`."""
+    target.mkdir(parents=True)
+    found = find_images(source)
+    for number in range(count):
+        with Image.open(source / found[number % len(found)].path) as photo:
+            scale = 500 / max(photo.size)
+            size = (round(photo.width * scale), round(photo.height * scale))
+            photo.convert("RGB").resize(size, Image.Resampling.BICUBIC).save(target / f"{number:05d}.jpg", quality=90)
+    return target
+
+
+def some(photos: Path, count: int, target: Path) -> Path:
+    """A folder with links to the first `count` photos."""
+    target.mkdir()
+    for path in sorted(photos.iterdir())[:count]:
+        os.link(path, target / path.name)
+    return target
+
+
+def timms_loop(model: torch.nn.Module, folder: Path) -> float:
+    """Seconds for all photos of a folder, by timm's own tools."""
+    started = time.perf_counter()
+    transform = create_transform(**resolve_model_data_config(model), is_training=False)
+    loader = DataLoader(ImageDataset(str(folder), transform=transform), batch_size=BATCH, num_workers=2)
+    with torch.inference_mode():
+        vectors = [model(x).numpy() for x, _ in loader]
+    np.concatenate(vectors)
+    return time.perf_counter() - started
+
+
+def ours(encoder: Any, folder: Path, scratch: Path) -> float:
+    """Seconds to embed a folder into a new collection."""
+    out = Path(tempfile.mkdtemp(dir=scratch)) / "out"
+    started = time.perf_counter()
+    embed(folder, out, encoder, batch_size=BATCH, progress=False)
+    return time.perf_counter() - started
+
+
+def network_alone(encoder: Any, batches: int) -> float:
+    """Photos/s of the network in the mode that `embed` uses, on prepared pictures that are in memory."""
+    embedder = encoder.embedder(0)
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (375, 500, 3), dtype=np.uint8))
+    ready = [embedder.prepare(image)] * BATCH
+    embedder.encode(ready[:16])
+    with ThreadPoolExecutor(embedder.lanes) as pool:
+        started = time.perf_counter()
+        list(pool.map(lambda _: embedder.encode(ready), range(batches)))
+        seconds = time.perf_counter() - started
+    embedder.close()
+    return batches * BATCH / seconds
+
+
+def plain_network_alone(model: torch.nn.Module, batches: int) -> float:
+    """Photos/s of the network as timm makes it, on tensors that are in memory."""
+    x = torch.randn(BATCH, 3, 224, 224)
+    with torch.inference_mode():
+        model(x[:16])
+        started = time.perf_counter()
+        for _ in range(batches):
+            model(x)
+    return batches * BATCH / (time.perf_counter() - started)
+
+
+def speed(name: str, photos: Path, scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """One network: whole runs, steady state, share of the network's own rate, and agreement with fp32."""
+    torch.manual_seed(0)
+    encoder = cpchub.load(f"timm/{name}", pretrained=False)
+    model = timm.create_model(name, num_classes=0).eval()
+    model.load_state_dict(encoder.model.state_dict(), strict=False)
+    short, long = options.steady
+    folders = {count: some(photos, count, scratch / f"{name}-{count}") for count in {short, long, options.whole}}
+    runs: dict[str, Callable[[int], float]] = {
+        "timm": lambda count: timms_loop(model, folders[count]),
+        "cpchub": lambda count: ours(encoder, folders[count], scratch),
+    }
+    steady: dict[str, list[float]] = {who: [] for who in runs}
+    alone: dict[str, list[float]] = {who: [] for who in runs}
+    for _ in range(options.turns):
+        for who, run in runs.items():
+            seconds = run(short), run(long)
+            steady[who].append((long - short) / (seconds[1] - seconds[0]))
+        alone["timm"].append(plain_network_alone(model, 2))
+        alone["cpchub"].append(network_alone(encoder, 4))
+    whole = {who: options.whole / run(options.whole) for who, run in runs.items()}
+    rates = {who: statistics.median(values) for who, values in steady.items()}
+    own = {who: statistics.median(values) for who, values in alone.items()}
+    return {
+        "path": _path(encoder),
+        "cosine_to_fp32": round(agreement(encoder, photos), 7),
+        "steady": _rates(rates),
+        "whole": _rates(whole) | {"photos": options.whole},
+        "ready_tensors": _rates(own),
+        "share_of_own_network": round(rates["cpchub"] / own["cpchub"], 3),
+    }
+
+
+def agreement(encoder: Any, photos: Path) -> float:
+    """The least cosine between the vectors of `embed`'s path and those of the plain network, over 32 photos."""
+    paths = sorted(photos.iterdir())[:32]
+    embedder = encoder.embedder(0)
+    size = resize_side(encoder.spec.input_size, encoder.spec.crop_pct)
+    found = embedder.encode([embedder.prepare(decode_bytes(path.read_bytes(), size=size).image) for path in paths])
+    embedder.close()
+    return float((found * encoder.encode(paths, normalize=True)).sum(1).min())
+
+
+def camera(photos: Path, scratch: Path, count: int) -> dict[str, Any]:
+    """12-megapixel JPEGs, decoded and prepared for a small encoder: in full and at the scale that is enough."""
+    encoder = cpchub.load(bundled_encoder())
+    embedder = encoder.embedder(0)
+    size = resize_side(encoder.spec.input_size, encoder.spec.crop_pct)
+    rng = np.random.default_rng(0)
+    files = []
+    for number, path in enumerate(sorted(photos.iterdir())[:count]):
+        with Image.open(path) as photo:
+            large = np.asarray(photo.resize((4000, 3000), Image.Resampling.BICUBIC), np.int16)
+        noisy = np.clip(large + rng.integers(-12, 13, large.shape, dtype=np.int16), 0, 255).astype(np.uint8)
+        files.append(scratch / f"camera{number}.jpg")
+        Image.fromarray(noisy).save(files[-1], quality=92)
+
+    def in_full(path: Path) -> Any:
+        return embedder.prepare(Image.open(path).convert("RGB"))
+
+    def reduced(path: Path) -> Any:
+        return embedder.prepare(decode_bytes(path.read_bytes(), size=size).image)
+
+    seconds: dict[str, list[float]] = {"in_full": [], "reduced": []}
+    for _ in range(3):
+        for name, read in (("in_full", in_full), ("reduced", reduced)):
+            started = time.thread_time()
+            for path in files:
+                read(path)
+            seconds[name].append(time.thread_time() - started)
+    rates = {name: count / statistics.median(values) for name, values in seconds.items()}
+    full, small = (embedder.encode([read(path) for path in files]) for read in (in_full, reduced))
+    embedder.close()
+    return {
+        "encoder": encoder.spec.name,
+        "photos_per_second_of_one_core": {name: round(rate, 1) for name, rate in rates.items()},
+        "ratio": round(rates["reduced"] / rates["in_full"], 2),
+        "least_cosine": round(float((full * small).sum(1).min()), 5),
+    }
+
+
+MEMORY = """
+import resource, sys
+import cpchub
+from cpchub.embed import embed
+encoder = cpchub.load(sys.argv[1])
+embed(sys.argv[2], sys.argv[3], encoder, progress=False)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def memory(photos: Path, scratch: Path, sizes: Sequence[int]) -> dict[str, Any]:
+    """Peak MB of a process that embeds so many photos with the bundled encoder, one photo stored under many names."""
+    peaks = {}
+    originals = sorted(photos.iterdir())
+    for count in sizes:
+        folder = scratch / f"memory{count}"
+        for number in range(count):
+            path = folder / f"{number // 1000:03d}" / f"{number:06d}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.link(originals[number % len(originals)], path)
+        command = [sys.executable, "-c", MEMORY, bundled_encoder(), str(folder), str(scratch / f"out{count}")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks[str(count)] = round(int(done.stdout) / 1024, 1)
+        print(f"{count:>8,} photos: peak {peaks[str(count)]} MB")
+    values = list(peaks.values())
+    return {"peak_mb": peaks, "growth": round(values[-1] / values[0], 3)}
+
+
+def _rates(rates: dict[str, float]) -> dict[str, Any]:
+    return {who: round(rate, 2) for who, rate in rates.items()} | {"ratio": round(rates["cpchub"] / rates["timm"], 2)}
+
+
+def _path(encoder: Any) -> str:
+    embedder = encoder.embedder(0)
+    embedder.encode([embedder.prepare(Image.new("RGB", (300, 300), (9, 90, 200)))])
+    embedder.close()
+    return str(embedder.path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--photos", type=Path, required=True, help="folder of photos to make the 500-pixel ones of")
+    parser.add_argument("--networks", nargs="*", default=["resnet50", "resnet18"])
+    parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=PARTS)
+    parser.add_argument("--whole", type=int, default=1000, help="photos of the run in which everything counts")
+    parser.add_argument("--steady", type=int, nargs=2, default=(128, 384), help="photos of the two runs compared")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="photos, for the peak of memory")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "embedding.json")
+    options = parser.parse_args()
+    report = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
+    report["machine"] = {"cores": os.cpu_count(), "capability": torch.backends.cpu.get_cpu_capability()}
+    report["versions"] = {"torch": torch.__version__, "timm": timm.__version__, "python": platform.python_version()}
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        photos = photos_of_500_pixels(options.photos, scratch / "photos", max(options.whole, options.steady[1]))
+        for name in options.networks if "network" in options.parts else []:
+            report.setdefault("networks", {})[name] = found = speed(name, photos, scratch, options)
+            print(name, json.dumps(found, indent=2))
+            options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        if "camera" in options.parts:
+            report["camera"] = camera(photos, scratch, 8)
+            print("camera", json.dumps(report["camera"], indent=2))
+        if "memory" in options.parts:
+            report["memory"] = memory(photos, scratch, options.sizes)
+    options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
