@@ -120,7 +120,8 @@ def _table(
     order = sorted(
         range(len(rows)), key=lambda i: (-sizes[groups[rows[i]]], groups[rows[i]], -pixels[i], -size[i], paths[i])
     )
-    items, rows = items.take(order), rows[order]
+    places = np.array(order, dtype=np.int64)
+    items, rows = items.take(places), rows[places]
     starts = np.diff(groups[rows], prepend=-1) != 0
     exact = copies[contents[rows]] > 1
     similarities = [1.0 if same else similarity[row] for row, same in zip(rows.tolist(), exact, strict=True)]

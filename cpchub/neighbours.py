@@ -21,9 +21,9 @@ class Neighbours:
     scores: npt.NDArray[np.float32]
     rows: npt.NDArray[np.int64]
 
-    def distances(self, rank: int = 0) -> npt.NDArray[np.float64]:
-        """The Euclidean distance of each picture to its neighbour of a rank, `[N]`, from the cosine."""
-        return np.asarray(np.sqrt(np.maximum(2 - 2 * self.scores[:, rank].astype(np.float64), 0)))
+    def distances(self) -> npt.NDArray[np.float64]:
+        """The Euclidean distance of each picture to its nearest other, `[N]`, from the cosine."""
+        return np.asarray(np.sqrt(np.maximum(2 - 2 * self.scores[:, 0].astype(np.float64), 0)))
 
 
 def nearest_others(index: Index, k: int, *, progress: bool = True) -> Neighbours:

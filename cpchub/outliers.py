@@ -15,23 +15,23 @@ FAR_FROM_USUAL = 4.0  # standard deviations
 def find_outliers(index: Index, *, k: int = 10, progress: bool = True) -> pa.Table:
     """Every picture, the most unusual first: path, label, similarity, outlier.
 
-    similarity is the mean cosine to the k nearest others. outlier marks those whose mean distance lies, as a
-    logarithm, four standard deviations above the median; both are estimated from the half below it, which outliers do
-    not reach.
+    similarity is the mean cosine to the k nearest others. outlier marks those for which the distance that it stands for
+    lies, as a logarithm, four standard deviations above the median; the deviation is that of the half below, which
+    outliers do not reach.
 
     Raises ArgumentError for k below 1 or a collection of one picture.
     """
     if k < 1 or len(index) < 2:
         raise ArgumentError(f"k={k} neighbours of {len(index)} pictures: both have to be more")
     neighbours = nearest_others(index, k, progress=progress)
-    distances = np.mean([neighbours.distances(rank) for rank in range(neighbours.scores.shape[1])], axis=0)
-    logarithms = np.log(np.maximum(distances, 1e-6))
+    similarity = neighbours.scores.mean(axis=1, dtype=np.float64)
+    logarithms = np.log(np.sqrt(np.maximum(2 - 2 * similarity, 1e-12)))
     below, median = np.quantile(logarithms, [0.1587, 0.5])
-    order = np.argsort(-distances, kind="stable")
+    order = np.argsort(similarity, kind="stable")
     return pa.table(
         {
             **{name: index.items[name].take(order) for name in ("path", "label")},
-            "similarity": np.round(neighbours.scores.mean(axis=1)[order], 4),
+            "similarity": np.round(similarity[order], 4),
             "outlier": (logarithms > median + FAR_FROM_USUAL * max(median - below, 1e-3))[order],
         }
     )

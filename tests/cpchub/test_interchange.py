@@ -1,0 +1,127 @@
+"""Vectors from elsewhere, and collections for other engines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from cpchub.collection import Collection
+from cpchub.errors import ArgumentError, DependencyError, OutputError
+from cpchub.imported import import_vectors
+from cpchub.index import Index
+from cpchub.interchange import export
+
+N, D = 50, 8
+VECTORS = np.random.default_rng(0).normal(size=(N, D))
+PATHS = [f"{i:03d}.jpg" for i in range(N)]
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Collection:
+    return import_vectors(tmp_path / "in", VECTORS, PATHS, labels=[None, *["cat", "dög"] * 24, "cat"])
+
+
+class TestImporting:
+    def test_vectors_are_brought_to_unit_length_and_found_by_path(self, collection: Collection) -> None:
+        assert np.allclose(collection.vectors(), VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True), atol=1e-6)
+        hit = Index.build(collection).search(VECTORS[7].astype(np.float32), k=1)[0]
+        assert (hit.path, hit.label) == ("007.jpg", "cat")
+
+    def test_new_content_replaces_the_old_and_ids_are_not_given_twice(self, collection: Collection) -> None:
+        Index.build(collection)
+        left = [0, 3, 49]
+        again = import_vectors(collection.folder, VECTORS[left], [PATHS[i] for i in left], ids=left)
+        assert again.items["id"].to_pylist() == left
+        assert len(list((collection.folder / "vectors").iterdir())) == 1
+        assert again.manifest["next_id"] == N
+        assert Index.update(again).search(VECTORS[49].astype(np.float32), k=1)[0].id == 49
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            ({"paths": PATHS[1:]}, "as many of each"),
+            ({"labels": ["cat"]}, "as many of each"),
+            ({"ids": [3] * N}, "ascend"),
+            ({"ids": range(-1, N - 1)}, "0 or more"),
+            ({"vectors": np.zeros((N, D))}, "vector 0 is zero"),
+            ({"vectors": np.zeros((0, D)), "paths": []}, r"shape \(0, 8\)"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused(self, tmp_path: Path, change: dict, reason: str) -> None:
+        with pytest.raises(ArgumentError, match=reason):
+            import_vectors(tmp_path / "x", **{"vectors": VECTORS, "paths": PATHS, **change})
+        assert not (tmp_path / "x").exists()
+
+    def test_other_content_is_never_replaced(self, tmp_path: Path, collection: Collection) -> None:
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "novel.txt").write_text("chapter 1")
+        with pytest.raises(OutputError, match="other content"):
+            import_vectors(tmp_path / "mine", VECTORS, PATHS)
+        with pytest.raises(OutputError, match="other vectors"):
+            import_vectors(collection.folder, VECTORS[:, :4], PATHS)
+
+
+class TestExporting:
+    def test_numpy_files_hold_the_rows_in_order(self, collection: Collection, tmp_path: Path) -> None:
+        assert export(collection, tmp_path / "out", "numpy") == N
+        assert np.array_equal(np.load(tmp_path / "out" / "vectors.npy"), collection.vectors())
+        assert np.load(tmp_path / "out" / "ids.npy").tolist() == list(range(N))
+        assert pq.read_table(tmp_path / "out" / "items.parquet")["path"].to_pylist() == PATHS
+
+    def test_milvus_files_are_as_bulk_import_reads_them(self, collection: Collection, tmp_path: Path) -> None:
+        export(collection, tmp_path / "out", "milvus")
+        table = pq.read_table(tmp_path / "out" / "00000.parquet")
+        schema = json.loads((tmp_path / "out" / "schema.json").read_text())
+        assert table.column_names == [field["name"] for field in schema] == ["id", "path", "label", "vector"]
+        assert table["label"].null_count == 0
+        assert np.allclose(np.stack(table["vector"].to_pylist()), collection.vectors())
+        assert schema[3] == {"name": "vector", "type": "FLOAT_VECTOR", "dim": D, "metric_type": "IP"}
+
+    def test_a_folder_with_content_is_left_as_it_is(self, collection: Collection, tmp_path: Path) -> None:
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full" / "novel.txt").write_text("chapter 1")
+        with pytest.raises(OutputError, match="other content"):
+            export(collection, tmp_path / "full", "numpy")
+        assert [path.name for path in (tmp_path / "full").iterdir()] == ["novel.txt"]
+
+    @pytest.mark.parametrize(("to", "module"), [("lance", "lance"), ("milvus", "pymilvus")])
+    def test_a_missing_client_is_named_with_its_extra_and_nothing_is_left(
+        self, to: str, module: str, collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, module, None)
+        uri = str(tmp_path / "x.db") if to == "milvus" else None
+        with pytest.raises(DependencyError, match=rf'pip install "cpchub\[{to}\]"'):
+            export(collection, tmp_path / "out", to, uri=uri)  # type: ignore[arg-type]
+        assert not (tmp_path / "out").exists()
+        assert not list(tmp_path.glob(".*"))
+
+    def test_a_uri_is_for_milvus_only(self, collection: Collection, tmp_path: Path) -> None:
+        with pytest.raises(ArgumentError, match="milvus only"):
+            export(collection, tmp_path / "out", "numpy", uri="x.db")
+        with pytest.raises(ArgumentError, match="choose one of numpy, milvus, lance"):
+            export(collection, tmp_path / "out", "qdrant")  # type: ignore[arg-type]
+
+    def test_lance_reads_what_was_written(self, collection: Collection, tmp_path: Path) -> None:
+        lance = pytest.importorskip("lance")
+        export(collection, tmp_path / "out", "lance")
+        data = lance.dataset(str(tmp_path / "out" / "items.lance"))
+        near = data.to_table(nearest={"column": "vector", "q": collection.vectors()[9], "k": 1, "metric": "cosine"})
+        assert near["path"].to_pylist() == ["009.jpg"]
+
+    def test_milvus_lite_finds_what_was_inserted(self, collection: Collection, tmp_path: Path) -> None:
+        pytest.importorskip("milvus_lite")
+        pymilvus = pytest.importorskip("pymilvus")
+        uri = str(tmp_path / "photos.db")
+        assert export(collection, "photos", "milvus", uri=uri) == N
+        with pytest.raises(OutputError, match="has a collection 'photos' already"):
+            export(collection, "photos", "milvus", uri=uri)
+        client = pymilvus.MilvusClient(uri)
+        client.load_collection("photos")
+        found = client.search("photos", [collection.vectors()[9].tolist()], limit=1, output_fields=["path"])
+        client.close()
+        assert found[0][0]["entity"]["path"] == "009.jpg"
