@@ -9,6 +9,7 @@ from __future__ import annotations
 from cpchub.commands.base import Command
 from cpchub.commands.collections import Classify, Demo, Index, Search
 from cpchub.commands.encoders import Models, Publish, Show, Verify
+from cpchub.commands.export import Export
 from cpchub.commands.importing import Import
 from cpchub.commands.training import Quickstart, Train
 
@@ -24,6 +25,7 @@ COMMANDS: dict[str, type[Command]] = {
         Models,
         Show,
         Import,
+        Export,
         Publish,
         Verify,
     )
