@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,10 +34,15 @@ class Command:
     resumes: ClassVar[bool] = False  # whether the same command goes on after Ctrl-C
 
     @classmethod
+    def command_name(cls) -> str:
+        """What it is called on the command line: ExportIndex is `export-index`."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+
+    @classmethod
     def parse(cls, args: Sequence[str]) -> Command:
         """The command with its flags taken from `args`; ends by SystemExit 2 where they do not fit."""
         config = (tyro.conf.HelptextFromCommentsOff,)
-        return tyro.cli(cls, prog=f"cpchub {cls.__name__.lower()}", args=args, config=config)
+        return tyro.cli(cls, prog=f"cpchub {cls.command_name()}", args=args, config=config)
 
     def run(self) -> None:
         """Do the job; raises CpchubError for bad input."""
