@@ -83,7 +83,7 @@ DATA_SETS = {
     "cifar10": DataSet(
         "CIFAR-10", "uoft-cs/cifar10", "Its authors state no licence and ask to be cited (Krizhevsky, 2009)."
     ),
-    "imagenet1k": DataSet(
+    "imagenet-1k": DataSet(
         "ImageNet-1k",
         "ILSVRC/imagenet-1k",
         "Its terms of access allow non-commercial research and education; the pictures remain their owners'.",
@@ -93,9 +93,9 @@ DATA_SETS = {
     ),
     "librispeech": DataSet("LibriSpeech", "openslr/librispeech_asr", "The corpus is under CC BY 4.0."),
     "stl10": DataSet("STL-10", None, "Its pictures come from ImageNet, whose terms of access apply."),
-    "ucihandwrittendigitsscikitlearn": DataSet(
-        "UCI handwritten digits (scikit-learn)", None, "The data set is under CC BY 4.0."
-    ),
+    "digits": DataSet("UCI handwritten digits (scikit-learn)", None, "The data set is under CC BY 4.0."),
+    "fsdd": DataSet("Free Spoken Digits", None, "The recordings are under CC BY-SA 4.0."),
+    "librispeech": DataSet("LibriSpeech", "openslr/librispeech_asr", "The recordings are under CC BY 4.0."),
 }
 
 TASKS = {"knn": "kNN", "linear": "linear probe", "low-label": "few labels"}
@@ -115,12 +115,13 @@ def method_title(text: str) -> str:
 def same_method(text: str, wanted: str) -> bool:
     """Whether `wanted` names the method, or its whole family (`moco` is MoCo v1, v2 and v3)."""
     known = method_of(text)
-    return _compact(wanted) in (_compact(text), *((_compact(known.title), known.family) if known else ()))
+    names = (text, known.title, known.family) if known else (text,)
+    return _compact(wanted) in map(_compact, names)
 
 
 def data_set_of(text: str) -> DataSet | None:
     """The data set of a key or a title; None if it is not known."""
-    return DATA_SETS.get(_compact(text))
+    return _DATA_SETS.get(_compact(text))
 
 
 def data_title(text: str) -> str:
@@ -131,7 +132,10 @@ def data_title(text: str) -> str:
 
 def data_key(text: str) -> str:
     """The key of a known data set, as the Hub's metadata wants it: one spelling for "CIFAR-10" and "cifar10"."""
-    return _compact(text) if data_set_of(text) else re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
+    known = data_set_of(text)
+    if known is not None:
+        return next(key for key, data in DATA_SETS.items() if data is known)
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
 
 
 def _compact(text: str) -> str:
@@ -141,4 +145,8 @@ def _compact(text: str) -> str:
 _METHODS = {
     **{_compact(method.title): method for method in METHODS.values()},
     **{_compact(key): method for key, method in METHODS.items()},
+}
+_DATA_SETS = {
+    **{_compact(data.title): data for data in DATA_SETS.values()},
+    **{_compact(key): data for key, data in DATA_SETS.items()},
 }
