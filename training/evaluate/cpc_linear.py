@@ -39,7 +39,7 @@ class Heads:
 
     def logits(self, moments: npt.NDArray[np.floating]) -> Tensor:
         """Averaged logits `[K, N, C]`."""
-        pooled = torch.from_numpy(np.asarray(moments[:, 0]))
+        pooled = torch.tensor(np.asarray(moments[:, 0]))
         x = (pooled - self.mean) / (self.variance + EPS).sqrt()
         return torch.matmul(x, self.weights) + self.biases[:, None]
 

@@ -27,11 +27,11 @@ def knn(
     InstDisc (arXiv 1805.01978, section 3.4): by cosine similarity s, each neighbour votes with weight exp(s / T).
     A k beyond N asks all of them.
     """
-    bank = F.normalize(torch.from_numpy(np.asarray(x)), dim=1)
+    bank = F.normalize(torch.tensor(x), dim=1)
     labels = torch.from_numpy(np.asarray(y))
     classes, most = int(labels.max()) + 1, min(max(ks), len(bank))
     found: dict[int, list[Tensor]] = {k: [] for k in ks}
-    for q in torch.from_numpy(np.asarray(queries)).split(QUERIES_AT_ONCE):
+    for q in torch.tensor(queries).split(QUERIES_AT_ONCE):
         similarity, rows = _nearest(bank, F.normalize(q, dim=1), most)
         weights = ((similarity - similarity[:, :1]) / temperature).exp()
         votes = labels[rows]

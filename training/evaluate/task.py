@@ -32,7 +32,7 @@ class Settings:
     fractions: Sequence[float] = FRACTIONS  # of the labels of each class
     per_class: Sequence[int] = ()  # labels a class, beside or instead of the fractions
     seeds: Sequence[int] = SEEDS
-    scratch_pictures: int = 12_000  # that a training from scratch sees at 1 % of the labels, with repetition
+    scratch_pictures: int = 20_000  # that a training from scratch sees at 1 % of the labels, with repetition
     finetune_steps: int = 300
     head_steps: int = 300
 
