@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,20 @@ def test_the_concatenated_encoder_is_exported_as_one_model(tmp_path: Path) -> No
     pixels = (x[0] * 255).to(torch.uint8)
     vector = cpchub.load(folder).encode([pixels])
     assert vector.shape == (1, 16)
+
+
+@pytest.mark.parametrize(("graph", "pairs"), [("core", [(0, 1), (0, 2)]), ("full", [(0, 1), (0, 2), (1, 2)])])
+def test_in_the_batch_each_view_is_told_from_the_other_pictures(graph: str, pairs: list[tuple[int, int]]) -> None:
+    backbone = cmc(((0,), (1,), (2,))).backbone
+    method = CMC(backbone, 4, 20, temperature=0.2, graph=graph, negatives="batch").eval()
+    x, here = torch.rand(6, 3, 16, 16), torch.arange(6)
+    v = unit_features(method, x)
+    losses = [F.cross_entropy(v[a] @ v[b].T / 0.2, here) for pair in pairs for a, b in (pair, pair[::-1])]
+    torch.testing.assert_close(method([x], here)[0], sum(losses[1:], losses[0]))
+    assert method.chance(6) == pytest.approx(2 * len(pairs) * math.log(6))
+    assert not list(method.banks)
+
+
+def test_unknown_negatives_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="'bank' or 'batch'"):
+        CMC(cmc().backbone, 4, 20, negatives="queue")

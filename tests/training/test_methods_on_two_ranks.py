@@ -43,6 +43,8 @@ METHODS: dict[str, tuple[int, Callable[[], Method]]] = {  # views, and how it is
     "instdisc": (1, lambda: InstDisc(Linear(), 8, 4, N_PICTURES, m=0, proximal=2.0)),
     "inva_spread": (2, lambda: InvaSpread(Linear(), 8, 4)),
     "cmc": (1, lambda: CMC(paths(), 4, N_PICTURES, m=0)),
+    "cmc in batch": (1, lambda: CMC(paths(), 4, N_PICTURES, negatives="batch")),
+    "instdisc from visits": (1, lambda: InstDisc(Linear(), 8, 4, N_PICTURES, m=0, start="visited")),
     "sup_con": (2, lambda: SupCon(Linear(), 8, 8, 4)),
 }
 

@@ -87,6 +87,7 @@ def build(recipe: Recipe, backbone: nn.Module, n_pictures: int, n_classes: int =
                 m=recipe.bank_negatives,
                 momentum=recipe.bank_momentum,
                 graph=recipe.graph,
+                negatives=recipe.negatives,
                 start=recipe.bank_start,
             )
         case "cpc_v2":

@@ -92,6 +92,7 @@ class Recipe:
     bank_momentum: float = 0.5
     bank_start: Literal["random", "visited"] = "random"  # visited: only pictures seen so far are negatives
     proximal: float = 0.0  # InstDisc: lambda of the proximal term
+    negatives: Literal["bank", "batch"] = "bank"  # CMC: what a view is told from
     graph: Literal["core", "full"] = "full"  # CMC with three views or more: which pairs are contrasted
     # SimCLR v2: fine-tuning and distillation
     teacher: str = ""  # run folder: the pretraining to fine-tune, or the fine-tuned classifier to distil
