@@ -66,5 +66,5 @@ def overview() -> str:
     ]
     for name, command in COMMANDS.items():
         text = " ".join((command.__doc__ or "").split())
-        lines += textwrap.wrap(text, 96, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14)
+        lines += textwrap.wrap(text, 96, initial_indent=f"  {name:<14}", subsequent_indent=" " * 16)
     return "\n".join(lines)
