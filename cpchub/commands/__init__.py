@@ -7,19 +7,31 @@ that `cpchub --help` is instant; `training` and `serving` are reached only here.
 from __future__ import annotations
 
 from cpchub.commands.base import Command
-from cpchub.commands.collections import Classify, Demo, Index, Search
+from cpchub.commands.collections import Classify, Demo
+from cpchub.commands.embedding import Embed, Index
 from cpchub.commands.encoders import Models, Publish, Show, Verify
+from cpchub.commands.evaluation import Compare, Eval, Report
 from cpchub.commands.export import Export
 from cpchub.commands.importing import Import
-from cpchub.commands.training import Quickstart, Train
+from cpchub.commands.searching import Duplicates, ExportIndex, Map, Outliers, Search
+from cpchub.commands.training import Distil, Quickstart, Train
 
 COMMANDS: dict[str, type[Command]] = {
-    command.__name__.lower(): command
+    command.command_name(): command
     for command in (
         Quickstart,
         Train,
+        Distil,
+        Eval,
+        Compare,
+        Report,
+        Embed,
         Index,
         Search,
+        Duplicates,
+        Outliers,
+        Map,
+        ExportIndex,
         Classify,
         Demo,
         Models,
