@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from cpchub.collection import Collection
-from cpchub.errors import BrokenImageError
+from cpchub.errors import BrokenImageError, SourceError
 from cpchub.images.decode import read_image
 
 TILE = 320  # longest side in pixels: a tile is at most 160 CSS pixels wide, and screens have two pixels to one
@@ -52,8 +52,8 @@ class Thumbnails:
         if target.exists():
             return target
         try:
-            picture = read_image(self.collection.path_of(row), size=size)
-        except (BrokenImageError, OSError):
+            picture = read_image(self.collection.picture(row), size=size)
+        except (BrokenImageError, SourceError, OSError):
             return None
         lossless = max(picture.size) <= LOSSLESS_UP_TO
         picture.thumbnail((size, size), Image.Resampling.LANCZOS)

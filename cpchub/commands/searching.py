@@ -183,11 +183,11 @@ def draw_hits(index: Index, asked: Sequence[Sequence[Path | Item]], answers: Seq
     rows = []
     for subjects, hits in zip(asked, answers, strict=True):
         pictures = [
-            subject if isinstance(subject, Path) else index.collection.path_of(index.row_of(subject.id))
+            subject if isinstance(subject, Path) else index.collection.picture(index.row_of(subject.id))
             for subject in subjects
         ]
         queries = [Tile(picture, "query", highlighted=True) for picture in pictures]
-        rows.append([*queries, *(Tile(index.collection.path_of(hit.row), f"{hit.score:.3f}") for hit in hits)])
+        rows.append([*queries, *(Tile(index.collection.picture(hit.row), f"{hit.score:.3f}") for hit in hits)])
     contact_sheet(rows, out)
 
 
