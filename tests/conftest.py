@@ -23,8 +23,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test sees the built-in catalog and no token, whatever the shell that runs it has set."""
+def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A test sees the built-in catalog, no token and an empty cache, whatever the shell that runs it has set."""
+    monkeypatch.setenv("CPCHUB_CACHE", str(tmp_path_factory.getbasetemp() / "cpchub-cache"))
     for name in ("CPCHUB_HUB", "CPCHUB_ORG", "HF_TOKEN", "HF_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
 

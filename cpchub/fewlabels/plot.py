@@ -79,4 +79,4 @@ def _frame(axes: Any, curves: Mapping[str, LabelCurve], unit: str) -> None:
     axes.spines["bottom"].set_color("#cccccc")
     seeds = max(len(curve.values) for curve in curves.values())
     heading = f"mean of {seeds} choices of labels, ± 1 std" if seeds > 1 else None
-    axes.legend(frameon=False, loc="lower right", labelcolor=INK, title=heading, title_fontsize=9, alignment="left")
+    axes.legend(frameon=False, loc="best", labelcolor=INK, title=heading, title_fontsize=9, alignment="left")

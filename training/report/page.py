@@ -86,7 +86,7 @@ def _numbers(subject: Subject) -> str:
             cards.append(("main", f"{gap:+.1f} <small>points</small>", what))
         saved = [row for row in subject.evaluation.get("labels_saved", []) if row["way"] == "linear"]
         if saved and saved[0]["labels"] == fewest["labels"]:
-            cards.append(("main", escape(str(_saved(saved[0]))), f"labels saved at {fewest['labels']:,} labels"))
+            cards.append(("main", _saved(saved[0]), f"labels saved at {fewest['labels']:,} labels"))
     made = "".join(f'<div class="number {kind}"><b>{value}</b><span>{what}</span></div>' for kind, value, what in cards)
     return f'<div class="numbers">{made}</div>'
 
@@ -134,7 +134,7 @@ def _saved_table(subject: Subject) -> str:
             lines.append(
                 f'<tr><td>{escape(WAYS.get(way, way))}</td><td class="n">{row["labels"]:,}</td>'
                 f'<td class="n">{_percent(row)}</td><td class="n">{_percent(beside) if beside else ""}</td>'
-                f'<td class="n">{escape(str(_saved(factor))) if factor else ""}</td></tr>'
+                f'<td class="n">{_saved(factor) if factor else ""}</td></tr>'
             )
     head = (
         '<tr><th>way</th><th class="n">labels</th><th class="n">accuracy</th><th class="n">from scratch</th>'
@@ -200,8 +200,10 @@ def _footer(subjects: Sequence[Subject]) -> str:
     )
 
 
-def _saved(row: Row) -> Saved:
-    return Saved(row["labels"], row["accuracy"], row["factor"], row["bound"])
+def _saved(row: Row) -> str:
+    """Labels saved as people write it: 12x, ≥ 10x."""
+    saved = str(Saved(row["labels"], row["accuracy"], row["factor"], row["bound"]))
+    return saved.replace(">=", "≥").replace("<=", "≤")
 
 
 def _percent(row: Row) -> str:
