@@ -121,7 +121,8 @@ def _write(
 
 def _network(facts: Mapping[str, Any]) -> Network:
     args = {**facts["model_args"], "num_classes": 0, "in_chans": int(facts["input_size"][0])}
-    network: Network = timm.create_model(str(facts["architecture"]), pretrained=False, **args)
+    with torch.device("meta"):  # only its names and shapes are asked for
+        network: Network = timm.create_model(str(facts["architecture"]), pretrained=False, **args)
     return network
 
 

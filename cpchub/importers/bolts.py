@@ -75,16 +75,16 @@ class BoltsCpc:
             architecture, args = _layer_norm_network(ledger, taken, (claims.patch_size, options.get("patch_size")))
         else:
             found = recognised(ledger, taken, claims, None)
-            if found.architecture != "resnet18" or found.model_args:
+            if found.architecture != "resnet18":
                 raise ledger.error(f"its encoder is {found.architecture}; with batch norm, resnet18 is known here")
             size = claims.patch_size or options.get("patch_size")
             if not isinstance(size, int):
                 raise ledger.error("its hyperparameters do not name the patch_size; give it with --patch-size")
-            architecture, args = "bolts_cpc_resnet18", {"patch_size": size}
+            architecture, args = "bolts_cpc_resnet18", {**found.model_args, "patch_size": size}
         size = args["patch_size"]
         for said, source in ((claims.patch_size, "you said"), (options.get("patch_size"), "its hyperparameters say")):
             if said not in (None, size):
-                raise ledger.error(f"its norms are for patches of {size} pixels; {source} {said}")
+                raise ledger.error(f"its weights are for patches of {size} pixels; {source} {said}")
         overlap = options.get("patch_overlap")
         args["patch_stride"] = size - overlap if isinstance(overlap, int) and 0 < overlap < size else size // 2
         dataset = options.get("dataset") or _BY_PATCH.get(size)

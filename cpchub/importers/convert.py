@@ -22,6 +22,7 @@ from cpchub.network import Network, create_timm_model
 from cpchub.vocabulary import data_title, method_title
 
 UNKNOWN = "unknown"
+NOTHING_CLAIMED = Claims()
 _COUNTER = ".num_batches_tracked"  # of batch norms; files before PyTorch 0.4.1 lack them, and nothing depends on them
 
 
@@ -68,20 +69,24 @@ def convert(
     """
     checkpoint = read_checkpoint(path)
     layout = format_of(checkpoint, as_)
-    claims = Claims(architecture, patch_size, stem_padding)
-    plan = layout.plan(checkpoint, claims)
-    _check_account(checkpoint, plan)
-    _check_claims(checkpoint, plan, claims)
-    out = Path(out).expanduser()
+    network, plan = network_of(checkpoint, layout, Claims(architecture, patch_size, stem_padding))
     found = plan.facts
     facts = replace(found, license=license or found.license, data=data or found.data, method=method or found.method)
     plan = replace(plan, facts=facts)
-    network = _network(checkpoint, plan, layout)
+    out = Path(out).expanduser()
     described = _described(checkpoint, plan, name or out.name)
     model_folder.write(network, out, facts=described, recipe=_recipe(checkpoint, plan, layout), evaluation=None)
     return Imported(
         out, layout.name, layout.title, plan.architecture, plan.facts.license, dict(plan.used), dict(plan.dropped)
     )
+
+
+def network_of(checkpoint: Checkpoint, layout: Format, claims: Claims = NOTHING_CLAIMED) -> tuple[Network, Plan]:
+    """The network of a checkpoint in eval mode, without a head, and how it was made; raises as `convert` does."""
+    plan = layout.plan(checkpoint, claims)
+    _check_account(checkpoint, plan)
+    _check_claims(checkpoint, plan, claims)
+    return _network(checkpoint, plan, layout), plan
 
 
 def _check_account(checkpoint: Checkpoint, plan: Plan) -> None:
@@ -113,10 +118,14 @@ def _network(checkpoint: Checkpoint, plan: Plan, layout: Format) -> Network:
     where = f"{checkpoint.path.name} does not fit {plan.architecture} as {layout.name}"
     if not timm.is_model(plan.architecture):
         raise ImportFormatError(f"{where}: there is no such network")
-    network: Network = create_timm_model(plan.architecture, False, args)
+    with torch.device("meta"):  # no time for random weights that nobody will see
+        network: Network = create_timm_model(plan.architecture, False, args)
     wanted = network.state_dict()
+    if any(name not in wanted for name, _ in network.named_buffers()):  # tables that are not saved but computed
+        network = create_timm_model(plan.architecture, False, args)
     weights = {key: _clean(value, key, where) for key, value in plan.weights.items()}
-    weights.update({key: wanted[key] for key in wanted if key.endswith(_COUNTER) and key not in weights})
+    counters = [key for key in wanted if key.endswith(_COUNTER) and key not in weights]
+    weights.update({key: torch.zeros((), dtype=torch.long) for key in counters})
     source = {new: old for old, new in plan.used.items()}
     for key, value in weights.items():
         if key not in wanted:
@@ -125,12 +134,12 @@ def _network(checkpoint: Checkpoint, plan: Plan, layout: Format) -> Network:
             raise ImportFormatError(f"{where}: {key} is {tuple(value.shape)}, the network's {tuple(wanted[key].shape)}")
     if missing := [key for key in wanted if key not in weights]:
         raise ImportFormatError(f"{where}: the file lacks {missing[0]} and {len(missing) - 1} more")
-    network.load_state_dict(weights)
+    network.load_state_dict(weights, assign=True)
     return network.eval()
 
 
 def _clean(value: Tensor, key: str, where: str) -> Tensor:
-    value = value.detach()
+    value = value.detach().clone()  # of the file, which may be written to while the network lives
     if value.is_floating_point():
         value = value.float()
         if not bool(torch.isfinite(value).all()):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import pickletools
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -77,13 +78,15 @@ def unpickle(stream: BinaryIO, where: str) -> tuple[Any, dict[str, StorageRecord
     """
     machine = _Machine(where)
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-            if count > _MAX_STEPS:
-                raise ImportFormatError(
-                    f"{where} has a pickle of more than {_MAX_STEPS:,} steps; save the weights alone"
-                )
-            machine.step(opcode.name, argument)
-    except (ValueError, OverflowError, IndexError, KeyError, TypeError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about odd escapes in texts that are not ours
+            for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+                if count > _MAX_STEPS:
+                    raise ImportFormatError(
+                        f"{where} has a pickle of over {_MAX_STEPS:,} steps; save the weights alone"
+                    )
+                machine.step(opcode.name, argument)
+    except (ValueError, IndexError, KeyError) as error:  # of pickletools; of the stack; of what was memorised
         if isinstance(error, (ImportFormatError, UnsafeWeightsError)):
             raise
         raise ImportFormatError(f"{where} is damaged: its pickle breaks off ({error}). Fetch the file again") from error
