@@ -201,7 +201,7 @@ def cpc_audio_fsdd() -> Recipe:
             "paddings": [2, 2, 2, 2, 1],
         },
         data="fsdd",
-        epochs=20,
+        epochs=16,
         batch_size=16,
         lr=1e-3,
         schedule="cosine",
