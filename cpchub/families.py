@@ -79,7 +79,8 @@ def measured(spec: ModelSpec) -> tuple[int, float]:
     if path is None or not path.is_file():
         return 0, 0.0
     rows = [row for row in read_json(path).get("results", []) if row.get("task") == "knn"]
-    return max(((int(row.get("labels") or 0), float(row["value"])) for row in rows), default=(0, 0.0))
+    counts = ((row.get("labels"), float(row["value"])) for row in rows)
+    return max(((count if isinstance(count, int) else 0, value) for count, value in counts), default=(0, 0.0))
 
 
 def is_here(spec: ModelSpec, cache_dir: str | Path | None = None) -> bool:

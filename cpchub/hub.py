@@ -90,8 +90,9 @@ def here(name_or_path: str | Path, *, revision: str | None = None, cache_dir: st
             return spec
         if spec.repo_id is None:
             raise WeightsUnavailableError(_no_weights(spec))
-        name, repo_id, revision = spec.name, spec.repo_id, revision or spec.revision
-        records = spec.files
+        name, repo_id = spec.name, spec.repo_id
+        if revision is None or _is_commit(revision, spec.revision):
+            revision, records = spec.revision, spec.files
     cached = try_to_load_from_cache(repo_id, CONFIG, cache_dir=cache_dir, revision=revision)
     if not isinstance(cached, str):
         raise WeightsUnavailableError(f"{name} is not on this machine; `cpchub.load` downloads it")

@@ -74,6 +74,11 @@ class TestBest:
         put(exported, cards, "c", knn(0.1))
         assert get_spec("simclr").name == "c"
 
+    def test_labels_that_are_not_a_number_count_as_none(self, exported: Path, cards: Path) -> None:
+        put(exported, cards, "a-odd", knn(0.9, labels="many"))  # type: ignore[arg-type]  # somebody's own eval.json
+        put(exported, cards, "b-plain", knn(0.1, labels=10))
+        assert get_spec("simclr").name == "b-plain"
+
     def test_versions_of_a_method_are_one_family(self, exported: Path, cards: Path) -> None:
         put(exported, cards, "one", knn(0.5), method="moco_v1")
         put(exported, cards, "two", knn(0.6), method="moco-v2")

@@ -135,6 +135,9 @@ class TestCache:
             verify_files("tiny-simclr")
         recipe = find("tiny-simclr") / "recipe.json"
         assert set(states("tiny_simclr").values()) == {"fine"}
+        newer = hub.add("lab/tiny-simclr", files_of(export_tiny(tmp_path / "newer", seed=1)))
+        find(f"lab/tiny-simclr@{newer}")
+        assert set(states(f"lab/tiny-simclr@{newer}").values()) == {"fine"}  # not held to the record of another commit
         recipe.unlink()
         assert states("tiny-simclr")["recipe.json"] == "missing"
 
