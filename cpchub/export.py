@@ -53,7 +53,7 @@ def export_onnx(encoder: Encoder, path: str | Path, *, opset: int = OPSET, dynam
     opset: version of ONNX's operators, 18 or newer.
     dynamic_size: height and width are free as well.
 
-    Beyond 2 GB the weights stand in `path` + ".data" beside the file. Raises DependencyError without the extra
+    Beyond 1.5 GB the weights stand in `path` + ".data" beside the file. Raises DependencyError without the extra
     `export`, ArgumentError, OutputError, NoSpaceError, and ExportError for a network that cannot be exported so or does
     not give the same under onnxruntime; nothing is written then.
     """

@@ -80,6 +80,14 @@ class TestOnnx:
             np.testing.assert_allclose(in_onnxruntime(result.path, x)[0], encoder(x).numpy(), rtol=0, atol=1e-4)
 
     @pytest.mark.slow
+    def test_the_large_encoder_of_cpc_on_its_grid_of_patches(self, tmp_path: Path) -> None:
+        encoder = load("cpc-resnet170", pretrained=False, device="cpu")
+        result = export_onnx(encoder, tmp_path / "cpc.onnx")
+        assert result.inputs[1:] == encoder.spec.input_size
+        assert result.difference <= 1e-4
+        assert result.path.stat().st_size > 4 * 303e6
+
+    @pytest.mark.slow
     def test_features_only_gives_maps(self, tmp_path: Path) -> None:
         encoder = encoder_of("cpc_resnet50")
         encoder.model = narrow("cpc_resnet50", features_only=True, out_indices=(1, 3)).eval()
