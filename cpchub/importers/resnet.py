@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import timm
+
+import cpchub.architectures  # noqa: F401  registers the wide ones
 from cpchub.errors import ImportFormatError
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -63,6 +66,15 @@ def recognise(shapes: Shapes, stem_padding: int | None = None) -> Recognised:
     cardinality, base_width = _groups(shapes, block)
     known = (SMALL_STEMS if stem == 3 else LAYERS).get((block, layers))
     depth = known or {"basic": 18, "bottleneck": 50}[block]
+    width = shapes["conv1.weight"][0] // STEM
+    if width != 1:
+        wide = tuple(width * each for each in PLAIN_CHANNELS)
+        if (block, channels) != ("bottleneck", wide) or stem_padding not in (None, 3):
+            raise ImportFormatError(
+                f"conv1.weight is {shapes['conv1.weight']}: a stem of {width * STEM} channels before stages of "
+                f"{channels}; timm's has {STEM}"
+            )
+        return _wide(width, depth, None if known else layers, shapes["conv1.weight"][1])
     args: dict[str, Any] = {}
     if known is None:
         args["layers"] = list(layers)
@@ -90,6 +102,15 @@ def recognise(shapes: Shapes, stem_padding: int | None = None) -> Recognised:
     return Recognised(architecture, args, stem, shapes["conv1.weight"][1])
 
 
+def _wide(width: int, depth: int, layers: tuple[int, ...] | None, in_chans: int) -> Recognised:
+    """A ResNet that is wider from its stem on, as VISSL's; timm's are not, so it is SimCLR's with PyTorch's padding."""
+    name = f"simclr_resnet{depth}_{width}x"
+    if layers is None and timm.is_model(name):
+        return Recognised(name, {"same_padding": False}, in_chans=in_chans)
+    args = {"layers": list(layers)} if layers else {}
+    return Recognised(f"simclr_resnet{depth}_1x", {**args, "width": width, "same_padding": False}, in_chans=in_chans)
+
+
 def _stem(shapes: Shapes) -> int:
     if "conv1.weight" not in shapes:
         deep = [name for name in ("conv1.0.weight", "stem.0.weight", "net.0.0.weight") if name in shapes]
@@ -99,7 +120,7 @@ def _stem(shapes: Shapes) -> int:
     shape = shapes["conv1.weight"]
     if len(shape) != 4 or shape[2] != shape[3] or shape[2] not in (3, 7):
         raise ImportFormatError(f"conv1.weight is {shape}; a ResNet's first kernel is 7x7 or 3x3")
-    if shape[0] != STEM:
+    if shape[0] % STEM or (shape[0] != STEM and shape[2] == 3):
         raise ImportFormatError(f"conv1.weight is {shape}: a stem of {shape[0]} channels; timm's has {STEM}")
     if "bn1.weight" not in shapes:
         raise ImportFormatError("it has no bn1.weight, so its stem has another normalisation than a ResNet's")

@@ -19,6 +19,7 @@ from cpchub.errors import ImportFormatError
 from cpchub.importers.convert import convert
 from cpchub.importers.format import Checkpoint, Claims, Format, Plan
 from cpchub.importers.google_simclr import GoogleSimclr
+from cpchub.importers.resnet import recognise
 from cpchub.importers.separius import Separius
 from cpchub.importers.tensorflow import read
 from cpchub.importers.tonylins import Tonylins
@@ -249,6 +250,35 @@ class TestModelFolder:
         torch.save(nested, tmp_path / "file.pth")
         imported = convert(tmp_path / "file.pth", tmp_path / "imported")
         assert (imported.format, len(imported.used) + len(imported.dropped)) == (name, len(tensors))
+
+
+class TestWideNetworksOfPyTorch:
+    """VISSL's, wider from the stem on, in torchvision's names."""
+
+    def test_the_pool_is_padded_as_in_pytorch(self, tmp_path: Path) -> None:
+        torch.manual_seed(0)
+        wide: Any = timm.create_model("simclr_resnet50_2x", num_classes=0, layers=[1, 1, 1, 1]).eval()
+        wide.maxpool = torch.nn.MaxPool2d(3, 2, padding=1)
+        trunk = {f"_feature_blocks.{name}": value for name, value in wide.state_dict().items()}
+        torch.save({"classy_state_dict": {"base_model": {"model": {"trunk": trunk}}}}, tmp_path / "vissl.torch")
+        imported = convert(tmp_path / "vissl.torch", tmp_path / "imported")
+        assert imported.architecture == "simclr_resnet50_1x"
+        x = torch.rand(1, 3, 48, 64)
+        with torch.inference_mode():
+            assert torch.equal(cpchub.load(str(imported.folder))(x), wide(x))
+
+    @pytest.mark.parametrize("name", ["simclr_resnet50_2x", "simclr_resnet50_4x", "simclr_resnet152_2x"])
+    def test_a_size_that_has_a_name_is_called_so(self, name: str) -> None:
+        with torch.device("meta"):
+            state = timm.create_model(name, num_classes=0).state_dict()
+        found = recognise({key: tuple(value.shape) for key, value in state.items()})
+        assert (found.architecture, found.model_args) == (name, {"same_padding": False})
+
+    def test_a_stem_that_is_wider_than_the_stages_is_refused(self) -> None:
+        state = timm.create_model("resnet50", num_classes=0, layers=[1, 1, 1, 1]).state_dict()
+        shapes = {key: tuple(value.shape) for key, value in state.items()} | {"conv1.weight": (128, 3, 7, 7)}
+        with pytest.raises(ImportFormatError, match=r"a stem of 128 channels before stages of \(64,"):
+            recognise(shapes)
 
 
 def google(folder: str) -> Plan:
