@@ -25,7 +25,7 @@ _FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)\r?\n---\r?\n?", re.DOTALL)
 _BLOCK = re.compile(r"<!-- cpchub: generated.*?-->.*?<!-- cpchub: end.*?-->", re.DOTALL)
 _GENERATED = ("license", "license_name", "library_name", "pipeline_tag", "metrics", "model-index")
 _UNITED = ("tags", "datasets")  # everybody's entries are kept
-_PLACEHOLDERS = ("[More Information Needed]", "[optional]", "TODO", "FIXME", "XXX", "TBD", "{{", "}}", "your-username")
+PLACEHOLDERS = ("[More Information Needed]", "[optional]", "TODO", "FIXME", "XXX", "TBD", "{{", "}}", "your-username")
 
 
 def render(
@@ -78,7 +78,7 @@ def merge(existing: str, rendered: str, *, local: str = "") -> str:
 
 def check(card: str, repo_id: str) -> None:
     """Raise ModelFolderError for a card that should not be published: placeholders, no metadata, wrong names."""
-    for placeholder in _PLACEHOLDERS:
+    for placeholder in PLACEHOLDERS:
         if placeholder in card:
             raise ModelFolderError(f"The card still has the placeholder {placeholder!r}; write what belongs there")
     metadata = front_matter(card)

@@ -16,7 +16,7 @@ import torch
 from huggingface_hub import ModelCard, constants, snapshot_download
 from PIL import Image
 
-from cpchub import card
+from cpchub import card, catalog
 from cpchub.errors import ModelFolderError
 from cpchub.release import publish
 from tests.loopback_hub import LoopbackHub
@@ -212,3 +212,29 @@ class TestCheck:
         body = text.split("---\n", 2)[2]
         with pytest.raises(ModelFolderError, match="front matter"):
             card.check(front + body, "lab/tiny-simclr")
+
+
+SHIPPED = catalog.catalog_folder()
+
+
+class TestShippedCards:
+    @pytest.mark.parametrize("name", sorted(path.parent.name for path in SHIPPED.glob("*/config.json")))
+    def test_they_are_complete(self, name: str) -> None:
+        text = (SHIPPED / name / "README.md").read_text(encoding="utf-8")
+        assert not [placeholder for placeholder in card.PLACEHOLDERS if placeholder in text]
+        assert {"license", "library_name", "pipeline_tag", "tags"} <= set(card.front_matter(text))
+        for heading in ("Load it", "Facts", "Training", "Limits"):
+            assert f"\n## {heading}\n" in text
+
+    @pytest.mark.parametrize("name", sorted(path.parent.name for path in SHIPPED.glob("*/model.safetensors")))
+    def test_what_ships_loads_by_its_card_without_a_network(
+        self, name: str, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(catalog, "catalog_folder", lambda: SHIPPED)
+        (tmp_path / name).symlink_to(SHIPPED / name)
+        Image.fromarray(np.full((50, 50, 3), 90, np.uint8)).save(tmp_path / "photo.jpg")
+        monkeypatch.chdir(tmp_path)
+        ours, there, here = re.findall(r"```python\n(.*?)```", (SHIPPED / name / "README.md").read_text(), re.DOTALL)
+        assert "hf-hub:" in there  # needs the Hub
+        for snippet in (ours, here):
+            exec(compile(snippet, "card", "exec"), {})  # noqa: S102  our own text
