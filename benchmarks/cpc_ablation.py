@@ -1,0 +1,92 @@
+"""What each change of CPC v2 is worth: directions, patch augmentation and layer norm, in one table.
+
+    CPCHUB_DATA=FOLDER python benchmarks/cpc_ablation.py [VARIANT ...] [--recipe cpc_cifar10_cpu] [--pictures 5000]
+
+Each variant changes one thing of the recipe and trains as long. Measured are kNN (k = 20, T = 0.1) and a linear probe
+on test pictures, both fitted to the training pictures of the run, at the final step. With `--seeds` several runs each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from cpc_dynamics import measured, slices
+
+from cpchub.files import write_json
+from training import data, recipes
+from training.backbone import build_backbone
+from training.loop import train
+from training.patch_views import NO_PATCH_VIEWS
+from training.recipes import Recipe
+
+VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {
+    "four directions, patch augmentation, layer norm": lambda r: r,
+    "two directions": lambda r: replace(r, cpc=replace(r.cpc, directions=2)),
+    "one direction": lambda r: replace(r, cpc=replace(r.cpc, directions=1)),
+    "no patch augmentation": lambda r: replace(r, cpc=replace(r.cpc, patches=NO_PATCH_VIEWS)),
+    "batch norm": lambda r: replace(r, backbone_args={**r.backbone_args, "norm_layer": "batchnorm2d"}),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("variants", nargs="*", help=f"of: {'; '.join(VARIANTS)}; all by default")
+    parser.add_argument("--recipe", default="cpc_cifar10_cpu")
+    parser.add_argument("--pictures", type=int, default=5000)
+    parser.add_argument("--queries", type=int, default=2000, help="test pictures")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/cpc_ablation.json"))
+    args = parser.parse_args()
+    if unknown := set(args.variants) - set(VARIANTS):
+        parser.error(f"no variant {', '.join(sorted(unknown))}; there are: {'; '.join(VARIANTS)}")
+
+    base = replace(recipes.get(args.recipe), knn_every=0)
+    if args.epochs:
+        base = replace(base, epochs=args.epochs)
+    pictures, test = slices(base, args.pictures, args.queries)
+    torch.manual_seed(base.seed)
+    untrained = measured(build_backbone(base), base, pictures, test)
+    rows: list[dict[str, Any]] = [{"variant": "untrained", "runs": [untrained]}]
+    say(rows[-1])
+    for variant in args.variants or VARIANTS:
+        runs = [run(replace(VARIANTS[variant](base), seed=seed), pictures, test) for seed in range(args.seeds)]
+        rows.append({"variant": variant, "runs": runs})
+        say(rows[-1])
+        found = {
+            "data": f"{pictures.name}, {len(pictures)} training and {len(test)} test pictures",
+            "recipe": base.to_dict(),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "results": rows,
+        }
+        write_json(args.out, found)  # after each variant, so that a stopped job leaves what it measured
+
+
+def run(recipe: Recipe, pictures: data.Pictures, test: data.Pictures) -> dict[str, float]:
+    started = time.monotonic()
+    with TemporaryDirectory() as folder:
+        result = train(recipe, Path(folder) / "run", pictures=pictures)
+    seconds = round(time.monotonic() - started)
+    return {
+        **measured(result.backbone, recipe, pictures, test),
+        "loss": round(float(result.metrics["loss"]), 4),
+        "training_seconds": seconds,
+    }
+
+
+def say(row: dict[str, Any]) -> None:
+    knn, linear = (statistics.mean(each[name] for each in row["runs"]) for name in ("knn", "linear"))
+    print(f"{row['variant']:<50} kNN {knn:.1%}  linear {linear:.1%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Learning dynamics: downstream accuracy over the course of pretraining with CPC, as a plot and a table.
+
+    CPCHUB_DATA=FOLDER python benchmarks/cpc_dynamics.py [--recipe cpc_cifar10_cpu] [--pictures 5000] [--points 8]
+
+CPC v2's figure of accuracy that grows steadily over pretraining, at any size: a run of the recipe is stopped `--points`
+times at equal distances, and each time the frozen encoder is measured on test pictures (kNN, k = 20, T = 0.1, and a
+linear probe, both fitted to the training pictures of the run). A run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+
+from cpchub.fewlabels import KNNClassifier, LogisticProbe
+from cpchub.files import write_json
+from training import data, recipes
+from training.backbone import build_backbone
+from training.batches import Plan
+from training.loop import train
+from training.monitors import features
+from training.recipes import Recipe
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--recipe", default="cpc_cifar10_cpu")
+    parser.add_argument("--pictures", type=int, default=5000)
+    parser.add_argument("--queries", type=int, default=2000, help="test pictures")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--points", type=int, default=8)
+    parser.add_argument("--run", type=Path, default=Path("runs/cpc_dynamics"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/cpc_dynamics.json"))
+    args = parser.parse_args()
+
+    recipe = replace(recipes.get(args.recipe), knn_every=0)
+    if args.epochs:
+        recipe = replace(recipe, epochs=args.epochs)
+    pictures, test = slices(recipe, args.pictures, args.queries)
+    torch.manual_seed(recipe.seed)
+    rows = [{"step": 0, "pictures_seen": 0, **measured(build_backbone(recipe), recipe, pictures, test)}]
+    say(rows[-1])
+    total = recipe.epochs * Plan(recipe, len(pictures)).steps_per_epoch
+    started = time.monotonic()
+    for point in range(1, args.points + 1):
+        until = round(point * total / args.points)
+        result = train(recipe, args.run, pictures=pictures, stop_after_steps=until - int(rows[-1]["step"]))
+        seen = {"step": until, "pictures_seen": until * recipe.batch_size, "loss": result.metrics.get("loss")}
+        rows.append(seen | measured(result.backbone, recipe, pictures, test))
+        say(rows[-1])
+    found = {
+        "data": f"{pictures.name}, {len(pictures)} training and {len(test)} test pictures",
+        "recipe": recipe.to_dict(),
+        "seconds": round(time.monotonic() - started),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "results": rows,
+    }
+    write_json(args.out, found)
+    plot(rows, args.out.with_suffix(".png"), f"{recipe.name}, {found['data']}")
+    print(f"{args.out} and {args.out.with_suffix('.png')}")
+
+
+def slices(recipe: Recipe, pictures: int, queries: int) -> tuple[data.Pictures, data.Pictures]:
+    """The first pictures of the training and of the test part of the recipe's data."""
+    parts = (data.load(recipe.data, split=split, size=recipe.stored_size) for split in ("train", "test"))
+    train_part, test_part = (
+        part.subset(np.arange(min(n, len(part)))) for part, n in zip(parts, (pictures, queries), strict=True)
+    )
+    return train_part, test_part
+
+
+def measured(backbone: Any, recipe: Recipe, pictures: data.Pictures, test: data.Pictures) -> dict[str, float]:
+    """kNN and linear accuracy of a frozen encoder on the test pictures."""
+    device = next(backbone.parameters()).device
+    x, x_test = (features(backbone, part.images, recipe, device) for part in (pictures, test))
+    y, y_test = pictures.class_of_each(), test.class_of_each()
+    fitted = {"knn": KNNClassifier(k=20, temperature=0.1), "linear": LogisticProbe()}
+    return {name: round(float(probe.fit(x, y).score(x_test, y_test)), 4) for name, probe in fitted.items()}
+
+
+def say(row: dict[str, Any]) -> None:
+    print(f"step {row['step']:>7,}  kNN {row['knn']:.1%}  linear {row['linear']:.1%}", flush=True)
+
+
+def plot(rows: list[dict[str, Any]], path: Path, title: str) -> None:
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    for name, label in (("linear", "linear probe"), ("knn", "kNN")):
+        axes.plot([row["pictures_seen"] for row in rows], [row[name] for row in rows], marker="o", label=label)
+    axes.set_xlabel("pictures seen in pretraining")
+    axes.set_ylabel("accuracy on test pictures")
+    axes.set_title(title, fontsize=9)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    main()
