@@ -4,7 +4,8 @@
     items.parquet      id, path, size, mtime_ns, etag, sha256, width, height, label and the user's own columns, by id
     vectors/*.parquet  id, vector (float32 or float16, unit length), in the order of the items
     failures.parquet   path, reason: pictures that could not be embedded
-    index.faiss        a plain FAISS file over the vectors, rows in the order of the items
+    index.faiss        a plain FAISS file over the vectors, which answers with the ids of the items
+    search/            derived from these, for fast search: vectors and items to be mapped, queries to measure recall
 
 Every part is Parquet, JSON or FAISS that other tools read as well. `embed` writes a collection, this module reads it.
 """
