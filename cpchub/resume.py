@@ -9,7 +9,9 @@ never reaches the cache. Files that Xet carries are left to it, as it keeps piec
 from __future__ import annotations
 
 import fcntl
+import os
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
@@ -41,7 +43,8 @@ def bring(
         metadata = get_hf_file_metadata(url, token=token, library_name="cpchub", endpoint=endpoint())
     except (HTTPError, ConnectionError):
         return  # hf_hub_download meets the same, and says which it is
-    carried_by_xet = metadata.xet_file_data is not None and not constants.HF_HUB_DISABLE_XET
+    speaks_xet = not constants.HF_HUB_DISABLE_XET and find_spec("hf_xet") is not None
+    carried_by_xet = speaks_xet and metadata.xet_file_data is not None
     if metadata.etag is None or not _SHA256.fullmatch(metadata.etag) or carried_by_xet:
         return
     headers = build_hf_headers(token=token, library_name="cpchub")
@@ -72,8 +75,8 @@ def bring(
 
 def _complete(file: BinaryIO, url: str, headers: dict[str, str], size: int | None) -> None:
     """Fetch what is not there yet; `file` is open for appending."""
-    if size is not None and file.tell() > size:
-        file.truncate(0)
-        file.seek(0)
-    http_get(url, file, resume_size=file.tell(), headers=headers, expected_size=size)
+    have = file.seek(0, os.SEEK_END)  # whoever held the lock before may have added to it since it was opened
+    if size is not None and have > size:
+        have = file.truncate(0)
+    http_get(url, file, resume_size=have, headers=headers, expected_size=size)
     file.flush()

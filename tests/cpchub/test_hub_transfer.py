@@ -12,6 +12,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
+from cpchub import resume
 from cpchub.catalog import PUBLISHED_FILES
 from cpchub.encoder import load
 from cpchub.errors import HubError, IntegrityError
@@ -91,6 +92,17 @@ class TestBrokenDownload:
         assert hub.weights_sent - before == (exported / WEIGHTS).stat().st_size - start
         assert encoder.spec.weights_sha256 == load(exported).spec.weights_sha256
         assert not list(Path(constants.HF_HUB_CACHE).rglob("*.partial"))
+
+    @pytest.mark.parametrize(("have", "asked"), [(0, 0), (70, 70), (100, 100), (130, 0)])
+    def test_it_goes_on_from_what_is_there_when_its_turn_comes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, have: int, asked: int
+    ) -> None:
+        sizes: list[int] = []
+        monkeypatch.setattr(resume, "http_get", lambda *_, resume_size, **__: sizes.append(resume_size))
+        with (tmp_path / "file.partial").open("ab") as waiting:
+            (tmp_path / "file.partial").write_bytes(b"x" * have)  # by another process, which had the lock
+            resume._complete(waiting, "http://nowhere", {}, 100)
+        assert sizes == [asked]
 
     def test_a_beginning_that_is_not_of_the_file_is_found_out(
         self, hub: LoopbackHub, exported: Path, own_cache: Path
