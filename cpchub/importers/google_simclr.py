@@ -55,11 +55,19 @@ class GoogleSimclr:
         layers = _layers(tensors)
         used = layers.names()
         dropped = {name: _reason(name, where) for name in tensors if name not in used}
-        step = next((int(tensors[name]) for name in tensors if STEP.fullmatch(name)), None)
-        settings = {} if step is None else {"global_step": step}
         # Version 1 came without its projection head; that of version 2 has three layers.
         method = "simclr-v2" if any(PROJECTION_OF_3.search(name) for name in tensors) else "simclr"
-        return simclr_layers.plan(layers, claims, where=where, method=method, dropped=dropped, settings=settings)
+        return simclr_layers.plan(
+            layers, claims, where=where, method=method, dropped=dropped, settings=_settings(tensors)
+        )
+
+
+def _settings(tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """How many steps it was trained for, where the file has that."""
+    steps = [tensors[name] for name in tensors if STEP.fullmatch(name)]
+    if len(steps) != 1 or steps[0].numel() != 1 or steps[0].is_floating_point():
+        return {}
+    return {"global_step": int(steps[0])}
 
 
 def _layers(tensors: Mapping[str, Tensor]) -> Layers:

@@ -116,6 +116,8 @@ def _network(shapes: Mapping[str, Shape], where: str) -> Network:
         inner = channels * 2**stage
         inside = [shape for shape in kernels[stem:] if _is_3x3(shape) and shape[0 if basic else 1] == inner]
         blocks.append(-(-len(inside) // 2) if basic else len(inside))
+    if 0 in blocks:
+        raise ImportFormatError(f"{where} has {blocks} blocks in the four stages of a network of SimCLR's")
     width = channels // 64 if channels % 64 == 0 else channels / 64
     selective = stem == 3
     for depth, depth_blocks in DEPTHS.items():

@@ -83,6 +83,22 @@ class TestGoogle:
         assert (plan.facts.mean, plan.facts.std) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         assert plan.settings == {"global_step": 7}
 
+    def test_a_file_with_anything_missing_or_reshaped_is_imported_or_refused(self) -> None:
+        rng = np.random.default_rng(0)
+        whole = dict(read(DATA / "tf_simclr_v2_sk").tensors)
+        for _ in range(60):
+            tensors = dict(whole)
+            for name in rng.choice(sorted(tensors), rng.integers(1, 100), replace=False):
+                if rng.random() < 0.7:
+                    del tensors[name]
+                else:
+                    tensors[name] = torch.zeros(tuple(rng.integers(0, 4, rng.integers(0, 6))))
+            try:
+                plan = GoogleSimclr().plan(checkpoint(tensors, container="tensorflow"), Claims())
+            except ImportFormatError:
+                continue
+            assert_all_accounted_for(plan, tensors)
+
     @pytest.mark.parametrize("name", timm.list_models("simclr_*"))
     def test_every_size_is_told_from_the_others(self, name: str) -> None:
         with torch.device("meta"):
