@@ -1,8 +1,8 @@
-"""The encoders of CPC v2 as pl_bolts has them, for checkpoints that were trained with it.
+"""The encoders of pl_bolts that timm lacks, for checkpoints that were trained with it.
 
-They are not those of the paper: blocks are not pre-activated, the fourth stack is kept, and each layer norm has a
-weight and a bias for every position of its map, so that a network only reads patches of the size that it was made for
-(lightning-bolts, `pl_bolts/models/self_supervised/cpc/networks.py`). The vector of a patch is 2048 long.
+Those of its CPC v2 are not those of the paper: blocks are not pre-activated, the fourth stack is kept, and each layer
+norm has a weight and a bias for every position of its map, so that a network only reads patches of the size that it was
+made for (lightning-bolts, `pl_bolts/models/self_supervised/cpc/networks.py`). The vector of a patch is 2048 long.
 """
 
 from __future__ import annotations
@@ -91,8 +91,21 @@ class BoltsCpcResNet(PatchGrid, PositionNormResNet):
         super().use_patches(size, stride)
 
 
-class PatchResNet(PatchGrid, PooledResNet):
-    """timm's ResNet that reads whole pictures, or a grid of patches."""
+class UnpooledResNet(PooledResNet):
+    """timm's ResNet, whose stem pools unless `stem_pool` is off: SimCLR on STL-10 does without."""
+
+    feature_info: list[dict[str, Any]]
+
+    def __init__(self, *args: Any, stem_pool: bool = True, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not stem_pool:
+            self.maxpool = nn.Identity()
+            stem, *stages = self.feature_info
+            self.feature_info = [stem, *({**info, "reduction": info["reduction"] // 2} for info in stages)]
+
+
+class BoltsResNet(PatchGrid, UnpooledResNet):
+    """The same, on whole pictures or on a grid of patches."""
 
 
 def _halved(side: int) -> int:
@@ -120,7 +133,8 @@ default_cfgs = generate_default_cfgs(
     {
         "bolts_cpc_resnet101.untrained": _cfg(),
         "bolts_cpc_resnet50.untrained": _cfg(),
-        "bolts_cpc_resnet18.untrained": _cfg(pool_size=(1, 1)),
+        "bolts_resnet18.untrained": _cfg(pool_size=(1, 1)),
+        "bolts_resnet50.untrained": _cfg(pool_size=(1, 1)),
     }
 )
 
@@ -143,7 +157,12 @@ def bolts_cpc_resnet50(pretrained: bool = False, **kwargs: Any) -> BoltsCpcResNe
 
 
 @register_model
-def bolts_cpc_resnet18(pretrained: bool = False, **kwargs: Any) -> PatchResNet:
+def bolts_resnet18(pretrained: bool = False, **kwargs: Any) -> BoltsResNet:
     """ResNet-18 with batch norm, on whole pictures or on patches, 512-d."""
-    args = {"block": BasicBlock, "layers": (2, 2, 2, 2), **kwargs}
-    return _build(PatchResNet, "bolts_cpc_resnet18", pretrained, **args)
+    return _build(BoltsResNet, "bolts_resnet18", pretrained, **{"block": BasicBlock, "layers": (2, 2, 2, 2), **kwargs})
+
+
+@register_model
+def bolts_resnet50(pretrained: bool = False, **kwargs: Any) -> BoltsResNet:
+    """ResNet-50 with batch norm, on whole pictures or on patches, 2048-d."""
+    return _build(BoltsResNet, "bolts_resnet50", pretrained, **{"block": Bottleneck, "layers": (3, 4, 6, 3), **kwargs})

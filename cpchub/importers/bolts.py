@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from cpchub.importers import resnet
 from cpchub.importers.format import IMAGENET_MEAN, IMAGENET_STD, Checkpoint, Claims, Plan
 from cpchub.importers.ledger import CLASSIFIER, PROJECTION, Ledger, Taken, has, training_settings
 from cpchub.importers.plans import facts_of, recognised, resnet_plan
@@ -22,6 +23,7 @@ _BY_PATCH = {8: "cifar10", 16: "stl10", 32: "imagenet2012"}  # cpc_module.py
 _SIDES = {8: 32, 16: 64, 32: 128}  # of the picture for 7 x 7 patches; transforms/self_supervised/cpc_transforms.py
 _KNOWN_LAYERS: dict[tuple[int, ...], str] = {(3, 4, 46, 3): "bolts_cpc_resnet101", (3, 4, 6, 3): "bolts_cpc_resnet50"}
 _CHANNELS = (64, 128, 512, 512)
+_STL_SIDE = 96
 _MEASURED = "non_linear_evaluator."
 
 
@@ -40,15 +42,20 @@ class BoltsSimclr:
         options = _options(checkpoint)
         small = checkpoint.tensors[f"{_ENCODER}conv1.weight"].shape[-1] == 3
         pooled = options.get("maxpool1", not small)
-        if pooled is small:
-            stem = "a 3x3 stem with max-pooling" if small else "a 7x7 stem without max-pooling"
-            raise ledger.error(f"maxpool1 is {pooled}, so it has {stem}, for which there is no network here")
+        if small and pooled:
+            raise ledger.error("maxpool1 is True, so it pools behind a 3x3 stem, for which there is no network here")
         ledger.drop(f"{_ENCODER}fc.", CLASSIFIER)
         ledger.drop("state_dict/projection.", PROJECTION)
         ledger.drop(f"state_dict/{_MEASURED}", CLASSIFIER)
         facts = facts_of("simclr", options.get("dataset"), NORMALISATIONS, "cifar10" if small else "imagenet")
         settings = training_settings(checkpoint, "hyper_parameters")
-        return resnet_plan(ledger, _ENCODER, claims, facts, stem_padding=1 if small else None, settings=settings)
+        plan = resnet_plan(ledger, _ENCODER, claims, facts, stem_padding=1 if small else None, settings=settings)
+        if small or pooled:
+            return plan
+        # On STL-10 the stem is of 7x7, but does not pool.
+        facts = replace(plan.facts, input_size=(plan.facts.input_size[0], _STL_SIDE, _STL_SIDE), crop_pct=1.0)
+        architecture = _with_batch_norm(ledger, resnet.Recognised(plan.architecture))
+        return replace(plan, architecture=architecture, model_args={**plan.model_args, "stem_pool": False}, facts=facts)
 
 
 class BoltsCpc:
@@ -75,12 +82,11 @@ class BoltsCpc:
             architecture, args = _layer_norm_network(ledger, taken, (claims.patch_size, options.get("patch_size")))
         else:
             found = recognised(ledger, taken, claims, None)
-            if found.architecture != "resnet18":
-                raise ledger.error(f"its encoder is {found.architecture}; with batch norm, resnet18 is known here")
+            architecture = _with_batch_norm(ledger, found)
             size = claims.patch_size or options.get("patch_size")
             if not isinstance(size, int):
                 raise ledger.error("its hyperparameters do not name the patch_size; give it with --patch-size")
-            architecture, args = "bolts_cpc_resnet18", {**found.model_args, "patch_size": size}
+            args = {**found.model_args, "patch_size": size}
         size = args["patch_size"]
         for said, source in ((claims.patch_size, "you said"), (options.get("patch_size"), "its hyperparameters say")):
             if said not in (None, size):
@@ -92,6 +98,12 @@ class BoltsCpc:
         side = _SIDES.get(size, size + 6 * args["patch_stride"])
         facts = replace(facts, input_size=(3, side, side))
         return ledger.plan(architecture, args, taken, facts, training_settings(checkpoint, "hyper_parameters"))
+
+
+def _with_batch_norm(ledger: Ledger, found: resnet.Recognised) -> str:
+    if found.architecture not in ("resnet18", "resnet50"):
+        raise ledger.error(f"its encoder is {found.architecture}; resnet18 and resnet50 are known here")
+    return f"bolts_{found.architecture}"
 
 
 def _layer_norm_network(ledger: Ledger, taken: Taken, said: tuple[Any, ...]) -> tuple[str, dict[str, Any]]:

@@ -74,7 +74,7 @@ def convert(
     facts = replace(found, license=license or found.license, data=data or found.data, method=method or found.method)
     plan = replace(plan, facts=facts)
     out = Path(out).expanduser()
-    described = _described(checkpoint, plan, name or out.name)
+    described = _described(checkpoint, plan, name or out.resolve().name)
     model_folder.write(network, out, facts=described, recipe=_recipe(checkpoint, plan, layout), evaluation=None)
     return Imported(
         out, layout.name, layout.title, plan.architecture, plan.facts.license, dict(plan.used), dict(plan.dropped)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +16,7 @@ OPTIMISER = "the state of the optimiser"
 CLASSIFIER = "a classifier, trained beside the encoder"
 PROJECTION = "the projection head, which the paper discards after training"
 NO_PART = "no part of the encoder"
+_WORDS = re.compile(r"[\w .,:+=-]{1,60}")  # no path, no link, no markup: it goes into a card that others read
 _ELSEWHERE = {  # what checkpoints of every kind have beside the network
     "optimizer": OPTIMISER,
     "optimizer_states": OPTIMISER,
@@ -111,7 +113,7 @@ def training_settings(checkpoint: Checkpoint, *groups: str) -> dict[str, Any]:
     sources += [group for name in groups if isinstance(group := checkpoint.meta.get(name), dict)]
     for source in sources:
         for name, value in source.items():
-            plain = isinstance(value, (bool, int, float)) or (isinstance(value, str) and 0 < len(value) < 60)
-            if plain and not any(word in name.lower() for word in private) and "/" not in str(value):
+            plain = isinstance(value, (bool, int, float)) or (isinstance(value, str) and _WORDS.fullmatch(value))
+            if plain and _WORDS.fullmatch(name) and not any(word in name.lower() for word in private):
                 found[name] = value
     return found

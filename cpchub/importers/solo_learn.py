@@ -6,6 +6,7 @@ On CIFAR its ResNets have a 3x3 stem that is padded by 2: a picture of 32 pixels
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from cpchub.importers.format import IMAGENET_MEAN, IMAGENET_STD, Checkpoint, Claims, Plan
@@ -21,6 +22,7 @@ NORMALISATIONS = {  # solo/data/pretrain_dataloader.py
     "imagenet100": (IMAGENET_MEAN, IMAGENET_STD),
 }
 _HEADS = ("projector.", "predictor.", "key_projector.", "prototypes.")
+_WORD = re.compile(r"[\w+-]{1,40}")
 _METHODS = {"simclr": "simclr", "mocov2plus": "moco-v2", "mocov3": "moco-v3", "supcon": "sup-con"}
 
 
@@ -78,5 +80,5 @@ def _options(checkpoint: Checkpoint) -> dict[str, Any]:
             data = source.get("data")
             nested = data if isinstance(data, dict) else {}
             values = {"method": source.get("method"), "dataset": nested.get("dataset") or source.get("dataset")}
-            found.update({name: value for name, value in values.items() if isinstance(value, str)})
+            found.update({name: value for name, value in values.items() if _WORD.fullmatch(str(value or ""))})
     return found

@@ -233,6 +233,14 @@ def bolts_simclr_imagenet() -> Foreign:
     return lightning(entries, dataset="imagenet"), features(net)
 
 
+@layout("pl_bolts SimCLR on STL-10, whose stem does not pool", "bolts-simclr", "bolts_resnet50")
+def bolts_simclr_stl() -> Foreign:
+    net = torchvision_resnet(bottleneck=True)
+    net.maxpool = nn.Identity()
+    entries = {**state(net, "encoder."), **state(head(8, 8), "projection.model.")}
+    return lightning(entries, dataset="stl10", first_conv=True, maxpool1=False), features(net)
+
+
 @layout("pl_bolts CPC v2", "bolts-cpc", "bolts_cpc_resnet50")
 def bolts_cpc() -> Foreign:
     net = trained(BoltsCpc(patch=8))
@@ -241,7 +249,7 @@ def bolts_cpc() -> Foreign:
     return saved, net
 
 
-@layout("pl_bolts CPC v2, ResNet-18", "bolts-cpc", "bolts_cpc_resnet18")
+@layout("pl_bolts CPC v2, ResNet-18", "bolts-cpc", "bolts_resnet18")
 def bolts_cpc_resnet18() -> Foreign:
     net = torchvision_resnet()
     entries = {**state(net, "encoder."), **state(head(8, 8), "contrastive_task.pred_cnn.")}
@@ -303,7 +311,7 @@ def pictures(side: int) -> Tensor:
 
 
 def side_of(architecture: str) -> int:
-    return 224 if "alexnet" in architecture else 32 if architecture.endswith(("_cifar", "_resnet50")) else 64
+    return 224 if "alexnet" in architecture else 32 if architecture.endswith(("_cifar", "_cpc_resnet50")) else 64
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
