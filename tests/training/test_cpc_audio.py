@@ -12,9 +12,10 @@ import pytest
 import timm
 import torch
 
-import cpchub.architectures  # noqa: F401  registers the networks
+import cpchub
+import cpchub.architectures  # registers the networks
 from cpchub.errors import RecipeError, SourceError
-from training import audio_data, recipes
+from training import audio_data, finish, recipes
 from training.batches import Batch
 from training.cpc_settings import AudioSettings
 from training.loop import train
@@ -155,3 +156,16 @@ def test_a_stopped_run_that_goes_on_equals_one_never_stopped(folder: Path, tmp_p
     assert whole.metrics["step"] == 4
     files = [tmp_path / run / "checkpoints" / "last.safetensors" for run in ("whole", "parts")]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_recipe_for_a_folder_ends_as_an_encoder_of_sound(folder: Path, tmp_path: Path) -> None:
+    exported = finish.run(small(data=str(folder), epochs=1), tmp_path / "run")
+    encoder = cpchub.load(exported, device="cpu")
+    assert encoder.spec.sample_rate == 8000
+    assert encoder.encode(sorted(folder.rglob("*.*"))).shape == (10, 5)
+    assert "9 recordings of recordings" in encoder.spec.summary
+
+
+def test_looks_at_pictures_are_refused_for_sound() -> None:
+    with pytest.raises(RecipeError, match="--knn-every 0"):
+        small(knn_every=1).check(9)
