@@ -23,6 +23,7 @@ from cpchub.importers.resnet import recognise
 from cpchub.importers.separius import Separius
 from cpchub.importers.tensorflow import read
 from cpchub.importers.tonylins import Tonylins
+from cpchub.importers.vissl import Vissl
 
 DATA = Path(__file__).parents[1] / "data"
 WRITTEN_BY_TENSORFLOW = ("tf_simclr_v1", "tf_simclr_v2_sk", "tf_simclr_basic")
@@ -99,7 +100,13 @@ class TestGoogle:
                 continue
             assert_all_accounted_for(plan, tensors)
 
-    @pytest.mark.parametrize("name", timm.list_models("simclr_*"))
+    @pytest.mark.parametrize(
+        "name",
+        [
+            pytest.param(name, marks=[pytest.mark.slow] if re.search("101|152_[12]x", name) else [])
+            for name in timm.list_models("simclr_*")
+        ],
+    )
     def test_every_size_is_told_from_the_others(self, name: str) -> None:
         with torch.device("meta"):
             network = timm.create_model(name, num_classes=0)
@@ -271,17 +278,16 @@ class TestModelFolder:
 class TestWideNetworksOfPyTorch:
     """VISSL's, wider from the stem on, in torchvision's names."""
 
-    def test_the_pool_is_padded_as_in_pytorch(self, tmp_path: Path) -> None:
+    def test_the_pool_is_padded_as_in_pytorch(self) -> None:
         torch.manual_seed(0)
         wide: Any = timm.create_model("simclr_resnet50_2x", num_classes=0, layers=[1, 1, 1, 1]).eval()
         wide.maxpool = torch.nn.MaxPool2d(3, 2, padding=1)
-        trunk = {f"_feature_blocks.{name}": value for name, value in wide.state_dict().items()}
-        torch.save({"classy_state_dict": {"base_model": {"model": {"trunk": trunk}}}}, tmp_path / "vissl.torch")
-        imported = convert(tmp_path / "vissl.torch", tmp_path / "imported")
-        assert imported.architecture == "simclr_resnet50_1x"
+        trunk = "classy_state_dict/base_model/model/trunk/_feature_blocks."
+        plan = planned(Vissl(), {f"{trunk}{name}": value for name, value in wide.state_dict().items()})
+        assert plan.architecture == "simclr_resnet50_1x"
         x = torch.rand(1, 3, 48, 64)
         with torch.inference_mode():
-            assert torch.equal(cpchub.load(str(imported.folder))(x), wide(x))
+            assert torch.equal(features(plan, x), wide(x))
 
     @pytest.mark.parametrize("name", ["simclr_resnet50_2x", "simclr_resnet50_4x", "simclr_resnet152_2x"])
     def test_a_size_that_has_a_name_is_called_so(self, name: str) -> None:
