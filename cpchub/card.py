@@ -15,7 +15,6 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from cpchub.errors import ModelFolderError
 from cpchub.spec import WEIGHTS, default_org
-from cpchub.vocabulary import METHODS as METHODS  # the recipes' names for methods are looked up here too
 from cpchub.vocabulary import TASKS, data_key, data_set_of, data_title, method_of, method_title
 
 BEGIN = "<!-- cpchub: generated from config.json, recipe.json and eval.json; write above or below this block -->"

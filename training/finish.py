@@ -10,10 +10,10 @@ import torch.distributed as dist
 import torch.nn as nn
 
 from cpchub.architectures.colour_paths import CHANNELS, ColourPaths
-from cpchub.card import METHODS
 from cpchub.catalog import EVALUATION
 from cpchub.encoder import load
 from cpchub.files import write_json
+from cpchub.vocabulary import METHODS
 from training.evaluate import Settings, evaluate, open_labelled
 from training.loop import train
 from training.publish import export, render_card
