@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from cpchub.collection import (
     COMMIT,
     FAILURE_SCHEMA,
     FAILURES,
+    FOLDER,
     FORMAT,
     GENERATION,
     ITEMS,
@@ -28,22 +29,10 @@ from cpchub.collection import (
 )
 from cpchub.errors import ArgumentError, OutputError
 from cpchub.files import only_writer, visible_names, write_json, writing
+from cpchub.items import as_items
 
 SHARD = 65_536  # vectors a file
 IMPORTED = "imported"
-
-ITEMS_OF = pa.schema(  # of what `embed` records of a picture, only the first two and the label are known here
-    [
-        ("id", pa.int64()),
-        ("path", pa.string()),
-        ("size", pa.int64()),
-        ("mtime_ns", pa.int64()),
-        ("sha256", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("label", pa.string()),
-    ]
-)
 
 
 def import_vectors(
@@ -82,6 +71,7 @@ def import_vectors(
             "generation": old["generation"] + 1 if old else 1,
             "encoder": {"name": encoder, "fingerprint": IMPORTED, "repo_id": None, "revision": None, "folder": None},
             "dim": unit.shape[1],
+            "dtype": "float32",
             "normalized": True,
             "count": len(unit),
             "next_id": max(int(numbers[-1]) + 1, old["next_id"] if old else 0),
@@ -89,17 +79,50 @@ def import_vectors(
             "updated": now,
             "versions": {},
             "source": str(source),
+            "source_kind": FOLDER,
             "search": old["search"] if old else None,
             "labels": None,
             "failed": 0,
         }
-        manifest["shards"] = _write_vectors(folder, manifest["generation"], numbers, unit)
-        _commit(folder, manifest, _items(numbers, paths, labels))
-        counted = {shard["file"] for shard in manifest["shards"]}
-        for path in (folder / VECTORS).iterdir():
-            if path.name not in counted:
-                path.unlink()
+        parts = ((numbers[at : at + SHARD], unit[at : at + SHARD]) for at in range(0, len(unit), SHARD))
+        write_state(folder, manifest, _items(numbers, paths, labels), FAILURE_SCHEMA.empty_table(), parts)
     return Collection.open(folder)
+
+
+def write_state(
+    folder: Path,
+    manifest: dict[str, Any],
+    items: pa.Table,
+    failures: pa.Table,
+    vectors: Iterable[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]],
+) -> None:
+    """Give a collection folder a new content, all of it or nothing; the caller holds the folder.
+
+    manifest: without `shards`, of a generation that was not there before. vectors: ids `[n]` and vectors `[n, D]`, a
+    file each, in the order of the items.
+    """
+    generation, shards = manifest["generation"], []
+    with writing(folder / VECTORS):
+        (folder / VECTORS).mkdir(exist_ok=True)
+    for number, (ids, some) in enumerate(vectors):
+        name = f"{generation:05d}-{number:05d}.parquet"
+        write_table(pa.table({"id": ids, "vector": fixed_size_list(some)}), folder / VECTORS / name)
+        shards.append({"file": name, "rows": len(ids), "first_id": int(ids[0]), "last_id": int(ids[-1])})
+    stage = folder / f".{COMMIT}"
+    with writing(stage):
+        shutil.rmtree(stage, ignore_errors=True)
+        stage.mkdir()
+    mark = {GENERATION: str(generation).encode()}
+    write_table(items.replace_schema_metadata(mark), stage / ITEMS)
+    write_table(failures.replace_schema_metadata(mark), stage / FAILURES)
+    write_json(stage / MANIFEST, {**manifest, "shards": shards})
+    with writing(folder):
+        stage.rename(folder / COMMIT)
+    finish_commit(folder)
+    counted = {shard["file"] for shard in shards}
+    for path in (folder / VECTORS).iterdir():
+        if path.name not in counted:
+            path.unlink()
 
 
 def fixed_size_list(vectors: npt.NDArray[Any]) -> pa.FixedSizeListArray:
@@ -130,41 +153,8 @@ def _imported_before(folder: Path, dim: int) -> dict[str, Any] | None:
     return manifest
 
 
-def _write_vectors(
-    folder: Path, generation: int, ids: npt.NDArray[np.int64], vectors: npt.NDArray[np.float32]
-) -> list[dict[str, Any]]:
-    """Write the vector files of a generation beside older ones; returns their entries in the manifest."""
-    with writing(folder / VECTORS):
-        (folder / VECTORS).mkdir(exist_ok=True)
-    shards: list[dict[str, Any]] = []
-    for start in range(0, len(ids), SHARD):
-        some = ids[start : start + SHARD]
-        name = f"{generation:05d}-{len(shards):05d}.parquet"
-        table = pa.table({"id": some, "vector": fixed_size_list(vectors[start : start + SHARD])})
-        write_table(table, folder / VECTORS / name)
-        shards.append({"file": name, "rows": len(some), "first_id": int(some[0]), "last_id": int(some[-1])})
-    return shards
-
-
 def _items(ids: npt.NDArray[np.int64], paths: Sequence[str], labels: Sequence[str | None] | None) -> pa.Table:
     """An item table that knows only ids, paths and labels."""
-    known = {"id": pa.array(ids), "path": pa.array(paths, pa.string()), "label": pa.array(labels or [], pa.string())}
-    if labels is None:
-        del known["label"]
-    columns = [known.get(field.name, pa.nulls(len(ids), field.type)) for field in ITEMS_OF]
-    return pa.table(columns, schema=ITEMS_OF)
-
-
-def _commit(folder: Path, manifest: dict[str, Any], items: pa.Table) -> None:
-    """Replace items, failures and manifest, all or none, as `cpchub.writer` does."""
-    stage = folder / f".{COMMIT}"
-    with writing(stage):
-        shutil.rmtree(stage, ignore_errors=True)
-        stage.mkdir()
-    mark = {GENERATION: str(manifest["generation"]).encode()}
-    write_table(items.replace_schema_metadata(mark), stage / ITEMS)
-    write_table(pa.Table.from_pylist([], schema=FAILURE_SCHEMA).replace_schema_metadata(mark), stage / FAILURES)
-    write_json(stage / MANIFEST, manifest)
-    with writing(folder):
-        stage.rename(folder / COMMIT)
-    finish_commit(folder)
+    items = as_items(pa.table({"id": ids, "path": pa.array(paths, pa.string())}))
+    label = pa.nulls(len(ids), pa.string()) if labels is None else pa.array(labels, pa.string())
+    return items.append_column("label", label)

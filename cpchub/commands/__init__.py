@@ -13,7 +13,7 @@ from cpchub.commands.encoders import Models, Publish, Show, Verify
 from cpchub.commands.evaluation import Compare, Eval, Report
 from cpchub.commands.export import Export
 from cpchub.commands.importing import Import
-from cpchub.commands.searching import Duplicates, ExportIndex, Map, Outliers, Search
+from cpchub.commands.searching import Duplicates, ExportIndex, Map, Merge, Outliers, Search
 from cpchub.commands.training import Distil, Quickstart, Train
 
 COMMANDS: dict[str, type[Command]] = {
@@ -31,6 +31,7 @@ COMMANDS: dict[str, type[Command]] = {
         Duplicates,
         Outliers,
         Map,
+        Merge,
         ExportIndex,
         Classify,
         Demo,

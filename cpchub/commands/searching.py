@@ -1,4 +1,4 @@
-"""Commands that look into a collection: `search`, `duplicates`, `outliers`, `map`, `export-index`."""
+"""Commands that look into a collection: `search`, `duplicates`, `outliers`, `map`, `merge`, `export-index`."""
 
 from __future__ import annotations
 
@@ -134,6 +134,24 @@ class Map(Command):
         from cpchub.map import draw_map
 
         say(f"Map: {draw_map(Index.open(self.collection), self.out, self.method)}")
+
+
+@dataclass(frozen=True)
+class Merge(Command):
+    """Make one collection of several that the same encoder embedded, and build its index; nothing is embedded again."""
+
+    collections: Annotated[Positional[tuple[Path, ...]], arg(metavar="COLLECTION")]
+    """two or more folders that `cpchub index` wrote"""
+    out: Annotated[Path, Out]
+    """folder of the new collection"""
+
+    def run(self) -> None:
+        from cpchub.index import Index
+        from cpchub.merge import merge
+
+        index = Index.build(merge(self.collections, self.out))
+        say(index.setting.sentence())
+        say(f"{len(index)} pictures of {len(self.collections)} collections: {self.out}")
 
 
 @dataclass(frozen=True)

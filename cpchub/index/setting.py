@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -119,15 +118,6 @@ class Setting:
         for derived in ("version", "metric", "exact"):
             del fields[derived]
         return cls(wanted=wanted, **fields)
-
-
-def read_size(text: str) -> int:
-    """Bytes of "2GB", "500 MB" or "1000000". Raises ArgumentError."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?\s*", text, re.IGNORECASE)
-    if match is None:
-        raise ArgumentError(f"{text!r} is not a size; write 2GB, 500MB or a number of bytes")
-    number, unit = match.groups()
-    return int(float(number) * 1000 ** " KMGT".index(unit.upper() or " "))
 
 
 def file_sha256(path: Path) -> str:

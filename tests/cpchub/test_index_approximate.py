@@ -17,7 +17,7 @@ from cpchub.imported import import_vectors
 from cpchub.index import Index, Item
 from cpchub.index.exact import OnDevice, nearest
 from cpchub.index.kinds import choose
-from cpchub.index.setting import Kind, Setting, Wish, read_size
+from cpchub.index.setting import Kind, Setting, Wish
 from cpchub.index.truth import Truth
 
 D = 32
@@ -192,14 +192,6 @@ class TestChoosing:
     def test_wishes_that_mean_nothing_are_refused(self, wish: dict) -> None:
         with pytest.raises(ArgumentError):
             Wish(**wish)
-
-    @pytest.mark.parametrize(("text", "size"), [("2GB", 2 * 10**9), ("500 mb", 5 * 10**8), ("1000", 1000)])
-    def test_sizes_are_read(self, text: str, size: int) -> None:
-        assert read_size(text) == size
-
-    def test_a_size_that_is_none_is_refused(self) -> None:
-        with pytest.raises(ArgumentError, match="much"):
-            read_size("much")
 
 
 class TestFilters:
