@@ -121,11 +121,7 @@ class _Run:
         done = len(plan.to_read) - len(todo)
         if done:
             self.console.print(f"Going on after {done:,} pictures of a run that was stopped.")
-        before = len(plan.to_read)
-        plan.find_moved(self.source, todo, self.workers)
-        if len(plan.to_read) < before:
-            left = {picture.path for picture in plan.to_read}
-            todo = [picture for picture in todo if picture.path in left]
+        todo = self._not_moved(plan, todo)
         self._encode(todo, done, processes, devices)
         try:
             counts = finish(self.old, plan, self.pending, job, self.labels, self.listing)
@@ -200,6 +196,17 @@ class _Run:
             for row in current_rows(shard, wanted):
                 del wanted[paths[row]]
         return list(wanted.values())
+
+    def _not_moved(self, plan: Plan, todo: list[Picture]) -> list[Picture]:
+        """Those that are left when items have found the pictures that moved from their places."""
+        candidates = plan.may_have_moved(todo)
+        if not candidates:
+            return todo
+        with embedding_bar(self.console) as bar:
+            task = bar.add_task("Looking for moved pictures", total=len(candidates))
+            plan.find_moved(self.source, candidates, self.workers, lambda: bar.advance(task))
+        left = {picture.path for picture in plan.to_read}
+        return [picture for picture in todo if picture.path in left]
 
     def _encode(self, todo: Sequence[Picture], done: int, processes: int, devices: Sequence[str]) -> None:
         """Shard after shard until all is in `pending/`."""

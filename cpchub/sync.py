@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -69,27 +68,32 @@ class Plan:
             else:
                 self.to_read.append(picture)
 
-    def find_moved(self, source: Source, candidates: Sequence[Picture], workers: int) -> None:
-        """Give the items that lost their pictures to the candidates of the same content, and take those off `to_read`.
-
-        Only candidates of a size that a lost item has are read. The one of the same path comes first, then the order
-        of the paths.
-        """
+    def may_have_moved(self, pictures: Iterable[Picture]) -> list[Picture]:
+        """Those of the pictures that are as large as an item that lost its picture, and whose content tells more."""
         if not self._lost or self.items is None:
+            return []
+        sizes = set(self.items["size"].take(pa.array(self._lost.values(), pa.int64())).to_pylist())
+        return [picture for picture in pictures if picture.size is None or picture.size in sizes]
+
+    def find_moved(
+        self, source: Source, candidates: Sequence[Picture], workers: int, advance: Callable[[], None] = lambda: None
+    ) -> None:
+        """Read the candidates, give the items that lost their pictures to those of the same content, and take these
+        off `to_read`.
+
+        The one of the same path comes first, then the order of the paths. advance: called for each that was read.
+        """
+        if not candidates or self.items is None:
             return
         rows = sorted(self._lost.values())
-        lost = self.items.select(["size", "sha256"]).take(rows).to_pylist()
         by_content: dict[str, list[int]] = {}
-        for row, item in zip(rows, lost, strict=True):
-            by_content.setdefault(item["sha256"], []).append(row)
-        sizes = {item["size"] for item in lost}
-        found = [
-            (picture, sha256)
-            for picture, sha256 in _hashes(
-                source, (p for p in candidates if p.size is None or p.size in sizes), workers
-            )
-            if sha256 in by_content
-        ]
+        for row, sha256 in zip(rows, self.items["sha256"].take(pa.array(rows, pa.int64())).to_pylist(), strict=True):
+            by_content.setdefault(sha256, []).append(row)
+        found = []
+        for picture, sha256 in _hashes(source, candidates, workers):
+            advance()
+            if sha256 in by_content:
+                found.append((picture, sha256))
         found.sort(key=lambda pair: self._lost.get(pair[0].path) not in by_content[pair[1]])  # stable: paths in order
         moved = set()
         for picture, sha256 in found:
@@ -131,7 +135,7 @@ def shares_content(source: Source, pictures: Sequence[Picture], known: Iterable[
     return False
 
 
-def _hashes(source: Source, pictures: Iterator[Picture], workers: int) -> Iterator[tuple[Picture, str]]:
+def _hashes(source: Source, pictures: Sequence[Picture], workers: int) -> Iterator[tuple[Picture, str]]:
     """The sha256 of every picture that can be read, in order."""
 
     def sha256(picture: Picture) -> str:
@@ -140,7 +144,7 @@ def _hashes(source: Source, pictures: Iterator[Picture], workers: int) -> Iterat
         except BrokenImageError:  # it will be told when it is to be embedded
             return ""
 
-    read: Callable[[Picture], str] = sha256
     with ThreadPoolExecutor(workers, thread_name_prefix="look-for-moved-pictures") as pool:
-        while some := list(islice(pictures, AT_ONCE)):
-            yield from zip(some, pool.map(read, some), strict=True)
+        for start in range(0, len(pictures), AT_ONCE):
+            some = pictures[start : start + AT_ONCE]
+            yield from zip(some, pool.map(sha256, some), strict=True)

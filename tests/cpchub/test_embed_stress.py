@@ -18,6 +18,7 @@ import pytest
 from cpchub import files
 from cpchub.collection import Collection
 from cpchub.embed import embed
+from cpchub.encoder import load
 from cpchub.errors import NoSpaceError, OutputError, WorkerError
 from cpchub.images.decode import read_image
 from tests.cpchub.pictures import TinyEncoder, folder_of_pictures, picture, save
@@ -152,6 +153,13 @@ class TestSeveralProcesses:
         collection = run(source, tmp_path / "two", processes=2)
         assert files_of(tmp_path / "two") == files_of(tmp_path / "one")
         assert (collection.counts.added, collection.counts.broken) == (9, 1)
+
+    @pytest.mark.slow  # each process imports torch
+    def test_a_real_network_is_shared_with_them(self, source: Path, tmp_path: Path, tiny_encoder_folder: Path) -> None:
+        encoder = load(tiny_encoder_folder)
+        one = embed(source, tmp_path / "one", encoder, progress=False)
+        two = embed(source, tmp_path / "two", encoder, progress=False, devices=["cpu", "cpu"])
+        assert (one.vectors() * two.vectors()).sum(1).min() > 0.999999
 
     def test_one_that_dies_is_told_and_what_was_complete_is_kept(self, source: Path, tmp_path: Path) -> None:
         run(source, tmp_path / "whole")
