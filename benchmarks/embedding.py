@@ -8,8 +8,10 @@ Networks have random weights: speed does not depend on them. The two take turns,
 meets both, and ratios are of the medians.
 
 whole: every second from the call to the last vector, on disk for ours. steady: two runs of different length, and their
-difference in photos by their difference in time. share: the steady rate by that of the same network on tensors that are
-ready in memory. camera: 12-megapixel photos decoded for a small encoder. memory: peak of a process by number of photos.
+difference in photos by their difference in time. ready_tensors: the network alone, on tensors that are in memory.
+Rates are photos by seconds of the clock and, as `of_a_core`, by seconds that the cores worked, child processes
+included: the second is what a machine that others use too can be asked for. camera: 12-megapixel photos decoded for a
+small encoder. memory: peak of a process by number of photos.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -25,6 +28,9 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +44,13 @@ from torch.utils.data import DataLoader
 import cpchub
 from cpchub.commands.base import bundled_encoder
 from cpchub.embed import embed
+from cpchub.fast import OPENVINO_FROM
 from cpchub.images.decode import decode_bytes, resize_side
 from cpchub.images.sources import find_images
 
 PARTS = ("network", "camera", "memory")
 BATCH = 64
-SIZES = (1000, 10000, 50000)  # photos, for the memory
+SIZES = (1000, 50000)  # photos, for the memory
 
 
 def photos_of_500_pixels(source: Path, target: Path, count: int) -> Path:
@@ -66,49 +73,61 @@ def some(photos: Path, count: int, target: Path) -> Path:
     return target
 
 
-def timms_loop(model: torch.nn.Module, folder: Path) -> float:
-    """Seconds for all photos of a folder, by timm's own tools."""
-    started = time.perf_counter()
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of the clock, and seconds that cores worked for this process and its children."""
+
+    clock: float
+    cores: float
+
+    @classmethod
+    def of(cls, call: Callable[[], object]) -> Cost:
+        before, started = _worked(), time.perf_counter()
+        call()
+        return cls(time.perf_counter() - started, _worked() - before)
+
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(self.clock - other.clock, self.cores - other.cores)
+
+
+def _worked() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def timms_loop(model: torch.nn.Module, folder: Path) -> None:
+    """All photos of a folder to vectors, by timm's own tools."""
     transform = create_transform(**resolve_model_data_config(model), is_training=False)
     loader = DataLoader(ImageDataset(str(folder), transform=transform), batch_size=BATCH, num_workers=2)
     with torch.inference_mode():
         vectors = [model(x).numpy() for x, _ in loader]
     np.concatenate(vectors)
-    return time.perf_counter() - started
 
 
-def ours(encoder: Any, folder: Path, scratch: Path) -> float:
-    """Seconds to embed a folder into a new collection."""
-    out = Path(tempfile.mkdtemp(dir=scratch)) / "out"
-    started = time.perf_counter()
-    embed(folder, out, encoder, batch_size=BATCH, progress=False)
-    return time.perf_counter() - started
+def ours(encoder: Any, folder: Path, scratch: Path) -> None:
+    """All photos of a folder to a new collection."""
+    embed(folder, Path(tempfile.mkdtemp(dir=scratch)) / "out", encoder, batch_size=BATCH, progress=False)
 
 
-def network_alone(encoder: Any, batches: int) -> float:
-    """Photos/s of the network in the mode that `embed` uses, on prepared pictures that are in memory."""
-    embedder = encoder.embedder(0)
+def network_alone(encoder: Any, batches: int, pictures: int = 0) -> Cost:
+    """The network in the mode that `embed` uses for so many pictures, on prepared ones that are in memory."""
+    embedder = encoder.embedder(pictures)
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 256, (375, 500, 3), dtype=np.uint8))
     ready = [embedder.prepare(image)] * BATCH
     embedder.encode(ready[:16])
     with ThreadPoolExecutor(embedder.lanes) as pool:
-        started = time.perf_counter()
-        list(pool.map(lambda _: embedder.encode(ready), range(batches)))
-        seconds = time.perf_counter() - started
+        cost = Cost.of(lambda: list(pool.map(lambda _: embedder.encode(ready), range(batches))))
     embedder.close()
-    return batches * BATCH / seconds
+    return cost
 
 
-def plain_network_alone(model: torch.nn.Module, batches: int) -> float:
-    """Photos/s of the network as timm makes it, on tensors that are in memory."""
+def plain_network_alone(model: torch.nn.Module, batches: int) -> Cost:
+    """The network as timm makes it, on tensors that are in memory."""
     x = torch.randn(BATCH, 3, 224, 224)
     with torch.inference_mode():
         model(x[:16])
-        started = time.perf_counter()
-        for _ in range(batches):
-            model(x)
-    return batches * BATCH / (time.perf_counter() - started)
+        return Cost.of(lambda: [model(x) for _ in range(batches)])
 
 
 def speed(name: str, photos: Path, scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -118,30 +137,37 @@ def speed(name: str, photos: Path, scratch: Path, options: argparse.Namespace) -
     model = timm.create_model(name, num_classes=0).eval()
     model.load_state_dict(encoder.model.state_dict(), strict=False)
     short, long = options.steady
-    folders = {count: some(photos, count, scratch / f"{name}-{count}") for count in {short, long, options.whole}}
-    runs: dict[str, Callable[[int], float]] = {
+    folders = {
+        count: some(photos, count, scratch / f"{name}-{count}") for count in {short, long, options.whole} if count
+    }
+    runs: dict[str, Callable[[int], None]] = {
         "timm": lambda count: timms_loop(model, folders[count]),
         "cpchub": lambda count: ours(encoder, folders[count], scratch),
     }
-    steady: dict[str, list[float]] = {who: [] for who in runs}
-    alone: dict[str, list[float]] = {who: [] for who in runs}
+    steady: dict[str, list[Cost]] = {who: [] for who in runs}
+    alone: dict[str, list[Cost]] = {who: [] for who in runs}
     for _ in range(options.turns):
-        for who, run in runs.items():
-            seconds = run(short), run(long)
-            steady[who].append((long - short) / (seconds[1] - seconds[0]))
+        for who in runs:
+            less, more = (Cost.of(partial(runs[who], count)) for count in (short, long))
+            steady[who].append(more - less)
         alone["timm"].append(plain_network_alone(model, 2))
-        alone["cpchub"].append(network_alone(encoder, 4))
-    whole = {who: options.whole / run(options.whole) for who, run in runs.items()}
-    rates = {who: statistics.median(values) for who, values in steady.items()}
-    own = {who: statistics.median(values) for who, values in alone.items()}
-    return {
+        alone["cpchub"].append(network_alone(encoder, 2))
+    report = {
         "path": _path(encoder),
         "cosine_to_fp32": round(agreement(encoder, photos), 7),
-        "steady": _rates(rates),
-        "whole": _rates(whole) | {"photos": options.whole},
-        "ready_tensors": _rates(own),
-        "share_of_own_network": round(rates["cpchub"] / own["cpchub"], 3),
+        "steady": _rates(steady, long - short),
+        "ready_tensors": _rates(alone, 2 * BATCH),
     }
+    for key in ("rate", "of_a_core"):
+        share = report["steady"][key]["cpchub"] / report["ready_tensors"][key]["cpchub"]
+        report.setdefault("share_of_own_network", {})[key] = round(share, 3)
+    if find_spec("openvino") is not None:
+        long_jobs = {"timm": alone["timm"], "cpchub": [network_alone(encoder, 2, OPENVINO_FROM) for _ in alone["timm"]]}
+        report["ready_tensors_openvino"] = _rates(long_jobs, 2 * BATCH)
+    if options.whole:
+        whole = {who: [Cost.of(partial(run, options.whole))] for who, run in runs.items()}
+        report["whole"] = {"photos": options.whole} | _rates(whole, options.whole)
+    return report
 
 
 def agreement(encoder: Any, photos: Path) -> float:
@@ -196,32 +222,44 @@ MEMORY = """
 import resource, sys
 import cpchub
 from cpchub.embed import embed
-encoder = cpchub.load(sys.argv[1])
-embed(sys.argv[2], sys.argv[3], encoder, progress=False)
+from cpchub.fast import OPENVINO_FROM
+encoder = cpchub.load("timm/test_resnet", pretrained=False)
+embed(sys.argv[1], sys.argv[2], encoder, progress=False)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
 def memory(photos: Path, scratch: Path, sizes: Sequence[int]) -> dict[str, Any]:
-    """Peak MB of a process that embeds so many photos with the bundled encoder, one photo stored under many names."""
+    """Peak MB of a process that embeds so many photos of 64 pixels with timm's smallest network."""
     peaks = {}
-    originals = sorted(photos.iterdir())
+    originals = []
+    for path in sorted(photos.iterdir())[:100]:
+        originals.append(scratch / f"small-{path.name}")
+        Image.open(path).resize((64, 64)).save(originals[-1], quality=90)
     for count in sizes:
         folder = scratch / f"memory{count}"
         for number in range(count):
             path = folder / f"{number // 1000:03d}" / f"{number:06d}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             os.link(originals[number % len(originals)], path)
-        command = [sys.executable, "-c", MEMORY, bundled_encoder(), str(folder), str(scratch / f"out{count}")]
+        command = [sys.executable, "-c", MEMORY, str(folder), str(scratch / f"out{count}")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         peaks[str(count)] = round(int(done.stdout) / 1024, 1)
-        print(f"{count:>8,} photos: peak {peaks[str(count)]} MB")
+        print(f"{count:>8,} photos: peak {peaks[str(count)]} MB", flush=True)
     values = list(peaks.values())
     return {"peak_mb": peaks, "growth": round(values[-1] / values[0], 3)}
 
 
-def _rates(rates: dict[str, float]) -> dict[str, Any]:
-    return {who: round(rate, 2) for who, rate in rates.items()} | {"ratio": round(rates["cpchub"] / rates["timm"], 2)}
+def _rates(costs: dict[str, list[Cost]], photos: int) -> dict[str, Any]:
+    """Photos a second by the clock and of a core's work, of the medians, and cpchub's by timm's."""
+    rates: dict[str, Any] = {}
+    for key, seconds in (("rate", "clock"), ("of_a_core", "cores")):
+        found = {
+            who: photos / statistics.median(getattr(one, seconds) for one in all_of) for who, all_of in costs.items()
+        }
+        rates[key] = {who: round(rate, 2) for who, rate in found.items()}
+        rates[key]["ratio"] = round(found["cpchub"] / found["timm"], 2)
+    return rates
 
 
 def _path(encoder: Any) -> str:
@@ -236,7 +274,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True, help="folder of photos to make the 500-pixel ones of")
     parser.add_argument("--networks", nargs="*", default=["resnet50", "resnet18"])
     parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=PARTS)
-    parser.add_argument("--whole", type=int, default=1000, help="photos of the run in which everything counts")
+    parser.add_argument("--whole", type=int, default=1000, help="photos of the run in which everything counts; 0: none")
     parser.add_argument("--steady", type=int, nargs=2, default=(128, 384), help="photos of the two runs compared")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="photos, for the peak of memory")

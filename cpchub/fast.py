@@ -30,7 +30,7 @@ COSINE = 0.999  # to the plain network in float32, the least that a fast path ma
 CHECKED = 8  # pictures that it is measured on
 STEP = 16  # pictures that a lane of a CPU takes at once: more is no faster and needs more memory
 MOST_LANES = 8
-OPENVINO_FROM = 4000  # pictures; below, converting the network takes longer than it saves
+OPENVINO_FROM = 2000  # pictures; converting the network takes as long as it saves in some 1000
 
 Network = Callable[[Tensor], Tensor]  # `[B, C, H, W]` float32, normalised -> `[B, D]`
 
