@@ -32,7 +32,7 @@ class Eval(Command):
     seeds: Names = "0,1,2"
     """draws of the labels"""
     scratch_pictures: int | None = None
-    """pictures that training from scratch sees at 1 %% of the labels, with repetition; more labels see more"""
+    """pictures that training from scratch sees at 1 % of the labels, with repetition; more labels see more"""
     out: Annotated[Path | None, Out] = None
     """folder for eval.json and the label curve; runs/evaluations/NAME"""
     cache: Cache = None

@@ -260,15 +260,32 @@ def test_an_evaluation_says_what_was_measured_and_how(encoder: Encoder, data: Da
     assert {row["way"] for row in content["labels_saved"]} == {"linear"}
 
 
-def test_earlier_rows_are_kept_unless_measured_again_or_of_other_weights() -> None:
-    row = {"dataset": "d", "config": "knn_k20", "value": 0.5}
-    old = {"weights_sha256": "a", "data": {"name": "d", "test_digest": "t"}, "results": [row, {**row, "config": "x"}]}
-    new = {"weights_sha256": "a", "data": {"name": "d", "test_digest": "t"}, "results": [{**row, "value": 0.6}]}
-    both = {each["config"]: each["value"] for each in merged(old, new)["results"]}
-    assert both == {"x": 0.5, "knn_k20": 0.6}
-    assert merged({**old, "weights_sha256": "b"}, new)["results"] == new["results"]
-    changed = {**new, "data": {"name": "d", "test_digest": "other"}}
-    assert merged(old, changed)["results"] == new["results"]
+def written(weights: str = "a", test: str = "t", name: str = "d", **values: float) -> dict[str, Any]:
+    """An evaluation with these configs and values."""
+    rows = [
+        {"dataset": name, "config": config, "value": value, "task": "low-label", "labels": 10}
+        for config, value in values.items()
+    ]
+    results = [row for row in rows if "scratch" not in str(row["config"])]
+    rivals = [row for row in rows if "scratch" in str(row["config"])]
+    facts = {"name": name, "train_digest": "x", "test_digest": test}
+    return {"weights_sha256": weights, "data": facts, "results": results, "rivals": rivals}
+
+
+def test_earlier_rows_are_kept_unless_measured_again_or_of_other_weights_or_pictures() -> None:
+    old, new = written(knn_k20=0.5, other=0.4), written(knn_k20=0.6)
+    assert {row["config"]: row["value"] for row in merged(old, new)["results"]} == {"other": 0.4, "knn_k20": 0.6}
+    for changed in (written("b", knn_k20=0.5, other=0.4), written(test="u", knn_k20=0.5, other=0.4)):
+        assert merged(changed, new)["results"] == new["results"]
+    elsewhere = merged(written(name="e", test="v", other=0.4), new)
+    assert [row["dataset"] for row in elsewhere["results"]] == ["e", "d"]
+    assert [facts["name"] for facts in elsewhere["datasets"]] == ["e", "d"]
+
+
+def test_labels_saved_follow_from_rows_measured_at_different_times() -> None:
+    both = merged(written(lowshot_1pct=0.5), written(scratch_1pct=0.3))
+    assert [(row["dataset"], row["way"], row["bound"]) for row in both["labels_saved"]] == [("d", "linear", ">=")]
+    assert "labels_saved" not in merged(None, written(lowshot_1pct=0.5))
 
 
 def test_a_folder_keeps_its_own_test_part_or_has_a_fifth_held_out(colour_folder: Path, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from training.progress import console
 FORMAT = 1
 PACKAGES = ("torch", "timm", "scikit-learn", "numpy")
 DEFAULT = ("knn", "linear", "low-label")
+DIGESTS = ("train_digest", "test_digest")
 Row = dict[str, Any]
 
 
@@ -70,8 +71,7 @@ def evaluate(
     }
     if rivals:
         content["rivals"] = rivals
-        content["labels_saved"] = saved_rows(results, rivals)
-    return content
+    return merged(None, content)
 
 
 def run(task: Task, cells: Sequence[Cell]) -> list[Outcome]:
@@ -123,12 +123,16 @@ def summarise(cells: Sequence[Cell], outcomes: Sequence[Outcome], y_test: Labels
 
 
 def saved_rows(results: Iterable[Mapping[str, Any]], rivals: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """How many times more labels the rival needs, for every way of using the encoder with few labels."""
-    rival = {row["labels"]: row["value"] for row in rivals}
-    rows = []
-    for way, curve in curves(results).items():
-        for saved in labels_saved({row["labels"]: row["value"] for row in curve}, rival):
-            rows.append({"way": way, **asdict(saved), "factor": round(saved.factor, 2)})
+    """How many times more labels the rival needs, for every data set and way of using the encoder with few labels."""
+    rival: dict[str, dict[int, float]] = {}
+    for row in rivals:
+        rival.setdefault(row["dataset"], {})[row["labels"]] = row["value"]
+    own = list(results)
+    rows: list[Row] = []
+    for dataset, points in rival.items():
+        for way, curve in curves(row for row in own if row["dataset"] == dataset).items():
+            for saved in labels_saved({row["labels"]: row["value"] for row in curve}, points):
+                rows.append({"dataset": dataset, "way": way, **asdict(saved), "factor": round(saved.factor, 2)})
     return rows
 
 
@@ -145,20 +149,29 @@ def curves(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any
 
 
 def merged(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict[str, Any]:
-    """`new` with the rows of `old` that it did not measure again; nothing of another encoder is kept."""
-    if old is None or old.get("weights_sha256") != new["weights_sha256"]:
-        return dict(new)
-    content = dict(new)
-    for key in ("results", "rivals"):
-        fresh = {(row["dataset"], row["config"]) for row in new.get(key, [])}
-        same_pictures = old.get("data", {}).get("test_digest") == new["data"]["test_digest"]
-        kept = [
-            row
-            for row in old.get(key, [])
-            if (row["dataset"], row["config"]) not in fresh and (row["dataset"] != new["data"]["name"] or same_pictures)
-        ]
-        if kept or fresh:
+    """`new` with what `old` measured and `new` did not; nothing of other weights or of other pictures is kept.
+
+    `data` is the data set measured last, `datasets` all of them. Labels saved follow from the rows of both.
+    """
+    content, facts = dict(new), new["data"]
+    kept_facts: list[Mapping[str, Any]] = []
+    if old is not None and old.get("weights_sha256") == new["weights_sha256"]:
+        known = old.get("datasets") or [old["data"]]
+        same = any(all(each.get(key) == facts[key] for key in DIGESTS) for each in known)
+        kept_facts = [each for each in known if each["name"] != facts["name"]]
+        for key in ("results", "rivals"):
+            fresh = {(row["dataset"], row["config"]) for row in new.get(key, [])}
+            kept = [
+                row
+                for row in old.get(key, [])
+                if (row["dataset"], row["config"]) not in fresh and (row["dataset"] != facts["name"] or same)
+            ]
             content[key] = [*kept, *new.get(key, [])]
+    content["datasets"] = [*kept_facts, facts]
+    if not content.get("rivals"):
+        content.pop("rivals", None)
+    elif saved := saved_rows(content["results"], content["rivals"]):
+        content["labels_saved"] = saved
     return content
 
 

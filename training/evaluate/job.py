@@ -70,7 +70,7 @@ def measure(
         home.mkdir(parents=True, exist_ok=True)
     whole = merged(read_evaluation(home / EVALUATION), content)
     write_json(home / EVALUATION, whole)
-    show(content)
+    show(whole, data.name)
     by_way = label_curves(whole, data.name)
     if any(len(curve.labels) > 1 for curve in by_way.values()):
         plot = plot_label_curve(by_way, home / f"label_curve-{data.name}.png", unit="labels", title=encoder.spec.name)
@@ -92,17 +92,20 @@ def label_curves(content: Mapping[str, Any], dataset: str) -> dict[str, LabelCur
     }
 
 
-def show(content: Mapping[str, Any]) -> None:
-    """Print the measurements, and how many times more labels training from scratch needs."""
-    table = Table("measurement", "labels", "accuracy", title=f"{content['model']} on {content['data']['name']}")
+def show(content: Mapping[str, Any], dataset: str) -> None:
+    """Print the measurements on a data set, and how many times more labels training from scratch needs."""
+    table = Table("measurement", "labels", "accuracy", title=f"{content['model']} on {dataset}")
     for row in [*content["results"], *content.get("rivals", [])]:
-        spread = f" ± {100 * row['std']:.1f}" if row["std"] is not None else ""
-        table.add_row(row["config"], f"{row['labels']:,}", f"{100 * row['value']:.1f}{spread} %")
+        if row["dataset"] == dataset:
+            spread = f" ± {100 * row['std']:.1f}" if row["std"] is not None else ""
+            table.add_row(row["config"], f"{row['labels']:,}", f"{100 * row['value']:.1f}{spread} %")
     console.print(table)
-    rows = content.get("labels_saved", [])
+    rows = [row for row in content.get("labels_saved", []) if row["dataset"] == dataset]
     if not rows:
         return
-    saved = Table("way", "labels", "accuracy", "labels saved", title="Labels that training from scratch needs for it")
+    saved = Table(
+        "way", "labels", "accuracy", "labels saved", title="Times the labels that training from scratch needs"
+    )
     for row in rows:
         factor = Saved(row["labels"], row["accuracy"], row["factor"], row["bound"])
         saved.add_row(WAYS.get(row["way"], row["way"]), f"{row['labels']:,}", f"{row['accuracy']:.1%}", str(factor))

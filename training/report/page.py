@@ -84,7 +84,7 @@ def _numbers(subject: Subject) -> str:
             gap = 100 * (fewest["value"] - rival["value"])
             what = f"over training from scratch on the same {fewest['labels']:,} labels"
             cards.append(("main", f"{gap:+.1f} <small>points</small>", what))
-        saved = [row for row in subject.evaluation.get("labels_saved", []) if row["way"] == "linear"]
+        saved = [row for row in subject.saved if row["way"] == "linear"]
         if saved and saved[0]["labels"] == fewest["labels"]:
             cards.append(("main", _saved(saved[0]), f"labels saved at {fewest['labels']:,} labels"))
     made = "".join(f'<div class="number {kind}"><b>{value}</b><span>{what}</span></div>' for kind, value, what in cards)
@@ -124,7 +124,7 @@ def _label_efficiency(subjects: Sequence[Subject], curve: Path) -> str:
 def _saved_table(subject: Subject) -> str:
     by_way = subject.by_way
     scratch = {row["labels"]: row for row in by_way.get("scratch", [])}
-    saved = {(row["way"], row["labels"]): row for row in subject.evaluation.get("labels_saved", [])}
+    saved = {(row["way"], row["labels"]): row for row in subject.saved}
     lines = []
     for way, rows in by_way.items():
         if way == "scratch":

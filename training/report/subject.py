@@ -65,6 +65,11 @@ class Subject:
         return [row for row in self.evaluation.get("rivals", []) if row["dataset"] == self.data.name]
 
     @property
+    def saved(self) -> list[Row]:
+        """Labels saved on this data."""
+        return [row for row in self.evaluation.get("labels_saved", []) if row["dataset"] == self.data.name]
+
+    @property
     def by_way(self) -> dict[str, list[Row]]:
         """Few-label rows by the way of learning, from scratch too."""
         return curves([*self.rows, *self.rivals])
