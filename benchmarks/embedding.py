@@ -150,20 +150,20 @@ def speed(name: str, photos: Path, scratch: Path, options: argparse.Namespace) -
         for who in runs:
             less, more = (Cost.of(partial(runs[who], count)) for count in (short, long))
             steady[who].append(more - less)
-        alone["timm"].append(plain_network_alone(model, 2))
-        alone["cpchub"].append(network_alone(encoder, 2))
+        alone["timm"].append(plain_network_alone(model, options.alone))
+        alone["cpchub"].append(network_alone(encoder, options.alone))
     report = {
         "path": _path(encoder),
         "cosine_to_fp32": round(agreement(encoder, photos), 7),
         "steady": _rates(steady, long - short),
-        "ready_tensors": _rates(alone, 2 * BATCH),
+        "ready_tensors": _rates(alone, options.alone * BATCH),
     }
     for key in ("rate", "of_a_core"):
         share = report["steady"][key]["cpchub"] / report["ready_tensors"][key]["cpchub"]
         report.setdefault("share_of_own_network", {})[key] = round(share, 3)
     if find_spec("openvino") is not None:
-        long_jobs = {"timm": alone["timm"], "cpchub": [network_alone(encoder, 2, OPENVINO_FROM) for _ in alone["timm"]]}
-        report["ready_tensors_openvino"] = _rates(long_jobs, 2 * BATCH)
+        long_jobs = {"timm": alone["timm"], "cpchub": [network_alone(encoder, options.alone, OPENVINO_FROM)]}
+        report["ready_tensors_openvino"] = _rates(long_jobs, options.alone * BATCH)
     if options.whole:
         whole = {who: [Cost.of(partial(run, options.whole))] for who, run in runs.items()}
         report["whole"] = {"photos": options.whole} | _rates(whole, options.whole)
@@ -276,6 +276,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=PARTS)
     parser.add_argument("--whole", type=int, default=1000, help="photos of the run in which everything counts; 0: none")
     parser.add_argument("--steady", type=int, nargs=2, default=(128, 384), help="photos of the two runs compared")
+    parser.add_argument("--alone", type=int, default=2, help="batches of the network alone")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="photos, for the peak of memory")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "embedding.json")
@@ -287,7 +288,8 @@ def main() -> None:
         scratch = Path(folder)
         photos = photos_of_500_pixels(options.photos, scratch / "photos", max(options.whole, options.steady[1]))
         for name in options.networks if "network" in options.parts else []:
-            report.setdefault("networks", {})[name] = found = speed(name, photos, scratch, options)
+            found = speed(name, photos, scratch, options)
+            report.setdefault("networks", {}).setdefault(name, {}).update(found)
             print(name, json.dumps(found, indent=2))
             options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         if "camera" in options.parts:

@@ -45,7 +45,8 @@ class FastEmbedder:
         self._encoder, self._exact = encoder, exact
         self._pixels = Pixels.of(encoder.transform, encoder.spec.input_size[0])
         self._device = encoder.device
-        self._plain = Pooled(encoder.model)
+        self._training = encoder.model.training  # batch statistics would make a vector depend on its neighbours
+        self._plain = Pooled(encoder.model).eval()
         self._all_threads = threads = torch.get_num_threads()
         self.lanes = 1 if exact or self._device.type != "cpu" else min(threads, MOST_LANES)
         self._threads = max(1, threads // self.lanes)
@@ -68,8 +69,9 @@ class FastEmbedder:
         return np.ascontiguousarray(np.concatenate(parts))
 
     def close(self) -> None:
-        """Give threads that are started from now on the setting that they would have had."""
+        """Leave the network and the threads that are started from now on as they were."""
         torch.set_num_threads(self._all_threads)
+        self._encoder.model.train(self._training)
 
     def _some(self, prepared: Sequence[Any]) -> npt.NDArray[np.float32]:
         x = self._batch(prepared)

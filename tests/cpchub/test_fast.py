@@ -145,3 +145,15 @@ def test_threads_started_later_have_the_setting_from_before(encoder: Encoder) ->
     vectors(encoder)
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(torch.get_num_threads).result() == before
+
+
+def test_a_network_in_training_is_embedded_with_and_left_as_it_was(encoder: Encoder) -> None:
+    expected, before = exactly(encoder), {key: value.clone() for key, value in encoder.model.state_dict().items()}
+    encoder.model.train()
+    try:
+        found = vectors(encoder)[1]
+        assert encoder.model.training
+    finally:
+        encoder.model.eval()
+    assert (found * expected).sum(1).min() >= 0.9999
+    assert all(torch.equal(value, before[key]) for key, value in encoder.model.state_dict().items())
