@@ -51,7 +51,8 @@ class OnDevice:
     def __init__(self, vectors: npt.NDArray[Any], device: str) -> None:
         import torch
 
-        kind = torch.float16 if torch.device(device).type == "cuda" else torch.float32
+        half = vectors.dtype == np.float16 and torch.device(device).type != "cpu"
+        kind = torch.float16 if half else torch.float32
         try:
             self._vectors = torch.empty(vectors.shape, dtype=kind, device=device)
             for start in range(0, len(vectors), BLOCK):

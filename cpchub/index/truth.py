@@ -56,8 +56,8 @@ class Truth:
 
     def update(self, vectors: npt.NDArray[Any], ids: Ids, first_new: int) -> None:
         """Follow a change of the collection: ids from `first_new` on are new, those no longer in `ids` are gone."""
-        self._forget(ids)
         start = int(np.searchsorted(ids, first_new))
+        self._forget(ids[:start])  # the new ones too: an update that was killed may have merged them already
         if start < len(ids):
             scores, rows = nearest(self.queries, vectors[start:], min(self.ids.shape[1], len(ids) - start))
             self._merge(np.arange(len(self.own)), scores, ids[start:][rows])

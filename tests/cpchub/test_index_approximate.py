@@ -149,6 +149,15 @@ class TestHeldOutQueries:
                 expected = np.sort(scores[query])[::-1][: min(known, 10)]
                 assert np.allclose(truth.scores[query, : len(expected)], expected, atol=1e-5)
 
+    def test_following_a_change_twice_is_following_it_once(self) -> None:
+        vectors, ids = clustered(1500, 0), np.arange(1500)
+        once, twice = (Truth.draw(vectors[:1000], ids[:1000]) for _ in range(2))
+        for truth, times in ((once, 1), (twice, 2)):
+            for _ in range(times):
+                truth.update(vectors, ids, 1000)
+        assert (twice.known >= 10).all()
+        assert np.array_equal(once.ids[:, :10], twice.ids[:, :10])
+
     def test_they_survive_the_disk(self, tmp_path: Path) -> None:
         (tmp_path / "search").mkdir()
         truth = Truth.draw(clustered(500, 0), np.arange(500))
