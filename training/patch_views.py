@@ -11,6 +11,7 @@ dropped, and on what fills the patch where it is moved away (here mid-grey, as i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,8 +22,9 @@ from cpchub.architectures.patches import to_patches
 from training.patch_colours import MID_GREY, ON_COLOURS, change_histogram
 from training.views import chance, grey, shift_hue, uniform
 
-_GEOMETRY = 5  # shear x and y, translate x and y, rotate: AutoAugment's first five operations
-_OPERATIONS = _GEOMETRY + len(ON_COLOURS)
+# AutoAugment's operations on geometry and how far they go: shear x and y, translate x and y, rotate by 30 degrees
+_LIMITS = (0.3, 0.3, 2 * 150 / 331, 2 * 150 / 331, math.pi / 6)
+_OPERATIONS = len(_LIMITS) + len(ON_COLOURS)
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,9 @@ class PatchViews:
         n = batch * rows * columns
         order = [torch.randperm(n, device=pictures.device, generator=generator) for _ in range(self.operations)]
         if self.jitter or self.flip or self.operations or self.elastic_p:
+            grid, inside = self._grid(self._theta(n, order, size, pictures.device, generator), size, generator)
+            grid = _in_picture(grid.unflatten(0, (batch, rows, columns)), pictures, stride)
             # grid_sample wants a picture's patches below one another
-            grid, inside = self._grid(pictures, order, rows, columns, size, stride, generator)
             stacked = F.grid_sample(pictures, grid, mode="bilinear", align_corners=False)
             x = stacked.reshape(batch, channels, rows * columns, size, size).permute(0, 2, 3, 4, 1)
             x = x.reshape(n, size, size, channels).permute(0, 3, 1, 2)
@@ -69,70 +72,63 @@ class PatchViews:
         x = self._colours(x, order, generator).clamp(0, 1)
         return x.contiguous(memory_format=torch.channels_last).unflatten(0, (batch, rows, columns))
 
-    def _grid(
-        self,
-        pictures: Tensor,
-        order: list[Tensor],
-        rows: int,
-        columns: int,
-        size: int,
-        stride: int,
-        generator: Generator | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Where each pixel is read, `[B, rows * columns * size, size, 2]`; which are inside, `[N, 1, size, size]`."""
-        n, device = len(pictures) * rows * columns, pictures.device
+    def _theta(
+        self, n: int, order: list[Tensor], size: int, device: torch.device, generator: Generator | None
+    ) -> Tensor:
+        """An affine map of each patch's own coordinates, -1 to 1: `[N, 3, 3]`, from where it is seen to where read.
+
+        `order`: for each of AutoAugment's turns the patches in random order, whose first sixteenth gets operation 0.
+        """
 
         def draw(low: float, high: float) -> Tensor:
             return torch.rand(n, device=device, generator=generator) * (high - low) + low
 
-        one, zero = torch.ones(n, device=device), torch.zeros(n, device=device)
-        sign = torch.where(draw(0, 1) < self.flip, -one, one)
+        sign = 1 - 2 * (draw(0, 1) < self.flip).float()
+        one, zero = torch.ones_like(sign), torch.zeros_like(sign)
         theta = _affine(sign, zero, zero, zero, one, zero)
         for each in order:
             operation = torch.empty_like(each)
-            operation[each] = torch.arange(n, device=device) * _OPERATIONS // n
+            operation[each] = torch.arange(n, device=each.device) * _OPERATIONS // n
             strength = draw(-1, 1)
-
-            def only(index: int, of: Tensor, operation: Tensor = operation) -> Tensor:
-                return torch.where(operation == index, of, 0.0)
-
-            shear_x, shear_y = only(0, 0.3 * strength), only(1, 0.3 * strength)
-            move_x, move_y = (only(i, 2 * 150 / 331 * strength) for i in (2, 3))
-            angle = only(4, strength * torch.pi / 6)
+            shear_x, shear_y, move_x, move_y, angle = (
+                torch.where(operation == i, limit * strength, 0.0) for i, limit in enumerate(_LIMITS)
+            )
             cos, sin = angle.cos(), angle.sin()
             theta = theta @ _affine(cos, shear_x - sin, move_x, shear_y + sin, cos, move_y)
         if self.jitter:
             reach = self.jitter // 2
             dx, dy = (torch.randint(-reach, reach + 1, (n,), device=device, generator=generator) for _ in range(2))
             theta = theta @ _affine(one, zero, dx * 2 / size, zero, one, dy * 2 / size)
+        return theta
+
+    def _grid(self, theta: Tensor, size: int, generator: Generator | None) -> tuple[Tensor, Tensor]:
+        """Where each pixel of a patch is read, in the patch's own coordinates, `[N, size, size, 2]`.
+
+        With it which of them lie inside, `[N, 1, size, size]`. Elastic deformation goes with a shear of its own.
+        """
+        n, device = len(theta), theta.device
         bent = torch.randperm(n, device=device, generator=generator)[: round(self.elastic_p * n)]
-        slant = torch.zeros(n, device=device)
-        slant[bent] = torch.deg2rad(draw(-self.shear, self.shear))[bent].tan()
-        theta = theta @ _affine(one, slant, zero, zero, one, zero)
+        m = len(bent)
+        if m:
+            slant = torch.deg2rad((torch.rand(m, device=device, generator=generator) * 2 - 1) * self.shear).tan()
+            one, zero = torch.ones_like(slant), torch.zeros_like(slant)
+            theta = theta.index_copy(0, bent, theta[bent] @ _affine(one, slant, zero, zero, one, zero))
         grid = F.affine_grid(theta[:, :2], [n, 1, size, size], align_corners=False)
-        if len(bent):
-            coarse = torch.rand(len(bent), 2, 4, 4, device=device, generator=generator) * 2 - 1
+        if m:
+            coarse = torch.rand(m, 2, 4, 4, device=device, generator=generator) * 2 - 1
             field = F.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=False)
             grid[bent] += 2 * self.elastic * field.permute(0, 2, 3, 1)
         inside = (grid.abs() <= 1).all(3)
         if self.jitter:  # a border of the patch stays empty
-            position = F.affine_grid(torch.eye(2, 3, device=device)[None], [1, 1, size, size], align_corners=False)
-            inside &= (position.abs() <= 1 - self.jitter / size).all(3)
+            seen = F.affine_grid(torch.eye(2, 3, device=device)[None], [1, 1, size, size], align_corners=False)
+            inside &= (seen.abs() <= 1 - self.jitter / size).all(3)
         limit = 1 - 1 / size  # the centres of the outermost pixels: bilinear reading must not reach beyond
-        grid = grid.clamp(-limit, limit).reshape(len(pictures), rows, columns, size, size, 2)
-        height, width = pictures.shape[-2:]
-        side = torch.tensor([width, height], device=device)
-        down, across = torch.meshgrid(
-            torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij"
-        )
-        centre = (torch.stack([across, down], dim=2) * stride + size / 2) * 2 / side - 1
-        grid = grid * size / side + centre[:, :, None, None]
-        return grid.reshape(len(pictures), rows * columns * size, size, 2), inside[:, None]
+        return grid.clamp(-limit, limit), inside[:, None]
 
     def _colours(self, x: Tensor, order: list[Tensor], generator: Generator | None) -> Tensor:
         n = len(x)
         for each in order:
-            for i, operation in enumerate(ON_COLOURS, start=_GEOMETRY):
+            for i, operation in enumerate(ON_COLOURS, start=len(_LIMITS)):
                 mine = each[-(-i * n // _OPERATIONS) : -(-(i + 1) * n // _OPERATIONS)]
                 if len(mine):
                     x[mine] = operation(x[mine], generator).clamp(0, 1)
@@ -170,6 +166,20 @@ class PatchViews:
 NO_PATCH_VIEWS = PatchViews(
     flip=0.0, operations=0, elastic_p=0.0, histogram_p=0.0, distort_p=0.0, drop_colours_p=0.0, grey_p=0.0
 )
+
+
+def _in_picture(grid: Tensor, pictures: Tensor, stride: int) -> Tensor:
+    """Grids in the patches' own coordinates, `[B, rows, columns, p, p, 2]`, as one in those of each picture.
+
+    `[B, rows * columns * p, p, 2]`: the patches below one another, row by row.
+    """
+    _, rows, columns, size = grid.shape[:4]
+    side = torch.tensor([pictures.shape[3], pictures.shape[2]], device=grid.device)
+    down, across = torch.meshgrid(
+        torch.arange(rows, device=grid.device), torch.arange(columns, device=grid.device), indexing="ij"
+    )
+    centre = (torch.stack([across, down], dim=2) * stride + size / 2) * 2 / side - 1
+    return (grid * size / side + centre[:, :, None, None]).flatten(1, 3)
 
 
 def _affine(a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor, f: Tensor) -> Tensor:
