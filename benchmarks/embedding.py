@@ -97,10 +97,11 @@ def _worked() -> float:
 
 def timms_loop(model: torch.nn.Module, folder: Path) -> None:
     """All photos of a folder to vectors, by timm's own tools."""
+    device = next(model.parameters()).device
     transform = create_transform(**resolve_model_data_config(model), is_training=False)
     loader = DataLoader(ImageDataset(str(folder), transform=transform), batch_size=BATCH, num_workers=2)
     with torch.inference_mode():
-        vectors = [model(x).numpy() for x, _ in loader]
+        vectors = [model(x.to(device)).cpu().numpy() for x, _ in loader]
     np.concatenate(vectors)
 
 
@@ -124,17 +125,17 @@ def network_alone(encoder: Any, batches: int, pictures: int = 0) -> Cost:
 
 def plain_network_alone(model: torch.nn.Module, batches: int) -> Cost:
     """The network as timm makes it, on tensors that are in memory."""
-    x = torch.randn(BATCH, 3, 224, 224)
+    x = torch.randn(BATCH, 3, 224, 224, device=next(model.parameters()).device)
     with torch.inference_mode():
-        model(x[:16])
-        return Cost.of(lambda: [model(x) for _ in range(batches)])
+        model(x[:16]).cpu()
+        return Cost.of(lambda: [model(x).cpu() for _ in range(batches)])
 
 
 def speed(name: str, photos: Path, scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
     """One network: whole runs, steady state, share of the network's own rate, and agreement with fp32."""
     torch.manual_seed(0)
     encoder = cpchub.load(f"timm/{name}", pretrained=False)
-    model = timm.create_model(name, num_classes=0).eval()
+    model = timm.create_model(name, num_classes=0).eval().to(encoder.device)
     model.load_state_dict(encoder.model.state_dict(), strict=False)
     short, long = options.steady
     folders = {

@@ -79,12 +79,13 @@ def embed(
     if dtype not in (None, *DTYPES):
         raise ArgumentError(f"dtype is {dtype!r}; vectors are stored as {' or '.join(DTYPES)}")
     _check_is_ours(out)
-    opened = open_source(source, skip=out)
-    listing = opened.listing()
+    console = Console(stderr=True, quiet=not progress)
+    with console.status("Listing pictures"):
+        opened = open_source(source, skip=out)
+        listing = opened.listing()
     with _claimed(out):
-        return _Run(opened, listing, out, encoder, batch_size, workers, progress, kept_labels, dtype).sync(
-            processes, devices
-        )
+        run = _Run(opened, listing, out, encoder, batch_size, workers, console, kept_labels, dtype)
+        return run.sync(processes, devices)
 
 
 class _Run:
@@ -98,13 +99,13 @@ class _Run:
         encoder: ImageEncoder,
         batch_size: int,
         workers: int,
-        progress: bool,
+        console: Console,
         labels: str | None,
         dtype: str | None,
     ) -> None:
         self.source, self.listing, self.out, self.encoder = source, listing, out, encoder
         self.batch_size, self.workers = batch_size, workers
-        self.console = Console(stderr=True, quiet=not progress)
+        self.console = console
         finish_commit(out)
         self.old = Collection.open(out) if (out / MANIFEST).exists() else None
         self.labels = labels or (self.old.manifest["labels"] if self.old else None)
