@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markdown import Markdown
@@ -52,6 +52,16 @@ def checks(found: Sequence[FileCheck]) -> None:
     """Print a line a file: how it is, whose it is, and what is wrong with it."""
     for each in found:
         print(f"{each.state}\t{each.encoder}\t{each.path.name}\t{each.detail}".rstrip())
+
+
+def detection(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print a line a way of using the encoder: its average precisions in per cent, mean and spread over the seeds."""
+    metrics = [name for name in rows[0] if f"{name}_std" in rows[0]]
+    print("\t".join(("encoder", "mode", *metrics)))
+    for row in rows:
+        spreads = ["" if row[f"{name}_std"] is None else f" ± {100 * row[f'{name}_std']:.1f}" for name in metrics]
+        values = [f"{100 * row[name]:.1f}{spread}" for name, spread in zip(metrics, spreads, strict=True)]
+        print("\t".join((row["encoder"], row["mode"], *values)))
 
 
 def card(spec: ModelSpec) -> None:

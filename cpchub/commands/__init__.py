@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cpchub.commands.base import Command
 from cpchub.commands.collections import Classify, Demo
+from cpchub.commands.detection import Detect
 from cpchub.commands.embedding import Embed, Index
 from cpchub.commands.encoders import Models, Publish, Show, Verify
 from cpchub.commands.evaluation import Compare, Eval, Report
@@ -25,6 +26,7 @@ COMMANDS: dict[str, type[Command]] = {
         Eval,
         Compare,
         Report,
+        Detect,
         Embed,
         Index,
         Search,
