@@ -41,6 +41,8 @@ ONE_OF_EACH_KIND = (  # narrow and shallow, the other names are the same network
     "cmc_resnet50_v1",
     "cmc_alexnet",
     "alexnet_bn",
+    "bolts_cpc_resnet50",
+    "bolts_resnet18",
 )
 
 
