@@ -36,6 +36,16 @@ COMMIT = "commit"  # a finished run's files on their way to their places
 FOLDER, LIST = "folder", "list"  # of `source_kind`, those whose pictures are files
 GENERATION = b"cpchub.generation"  # in the Parquet metadata: tells files of one run from those of another
 
+MANIFEST_FIELDS = {
+    "generation": int,
+    "count": int,
+    "next_id": int,
+    "dim": int,
+    "source": str,
+    "encoder": dict,
+    "shards": list,
+}
+
 FAILURE_SCHEMA = pa.schema([("path", pa.string()), ("reason", pa.string())])
 
 
@@ -243,6 +253,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise CollectionError(f"{path} is not the manifest of a collection; choose another folder")
     if version > FORMAT:
         raise CollectionError(f"{folder} has format {version}, this cpchub reads up to {FORMAT}; upgrade cpchub")
+    for name, kind in MANIFEST_FIELDS.items():
+        value = manifest.get(name)
+        if type(value) is not kind or (isinstance(value, int) and not 0 <= value < 1 << 62):
+            raise CollectionError(
+                f"{path} was edited by hand or is damaged ({name} is {value!r}); delete {folder} and embed again"
+            )
+    if not {"name", "fingerprint"} <= manifest["encoder"].keys():
+        raise CollectionError(f"{path} does not say which encoder it is of; delete {folder} and embed again")
     return dict(manifest)
 
 

@@ -32,6 +32,7 @@ class Engine:
         self.kind, self.index, self.ids, self.vectors = kind, index, ids, vectors
         self.depth, self.effort = K, None  # type: int, int | None
         self._faiss = import_faiss()
+        self._parameters: dict[tuple[int, int], Any] = {}
         self._id_is_row = not len(ids) or int(ids[-1]) == len(ids) - 1
 
     def search(self, q: npt.NDArray[np.float32], k: int, mask: npt.NDArray[np.bool_] | None = None) -> Found:
@@ -66,7 +67,12 @@ class Engine:
 
     def parameters(self, depth: int, effort: int | None = None) -> Any:
         """FAISS's search parameters, with the calibrated effort where none is given; None where it takes none."""
-        return parameters(self.kind, self.effort if effort is None else effort, depth)
+        effort = self.effort if effort is None else effort
+        if effort is None:
+            return None
+        if (depth, effort) not in self._parameters:  # making them takes longer than some searches
+            self._parameters = {(depth, effort): parameters(self.kind, effort, depth)}
+        return self._parameters[depth, effort]
 
     def scores(self, vector: npt.NDArray[np.float32], rows: Ids) -> npt.NDArray[np.float32]:
         """The inner products of a vector with some rows, computed in float32."""

@@ -117,10 +117,8 @@ def depths(kind: Kind) -> tuple[int, ...]:
     return PQ_DEPTHS if kind in ("pq", "ivf-pq") else DEPTHS
 
 
-def parameters(kind: Kind, effort: int | None, depth: int) -> Any:
-    """FAISS's search parameters for an effort, or None."""
-    if effort is None:
-        return None
+def parameters(kind: Kind, effort: int, depth: int) -> Any:
+    """FAISS's search parameters for an effort."""
     faiss = import_faiss()
     if kind == "hnsw":
         return faiss.SearchParametersHNSW(efSearch=max(effort, depth))

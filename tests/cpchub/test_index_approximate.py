@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import get_args
 
@@ -123,6 +124,24 @@ class TestUpdating:
         Index.update(Collection.open(tmp_path))
         assert (tmp_path / "index.faiss").stat().st_mtime_ns == before
 
+    def test_an_update_that_was_killed_leaves_an_index_that_is_refused_and_the_next_one_mends_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        vectors = clustered(N + 100, 0)
+        Index.build(stored(tmp_path, np.arange(N), vectors[:N]), kind="rabitq")
+        grown = stored(tmp_path, np.arange(N + 100), vectors)
+
+        def stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("cpchub.index.build.write_json", stop)  # when all but the manifest is written
+            with pytest.raises(KeyboardInterrupt):
+                Index.update(grown)
+        with pytest.raises(CollectionError, match="build it again"):
+            Index.open(tmp_path)
+        assert true_recall(Index.update(Collection.open(tmp_path)), clustered(100, 1)) >= 0.95
+
     def test_a_damaged_index_is_built_again(self, tmp_path: Path) -> None:
         collection = stored(tmp_path, np.arange(N), clustered(N, 0))
         Index.build(collection, kind="rabitq")
@@ -223,9 +242,8 @@ class TestFilters:
 
 class TestATamperedIndex:
     @pytest.fixture
-    def folder(self, tmp_path: Path) -> Path:
-        Index.build(stored(tmp_path, np.arange(N), clustered(N, 0)), kind="rabitq")
-        return tmp_path
+    def folder(self, rabitq: Index, tmp_path: Path) -> Path:
+        return Path(shutil.copytree(rabitq.collection.folder, tmp_path / "copy"))
 
     def edit(self, folder: Path, **changes: object) -> None:
         manifest = json.loads((folder / "manifest.json").read_text())
@@ -244,6 +262,18 @@ class TestATamperedIndex:
     def test_an_edited_manifest_is_refused(self, folder: Path, change: dict) -> None:
         self.edit(folder, **change)
         with pytest.raises(CollectionError, match="edited by hand"):
+            Index.open(folder)
+
+    @pytest.mark.parametrize("value", [None, -1, 10**30, "x", {}])
+    @pytest.mark.parametrize(
+        "field", ["format", "generation", "dim", "count", "next_id", "source", "encoder", "shards"]
+    )
+    def test_a_manifest_that_makes_no_sense_is_refused(self, folder: Path, field: str, value: object) -> None:
+        if (field, value) in (("source", "x"), ("format", -1)):
+            return  # another place, and older than any: both can be
+        manifest = json.loads((folder / "manifest.json").read_text())
+        (folder / "manifest.json").write_text(json.dumps(manifest | {field: value}))
+        with pytest.raises(CollectionError):
             Index.open(folder)
 
     @pytest.mark.parametrize(
