@@ -145,6 +145,20 @@ def speed(name: str, photos: Path, scratch: Path, options: argparse.Namespace) -
         "timm": lambda count: timms_loop(model, folders[count]),
         "cpchub": lambda count: ours(encoder, folders[count], scratch),
     }
+    report: dict[str, Any] = {"path": _path(encoder), "cosine_to_fp32": round(agreement(encoder, photos), 7)}
+    if options.turns:
+        report |= in_turns(runs, model, encoder, options)
+    if options.whole:
+        whole = {who: [Cost.of(partial(run, options.whole))] for who, run in runs.items()}
+        report["whole"] = {"photos": options.whole} | _rates(whole, options.whole)
+    return report
+
+
+def in_turns(
+    runs: dict[str, Callable[[int], None]], model: torch.nn.Module, encoder: Any, options: argparse.Namespace
+) -> dict[str, Any]:
+    """The steady state and the networks alone, each of the two in turn."""
+    short, long = options.steady
     steady: dict[str, list[Cost]] = {who: [] for who in runs}
     alone: dict[str, list[Cost]] = {who: [] for who in runs}
     for _ in range(options.turns):
@@ -153,21 +167,13 @@ def speed(name: str, photos: Path, scratch: Path, options: argparse.Namespace) -
             steady[who].append(more - less)
         alone["timm"].append(plain_network_alone(model, options.alone))
         alone["cpchub"].append(network_alone(encoder, options.alone))
-    report = {
-        "path": _path(encoder),
-        "cosine_to_fp32": round(agreement(encoder, photos), 7),
-        "steady": _rates(steady, long - short),
-        "ready_tensors": _rates(alone, options.alone * BATCH),
-    }
+    report = {"steady": _rates(steady, long - short), "ready_tensors": _rates(alone, options.alone * BATCH)}
     for key in ("rate", "of_a_core"):
         share = report["steady"][key]["cpchub"] / report["ready_tensors"][key]["cpchub"]
         report.setdefault("share_of_own_network", {})[key] = round(share, 3)
     if find_spec("openvino") is not None:
         long_jobs = {"timm": alone["timm"], "cpchub": [network_alone(encoder, options.alone, OPENVINO_FROM)]}
         report["ready_tensors_openvino"] = _rates(long_jobs, options.alone * BATCH)
-    if options.whole:
-        whole = {who: [Cost.of(partial(run, options.whole))] for who, run in runs.items()}
-        report["whole"] = {"photos": options.whole} | _rates(whole, options.whole)
     return report
 
 
@@ -193,7 +199,7 @@ def camera(photos: Path, scratch: Path, count: int) -> dict[str, Any]:
             large = np.asarray(photo.resize((4000, 3000), Image.Resampling.BICUBIC), np.int16)
         noisy = np.clip(large + rng.integers(-12, 13, large.shape, dtype=np.int16), 0, 255).astype(np.uint8)
         files.append(scratch / f"camera{number}.jpg")
-        Image.fromarray(noisy).save(files[-1], quality=92)
+        Image.fromarray(noisy).save(files[-1], quality=90)
 
     def in_full(path: Path) -> Any:
         return embedder.prepare(Image.open(path).convert("RGB"))
@@ -213,6 +219,7 @@ def camera(photos: Path, scratch: Path, count: int) -> dict[str, Any]:
     embedder.close()
     return {
         "encoder": encoder.spec.name,
+        "megabytes_a_photo": round(sum(path.stat().st_size for path in files) / count / 1e6, 1),
         "photos_per_second_of_one_core": {name: round(rate, 1) for name, rate in rates.items()},
         "ratio": round(rates["reduced"] / rates["in_full"], 2),
         "least_cosine": round(float((full * small).sum(1).min()), 5),
@@ -278,7 +285,7 @@ def main() -> None:
     parser.add_argument("--whole", type=int, default=1000, help="photos of the run in which everything counts; 0: none")
     parser.add_argument("--steady", type=int, nargs=2, default=(128, 384), help="photos of the two runs compared")
     parser.add_argument("--alone", type=int, default=2, help="batches of the network alone")
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=3, help="of steady state and the networks alone; 0: none")
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="photos, for the peak of memory")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "embedding.json")
     options = parser.parse_args()
