@@ -70,9 +70,11 @@ class Engine:
         effort = self.effort if effort is None else effort
         if effort is None:
             return None
-        if (depth, effort) not in self._parameters:  # making them takes longer than some searches
-            self._parameters = {(depth, effort): parameters(self.kind, effort, depth)}
-        return self._parameters[depth, effort]
+        made = self._parameters.get((depth, effort))
+        if made is None:  # making them takes longer than some searches
+            made = parameters(self.kind, effort, depth)
+            self._parameters = {(depth, effort): made}
+        return made
 
     def scores(self, vector: npt.NDArray[np.float32], rows: Ids) -> npt.NDArray[np.float32]:
         """The inner products of a vector with some rows, computed in float32."""
