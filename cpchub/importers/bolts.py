@@ -24,6 +24,7 @@ _SIDES = {8: 32, 16: 64, 32: 128}  # of the picture for 7 x 7 patches; transform
 _KNOWN_LAYERS: dict[tuple[int, ...], str] = {(3, 4, 46, 3): "bolts_cpc_resnet101", (3, 4, 6, 3): "bolts_cpc_resnet50"}
 _CHANNELS = (64, 128, 512, 512)
 _STL_SIDE = 96
+_LARGEST_PATCH = 512
 _MEASURED = "non_linear_evaluator."
 
 
@@ -84,8 +85,10 @@ class BoltsCpc:
             found = recognised(ledger, taken, claims, None)
             architecture = _with_batch_norm(ledger, found)
             size = claims.patch_size or options.get("patch_size")
-            if not isinstance(size, int):
-                raise ledger.error("its hyperparameters do not name the patch_size; give it with --patch-size")
+            if type(size) is not int or not 2 <= size <= _LARGEST_PATCH:
+                raise ledger.error(
+                    f"its hyperparameters say {size!r} for patch_size, in pixels; give it with --patch-size"
+                )
             args = {**found.model_args, "patch_size": size}
         size = args["patch_size"]
         for said, source in ((claims.patch_size, "you said"), (options.get("patch_size"), "its hyperparameters say")):

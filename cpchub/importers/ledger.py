@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -113,7 +114,8 @@ def training_settings(checkpoint: Checkpoint, *groups: str) -> dict[str, Any]:
     sources += [group for name in groups if isinstance(group := checkpoint.meta.get(name), dict)]
     for source in sources:
         for name, value in source.items():
-            plain = isinstance(value, (bool, int, float)) or (isinstance(value, str) and _WORDS.fullmatch(value))
+            number = isinstance(value, (bool, int, float)) and math.isfinite(value)  # JSON has no others
+            plain = number or (isinstance(value, str) and _WORDS.fullmatch(value))
             if plain and _WORDS.fullmatch(name) and not any(word in name.lower() for word in private):
                 found[name] = value
     return found

@@ -9,7 +9,6 @@ from typing import Any
 import timm
 import torch
 
-from cpchub.errors import ImportFormatError
 from cpchub.importers.format import Checkpoint, Claims, Facts, Plan
 from cpchub.importers.ledger import CLASSIFIER, Ledger, has, training_settings
 from cpchub.importers.plans import resnet_plan
@@ -74,12 +73,6 @@ class Timm:
         )
         taken = ledger.take(prefix)
         return ledger.plan(architecture, {}, taken, facts, training_settings(checkpoint))
-
-
-def refuse_other_network(claimed: str | None, found: str, file: str) -> None:
-    """Raise ImportFormatError where the user named another network than the file has."""
-    if claimed is not None and claimed.partition(".")[0] != found:
-        raise ImportFormatError(f"{file} is of the network {found}, not of {claimed}; leave out --architecture")
 
 
 def _prefix(checkpoint: Checkpoint, name: str) -> str | None:

@@ -20,7 +20,6 @@ DATA_NAMES = {  # as arguments of training scripts have them
     "imagenet2012": "ImageNet-1k",
     "imagenet100": "ImageNet-100",
 }
-LIGHTNING = ("epoch", "global_step", "pytorch-lightning_version", "state_dict")
 SMALL_SIDE = 32
 
 

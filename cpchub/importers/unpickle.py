@@ -328,7 +328,9 @@ def _same(value: Any, *_: Any) -> TensorRecord | None:
 
 
 def _of_subclass(function: Any, kind: Any, args: Any, *_: Any) -> TensorRecord | None:
-    return _same(_call(function, args)) if isinstance(function, Name) and isinstance(args, tuple) else None
+    """A tensor of a subclass is made by one of the plain functions; by another of these, it could nest for ever."""
+    plain = isinstance(function, Name) and _CALLS.get(str(function)) in (_tensor, _tensor_v3, _same)
+    return _same(_call(function, args)) if plain and isinstance(args, tuple) else None
 
 
 _CALLS: dict[str, Callable[..., Any]] = {

@@ -176,6 +176,12 @@ class TestPrograms:
         assert read_pickle(b"]" * depth + b"a" * (depth - 1) + b".") is not None
         assert read_pickle(b"})" + b"\x85" * depth + b"Ns.") is not None  # as the key of a dictionary
 
+    def test_calls_within_calls_do_not_end_the_process(self) -> None:
+        rebuild = b"ctorch._tensor\n_rebuild_from_type_v2\n"
+        depth = 20_000
+        nested = rebuild + (b"(" + rebuild + b"N") * depth + b")" + b"t" * depth + b"R."
+        assert read_pickle(nested) is not None
+
     def test_a_short_pickle_cannot_ask_for_much_memory_or_time(self, tmp_path: Path) -> None:
         doubling = b"]q\x00" + b"".join(b"](h%ch%ceq%c" % (n, n, n + 1) for n in range(80)) + b"."
         start = time.monotonic()
