@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
 
@@ -93,6 +94,17 @@ def test_one_query_gives_what_it_gives_in_a_batch(rabitq: Index) -> None:
     assert all(
         np.array_equal(rabitq.search_vectors(vector, 5)[1][0], rows) for vector, rows in zip(q, together, strict=True)
     )
+
+
+@pytest.mark.parametrize("kind", ["rabitq", "ivf-rabitq"])
+def test_many_threads_get_the_answers_that_one_gets(kind: Kind, tmp_path: Path) -> None:
+    index = Index.build(stored(tmp_path, np.arange(N), clustered(N, 0)), kind=kind)
+    q = clustered(60, 6)
+    ks = [3 + number % 7 for number in range(len(q))]  # other depths, so other search parameters
+    alone = [index.search_vectors(vector, k)[1] for vector, k in zip(q, ks, strict=True)]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda vector, k: index.search_vectors(vector, k)[1], q, ks))
+    assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
 
 
 def test_all_pictures_can_be_asked_for(rabitq: Index) -> None:
@@ -319,6 +331,14 @@ class TestExactSearch:
         assert np.array_equal(OnDevice(vectors, "cpu").search(q, 5)[1], nearest(q, vectors, 5)[1])
         index = Index.open(rabitq.collection.folder, device="cpu")
         assert np.array_equal(index.search_vectors(q, 5)[1], nearest(q, vectors, 5)[1])
+
+    @pytest.mark.gpu
+    def test_a_gpu_answers_as_numpy(self, rabitq: Index) -> None:
+        vectors, q = rabitq.collection.vectors(), clustered(64, 2)
+        scores, rows = Index.open(rabitq.collection.folder, device="cuda").search_vectors(q, 10)
+        expected = np.sort(q @ vectors.T, axis=1)[:, ::-1][:, :10]
+        assert np.allclose(scores, expected, atol=1e-4)
+        assert np.allclose(np.einsum("qd,qkd->qk", q, vectors[rows]), expected, atol=1e-4)
 
     def test_a_device_that_is_not_there_is_refused(self, rabitq: Index) -> None:
         with pytest.raises(QueryError, match="cannot be put on device 'cuda:77'"):
