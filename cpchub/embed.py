@@ -225,7 +225,7 @@ class _Run:
                         bar.advance(task, some)
                 else:
                     encoder = ShardEncoder(self.source, self.encoder, self.batch_size, self.workers, len(todo))
-                    for number, rows, vectors in encoder.run(shards, lambda: bar.advance(task)):
+                    for number, rows, vectors in encoder.run(shards, lambda some: bar.advance(task, some)):
                         self.pending.write(number, rows, vectors)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(

@@ -106,11 +106,11 @@ class ShardEncoder:
         self.size = resize_side(encoder.spec.input_size, encoder.spec.crop_pct)
 
     def run(
-        self, shards: Iterable[Shard], advance: Callable[[], None] = lambda: None
+        self, shards: Iterable[Shard], advance: Callable[[int], object] = lambda pictures: None
     ) -> Generator[tuple[int, list[Row], Vectors], None, None]:
         """Number, rows (`pending.outcome_schema` without the vector) and vectors `[n, D]` of each shard, in order.
 
-        advance: called for each picture that was read.
+        advance: called with numbers of pictures that are done, embedded or found to be broken.
         """
         begun: deque[Shard] = deque()
 
@@ -121,7 +121,7 @@ class ShardEncoder:
 
         lanes = self.embedder.lanes
         outcomes = _read_ahead(pictures(), self._read, self.workers, ahead=(lanes + 1) * self.batch_size + self.workers)
-        network = _Lanes(lanes, self._encode)
+        network = _Lanes(lanes, self._encode, advance)
         try:
             for outcome in outcomes:
                 shard = begun[0]
@@ -130,8 +130,9 @@ class ShardEncoder:
                 current = network.open
                 if outcome.prepared is not None:
                     current.batch[len(current.rows)] = outcome.prepared
+                else:
+                    advance(1)
                 current.rows.append(outcome.row)
-                advance()
                 whole = len(current.rows) == len(shard.pictures)
                 if len(current.batch) == self.batch_size or (whole and current.batch):
                     network.submit(current)
@@ -173,8 +174,10 @@ class ShardEncoder:
 class _Lanes:
     """Batches on their way through the network, at most one a lane and one that waits, and the shards they are of."""
 
-    def __init__(self, lanes: int, encode: Callable[[Sequence[Any]], Vectors]) -> None:
-        self._lanes, self._encode = lanes, encode
+    def __init__(
+        self, lanes: int, encode: Callable[[Sequence[Any]], Vectors], advance: Callable[[int], object]
+    ) -> None:
+        self._lanes, self._encode, self._advance = lanes, encode, advance
         self._pool = ThreadPoolExecutor(lanes, thread_name_prefix="network") if lanes > 1 else None
         self._running: deque[tuple[_Open, list[int], Future[Vectors]]] = deque()
         self._closed: deque[_Open] = deque()
@@ -206,6 +209,7 @@ class _Lanes:
                     shard.vectors[position] = vector
                 else:
                     shard.rows[position]["reason"] = "the encoder gives values that are not finite for it"
+            self._advance(len(positions))
         while self._closed and not any(shard is self._closed[0] for shard, _, _ in self._running):
             done = self._closed.popleft()
             yield done.number, done.rows, done.vectors

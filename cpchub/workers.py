@@ -23,8 +23,6 @@ from cpchub.images.sources.base import Source
 from cpchub.pending import Pending
 from cpchub.shards import ImageEncoder, Shard, ShardEncoder
 
-REPORT = 32  # pictures between two reports of a worker
-
 
 @dataclass(frozen=True)
 class Job:
@@ -113,32 +111,13 @@ def _work(job: Job, connection: Connection, device: str | None, cores: int) -> N
     try:
         encoder = ShardEncoder(job.source, job.encoder, job.batch_size, job.workers, job.pictures)
         while (shard := connection.recv()) is not None:
-            progress = _Reports(connection)
-            for number, rows, vectors in encoder.run([shard], progress.advance):
+            for number, rows, vectors in encoder.run([shard], connection.send):
                 job.pending.write(number, rows, vectors)
-            progress.send()
             connection.send(None)
     except CpchubError as error:
         connection.send(error)
     except EOFError:  # nobody is there to work for
         return
-
-
-class _Reports:
-    """Tells of the pictures that were read, several at a time."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection, self._unsaid = connection, 0
-
-    def advance(self) -> None:
-        self._unsaid += 1
-        if self._unsaid == REPORT:
-            self.send()
-
-    def send(self) -> None:
-        if self._unsaid:
-            self._connection.send(self._unsaid)
-        self._unsaid = 0
 
 
 def _end_with_parent() -> None:
