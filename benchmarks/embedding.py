@@ -146,6 +146,7 @@ def speed(name: str, photos: Path, scratch: Path, options: argparse.Namespace) -
         "cpchub": lambda count: ours(encoder, folders[count], scratch),
     }
     report: dict[str, Any] = {"path": _path(encoder), "cosine_to_fp32": round(agreement(encoder, photos), 7)}
+    report["load_average"] = round(os.getloadavg()[0], 1)  # of the machine before it is measured
     if options.turns:
         report |= in_turns(runs, model, encoder, options)
     if options.whole:
