@@ -7,7 +7,7 @@ either the old one or recognised as unfinished.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,22 +43,21 @@ def update(
     What is None stays as it was asked for before.
     """
     with _only_writer_of(collection):
-        try:
+        old = index = None
+        with suppress(CollectionError):  # edited, damaged, of an earlier version: it is built anew
             old = Setting.from_manifest(collection.manifest["search"], collection.folder)
-            wish = (old.wanted if old else Wish()).changed(kind, recall, memory)
-            faiss_index = read_faiss(collection, old) if old else None
-        except CollectionError:  # edited, damaged, of an earlier version: what it should be is known all the same
-            old, wish = None, Wish().changed(kind, recall, memory)
-        if old is None or wish != old.wanted:
+            index = read_faiss(collection, old) if old else None
+        wish = (old.wanted if old else Wish()).changed(kind, recall, memory)
+        if old is None or index is None or wish != old.wanted:
             return _build(collection, wish)
         if (old.count, old.next_id) == (len(collection), collection.manifest["next_id"]):
             if not old.exact:
                 write_items(collection)  # a renamed picture changes them, and not the index
-            return open_engine(collection, old, faiss_index), old
+            return open_engine(collection, old, index), old
         plan = choose(len(collection), collection.dim, wish)
         if plan.kind != old.kind or old.exact:
             return _build(collection, wish)
-        return _add(collection, old, plan, faiss_index) or _build(collection, wish)
+        return _add(collection, old, plan, index) or _build(collection, wish)
 
 
 def read_faiss(collection: Collection, setting: Setting) -> Any:

@@ -34,20 +34,18 @@ def calibrate(engine: Engine, truth: Truth, target: float) -> Calibrated:
     if not len(checks):
         checks = chooses
     deep = [depth for depth in depths(engine.kind) if depth <= max(engine.index.ntotal, K)] or [engine.index.ntotal]
-    best: Calibrated | None = None
-    for effort in efforts(engine.kind, engine.index):
+    tried = efforts(engine.kind, engine.index)
+    for effort in tried:
         choosing = recall_by_depth(engine, truth, chooses, deep[-1], effort)
-        if _safe(choosing)[deep[-1] - 1] < target and effort != efforts(engine.kind, engine.index)[-1]:
+        if _safe(choosing)[deep[-1] - 1] < target and effort != tried[-1]:
             continue
         checking = recall_by_depth(engine, truth, checks, deep[-1], effort)
         good = (_safe(choosing) >= target) & (_safe(checking) >= target)
         depth = next((depth for depth in deep if good[depth - 1]), deep[-1])
-        best = Calibrated(depth, effort, float(checking[:, depth - 1].mean()), len(checks), bool(good[depth - 1]))
-        if best.reached:
+        engine.depth, engine.effort = depth, effort
+        if good[depth - 1]:
             break
-    assert best is not None  # the last effort is never skipped
-    engine.depth, engine.effort = best.depth, best.effort
-    return best
+    return Calibrated(depth, effort, float(checking[:, depth - 1].mean()), len(checks), bool(good[depth - 1]))
 
 
 def recall_by_depth(

@@ -31,6 +31,7 @@ HNSW_LINKS = 32
 FEW = 1024  # vectors, below which nothing is gained and a quantiser has too few to learn from
 DEPTHS = (20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000)
 PQ_DEPTHS = (*DEPTHS, 2000, 5000, 10_000)
+HNSW_DEPTHS = (20,)  # a graph over full vectors needs no second look; it is efSearch that decides
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def training_rows(plan: Plan, allowed: npt.NDArray[np.int64]) -> npt.NDArray[np.
 def efforts(kind: Kind, index: Any) -> list[int | None]:
     """The values of nprobe or efSearch to try, cheapest first; [None] for an index without such a setting."""
     if kind == "hnsw":
-        return [16, 32, 64, 128, 256, 512]
+        return [32, 64, 128, 256, 512, 1024]
     if kind in ("ivf-rabitq", "ivf-pq"):
         return [*(2**step for step in range(int(math.log2(index.nlist)) + 1) if 2**step < index.nlist), index.nlist]
     return [None]
@@ -114,6 +115,8 @@ def efforts(kind: Kind, index: Any) -> list[int | None]:
 
 def depths(kind: Kind) -> tuple[int, ...]:
     """The numbers of candidates to try, fewest first."""
+    if kind == "hnsw":
+        return HNSW_DEPTHS
     return PQ_DEPTHS if kind in ("pq", "ivf-pq") else DEPTHS
 
 

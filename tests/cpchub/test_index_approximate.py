@@ -156,9 +156,9 @@ class TestUpdating:
 
     def test_a_damaged_index_is_built_again(self, tmp_path: Path) -> None:
         collection = stored(tmp_path, np.arange(N), clustered(N, 0))
-        Index.build(collection, kind="rabitq")
+        Index.build(collection, kind="rabitq", recall=0.9)
         (tmp_path / "index.faiss").write_bytes(b"no index")
-        Index.update(Collection.open(tmp_path))
+        assert Index.update(Collection.open(tmp_path)).setting.wanted == Wish("rabitq", 0.9)
         assert len(Index.open(tmp_path).search_vectors(clustered(1, 0), 5)[1][0]) == 5
 
 
