@@ -250,7 +250,8 @@ def _results(results: list[Mapping[str, Any]]) -> str:
 def _training(config: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     facts = config["cpchub"]
     known = method_of(facts["method"])
-    paper = f" ([{known.paper}](https://arxiv.org/abs/{known.arxiv}))" if known else ""
+    link = f"[{known.paper}](https://arxiv.org/abs/{known.arxiv})" if known and known.arxiv else known and known.paper
+    paper = f" ({link})" if link else ""
     how = "with its labels" if _used_labels(facts) else "without labels"
     text = f"## Training\n\n{method_title(facts['method'])}{paper} on {data_title(facts['data'])}, {how}."
     if _unknown_method(facts):

@@ -75,6 +75,35 @@ METHODS = {
         "1904.03436",
         "invaspread",
     ),
+    "rotation": Method(
+        "Rotation", "Unsupervised Representation Learning by Predicting Image Rotations", "1803.07728", "pretext"
+    ),
+    "exemplar": Method(
+        "Exemplar",
+        "Discriminative Unsupervised Feature Learning with Exemplar Convolutional Neural Networks",
+        "1406.6909",
+        "pretext",
+    ),
+    "relative-position": Method(
+        "Relative position",
+        "Unsupervised Visual Representation Learning by Context Prediction",
+        "1505.05192",
+        "pretext",
+    ),
+    "pseudo-label": Method(
+        "Pseudo-label",
+        "Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for Deep Neural Networks",
+        "",
+        "semi-supervised",
+        labels=True,
+    ),
+    "entropy-minimization": Method(
+        "Entropy minimisation", "Semi-supervised Learning by Entropy Minimization", "", "semi-supervised", labels=True
+    ),
+    "vat": Method("VAT", "Virtual Adversarial Training", "1704.03976", "semi-supervised", labels=True),
+    "uda": Method(
+        "UDA", "Unsupervised Data Augmentation for Consistency Training", "1904.12848", "semi-supervised", labels=True
+    ),
     "cmc": Method("CMC", "Contrastive Multiview Coding", "1906.05849", "cmc"),
     "sup-con": Method("SupCon", "Supervised Contrastive Learning", "2004.11362", "supcon", labels=True),
 }

@@ -27,9 +27,14 @@ class Plan:
 
     The pictures left over at the end of an epoch wait for the next epoch's order, or with `drop_last=False` make a
     smaller batch, the largest that ranks and accumulation divide evenly (2 pictures a part at least).
+
+    `labelled`: rows with labels, of which the recipe's share of every batch is drawn, with repetition.
     """
 
-    def __init__(self, recipe: Recipe, n_pictures: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, recipe: Recipe, n_pictures: int, rank: int = 0, world_size: int = 1, labelled: Tensor | None = None
+    ) -> None:
+        self.labelled, self.share = labelled, recipe.labelled_share
         self.seed, self.batch_size, self.n_pictures = recipe.seed, recipe.batch_size, n_pictures
         self.rank, self.world_size = rank, world_size
         full, left = divmod(n_pictures, recipe.batch_size)
@@ -47,7 +52,15 @@ class Plan:
                 size = self.ragged
             mine = size // self.world_size
             first = position * self.batch_size + self.rank * mine
-            yield Batch(step, epoch, order[first : first + mine], mixed(self.seed, step, self.rank))
+            yield Batch(step, epoch, self._rows(order[first : first + mine], step), mixed(self.seed, step, self.rank))
+
+    def _rows(self, rows: Tensor, step: int) -> Tensor:
+        """The rows, some of them replaced by labelled ones."""
+        if self.labelled is None:
+            return rows
+        generator = torch.Generator().manual_seed(mixed(self.seed + 1, step, self.rank))
+        drawn = torch.randint(len(self.labelled), (max(1, round(self.share * len(rows))),), generator=generator)
+        return torch.cat([self.labelled[drawn], rows[len(drawn) :]])
 
 
 @lru_cache(maxsize=2)

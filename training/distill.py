@@ -14,18 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-import torch.nn as nn
-from safetensors.torch import save_file
-
 from cpchub.errors import RecipeError
-from cpchub.fewlabels import label_subsets
-from cpchub.files import replacing, write_json
+from cpchub.fewlabels import label_fractions
+from cpchub.files import write_json
 from training import data
-from training.finish import HAVE_TEST_PART, describe
+from training.classifier import write_classifier
+from training.finish import describe
 from training.loop import train
-from training.monitors import prepared
 from training.publish import export
 from training.recipes import Recipe
 from training.saved_run import saved_run
@@ -59,7 +54,7 @@ def run(pretrained: Path, out: Path, settings: Distillation) -> dict[str, Any]:
     """
     pretraining, _ = saved_run(pretrained)
     pictures = data.load(pretraining.data, size=pretraining.stored_size)
-    rows = labelled_rows(pictures, settings)
+    rows = label_fractions(pictures.class_of_each(), [settings.labels], settings.seed)[settings.labels]
     tuned = train(
         fine_tuning(pretraining, pretrained, settings, len(rows)), out / "fine_tuned", pictures=pictures.subset(rows)
     )
@@ -72,26 +67,14 @@ def run(pretrained: Path, out: Path, settings: Distillation) -> dict[str, Any]:
         recipe=recipe.to_dict(),
         evaluation=None,
     )
-    _save_classifier(student.method, pictures.classes, out / CLASSIFIER)
     results: dict[str, Any] = {"labels": len(rows), "pictures": len(pictures), "seed": settings.seed, "accuracy": {}}
-    if pretraining.data in HAVE_TEST_PART:
-        test = data.load(pretraining.data, split="test")
-        for name, method in (("fine_tuned", tuned.method), ("student", student.method)):
-            results["accuracy"][name] = round(accuracy(method, test, recipe), 4)
+    for name, method in (("fine_tuned", tuned.method), ("student", student.method)):
+        path = out / CLASSIFIER if name == "student" else out / name / CLASSIFIER
+        value = write_classifier(method, recipe, path)
+        if value is not None:
+            results["accuracy"][name] = round(value, 4)
     write_json(out / RESULTS, results)
     return results
-
-
-def labelled_rows(pictures: data.Pictures, settings: Distillation) -> np.ndarray:
-    """The rows whose labels are used: a share of each class, drawn by the seed."""
-    y = pictures.class_of_each()
-    per_class = round(settings.labels * len(y) / len(np.unique(y)))
-    if not 0 < settings.labels <= 1 or per_class < 1:
-        raise RecipeError(
-            f"labels={settings.labels} of {len(y)} pictures is no label a class; give a share between "
-            f"{len(np.unique(y)) / len(y):.2g} and 1"
-        )
-    return label_subsets(y, [per_class], settings.seed)[per_class]
 
 
 def fine_tuning(pretraining: Recipe, run_dir: Path, settings: Distillation, n_labelled: int) -> Recipe:
@@ -143,21 +126,3 @@ def _plain(pretraining: Recipe) -> Recipe:
     views = replace(pretraining.views, jitter_p=0.0, grey_p=0.0, blur_p=0.0, solarize_p=0.0)
     once = replace(pretraining, views=views, n_views=1, schedule="cosine", knn_every=0)
     return replace(once, init_from="", ema_decay=0.0, accumulate=1)
-
-
-def accuracy(method: nn.Module, test: data.Pictures, recipe: Recipe) -> float:
-    """Test accuracy of a classifier (`FineTune` or `Distil`) at the recipe's input size."""
-    device = next(method.parameters()).device
-    method.eval()
-    logits: Any = method.logits
-    with torch.no_grad():
-        answers = [logits(x).argmax(1).cpu() for x in prepared(test.images, recipe, device)]
-    return float((torch.cat(answers) == torch.from_numpy(test.class_of_each())).float().mean())
-
-
-def _save_classifier(method: nn.Module, classes: tuple[str, ...], path: Path) -> None:
-    """Weight `[classes, D]` and bias of the student, which apply to the exported encoder's vectors."""
-    head = method.get_submodule("classifier")
-    tensors = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
-    with replacing(path) as partial:
-        save_file(tensors, partial, metadata={"classes": json.dumps(classes)})

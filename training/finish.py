@@ -14,6 +14,7 @@ from cpchub.catalog import EVALUATION
 from cpchub.encoder import load
 from cpchub.files import write_json
 from cpchub.vocabulary import METHODS
+from training.classifier import HAVE_TEST_PART, write_classifier
 from training.evaluate import Settings, evaluate, open_labelled
 from training.loop import train
 from training.publish import export, render_card
@@ -21,7 +22,6 @@ from training.recipes import Recipe
 from training.streaming import open_data
 
 DATA_NAMES = {"cifar10": "CIFAR-10", "digits": "UCI handwritten digits (scikit-learn)", "fsdd": "Free Spoken Digits"}
-HAVE_TEST_PART = ("cifar10", "digits")
 
 
 def run(recipe: Recipe, run_dir: Path) -> Path:
@@ -35,6 +35,8 @@ def run(recipe: Recipe, run_dir: Path) -> Path:
     exported = run_dir / "export"
     if dist.is_initialized() and dist.get_rank() > 0:
         return exported
+    if hasattr(result.method, "logits"):
+        write_classifier(result.method, recipe, run_dir / "classifier.safetensors")
     return export_run(recipe, result.backbone, exported, len(pictures))
 
 

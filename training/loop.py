@@ -26,15 +26,17 @@ from timm.layers import convert_sync_batchnorm
 from torch import Tensor
 
 from cpchub.errors import OtherRunError, RunError
+from cpchub.fewlabels import label_fractions
 from training import checkpoint, data, methods, optimizers
 from training.advice import Advice
 from training.average import WeightAverage
 from training.backbone import build_backbone, start_from
 from training.batches import Plan
 from training.losses.ranks import rank, world_size
+from training.methods.semi_supervised import UNLABELLED
 from training.monitors import Metrics, look
 from training.progress import ProgressLine
-from training.recipes import Recipe
+from training.recipes import SEMI_SUPERVISED, Recipe
 from training.run_folder import CHECKPOINT, claimed
 from training.stopping import StopBetweenSteps
 from training.streaming import open_data
@@ -105,7 +107,13 @@ def _run(
     compiled: Any = torch.compile(method) if recipe.compile else method
     forward, optimizer = fabric.setup(compiled, optimizer)
 
-    plan = Plan(recipe, len(pictures), fabric.global_rank, fabric.world_size)
+    taught, labelled = pictures.labels, None
+    if recipe.method in SEMI_SUPERVISED and taught is not None:
+        labelled = torch.from_numpy(
+            label_fractions(taught.numpy(), [recipe.label_fraction], recipe.seed)[recipe.label_fraction]
+        )
+        taught = torch.full_like(taught, UNLABELLED).index_copy(0, labelled, taught[labelled])
+    plan = Plan(recipe, len(pictures), fabric.global_rank, fabric.world_size, labelled)
     total = stop = recipe.epochs * plan.steps_per_epoch
     if stop_after_steps is not None:
         stop = min(total, done + stop_after_steps)
@@ -118,7 +126,7 @@ def _run(
         with StopBetweenSteps() as stopping, ProgressLine(recipe, total, done, fabric.is_global_zero) as progress:
             for batch, views in pictures.views(plan.batches(done, stop), recipe, fabric.device):
                 step, rows = batch.step, batch.rows.to(fabric.device)
-                labels = None if pictures.labels is None else pictures.labels[batch.rows].to(fabric.device)
+                labels = None if taught is None else taught[batch.rows].to(fabric.device)
                 torch.manual_seed(batch.seed)
                 for group in optimizer.param_groups:
                     group["lr"] = optimizers.rate(recipe, step, plan.steps_per_epoch)

@@ -18,19 +18,29 @@ from training.methods.cpc import CPC
 from training.methods.cpc_audio import CPCAudio
 from training.methods.cpc_v1 import CPCv1
 from training.methods.distil import Distil
+from training.methods.entropy_minimization import EntropyMinimization
+from training.methods.exemplar import Exemplar
 from training.methods.fine_tune import FineTune
 from training.methods.instdisc import InstDisc
 from training.methods.inva_spread import InvaSpread
 from training.methods.moco import MoCo
+from training.methods.pseudo_label import PseudoLabel
+from training.methods.relative_position import RelativePosition
+from training.methods.rotation import Rotation
+from training.methods.semi_supervised import SemiSupervised
 from training.methods.simclr import SimCLR
 from training.methods.sup_con import SupCon
+from training.methods.uda import UDA
+from training.methods.vat import VAT
 
 if TYPE_CHECKING:
     import torch.nn as nn
 
     from training.recipes import Recipe
 
-Method: TypeAlias = SimCLR | MoCo | InstDisc | InvaSpread | CMC | SupCon | CPC | CPCAudio | FineTune | Distil
+Contrastive: TypeAlias = SimCLR | MoCo | InstDisc | InvaSpread | CMC | SupCon | CPC | CPCAudio
+Pretext: TypeAlias = Rotation | Exemplar | RelativePosition
+Method: TypeAlias = Contrastive | Pretext | SemiSupervised | FineTune | Distil
 
 
 def build(recipe: Recipe, backbone: nn.Module, n_pictures: int, n_classes: int = 0) -> Method:
@@ -96,6 +106,27 @@ def build(recipe: Recipe, backbone: nn.Module, n_pictures: int, n_classes: int =
             return CPCv1(backbone, width, recipe.views.size, recipe.cpc)
         case "cpc_audio":
             return CPCAudio(backbone, recipe.audio)
+        case "rotation":
+            return Rotation(backbone, width)
+        case "exemplar":
+            return Exemplar(backbone, width, n_pictures)
+        case "relative_position":
+            return RelativePosition(backbone, width, recipe.views.size, hidden)
+        case "pseudo_label":
+            return PseudoLabel(backbone, width, n_classes, recipe.unlabelled_weight, recipe.certainty)
+        case "entropy_minimization":
+            return EntropyMinimization(backbone, width, n_classes, recipe.unlabelled_weight)
+        case "vat":
+            return VAT(
+                backbone,
+                width,
+                n_classes,
+                recipe.unlabelled_weight,
+                recipe.adversarial_length,
+                entropy_weight=recipe.entropy_weight,
+            )
+        case "uda":
+            return UDA(backbone, width, n_classes, recipe.unlabelled_weight, T, recipe.certainty)
         case "fine_tune":
             return _fine_tune(recipe, backbone, width, n_classes)
         case "distil":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -26,16 +26,18 @@ _JSON = tyro.constructors.PrimitiveConstructorSpec(
 
 MethodName = Literal[
     "simclr", "moco_v1", "moco_v2", "instdisc", "inva_spread", "cmc", "sup_con", "cpc_v1", "cpc_v2", "cpc_audio",
-    "fine_tune", "distil",
+    "fine_tune", "distil", "rotation", "exemplar", "relative_position", "pseudo_label", "entropy_minimization", "vat",
+    "uda",
 ]  # fmt: skip
-SUPERVISED = ("sup_con", "fine_tune")
+SEMI_SUPERVISED = ("pseudo_label", "entropy_minimization", "vat", "uda")
+SUPERVISED = ("sup_con", "fine_tune", *SEMI_SUPERVISED)
 _ON_PATCHES = ("cpc_v1", "cpc_v2")
-_VIEWS_OF = dict.fromkeys(("instdisc", "cmc", "cpc_audio", *_ON_PATCHES), (1,)) | {  # the others take two or more
-    "fine_tune": (1,),
-    "distil": (1,),
-    "moco_v1": (2,),
-    "moco_v2": (2,),
-    "inva_spread": (2,),
+_ONE_VIEW = ("instdisc", "cmc", "cpc_audio", "fine_tune", "distil", "relative_position", *_ON_PATCHES)
+_TWO_VIEWS = ("moco_v1", "moco_v2", "inva_spread", "uda")
+_VIEWS_OF: dict[str, Sequence[int]] = {  # the others take two or more
+    **dict.fromkeys((*_ONE_VIEW, "pseudo_label", "entropy_minimization", "vat"), (1,)),
+    **dict.fromkeys(_TWO_VIEWS, (2,)),
+    **dict.fromkeys(("rotation", "exemplar"), range(1, 101)),
 }
 
 
@@ -94,6 +96,13 @@ class Recipe:
     proximal: float = 0.0  # InstDisc: lambda of the proximal term
     negatives: Literal["bank", "batch"] = "bank"  # CMC: what a view is told from
     graph: Literal["core", "full"] = "full"  # CMC with three views or more: which pairs are contrasted
+    # semi-supervised learning
+    label_fraction: float = 1.0  # of the labels of each class, drawn by the seed; the others are not looked at
+    labelled_share: float = 0.25  # of a batch that has labels
+    unlabelled_weight: float = 1.0  # of the term of pictures without labels
+    certainty: float = 0.95  # pseudo_label and uda: how probable a guess must be to count
+    adversarial_length: float = 6.0  # vat: of the perturbation
+    entropy_weight: float = 0.0  # vat: of entropy minimisation beside it
     # SimCLR v2: fine-tuning and distillation
     teacher: str = ""  # run folder: the pretraining to fine-tune, or the fine-tuned classifier to distil
     head_layers: int = 1  # of the pretraining's projection head that fine-tuning keeps
@@ -150,6 +159,11 @@ class Recipe:
             "std": min(self.std) > 0,
             "cooldown": 0 < self.cooldown <= 1,
             "steps": list(self.steps) == sorted(self.steps),
+            "label_fraction": 0 < self.label_fraction <= 1,
+            "labelled_share": 0 < self.labelled_share < 1,
+            "unlabelled_weight": self.unlabelled_weight >= 0,
+            "certainty": 0 <= self.certainty <= 1,
+            "adversarial_length": self.adversarial_length > 0,
             "head_layers": self.head_layers >= 0,
             "bank_negatives": self.bank_negatives >= 0,
             "bank_momentum": 0 <= self.bank_momentum < 1,

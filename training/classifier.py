@@ -1,0 +1,47 @@
+"""The classifier that some methods train beside their encoder: kept in the run folder, measured on the test part."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn as nn
+from safetensors.torch import save_file
+
+from cpchub.files import replacing
+from training import data
+from training.monitors import prepared
+from training.recipes import Recipe
+
+HAVE_TEST_PART = ("cifar10", "digits")
+
+
+def write_classifier(method: nn.Module, recipe: Recipe, path: Path) -> float | None:
+    """Write the linear classifier of `method` on its encoder, and return its test accuracy where there is a test part.
+
+    The file has weight `[classes, D]` and bias, which apply to the exported encoder's vectors, the names of the classes
+    and the accuracy (of the final epoch) in its header.
+    """
+    facts: dict[str, Any] = {}
+    value = None
+    if recipe.data in HAVE_TEST_PART:
+        test = data.load(recipe.data, split="test")
+        value = accuracy(method, test, recipe)
+        facts = {"classes": json.dumps(test.classes), "accuracy": f"{value:.4f}", "data": recipe.data}
+    head = method.get_submodule("classifier")
+    tensors = {name: each.detach().cpu().contiguous() for name, each in head.state_dict().items()}
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata=facts)
+    return value
+
+
+def accuracy(method: nn.Module, test: data.Pictures, recipe: Recipe) -> float:
+    """Test accuracy of a method that has `logits`, at the recipe's input size."""
+    device = next(method.parameters()).device
+    method.eval()
+    logits: Any = method.logits
+    with torch.no_grad():
+        answers = [logits(x).argmax(1).cpu() for x in prepared(test.images, recipe, device)]
+    return float((torch.cat(answers) == torch.from_numpy(test.class_of_each())).float().mean())

@@ -1,0 +1,24 @@
+"""Entropy minimisation: on a picture without a label the network is to be sure of something.
+
+Grandvalet and Bengio, "Semi-supervised Learning by Entropy Minimization", NIPS 2004.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from training.methods.semi_supervised import SemiSupervised, mean_of
+
+
+class EntropyMinimization(SemiSupervised):
+    """The entropy of the classes of each picture without a label, eq. 6 of the paper."""
+
+    def unlabelled(self, views: Sequence[Tensor], logits: Tensor) -> Tensor:
+        return mean_of(entropy(logits))
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Of the softmax of each row, `[N, classes]` to `[N]`; log(classes) for equal logits."""
+    return -(logits.softmax(1) * logits.log_softmax(1)).sum(1)

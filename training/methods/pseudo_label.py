@@ -1,0 +1,29 @@
+"""Pseudo-labels: the class that the network thinks a picture has is taken for its label.
+
+Lee, "Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for Deep Neural Networks", ICML workshop
+2013.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.methods.semi_supervised import SemiSupervised, mean_of
+
+
+class PseudoLabel(SemiSupervised):
+    """Only classes more probable than `threshold` are taken; 0 takes all, as the paper does."""
+
+    def __init__(
+        self, backbone: nn.Module, width: int, n_classes: int, weight: float = 1.0, threshold: float = 0.95
+    ) -> None:
+        super().__init__(backbone, width, n_classes, weight)
+        self.threshold = threshold
+
+    def unlabelled(self, views: Sequence[Tensor], logits: Tensor) -> Tensor:
+        certainty, guess = logits.detach().softmax(1).max(1)
+        return mean_of(F.cross_entropy(logits, guess, reduction="none") * (certainty >= self.threshold))
