@@ -339,6 +339,11 @@ def test_every_format_for_pytorch_files_is_covered() -> None:
     assert {each.name for each in FORMATS} - elsewhere <= covered
 
 
+def test_the_guide_names_every_format() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "import.md").read_text(encoding="utf-8")
+    assert [each.name for each in FORMATS if f"`{each.name}`" not in guide] == []
+
+
 def test_the_layout_before_pytorch_1_6_is_read_too(tmp_path: Path) -> None:
     saved, forward = instdisc_imagenet()
     torch.save(saved, tmp_path / "old.pth.tar", _use_new_zipfile_serialization=False)
