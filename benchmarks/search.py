@@ -17,6 +17,7 @@ that process holds itself (RssAnon), without the files that it maps.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -53,27 +54,36 @@ def main() -> None:
         print(json.dumps(serve(options.serve)))
         return
 
-    sets: dict[str, Callable[[int, int], Vectors]] = {"clusters": lambda n, seed: clusters(n, options.dim, seed)}
+    jobs: dict[str, Callable[[], dict[str, Any]]] = {
+        "clusters": lambda: lifecycle(lambda n, seed: clusters(n, options.dim, seed), options.count, options.kind)
+    }
     if options.vectors:
         real = np.load(options.vectors)
-        sets["like real"] = lambda n, seed: like(real, n, options.dim, seed)
-    results = {name: lifecycle(draw, options.count, options.kind) for name, draw in sets.items()}
-    if options.vectors:
-        results["real"] = real_only(real)
-    for name, result in results.items():
-        report(name, result)
+        draw = functools.partial(like, real, dim=options.dim)
+        jobs["like real"] = lambda: lifecycle(lambda n, seed: draw(n, seed=seed), options.count, options.kind)
+        jobs["real"] = lambda: real_only(real)
+    results: dict[str, Any] = {}
+    for name, job in jobs.items():
+        started, load = datetime.now(timezone.utc), os.getloadavg()[0]
+        results[name] = {"started": started.isoformat(timespec="seconds"), "load_1m": round(load, 2), **job()}
+        report(name, results[name])
+        write(options.out, results)
+
+
+def write(out: Path, results: dict[str, Any]) -> None:
+    """Write what is measured so far, with what it was measured on."""
+    import faiss
+
     written = {
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "faiss": __import__("faiss").__version__,
+        "faiss": faiss.__version__,
         "cpus": os.cpu_count(),
-        "load_1m": round(os.getloadavg()[0], 2),
         "limits": LIMITS,
         "results": results,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(written, indent=2) + "\n")
-    print(f"written: {options.out}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(written, indent=2) + "\n")
+    print(f"written: {out}", flush=True)
 
 
 def lifecycle(draw: Callable[[int, int], Vectors], count: int, kind: str) -> dict[str, Any]:
@@ -218,7 +228,7 @@ def clusters(count: int, dim: int, seed: int) -> Vectors:
     return unit((vectors * spectrum) @ turn)
 
 
-def like(real: Vectors, count: int, dim: int, seed: int) -> Vectors:
+def like(real: Vectors, count: int, *, dim: int, seed: int) -> Vectors:
     """New vectors like real ones: their first `dim` principal coordinates, each moved a little towards a stranger's.
 
     A mix of 85 % of one and 15 % of another real vector, and noise with the spectrum of the distance to the nearest
