@@ -224,9 +224,9 @@ class _Run:
                     for some in embed_in_processes(job, shards, processes, devices):
                         bar.advance(task, some)
                 else:
-                    encoder = ShardEncoder(self.source, self.encoder, self.batch_size, self.workers, len(todo))
-                    for number, rows, vectors in encoder.run(shards, lambda some: bar.advance(task, some)):
-                        self.pending.write(number, rows, vectors)
+                    with ShardEncoder(self.source, self.encoder, self.batch_size, self.workers, len(todo)) as encoder:
+                        for number, rows, vectors in encoder.run(shards, lambda some: bar.advance(task, some)):
+                            self.pending.write(number, rows, vectors)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(
                     f"stopped; {self.pending.count():,} pictures are done and kept in {self.out}. Run the same command "

@@ -97,13 +97,19 @@ class _Open:
 
 
 class ShardEncoder:
-    """Embeds shards of pictures of a source. D = dim is the length of the vectors."""
+    """Embeds shards of pictures of a source, in a `with` block. D = dim is the length of the vectors."""
 
     def __init__(self, source: Source, encoder: ImageEncoder, batch_size: int, workers: int, pictures: int) -> None:
         embedder = getattr(encoder, "embedder", None)
         self.embedder: Embedder = embedder(pictures) if embedder else PlainEmbedder(encoder)
         self.source, self.batch_size, self.workers, self.dim = source, batch_size, workers, encoder.spec.dim
         self.size = resize_side(encoder.spec.input_size, encoder.spec.crop_pct)
+
+    def __enter__(self) -> ShardEncoder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.embedder.close()
 
     def run(
         self, shards: Iterable[Shard], advance: Callable[[int], object] = lambda pictures: None
@@ -144,7 +150,6 @@ class ShardEncoder:
         finally:
             network.shutdown()
             outcomes.close()
-            self.embedder.close()
 
     def _read(self, picture: Picture) -> Outcome:
         row: Row = {"path": picture.path, "size": picture.size, "mtime_ns": picture.mtime_ns, "etag": picture.etag}

@@ -109,11 +109,11 @@ def _work(job: Job, connection: Connection, device: str | None, cores: int) -> N
     if device is not None and hasattr(job.encoder, "to"):
         job.encoder.to(device)
     try:
-        encoder = ShardEncoder(job.source, job.encoder, job.batch_size, job.workers, job.pictures)
-        while (shard := connection.recv()) is not None:
-            for number, rows, vectors in encoder.run([shard], connection.send):
-                job.pending.write(number, rows, vectors)
-            connection.send(None)
+        with ShardEncoder(job.source, job.encoder, job.batch_size, job.workers, job.pictures) as encoder:
+            while (shard := connection.recv()) is not None:
+                for number, rows, vectors in encoder.run([shard], connection.send):
+                    job.pending.write(number, rows, vectors)
+                connection.send(None)
     except CpchubError as error:
         connection.send(error)
     except EOFError:  # nobody is there to work for

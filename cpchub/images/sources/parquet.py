@@ -18,6 +18,7 @@ from cpchub.images.sources.storage import Storage
 
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
 BATCH = 32  # rows decoded at once: what is held in memory, a few times over
+HELD = 4  # batches, as reading threads overtake one another
 OPEN = 4  # files
 
 
@@ -95,7 +96,7 @@ class _Cursor:
             self._starts.append(self._starts[-1] + metadata.row_group(group).num_rows)
         self._group = -1
         self._batches: Iterator[tuple[int, pa.RecordBatch]] = iter(())
-        self._held: list[tuple[int, pa.RecordBatch]] = []  # the last two, as threads overtake one another
+        self._held: list[tuple[int, pa.RecordBatch]] = []
 
     def value(self, row: int) -> Any:
         group = next((g for g, end in enumerate(self._starts[1:]) if row < end), None)
@@ -122,7 +123,7 @@ class _Cursor:
             following = next(self._batches, None)
             if following is None:
                 raise BrokenImageError("the Parquet file has fewer rows than when it was listed")
-            self._held = [*self._held[-1:], following]
+            self._held = [*self._held[1 - HELD :], following]
 
     def _read(self, group: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         start = self._starts[group]
