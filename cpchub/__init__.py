@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cpchub.encoder import Encoder, create_model, load
     from cpchub.errors import CpchubError
     from cpchub.export import export_onnx
-    from cpchub.index import Hit, Index
+    from cpchub.index import Hit, Index, Item
     from cpchub.release import publish
 
 __version__ = "0.1.0"
@@ -36,6 +36,7 @@ __all__ = [
     "Encoder",
     "Hit",
     "Index",
+    "Item",
     "ModelSpec",
     "__version__",
     "create_model",
@@ -55,6 +56,7 @@ _HOME = {
     "Encoder": "cpchub.encoder:Encoder",
     "Hit": "cpchub.index:Hit",
     "Index": "cpchub.index:Index",
+    "Item": "cpchub.index:Item",
     "ModelSpec": "cpchub.catalog:ModelSpec",
     "create_model": "cpchub.encoder:create_model",
     # not `embed`: importing the module cpchub.embed binds that name to the module
