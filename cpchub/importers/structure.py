@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpchub.errors import ImportFormatError
+from cpchub.importers.calls import Inert, Name
 from cpchub.importers.tensors import TensorRecord
-from cpchub.importers.unpickle import Inert, Name
 
 _MODULE_PARTS = ("_parameters", "_buffers", "_modules")  # in the fields of a torch.nn.Module
 _NUMPY_SCALARS = {"f8": "<d", "f4": "<f", "i8": "<q", "i4": "<i"}

@@ -11,60 +11,16 @@ Time and memory grow with the length of the pickle and no faster, and its length
 from __future__ import annotations
 
 import pickletools
-import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from cpchub.errors import ImportFormatError, UnsafeWeightsError
+from cpchub.importers.calls import Inert, Name, arguments, call, permitted, plain_key
 from cpchub.importers.tensors import StorageRecord, TensorRecord
 
-# The parts of the standard library that checkpoints have objects of, none of which matters here.
-_HARMLESS = {
-    "_codecs": {"encode"},
-    "argparse": {"Namespace"},
-    "builtins": {
-        *("bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "object", "range"),
-        *("set", "slice", "str", "tuple", "type", "getattr"),  # enum members are pickled as a getattr
-    },
-    "collections": {"OrderedDict", "defaultdict", "Counter", "deque"},
-    "copyreg": {"_reconstructor", "__newobj__"},
-    "datetime": {"date", "datetime", "time", "timedelta", "timezone"},
-    "enum": {"Enum", "IntEnum"},
-    "functools": {"partial"},
-    "logging": {"Logger", "getLogger"},
-    "pathlib": {"Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath"},
-    "types": {"SimpleNamespace", "NoneType"},
-    "typing": {"Any", "Union", "Optional", "List", "Dict", "Tuple", "Literal"},
-}
-_PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg", "exceptions": "builtins", "commands": "subprocess"}
-_SCALARS = (str, int, float, bool, bytes, type(None))
 _MARK = object()
 _MAX_STEPS = 5_000_000  # the largest checkpoint of a ResNet with its optimiser takes some 20,000
-_LONGEST_SCALAR = 32  # bytes of a number of numpy's
-
-
-@dataclass(frozen=True)
-class Name:
-    """A global that the file names; it is never looked up."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
-
-
-@dataclass(eq=False, repr=False)
-class Inert:
-    """An object that the file would have made by calling `origin`; only what it was to be made from."""
-
-    origin: str
-    args: tuple[Any, ...] = ()
-    state: Any = None
-    items: dict[Any, Any] = field(default_factory=dict)
-    elements: list[Any] = field(default_factory=list)
 
 
 def unpickle(stream: BinaryIO, where: str) -> tuple[Any, dict[str, StorageRecord]]:
@@ -186,7 +142,7 @@ class _Machine:
         if not isinstance(items, dict):
             raise ValueError(f"items for a {type(target).__name__}")
         for key, value in zip(values[::2], values[1::2], strict=True):
-            items[_key(key)] = value
+            items[plain_key(key)] = value
 
     def append_one(self, _: Any) -> None:
         value = self.pop()
@@ -198,41 +154,30 @@ class _Machine:
 
     def global_(self, argument: str) -> None:
         module, _, name = argument.partition(" ")
-        self.stack.append(self.name(module, name))
+        self.stack.append(permitted(module, name, self.where))
 
     def stack_global(self, _: Any) -> None:
         name, module = self.pop(), self.pop()
         if not isinstance(name, str) or not isinstance(module, str):
             raise ValueError("a global whose name is not text")
-        self.stack.append(self.name(module, name))
-
-    def name(self, module: str, name: str) -> Name:
-        """The name, unless it can only be there to do harm."""
-        module = _PYTHON_2.get(module, module)
-        package = module.partition(".")[0]
-        if package in sys.stdlib_module_names and name not in _HARMLESS.get(module, ()):
-            raise UnsafeWeightsError(
-                f"{self.where} is not only weights: opened by torch.load, it would reach for {module}.{name}. It was "
-                "not imported and nothing of it was run. Do not use it, and ask where it comes from"
-            )
-        return Name(module, name)
+        self.stack.append(permitted(module, name, self.where))
 
     def reduce(self, _: Any) -> None:
         args, function = self.pop(), self.pop()
-        self.stack.append(_call(function, args))
+        self.stack.append(call(function, args))
 
     def newobj_ex(self, _: Any) -> None:
         keywords, args, function = self.pop(), self.pop(), self.pop()
-        self.stack.append(_call(function, (*_args(args), keywords)))
+        self.stack.append(call(function, (*arguments(args), keywords)))
 
     def inst(self, argument: str) -> None:
         module, _, name = argument.partition(" ")
         args = self.pop_mark()
-        self.stack.append(_call(self.name(module, name), tuple(args)))
+        self.stack.append(call(permitted(module, name, self.where), tuple(args)))
 
     def obj(self, _: Any) -> None:
         function, *args = self.pop_mark()
-        self.stack.append(_call(function, tuple(args)))
+        self.stack.append(call(function, tuple(args)))
 
     def build(self, _: Any) -> None:
         state, target = self.pop(), self.top()
@@ -254,104 +199,6 @@ class _Machine:
             case _:
                 raise ValueError("a reference to something other than a storage")
 
-
-def _call(function: Any, args: Any) -> Any:
-    args = _args(args)
-    origin = str(function) if isinstance(function, Name) else "what another call gives"
-    interpret = _CALLS.get(origin)
-    value = interpret(*args) if interpret and _fits(interpret, args) else None
-    return Inert(origin, args) if value is None else value
-
-
-def _args(args: Any) -> tuple[Any, ...]:
-    if not isinstance(args, tuple):
-        raise ValueError("a call whose arguments are no tuple")
-    return args
-
-
-def _fits(function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
-    """Whether the function can take that many arguments."""
-    defaults = len(function.__defaults__ or ())
-    count = function.__code__.co_argcount
-    return len(args) >= count - defaults and (len(args) <= count or bool(function.__code__.co_flags & 0x04))
-
-
-def _origin(value: Any) -> str:
-    return value.origin if isinstance(value, Inert) else type(value).__name__
-
-
-def _key(key: Any) -> Any:
-    """A key that can be hashed in no time; a tuple of other things could be arbitrarily deep."""
-    return key if isinstance(key, _SCALARS) else f"<{_origin(key)}>"
-
-
-def _dict(items: Any = None, *_: Any) -> dict[Any, Any] | None:
-    if items is None:
-        return {}
-    if isinstance(items, list) and all(isinstance(each, (list, tuple)) and len(each) == 2 for each in items):
-        made = {_key(key): value for key, value in items}  # Python 2 wrote ordered dictionaries like this
-        items.clear()  # or a short pickle could have a long list copied over and over
-        return made
-    return items if isinstance(items, dict) else None
-
-
-def _defaultdict(*_: Any) -> dict[Any, Any]:
-    return {}
-
-
-def _plain_sequence(values: Any = ()) -> Any:
-    return values if isinstance(values, (list, tuple)) else None
-
-
-def _text(value: Any, *_: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _encode(text: Any, encoding: Any = "latin1") -> bytes | None:
-    if not isinstance(text, str) or encoding != "latin1" or len(text) > _LONGEST_SCALAR:
-        return None
-    return text.encode(encoding)
-
-
-def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> TensorRecord | None:
-    return TensorRecord.of(storage, offset, size, stride)
-
-
-def _tensor_v3(
-    storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
-) -> TensorRecord | None:
-    return TensorRecord.of(storage, offset, size, stride, dtype.name if isinstance(dtype, Name) else None)
-
-
-def _same(value: Any, *_: Any) -> TensorRecord | None:
-    return value if isinstance(value, TensorRecord) else None
-
-
-def _of_subclass(function: Any, kind: Any, args: Any, *_: Any) -> TensorRecord | None:
-    """A tensor of a subclass is made by one of the plain functions; by another of these, it could nest for ever."""
-    plain = isinstance(function, Name) and _CALLS.get(str(function)) in (_tensor, _tensor_v3, _same)
-    return _same(_call(function, args)) if plain and isinstance(args, tuple) else None
-
-
-_CALLS: dict[str, Callable[..., Any]] = {
-    "collections.OrderedDict": _dict,
-    "collections.Counter": _dict,
-    "collections.defaultdict": _defaultdict,
-    "builtins.dict": _dict,
-    "builtins.set": _plain_sequence,
-    "builtins.frozenset": _plain_sequence,
-    "builtins.list": _plain_sequence,
-    "builtins.tuple": _plain_sequence,
-    "torch.Size": _plain_sequence,
-    "torch.device": _text,
-    "_codecs.encode": _encode,
-    "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_tensor_v3": _tensor_v3,
-    "torch._utils._rebuild_parameter": _same,
-    "torch._utils._rebuild_parameter_with_state": _same,
-    "torch._tensor._rebuild_from_type_v2": _of_subclass,
-}
 
 _PUSHES = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
