@@ -10,6 +10,7 @@ from typing import Any
 from cpchub.errors import UnsafeWeightsError
 from cpchub.importers.tensors import TensorRecord
 
+_PATHS = {"Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath"}
 # The parts of the standard library that checkpoints have objects of, none of which matters here.
 _HARMLESS = {
     "_codecs": {"encode"},
@@ -24,7 +25,8 @@ _HARMLESS = {
     "enum": {"Enum", "IntEnum"},
     "functools": {"partial"},
     "logging": {"Logger", "getLogger"},
-    "pathlib": {"Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath"},
+    "pathlib": _PATHS,
+    "pathlib._local": _PATHS,  # Python 3.13
     "types": {"SimpleNamespace", "NoneType"},
     "typing": {"Any", "Union", "Optional", "List", "Dict", "Tuple", "Literal"},
 }

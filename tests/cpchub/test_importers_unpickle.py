@@ -171,6 +171,10 @@ class TestPrograms:
         with pytest.raises(ImportFormatError):
             read_pickle(program)
 
+    def test_a_path_is_harmless_whichever_python_wrote_it(self) -> None:
+        for module in (b"pathlib", b"pathlib._local"):
+            assert read_pickle(b"c" + module + b"\nPosixPath\n(S'runs'\ntR.").args == ("runs",)
+
     def test_nesting_does_not_end_the_process(self) -> None:
         depth = 200_000
         assert read_pickle(b"]" * depth + b"a" * (depth - 1) + b".") is not None
