@@ -232,7 +232,7 @@ import resource, sys
 import cpchub
 from cpchub.embed import embed
 from cpchub.fast import OPENVINO_FROM
-encoder = cpchub.load("timm/test_resnet", pretrained=False)
+encoder = cpchub.load("timm/test_resnet", pretrained=False, pretrained_cfg_overlay={"input_size": (3, 64, 64)})
 embed(sys.argv[1], sys.argv[2], encoder, progress=False)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
