@@ -72,6 +72,7 @@ def test_a_folder_with_one_of_everything(tmp_path: Path) -> None:
     (root / "loop").symlink_to(root)
     (root / "dangling.jpg").symlink_to(root / "nowhere.jpg")
     (root / "folder.jpg").mkdir()
+    os.mkfifo(root / "pipe.jpg")
     Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9.png")).write_bytes((root / "palette.png").read_bytes())
 
     collection = run(root, tmp_path / "out")

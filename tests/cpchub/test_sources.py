@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import tarfile
 import threading
@@ -267,6 +268,13 @@ class TestLists:
         monkeypatch.setattr(web, "LARGEST", 100)
         with pytest.raises(BrokenImageError, match="more than 0 MB"):
             web.download(f"{server}/1.png")
+
+    def test_what_is_no_file_is_listed_and_not_waited_for(self, tmp_path: Path) -> None:
+        save(picture(1), tmp_path / "a.png")
+        os.mkfifo(tmp_path / "pipe.png")
+        (tmp_path / "list.txt").write_text("a.png\npipe.png\n.\n")
+        failures = run(tmp_path / "list.txt", tmp_path / "out")[0].failures.to_pylist()
+        assert failures == [{"path": path, "reason": "not a regular file"} for path in (".", "pipe.png")]
 
     def test_a_list_without_a_column_of_pictures(self, tmp_path: Path) -> None:
         (tmp_path / "list.csv").write_text("name,label\na,b\n")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, BinaryIO, Protocol, cast
 
 import pyarrow as pa
@@ -71,6 +72,8 @@ class Disk:
             stat = file.stat()
         except OSError:  # a dangling link, or deleted since it was listed
             return None
+        if not S_ISREG(stat.st_mode):  # a pipe would never end
+            return None
         return StoredFile(file.relative_to(self.root).as_posix(), stat.st_size, stat.st_mtime_ns)
 
 
@@ -130,6 +133,8 @@ class Bucket:
 def read_part(path: Path, start: int = 0, length: int | None = None) -> bytes:
     """Bytes of a file of this machine; raises BrokenImageError with the reason where they cannot be read."""
     try:
+        if not S_ISREG(path.stat().st_mode):
+            raise BrokenImageError("not a regular file")
         with path.open("rb") as file:
             file.seek(start)
             return _whole(file.read() if length is None else file.read(length), length)
