@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.uint8] | Tensor
 Output = Literal["pooled", "map"]
+
+FOLDED_FROM = 512  # pictures; below, preparing the network is not worth it
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -105,7 +107,8 @@ class Encoder(nn.Module):
         self.model.eval()  # batch statistics would make a vector depend on its neighbours
         try:
             with torch.inference_mode():
-                chunks = [self._features(batch, output).float().cpu().numpy() for batch in batches]
+                features = self._network(len(pictures), output)
+                chunks = [features(batch).float().cpu().numpy() for batch in batches]
         finally:
             self.model.train(training)
         if not chunks:
@@ -138,6 +141,15 @@ class Encoder(nn.Module):
             )
         tensor: Tensor = self.transform(picture)
         return tensor
+
+    def _network(self, pictures: int, output: Output) -> Callable[[Tensor], Tensor]:
+        """What takes a batch to its features: for many pictures on a CPU, with the batch norms folded away."""
+        plain = self.exact or output != "pooled" or not hasattr(self.model, "forward_head")
+        if plain or pictures < FOLDED_FROM or self.device.type != "cpu":
+            return lambda batch: self._features(batch, output)
+        from cpchub.fast import folded_network
+
+        return folded_network(self.model)
 
     def _features(self, batch: Tensor, output: Output) -> Tensor:
         # Channels-last makes convolutions about twice as fast on a CPU. Only the input is laid out so: with the
@@ -242,8 +254,8 @@ def load(
 
     name_or_path: a catalog name (hyphens and underscores alike), a Hub id (`org/name`, `hf-hub:org/name@rev`), a model
         folder (`./export`, `local-dir:./export`) or any timm name (`timm/resnet50.a1_in1k`, which timm itself fetches).
-    device, dtype: by default the first GPU if there is one, and float32, where `embed` may take a faster path of the
-        same vectors (`cpchub.fast`); a dtype that is named turns that off.
+    device, dtype: by default the first GPU if there is one, and float32, where `embed`, and `encode` for many pictures
+        on a CPU, take a faster path of the same vectors (`cpchub.fast`); a dtype that is named turns that off.
     pretrained: False gives the untrained network, also of a recipe that has no weights.
     timm_kwargs: handed to timm, for example `num_classes=`, `in_chans=`, `features_only=True`, `global_pool=`.
 

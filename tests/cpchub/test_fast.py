@@ -157,3 +157,16 @@ def test_a_network_in_training_is_embedded_with_and_left_as_it_was(encoder: Enco
         encoder.model.eval()
     assert (found * expected).sum(1).min() >= 0.9999
     assert all(torch.equal(value, before[key]) for key, value in encoder.model.state_dict().items())
+
+
+def test_encode_gives_many_pictures_the_vectors_that_it_gives_few(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = exactly(encoder)
+    monkeypatch.setattr("cpchub.encoder.FOLDED_FROM", 6)
+    norms = []
+    handle = encoder.model.bn1.register_forward_hook(lambda *args: norms.append(1))
+    many = exactly(encoder)
+    handle.remove()
+    assert len(norms) == 2  # to fold it, and to compare: the batch itself goes past the norm
+    assert np.allclose(few, many, atol=1e-5)
