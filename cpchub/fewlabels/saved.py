@@ -32,7 +32,10 @@ def labels_saved(curve: Mapping[int, float], rival: Mapping[int, float]) -> list
     """For each point of `curve` (labels -> accuracy): the labels that `rival` needs for as much, over its own.
 
     Between its points the rival is linear in the logarithm of the labels; where more labels once made it worse, it
-    keeps the better accuracy that it had with fewer. Raises LabelError for a curve without points.
+    keeps the better accuracy that it had with fewer. Points about which its curve says nothing are left out: those of
+    more labels than it was measured with, which it does not reach, and of fewer, which it surpasses.
+
+    Raises LabelError for a curve without points.
     """
     if not curve or not rival:
         raise LabelError("labels saved needs two curves of at least one point each")
@@ -47,7 +50,9 @@ def labels_saved(curve: Mapping[int, float], rival: Mapping[int, float]) -> list
             needed, bound = float(counts[0]), "<="
         else:
             needed, bound = _crossing(counts, best, accuracy), ""
-        saved.append(Saved(labels, accuracy, needed / labels, bound))
+        factor = needed / labels
+        if not ((bound == ">=" and factor < 1) or (bound == "<=" and factor > 1)):
+            saved.append(Saved(labels, accuracy, factor, bound))
     return saved
 
 

@@ -161,9 +161,15 @@ def test_labels_saved_are_read_off_the_rivals_curve_in_log_labels() -> None:
 
 
 def test_a_rival_that_more_labels_once_made_worse_keeps_its_best() -> None:
-    (saved,) = labels_saved({10: 0.55}, {100: 0.6, 1000: 0.5, 10_000: 0.7})
-    assert (saved.factor, saved.bound) == (10, "<=")
+    (saved,) = labels_saved({200: 0.55}, {100: 0.6, 1000: 0.5, 10_000: 0.7})
+    assert (saved.factor, saved.bound) == (0.5, "<=")
     (saved,) = labels_saved({10: 0.65}, {100: 0.6, 1000: 0.5, 10_000: 0.7})
     assert 100 < saved.factor < 1000
     with pytest.raises(LabelError):
         labels_saved({}, {1: 0.5})
+
+
+def test_nothing_is_said_of_points_beyond_the_ends_of_the_rivals_curve() -> None:
+    rival = {100: 0.3, 1000: 0.5}
+    assert labels_saved({10: 0.2, 10_000: 0.6}, rival) == []
+    assert [saved.labels for saved in labels_saved({10: 0.4, 1000: 0.6, 5000: 0.45}, rival)] == [10, 1000, 5000]
