@@ -55,7 +55,7 @@ def confusion(subject: Subject, out: Path) -> Path:
     axes.imshow(share, cmap="Greens", vmin=0, vmax=1)
     if len(classes) <= 20:
         for i, j in np.ndindex(share.shape):
-            if share[i, j] >= 0.005:
+            if round(100 * share[i, j]):
                 colour = "white" if share[i, j] > 0.55 else INK
                 axes.text(j, i, f"{100 * share[i, j]:.0f}", ha="center", va="center", fontsize=9, color=colour)
     axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right", rotation_mode="anchor")
