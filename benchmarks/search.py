@@ -47,6 +47,9 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--vectors", type=Path, help="real vectors, .npy, [N, D]")
     parser.add_argument("--kind", default="auto")
+    parser.add_argument(
+        "--build-only", action="store_true", help="build and search once; add, remove and merge nothing"
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "search.json")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)  # the process that only searches
     options = parser.parse_args()
@@ -54,13 +57,14 @@ def main() -> None:
         print(json.dumps(serve(options.serve)))
         return
 
+    cycle = functools.partial(lifecycle, changes=not options.build_only)
     jobs: dict[str, Callable[[], dict[str, Any]]] = {
-        "clusters": lambda: lifecycle(lambda n, seed: clusters(n, options.dim, seed), options.count, options.kind)
+        "clusters": lambda: cycle(lambda n, seed: clusters(n, options.dim, seed), options.count, options.kind)
     }
     if options.vectors:
         real = np.load(options.vectors)
         draw = functools.partial(like, real, dim=options.dim)
-        jobs["like real"] = lambda: lifecycle(lambda n, seed: draw(n, seed=seed), options.count, options.kind)
+        jobs["like real"] = lambda: cycle(lambda n, seed: draw(n, seed=seed), options.count, options.kind)
         jobs["real"] = lambda: real_only(real)
     results: dict[str, Any] = {}
     for name, job in jobs.items():
@@ -86,7 +90,7 @@ def write(out: Path, results: dict[str, Any]) -> None:
     print(f"written: {out}", flush=True)
 
 
-def lifecycle(draw: Callable[[int, int], Vectors], count: int, kind: str) -> dict[str, Any]:
+def lifecycle(draw: Callable[[int, int], Vectors], count: int, kind: str, *, changes: bool) -> dict[str, Any]:
     """Build, add a tenth, remove a tenth, merge with another collection; recall on fresh queries after each."""
     from cpchub.imported import import_vectors
     from cpchub.index import Index
@@ -116,7 +120,15 @@ def lifecycle(draw: Callable[[int, int], Vectors], count: int, kind: str) -> dic
         index, *spent = timed(Index.build, stored(ids), kind=kind)
         steps["built"] = step(index, ids, *spent)
         chosen = {"kind": index.setting.kind, "reason": index.setting.reason}
-        searched = searching(folder, queries)
+        result = {
+            "count": count,
+            "dim": vectors.shape[1],
+            **chosen,
+            "steps": steps,
+            "search": searching(folder, queries),
+        }
+        if not changes:
+            return result
         ids = np.arange(len(vectors))
         index, *spent = timed(Index.update, stored(ids))
         steps["+10 %"] = step(index, ids, *spent)
@@ -127,7 +139,7 @@ def lifecycle(draw: Callable[[int, int], Vectors], count: int, kind: str) -> dic
         merged = merge([folder, stored(others, Path(temporary) / "other").folder], Path(temporary) / "merged")
         index, *spent = timed(Index.build, merged, kind=kind)
         steps["merged"] = step(index, np.concatenate([ids, others]), *spent)
-    return {"count": count, "dim": vectors.shape[1], **chosen, "steps": steps, "search": searched}
+    return result
 
 
 def real_only(real: Vectors) -> dict[str, Any]:

@@ -49,9 +49,10 @@ class Engine:
                 scores, ids = self.index.search(q, k)
             return scores, ids if self._id_is_row else np.searchsorted(self.ids, ids)
         depth = max(self.depth, -(-self.depth * k // K))
-        return _stacked(
-            [self._best(vector, rows, k) for vector, rows in zip(q, self.candidates(q, depth), strict=True)]
-        )
+        found = np.empty((len(q), k), np.float32), np.empty((len(q), k), np.int64)
+        for query, rows in enumerate(self.candidates(q, depth)):
+            found[0][query], found[1][query] = self._best(q[query], rows, k)
+        return found
 
     def candidates(self, q: npt.NDArray[np.float32], depth: int, effort: int | None = None) -> list[Ids]:
         """For each query the rows that the index takes for its nearest, in the index's own order.
@@ -61,8 +62,8 @@ class Engine:
         depth = min(-(-depth * self.index.ntotal // len(self.ids)), self.index.ntotal)
         with self._threads_for(len(q)):
             found = self.index.search(q, depth, params=self.parameters(depth, effort))[1]
-        if self._id_is_row and found.min() >= 0 and found.max() < len(self.ids):
-            return list(found)
+        if self._id_is_row and self.index.ntotal == len(self.ids) and found[:, -1].min() >= 0:
+            return list(found)  # none was removed, and no place is empty
         return [self._rows(ids) for ids in found]
 
     def parameters(self, depth: int, effort: int | None = None) -> Any:
@@ -105,8 +106,8 @@ class Engine:
         wanted = max(self.depth, -(-self.depth * k // K))
         # an inverted file or a graph has to be searched wider to meet as many of the subset
         effort = None if self.effort is None else int(np.ceil(self.effort / share))
-        answers: list[Found] = []
-        for vector in q:
+        found = np.empty((len(q), k), np.float32), np.empty((len(q), k), np.int64)
+        for query, vector in enumerate(q):
             depth = int(wanted / share * 1.5)
             while True:
                 rows = self.candidates(vector[None], depth, effort)[0]
@@ -115,11 +116,11 @@ class Engine:
                     break
                 depth *= 4
             if len(rows) < wanted:
-                scores, found = nearest(vector[None], self.vectors, k, subset)
-                answers.append((scores[0], found[0]))
+                exact = nearest(vector[None], self.vectors, k, subset)
+                found[0][query], found[1][query] = exact[0][0], exact[1][0]
             else:
-                answers.append(self._best(vector, rows, k))
-        return _stacked(answers)
+                found[0][query], found[1][query] = self._best(vector, rows, k)
+        return found
 
     @contextmanager
     def _threads_for(self, queries: int) -> Iterator[None]:
@@ -133,7 +134,3 @@ class Engine:
             yield
         finally:
             self._faiss.omp_set_num_threads(before)
-
-
-def _stacked(answers: list[Found]) -> Found:
-    return np.stack([scores for scores, _ in answers]), np.stack([rows for _, rows in answers])

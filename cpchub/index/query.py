@@ -36,10 +36,10 @@ def unit(vectors: Any, dim: int) -> Vector:
         raise QueryError(f"query vectors must be numbers, {type(vectors).__name__} is not: {error}") from error
     if q.ndim != 2 or q.shape[1] != dim or not len(q):
         raise QueryError(f"query vectors of shape {q.shape}; the collection needs [Q, {dim}]")
-    length = np.sqrt(np.einsum("qd,qd->q", q, q, dtype=np.float64))
-    if not (np.isfinite(length) & (length > 0)).all():
+    length = np.sqrt(np.add.reduce(q * q, axis=1, keepdims=True))
+    if not (length.min() > 0 and length.max() < np.inf):  # also false where one is not a number
         raise QueryError("a query vector is zero or not finite, so it has no direction to search in")
-    return np.ascontiguousarray(q / length[:, None], dtype=np.float32)
+    return np.ascontiguousarray(q / length)
 
 
 def is_vector(subject: Any) -> bool:
