@@ -13,6 +13,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]  # comes with huggingface_hub
 from huggingface_hub import EvalResult, ModelCardData
 
+from cpchub.card_tables import count, label_efficiency, table, value
 from cpchub.errors import ModelFolderError
 from cpchub.spec import WEIGHTS, default_org
 from cpchub.vocabulary import TASKS, data_key, data_set_of, data_title, method_of, method_title
@@ -43,6 +44,7 @@ def render(
         _loading(config, repo_id),
         _facts(config),
         _results(results),
+        *label_efficiency(evaluation or {}),
         _training(config, recipe or {}),
         _limits(config, results),
         _licence(facts),
@@ -213,7 +215,7 @@ def _facts(config: Mapping[str, Any]) -> str:
         ("Weights", f"`{WEIGHTS}`, {weights['size']:,} bytes" if "size" in weights else None),
         ("sha256", f"`{weights['sha256']}`" if weights else None),
     ]
-    return "## Facts\n\n" + _table(("", ""), ((name, value) for name, value in rows if value is not None))
+    return "## Facts\n\n" + table(("", ""), ((name, value) for name, value in rows if value is not None))
 
 
 def _input(facts: Mapping[str, Any], cfg: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -235,14 +237,14 @@ def _results(results: list[Mapping[str, Any]]) -> str:
         (
             _task(row),
             f"{data_title(row['dataset'])}, {row['split']}",
-            _count(row.get("labels")),
-            f"{row['metric']} {_value(row)}",
+            count(row.get("labels")),
+            f"{row['metric']} {value(row)}",
             len(row.get("seeds") or [0]),
             row["protocol"],
         )
         for row in results
     ]
-    return "## Results\n\nThe measurements of `eval.json`:\n\n" + _table(
+    return "## Results\n\nThe measurements of `eval.json`:\n\n" + table(
         ("Task", "Data", "Labels", "Result", "Seeds", "Protocol"), rows
     )
 
@@ -261,7 +263,7 @@ def _training(config: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     ]
     if not settings:
         return text
-    return f"{text} Every setting, as in `recipe.json`:\n\n" + _table(("Setting", "Value"), settings)
+    return f"{text} Every setting, as in `recipe.json`:\n\n" + table(("Setting", "Value"), settings)
 
 
 def _limits(config: Mapping[str, Any], results: list[Mapping[str, Any]]) -> str:
@@ -295,24 +297,6 @@ def _licence(facts: Mapping[str, Any]) -> str:
         f"## Data and licence\n\nLicence of the weights: {facts['license']}. "
         f"Training data: {data_title(facts['data'])}{separator}{terms}"
     )
-
-
-def _table(header: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
-    head = list(header)
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def _value(row: Mapping[str, Any]) -> str:
-    """A fraction as per cent, with its spread where there is one."""
-    value, std = float(row["value"]), row.get("std")
-    scale, unit = (100, " %") if row["metric"] in ("accuracy", "top1", "top5", "recall", "map") else (1, "")
-    spread = f" ± {scale * float(std):.1f}" if std else ""
-    return f"{scale * value:.1f}{spread}{unit}" if scale == 100 else f"{value:.4g}{spread}"
-
-
-def _count(labels: Any) -> str:
-    return f"{labels:,}" if isinstance(labels, int) else str(labels or "")
 
 
 def _setting(value: Any) -> str:

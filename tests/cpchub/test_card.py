@@ -238,3 +238,16 @@ class TestShippedCards:
         assert "hf-hub:" in there  # needs the Hub
         for snippet in (ours, here):
             exec(compile(snippet, "card", "exec"), {})  # noqa: S102  our own text
+
+
+def test_the_labels_that_the_encoder_saves_stand_beside_training_from_scratch() -> None:
+    row = {"task": "low-label", "dataset": "cifar10", "metric": "accuracy", "labels": 500, "seeds": [0, 1]}
+    evaluation = {
+        "results": [{**row, "config": "lowshot_1pct", "value": 0.587, "std": 0.01, "protocol": "probe"}],
+        "rivals": [{**row, "config": "scratch_1pct", "value": 0.416, "std": 0.004, "protocol": "625 steps"}],
+        "labels_saved": [{"dataset": "cifar10", "way": "linear", "labels": 500, "factor": 10.0, "bound": ">="}],
+    }
+    (section,) = label_efficiency(evaluation)
+    assert "| CIFAR-10 | 500 | 58.7 ± 1.0 % | 41.6 ± 0.4 % | ≥ 10x |" in section
+    assert "From scratch: 625 steps." in section
+    assert label_efficiency({"results": evaluation["results"]}) == []
