@@ -17,6 +17,7 @@ from huggingface_hub import ModelCard, constants, snapshot_download
 from PIL import Image
 
 from cpchub import card, catalog
+from cpchub.card_tables import label_efficiency
 from cpchub.errors import ModelFolderError
 from cpchub.release import publish
 from tests.loopback_hub import LoopbackHub
