@@ -91,8 +91,9 @@ def main() -> None:
 
     slice_ = data.load("cifar10").subset(np.arange(options.pictures))
     test = data.load("cifar10", split="test").subset(np.arange(2000))
+    bank = f"{options.pictures} training pictures"
     report: dict[str, Any] = {
-        "protocol": f"kNN k=20, T=0.1, bank {options.pictures} training pictures, 2000 test queries, final epoch, seed 0",
+        "protocol": f"kNN k=20, T=0.1, bank {bank}, 2000 test queries, final epoch, seed 0",
         "epochs": options.epochs,
         "batch_size": BATCH,
         "own_settings": OWN,
