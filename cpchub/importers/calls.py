@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ _HARMLESS = {
 }
 _PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg", "exceptions": "builtins", "commands": "subprocess"}
 _SCALARS = (str, int, float, bool, bytes, type(None))
+_LONGEST_NAME = 300  # every record of a call has its own copy
+_MOST_ARGUMENTS = 16  # of a call that is interpreted
 _LONGEST_SCALAR = 32  # bytes of a number of numpy's
 
 
@@ -58,7 +61,12 @@ class Inert:
 
 
 def permitted(module: str, name: str, where: str) -> Name:
-    """The name, unless it can only be there to do harm: UnsafeWeightsError, naming it and the file."""
+    """The name, unless it can only be there to do harm: UnsafeWeightsError, naming it and the file.
+
+    Raises ValueError for what no module or class can be called.
+    """
+    if len(module) + len(name) > _LONGEST_NAME or not f"{module}{name}".isprintable():
+        raise ValueError("a global whose name is none")
     module = _PYTHON_2.get(module, module)
     package = module.partition(".")[0]
     if package in sys.stdlib_module_names and name not in _HARMLESS.get(module, ()):
@@ -89,7 +97,8 @@ def _fits(function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
     """Whether the function can take that many arguments."""
     defaults = len(function.__defaults__ or ())
     count = function.__code__.co_argcount
-    return len(args) >= count - defaults and (len(args) <= count or bool(function.__code__.co_flags & 0x04))
+    most = _MOST_ARGUMENTS if function.__code__.co_flags & inspect.CO_VARARGS else count
+    return count - defaults <= len(args) <= most
 
 
 def _origin(value: Any) -> str:
@@ -104,8 +113,10 @@ def plain_key(key: Any) -> Any:
 def _dict(items: Any = None, *_: Any) -> dict[Any, Any] | None:
     if items is None:
         return {}
-    if isinstance(items, list) and all(isinstance(each, (list, tuple)) and len(each) == 2 for each in items):
-        made = {plain_key(key): value for key, value in items}  # Python 2 wrote ordered dictionaries like this
+    if isinstance(items, list):  # Python 2 wrote ordered dictionaries like this
+        if not all(isinstance(each, (list, tuple)) and len(each) == 2 for each in items):
+            raise ValueError("a dictionary of what are no pairs")
+        made = {plain_key(key): value for key, value in items}
         items.clear()  # or a short pickle could have a long list copied over and over
         return made
     return items if isinstance(items, dict) else None

@@ -123,17 +123,19 @@ def _network(checkpoint: Checkpoint, plan: Plan, layout: Format) -> Network:
     wanted = network.state_dict()
     if any(name not in wanted for name, _ in network.named_buffers()):  # tables that are not saved but computed
         network = create_timm_model(plan.architecture, False, args)
-    weights = {key: _clean(value, key, where) for key, value in plan.weights.items()}
-    counters = [key for key in wanted if key.endswith(_COUNTER) and key not in weights]
-    weights.update({key: torch.zeros((), dtype=torch.long) for key in counters})
     source = {new: old for old, new in plan.used.items()}
-    for key, value in weights.items():
+    for key, value in plan.weights.items():
         if key not in wanted:
             raise ImportFormatError(f"{where}: the network has no {key} (in the file: {source.get(key, key)})")
         if value.shape != wanted[key].shape:
             raise ImportFormatError(f"{where}: {key} is {tuple(value.shape)}, the network's {tuple(wanted[key].shape)}")
-    if missing := [key for key in wanted if key not in weights]:
-        raise ImportFormatError(f"{where}: the file lacks {missing[0]} and {len(missing) - 1} more")
+    counters = [key for key in wanted if key.endswith(_COUNTER) and key not in plan.weights]
+    if missing := [key for key in wanted if key not in plan.weights and key not in counters]:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ImportFormatError(f"{where}: the file lacks {missing[0]}{more}")
+    # Only now, when all of it fits: a file can point to one large storage many times over.
+    weights = {key: _clean(value, key, where) for key, value in plan.weights.items()}
+    weights.update({key: torch.zeros((), dtype=torch.long) for key in counters})
     network.load_state_dict(weights, assign=True)
     return network.eval()
 

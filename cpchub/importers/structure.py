@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from cpchub.importers.tensors import TensorRecord
 _MODULE_PARTS = ("_parameters", "_buffers", "_modules")  # in the fields of a torch.nn.Module
 _NUMPY_SCALARS = {"f8": "<d", "f4": "<f", "i8": "<q", "i4": "<i"}
 _MAX_NESTING = 64  # of containers, on the way to a tensor
+_MAX_TENSORS = 100_000  # some hundred times those of a large network with its optimiser
 _MAX_DEPTH = 12  # of containers, among the other values
 _MAX_VALUES = 20_000
 _MAX_TEXT = 1_000
@@ -23,20 +25,25 @@ def flatten(value: Any) -> tuple[dict[str, TensorRecord], dict[str, Any]]:
     """Every tensor in `value` by its way there (`state_dict/module.conv1.weight`), and the top level's other values.
 
     A pickled `torch.nn.Module` has the names of its `state_dict()`. A container that can be reached in several ways is
-    listed once, so that the result is never larger than the pickle.
+    listed once, so that there are never more of them than the pickle has.
     """
     tensors: dict[str, TensorRecord] = {}
+    namesakes: Counter[str] = Counter()
     seen: set[int] = set()
-    waiting: list[_Step] = [_Step("", value)]
+    waiting: list[Iterator[_Step]] = [iter([_Step("", value)])]
     while waiting:
-        step = waiting.pop()
-        if isinstance(step.value, TensorRecord):
-            tensors[_unused(step.way, tensors)] = step.value
+        step = next(waiting[-1], None)
+        if step is None:
+            waiting.pop()
+        elif isinstance(step.value, TensorRecord):
+            if len(tensors) == _MAX_TENSORS:
+                raise ImportFormatError(f"The checkpoint has over {_MAX_TENSORS:,} tensors; save a state_dict()")
+            tensors[_unused(step.way, tensors, namesakes)] = step.value
         elif isinstance(step.value, (dict, list, tuple, Inert)) and id(step.value) not in seen:
             seen.add(id(step.value))
             if step.depth > _MAX_NESTING:
                 raise ImportFormatError(f"The checkpoint is nested more than {_MAX_NESTING} deep; save a state_dict()")
-            waiting.extend(reversed([step.into(key, child) for key, child in _children(step.value)]))
+            waiting.append(step.children())
     return tensors, _Plain().fields(value)
 
 
@@ -47,17 +54,22 @@ class _Step:
     depth: int = 0
     in_module: bool = False
 
-    def into(self, key: str, child: Any) -> _Step:
+    def children(self) -> Iterator[_Step]:
         module = _is_module(self.value)
         joint = "." if module and self.in_module else "/"
-        return _Step(f"{self.way}{joint}{key}" if self.way else key, child, self.depth + 1, module)
+        for key, child in _children(self.value):
+            way = f"{self.way}{joint}{key}" if self.way else key
+            if len(way) > _MAX_TEXT:
+                raise ImportFormatError(f"The checkpoint has a way of {len(way):,} characters; save a state_dict()")
+            yield _Step(way, child, self.depth + 1, module)
 
 
-def _unused(way: str, tensors: dict[str, TensorRecord]) -> str:
+def _unused(way: str, tensors: dict[str, TensorRecord], namesakes: Counter[str]) -> str:
     """The way itself, or a variation of it: two keys of a dictionary may read the same (1 and "1")."""
-    name, count = way or "tensor", 2
+    name = way or "tensor"
     while name in tensors:
-        name, count = f"{way} ({count})", count + 1
+        namesakes[way] += 1
+        name = f"{way} ({namesakes[way] + 1})"
     return name
 
 

@@ -20,6 +20,7 @@ from cpchub.importers.calls import Inert, Name, arguments, call, permitted, plai
 from cpchub.importers.tensors import StorageRecord, TensorRecord
 
 _MARK = object()
+_MAX_BITS = 4096  # of a whole number: hashing a larger one again and again would take for ever
 _MAX_STEPS = 5_000_000  # the largest checkpoint of a ResNet with its optimiser takes some 20,000
 
 
@@ -61,6 +62,8 @@ class _Machine:
 
     def step(self, opcode: str, argument: Any) -> None:
         if opcode in _PUSHES:
+            if isinstance(argument, int) and argument.bit_length() > _MAX_BITS:
+                raise ValueError(f"a number of {argument.bit_length():,} bits")
             self.stack.append(argument)
         elif opcode in _CONSTANTS:
             self.stack.append(_CONSTANTS[opcode]())
@@ -168,7 +171,7 @@ class _Machine:
 
     def newobj_ex(self, _: Any) -> None:
         keywords, args, function = self.pop(), self.pop(), self.pop()
-        self.stack.append(call(function, (*arguments(args), keywords)))
+        self.stack.append(call(function, (arguments(args), keywords)))  # together: copies of long ones would add up
 
     def inst(self, argument: str) -> None:
         module, _, name = argument.partition(" ")

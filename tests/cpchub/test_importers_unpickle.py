@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import pickle
 import random
 import struct
 import time
+import tracemalloc
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -195,6 +197,32 @@ class TestPrograms:
         assert len(read_pickle(text + copies)) == 1000
         assert time.monotonic() - start < 5
 
+    @pytest.mark.parametrize(
+        "program",
+        {
+            "arguments with keywords": b"(" + b"N" * 30_000 + b"tq\x00)q\x01ctorch\nSize\nq\x02("
+            + b"h\x02h\x00h\x01\x92" * 5_000 + b"t.",
+            "arguments": b"ccollections\nOrderedDict\nq\x02(" + b"N" * 100_000 + b"tq\x00("
+            + b"h\x02h\x00R0" * 10_000 + b"t.",
+            "what are no pairs": b"ccollections\nOrderedDict\nq\x02(" + b"]" + b"(" + b"NN\x86" * 30_000
+            + b"Ne\x85q\x00(" + b"h\x02h\x00R0" * 10_000 + b"t.",
+            "a name": b"X" + struct.pack("<I", 1_000_000) + b"a" * 1_000_000 + b"q\x00h\x00\x93q\x01)q\x02("
+            + b"h\x01h\x02R" * 5_000 + b"t.",
+            "a number": b"\x8b" + struct.pack("<I", 1_000_000) + b"\x7f" * 1_000_000 + b"q\x00}("
+            + b"h\x00N" * 50_000 + b"u.",
+        }.values(),
+        ids=["arguments with keywords", "arguments", "what are no pairs", "a name", "a number"],
+    )  # fmt: skip
+    def test_what_is_long_is_not_copied_or_read_over_and_over(self, program: bytes) -> None:
+        start = time.monotonic()
+        tracemalloc.start()
+        with contextlib.suppress(ImportFormatError):  # refused at once is as good
+            read_pickle(program)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert time.monotonic() - start < 10
+        assert peak < 100_000_000
+
     def test_what_it_holds_is_listed_in_bounded_time(self, tmp_path: Path) -> None:
         shared: list[Any] = [torch.ones(1)]
         for _ in range(50):
@@ -203,6 +231,21 @@ class TestPrograms:
         checkpoint = read_checkpoint(save(tmp_path, {"w": torch.ones(2), "shared": shared}))
         assert len(checkpoint.tensors) == 2
         assert time.monotonic() - start < 5
+
+
+class TestNames:
+    def test_keys_that_read_the_same_are_told_apart(self, tmp_path: Path) -> None:
+        nan = {float("nan"): torch.full((1,), float(number)) for number in range(3)}
+        found = read_checkpoint(save(tmp_path, {1: torch.zeros(1), "1": torch.ones(1), "n": nan})).tensors
+        assert list(found) == ["1", "1 (2)", "n/nan", "n/nan (2)", "n/nan (3)"]
+        assert [float(found[name]) for name in list(found)[2:]] == [0.0, 1.0, 2.0]
+
+    def test_long_ways_are_refused_before_they_are_written_out_for_every_tensor(self, tmp_path: Path) -> None:
+        nested: dict[str, Any] = {str(number): torch.ones(1) for number in range(5)}
+        for number in range(10):
+            nested = {f"{number}" * 300: nested}
+        with pytest.raises(ImportFormatError, match="a way of 1,2"):
+            read_checkpoint(save(tmp_path, nested))
 
 
 def tensor_pickle(offset: int, size: tuple[int, ...], stride: tuple[int, ...], count: int = 4) -> bytes:
