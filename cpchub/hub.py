@@ -8,6 +8,7 @@ what they always mean; with a 40-hex revision and a warm cache there is no reque
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -213,11 +214,11 @@ def _from_hub(
                     HfApi(endpoint=endpoint(), token=token).list_repo_files(repo_id, revision=commit), repo_id
                 )
                 raise
-        for filename in (CARD, RECIPE, EVALUATION):
-            try:
-                fetch(filename, commit)
-            except EntryNotFoundError:
-                continue  # descriptive files: a repository without them still loads
+        for filename in (CARD, RECIPE, EVALUATION):  # descriptive files: a repository without them still loads
+            cached = try_to_load_from_cache(repo_id, filename, cache_dir=cache_dir, revision=commit)
+            if cached is None:  # else it is here, or known not to be in this commit, of which the client asks again
+                with suppress(EntryNotFoundError):
+                    fetch(filename, commit)
     spec = ModelSpec.from_folder(folder, status="hub")
     files = {**spec.files, **(release.files if release else {})}
     spec = replace(spec, repo_id=repo_id, revision=commit, files=files)

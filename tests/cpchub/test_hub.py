@@ -145,6 +145,15 @@ class TestRequests:
         load("lab/tiny", revision=commit)
         assert hub.total_requests() == before
 
+    @pytest.mark.parametrize("lacking", ["README.md", "recipe.json", "eval.json"])
+    def test_nor_does_one_that_lacks_a_descriptive_file(self, lacking: str, hub: LoopbackHub, exported: Path) -> None:
+        files = {name: content for name, content in files_of(exported).items() if name != lacking}
+        commit = hub.add("lab/tiny", files)
+        load("lab/tiny", revision=commit)
+        before = hub.total_requests()
+        load("lab/tiny", revision=commit)
+        assert hub.total_requests() == before
+
     def test_a_branch_in_a_warm_cache_makes_one(self, hub: LoopbackHub, exported: Path) -> None:
         hub.add("lab/tiny", files_of(exported))
         load("lab/tiny")
