@@ -1,7 +1,8 @@
 """Are these the bytes on record, and can they run code? Asked before any weights are read.
 
-A file is hashed once and remembered by path, size and modification time, so the second load of a large model is
-instant. Neither timm nor huggingface_hub checks contents: a wrong file of the right size is loaded without a word.
+A file is hashed once and remembered by path, size and the times of its last changes (also that of its inode, which no
+program can set), so the second load of a large model is instant. Neither timm nor huggingface_hub checks contents: a
+wrong file of the right size is loaded without a word.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def read_sha256(path: Path) -> str:
 
 
 def remember(path: Path, sha256: str) -> None:
-    """Keep the sha256 of a file that was just hashed, until its size or time changes."""
+    """Keep the sha256 of a file that was just hashed, until its size or times change."""
     memory = {name: value for name, value in _read_memory().items() if not name.startswith(f"{path.resolve()}|")}
     _write_memory({**memory, _key(path): sha256})
 
@@ -112,7 +113,7 @@ def verified(spec: ModelSpec, where: str, *, every_file: bool = False) -> ModelS
 def _key(path: Path) -> str:
     real = path.resolve()
     stat = real.stat()
-    return f"{real}|{stat.st_size}|{stat.st_mtime_ns}"
+    return f"{real}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}"
 
 
 def _memory_file() -> Path:

@@ -16,6 +16,7 @@ from cpchub.cli import main
 from cpchub.encoder import load
 from cpchub.errors import IntegrityError, ModelFolderError, WeightsUnavailableError
 from cpchub.hub import find, publish
+from cpchub.integrity import remember, sha256_of
 from cpchub.verify import verify_files
 from tests.loopback_hub import LoopbackHub
 from tests.tiny_encoder import export_tiny, files_of
@@ -48,9 +49,18 @@ class TestFolder:
 
     def test_damage_that_the_memory_hides_is_found_and_remembered(self, folder: Path) -> None:
         load(folder)
-        damage(folder / "model.safetensors")
-        load(folder)  # the same size and time: taken for what was read before
+        weights = folder / "model.safetensors"
+        good = sha256_of(weights)
+        damage(weights)
+        remember(weights, good)  # as if the disk had done it, which changes no time of the file
+        load(folder)
         assert states(folder)["model.safetensors"] == "changed"
+        with pytest.raises(IntegrityError):
+            load(folder)
+
+    def test_a_change_that_kept_size_and_modification_time_is_refused_by_the_next_load(self, folder: Path) -> None:
+        load(folder)
+        damage(folder / "model.safetensors")
         with pytest.raises(IntegrityError):
             load(folder)
 
