@@ -66,4 +66,5 @@ class Import(Command):
         print("\n".join(report.account(imported, every_tensor=self.tensors)))
         if imported.license == "unknown":
             say("Its licence is not known: say it with --license, before you publish it.")
-        say(f'Load it: cpchub.load("{imported.folder}")')
+        bare = len(imported.folder.parts) == 1  # could be the name of an encoder, which goes before a folder's
+        say(f'Load it: cpchub.load("{"./" if bare else ""}{imported.folder}")')
