@@ -15,6 +15,7 @@ from cpchub.importers.sstable import entries
 from cpchub.importers.wire import DamagedError, fields, message, number_of
 
 LARGEST_INDEX = 1 << 26  # bytes; that of SimCLR's largest network has some 200 KB
+MOST_TENSORS = 100_000
 LARGEST_TENSOR = 1 << 40  # in elements, not counting the sides that are zero
 VERSION = 1  # of the format; a file says which reader it asks for at least
 
@@ -45,10 +46,12 @@ def read_index(path: Path) -> tuple[int, dict[str, Entry]]:
     if key != b"":
         raise DamagedError("it has no header; checkpoints from before TensorFlow 0.12 (V1) are not read")
     shards = _shards(header)
-    found = {}
+    found: dict[str, Entry] = {}
     for key, value in rows:
         if key.startswith(b"\0"):  # a slice of a tensor, whose own entry says that it has slices
             continue
+        if len(found) == MOST_TENSORS:
+            raise DamagedError(f"it lists over {MOST_TENSORS} tensors")
         entry = _entry(value)
         if entry.shard >= shards:
             raise DamagedError(f"{key!r} is in data file {entry.shard} of {shards}")

@@ -18,6 +18,7 @@ MAGIC = 0xDB4775248B80FB57
 TRAILER = 5  # behind each block: how it is compressed, and the masked checksum of both
 STORED, SNAPPY = 0, 1
 LARGEST_BLOCK = 1 << 26  # decompressed; TensorFlow fills blocks to 256 KB
+LONGEST_KEY = 1 << 12  # each key may be a byte longer than the one before it, at the price of four
 
 
 def is_table(data: bytes) -> bool:
@@ -77,6 +78,8 @@ def _block_entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         size, at = varint(block, at)
         if shared > len(key) or at + fresh + size > end:
             raise DamagedError("an entry reaches over the end of its block")
+        if shared + fresh > LONGEST_KEY:
+            raise DamagedError(f"a key has {shared + fresh} bytes; none has more than {LONGEST_KEY}")
         key = key[:shared] + taken(block, at, fresh)
         yield key, taken(block, at + fresh, size)
         at += fresh + size

@@ -15,7 +15,7 @@ import torch
 
 from cpchub.errors import ImportFormatError
 from cpchub.importers.crc32c import BLOCK, MASK_DELTA, crc32c
-from cpchub.importers.sstable import MAGIC, SNAPPY, STORED, entries
+from cpchub.importers.sstable import LONGEST_KEY, MAGIC, SNAPPY, STORED, entries
 from cpchub.importers.tensorflow import TensorBundle, is_checkpoint, read
 from cpchub.importers.tf_objects import LONGEST_WAY, ways
 from cpchub.importers.wire import DamagedError, fields, varint
@@ -218,6 +218,11 @@ class TestTable:
     def test_keys_that_are_not_in_order_are_refused(self) -> None:
         with pytest.raises(DamagedError, match="not in order"):
             dict(entries(table({b"b": b"", b"a": b""})))
+
+    def test_keys_cannot_grow_without_end(self) -> None:
+        assert len(dict(entries(table({b"a" * LONGEST_KEY: b""})))) == 1
+        with pytest.raises(DamagedError, match="a key has 4097 bytes"):
+            list(entries(table({b"a" * (LONGEST_KEY + 1): b""})))
 
     def test_blocks_that_overlap_are_refused(self) -> None:
         whole = table({}, handles=2)  # the index names the same block, which is empty, twice
