@@ -285,6 +285,14 @@ class TestCommand:
         assert dropped.startswith("dropped  state_dict/module.encoder_q.fc.* (2 tensors): the projection head")
         assert "cpchub.load(" in printed.err
 
+    def test_a_folder_called_like_an_encoder_is_loaded_as_it_says(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert main(["import", str(saved(tmp_path, moco())), "-o", "moco"]) == 0
+        assert 'cpchub.load("./moco")' in capsys.readouterr().err
+        assert cpchub.load("./moco").spec.method == "moco-v1"
+
     def test_it_lists_every_tensor_when_asked(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         path = saved(tmp_path, moco())
         assert main(["import", str(path), "-o", str(tmp_path / "out"), "--tensors"]) == 0
