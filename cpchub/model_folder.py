@@ -132,7 +132,7 @@ def _headless(backbone: Network, network: Network, architecture: str) -> dict[st
     wanted = network.state_dict()
     if missing := [key for key in wanted if key not in trained]:
         raise ModelFolderError(
-            f"The backbone has no {missing[0]} (and lacks {len(missing) - 1} more), so it is not timm's {architecture} "
+            f"The backbone lacks {len(missing)} tensor(s), first {missing[0]}, so it is not timm's {architecture} "
             "with these model_args; give the arguments it was built with"
         )
     head = backbone.get_classifier() if hasattr(backbone, "get_classifier") else None
