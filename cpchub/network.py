@@ -101,8 +101,8 @@ def _refuse_untrained(model: Network, spec: ModelSpec) -> None:
     missing = [key for key in model.state_dict() if key not in stored and not (heads and key.startswith(heads))]
     if missing:
         raise ModelFolderError(
-            f"{spec.folder / WEIGHTS} lacks the weights of {len(missing)} tensor(s), first {missing[0]}; it is not of the "
-            f"network {spec.architecture} that config.json names"
+            f"{spec.folder / WEIGHTS} lacks the weights of {len(missing)} tensor(s), first {missing[0]}; it is not of "
+            f"the network {spec.architecture} that config.json names"
         )
 
 
