@@ -133,10 +133,32 @@ def test_a_measurement_is_kept_and_not_made_twice(
     assert trained == ["frozen, seed 0"]
 
 
+def test_other_pictures_or_objects_under_the_same_names_are_measured_anew(
+    voc: Path, tmp_path: Path, tiny_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[str] = []
+    monkeypatch.setattr(transfer, "_train", lambda *_, what, **__: trained.append(what))
+
+    def times() -> int:
+        measure(str(tiny_encoder_folder), voc, SETTINGS, modes=("frozen",), seeds=(0,), out=tmp_path / "out")
+        return len(trained)
+
+    assert (times(), times()) == (1, 1)
+    annotated = voc / "SQUARES" / "Annotations" / "000007.xml"
+    annotated.write_text(annotated.read_text().replace("<difficult>0", "<difficult>1"))
+    assert times() == 2
+    Image.new("RGB", (SIDE, SIDE)).save(voc / "SQUARES" / "JPEGImages" / "000001.jpg")
+    assert times() == 3
+
+
 def test_bad_settings_are_refused_before_any_work(voc: Path, tmp_path: Path, tiny_encoder_folder: Path) -> None:
     for changes, words in (({"steps": 0}, "steps=0"), ({"style": "yolo"}, "style='yolo'")):
         with pytest.raises(ArgumentError, match=words):
             measure(str(tiny_encoder_folder), voc, replace(SETTINGS, **changes), out=tmp_path / "out")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="each once"):
+        measure(str(tiny_encoder_folder), voc, SETTINGS, seeds=(0, 0), out=tmp_path / "out")
+    with pytest.raises(ArgumentError, match="no mode"):
+        measure(str(tiny_encoder_folder), voc, SETTINGS, modes=(), out=tmp_path / "out")
     with pytest.raises(ArgumentError, match="mode 'linear'"):
         measure(str(tiny_encoder_folder), voc, SETTINGS, modes=("linear",), out=tmp_path / "out")  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()

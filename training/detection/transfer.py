@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,11 +22,13 @@ from cpchub.files import write_json
 from cpchub.images.decode import read_image
 from training.detection.average_precision import Boxes, coco_ap, voc_ap
 from training.detection.network import Style, faster_rcnn, freeze, train_mode
-from training.detection.voc import Scene, read_voc
+from training.detection.voc import Scene, digest, read_voc
+from training.evaluate.task import check_seeds
 from training.optimizers import schedule
 
 Mode = Literal["frozen", "fine-tuned", "scratch"]
 MODES: tuple[Mode, ...] = ("frozen", "fine-tuned", "scratch")
+VERSIONS = {name: version(name) for name in ("torch", "torchvision", "timm")}
 METRICS = ("voc07_ap50", "voc12_ap50", "coco_ap", "coco_ap50")
 
 
@@ -68,14 +71,20 @@ def measure(
     Raises SourceError for data that cannot be read, ArgumentError, RunError where training diverges.
     """
     settings.check()
+    check_seeds(seeds)
+    if not modes:
+        raise ArgumentError(f"no mode to measure; name one of {', '.join(MODES)}")
     if unknown := set(modes) - set(MODES):
         raise ArgumentError(f"mode {min(unknown)!r} is not one of {', '.join(MODES)}")
     train, classes = read_voc(root, settings.train_split)
     test, _ = read_voc(root, settings.test_split, classes)
+    data = [digest(scenes) for scenes in (train, test)]
     spec = load(encoder, device="cpu").spec
     rows = []
     for mode in modes:
-        values = [_one(encoder, spec.fingerprint, mode, seed, settings, train, test, classes, out) for seed in seeds]
+        values = [
+            _one(encoder, spec.fingerprint, mode, seed, settings, train, test, classes, data, out) for seed in seeds
+        ]
         row: dict[str, Any] = {"encoder": spec.name, "mode": mode, "seeds": list(seeds)}
         for metric in METRICS:
             scores = [value[metric] for value in values]
@@ -89,6 +98,9 @@ def measure(
             "classes": list(classes),
             "train_pictures": len(train),
             "test_pictures": len(test),
+            "train_digest": data[0],
+            "test_digest": data[1],
+            "versions": VERSIONS,
             "weights_sha256": spec.weights_sha256,
             "results": rows,
         },
@@ -105,11 +117,11 @@ def _one(
     train: Sequence[Scene],
     test: Sequence[Scene],
     classes: tuple[str, ...],
+    data: Sequence[str],
     out: Path,
 ) -> dict[str, float]:
     """The numbers of one detector, from the file of an earlier call if all that decides them is the same."""
-    names = [scene.path.name for scene in (*train, *test)]
-    decides = [fingerprint, mode, seed, asdict(settings), classes, len(train), names]
+    decides = [fingerprint, mode, seed, asdict(settings), classes, data, VERSIONS]
     key = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:12]
     kept = out / "detectors" / f"{mode}-{seed}-{key}.json"
     if kept.is_file():
@@ -136,7 +148,6 @@ def _train(
     device = trained[0].device
     optimizer = torch.optim.SGD(trained, lr=settings.lr, momentum=0.9, weight_decay=settings.weight_decay)
     generator = torch.Generator().manual_seed(seed)
-    pictures = [picture(scene) for scene in scenes]
     order: list[int] = []
     console = Console(stderr=True)
     train_mode(detector, frozen)
@@ -144,7 +155,7 @@ def _train(
         while len(order) < settings.batch_size:
             order += torch.randperm(len(scenes), generator=generator).tolist()
         rows, order = order[: settings.batch_size], order[settings.batch_size :]
-        batch = [_flipped(pictures[i], scenes[i].truth, generator, device) for i in rows]
+        batch = [_flipped(picture(scenes[i]), scenes[i].truth, generator, device) for i in rows]
         for group in optimizer.param_groups:
             group["lr"] = settings.lr * schedule(step, settings.steps, max(1, settings.steps // 20))
         losses = detector([x for x, _ in batch], [target for _, target in batch])

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from cpchub.catalog import ModelSpec
 from cpchub.encoder import Encoder
+from cpchub.errors import ArgumentError
 from cpchub.fewlabels import label_fractions, label_subsets
 from training.evaluate.datasets import DataSet, Labels
 from training.evaluate.features import FeatureCache, Kind
@@ -36,9 +37,22 @@ class Settings:
     finetune_steps: int = 300
     head_steps: int = 300
 
+    def check(self) -> None:
+        """Raise `ArgumentError` for values that cannot be measured with."""
+        check_seeds(self.seeds)
+        for name in ("scratch_pictures", "finetune_steps", "head_steps"):
+            if getattr(self, name) < 1:
+                raise ArgumentError(f"{name}={getattr(self, name)} must be 1 or more")
+
     def with_scratch_pictures(self, pictures: int | None) -> Settings:
         """The same with another length of the trainings from scratch, where one is given."""
         return self if pictures is None else replace(self, scratch_pictures=pictures)
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise `ArgumentError` for no seeds, negative ones, and for one given twice, which would make the spread small."""
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise ArgumentError(f"seeds {list(seeds)} cannot be used: give one or more, each 0 or above, and each once")
 
 
 @dataclass(frozen=True)
