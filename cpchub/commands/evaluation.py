@@ -46,8 +46,8 @@ class Eval(Command):
 
         settings = Settings(
             fractions=tuple(number / 100 for number in _numbers(self.fractions, "--fractions")),
-            per_class=tuple(int(number) for number in _numbers(self.per_class, "--per-class")),
-            seeds=tuple(int(number) for number in _numbers(self.seeds, "--seeds")),
+            per_class=_whole(self.per_class, "--per-class"),
+            seeds=_whole(self.seeds, "--seeds"),
         )
         settings = settings.with_scratch_pictures(self.scratch_pictures)
         measure(self.name, self.data, _words(self.protocol), settings, out=self.out, cache=self.cache)
@@ -82,7 +82,7 @@ class Compare(Command):
             raise ArgumentError("no encoder to compare; name one or more")
         settings = Settings(
             fractions=tuple(number / 100 for number in _numbers(self.fractions, "--fractions")),
-            seeds=tuple(int(number) for number in _numbers(self.seeds, "--seeds")),
+            seeds=_whole(self.seeds, "--seeds"),
         )
         compare(self.names, _words(self.data), _words(self.protocol), settings, out=self.out, cache=self.cache)
 
@@ -119,3 +119,10 @@ def _numbers(text: str, flag: str) -> list[float]:
         return [float(word) for word in _words(text)]
     except ValueError as error:
         raise ArgumentError(f"{flag} is {text!r}; give numbers with commas between them") from error
+
+
+def _whole(text: str, flag: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in _words(text))
+    except ValueError as error:
+        raise ArgumentError(f"{flag} is {text!r}; give whole numbers with commas between them") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from cpchub.encoder import Encoder, load
-from cpchub.errors import ArgumentError, SourceError
-from training.evaluate import FeatureCache, Settings, evaluate, features, merged, open_labelled
+from cpchub.errors import ArgumentError, LabelError, SourceError
+from training.evaluate import FeatureCache, Settings, evaluate, evaluation, features, merged, open_labelled
 from training.evaluate.cpc_linear import EPS, cpc_linear, train_heads
 from training.evaluate.datasets import DataSet, Part
 from training.evaluate.evaluation import run
@@ -140,6 +141,54 @@ def test_an_interrupted_evaluation_computes_only_what_is_missing(
 
     run(task, [counted(cell) for cell in cells])
     assert len(calls) == len(cells) - 3
+
+
+def test_what_another_version_of_a_package_made_is_computed_anew(
+    encoder: Encoder, data: DataSet, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(SETTINGS, seeds=(0,))
+    evaluate(encoder, data, ("knn",), settings=settings, cache=cache)
+    newer = lambda name: "99.0" if name == "torch" else version(name)  # noqa: E731
+    monkeypatch.setattr(evaluation, "version", newer)
+    monkeypatch.setattr(features, "version", newer)
+    before = set(cache.folder.rglob("*.npy")), set(cache.folder.rglob("*.npz"))
+    content = evaluate(encoder, data, ("knn",), settings=settings, cache=cache)
+    assert content["versions"]["torch"] == "99.0"
+    after = set(cache.folder.rglob("*.npy")), set(cache.folder.rglob("*.npz"))
+    assert [len(new) - len(old) for old, new in zip(before, after, strict=True)] == [2, 4]
+
+
+@pytest.mark.parametrize("seeds", [(), (-1,), (0, 0)])
+def test_seeds_that_cannot_be_measured_with_are_refused(
+    seeds: tuple[int, ...], encoder: Encoder, data: DataSet, cache: FeatureCache
+) -> None:
+    with pytest.raises(ArgumentError, match="give one or more, each 0 or above, and each once"):
+        evaluate(encoder, data, settings=replace(SETTINGS, seeds=seeds), cache=cache)
+    assert not cache.folder.exists()
+
+
+def test_nothing_to_measure_is_refused(encoder: Encoder, data: DataSet, cache: FeatureCache) -> None:
+    with pytest.raises(ArgumentError, match="no protocol to measure by"):
+        evaluate(encoder, data, (), cache=cache)
+    with pytest.raises(ArgumentError, match="scratch_pictures=0"):
+        evaluate(encoder, data, settings=replace(SETTINGS, scratch_pictures=0), cache=cache)
+
+
+def test_labels_a_class_are_told_only_where_classes_have_equally_many(
+    encoder: Encoder, data: DataSet, cache: FeatureCache
+) -> None:
+    uneven = replace(data.train, labels=np.repeat([0, 1, 2], [10, 20, 60]))
+    for train, told in ((data.train, "3 labels a class"), (uneven, "10 % of the labels of each class")):
+        task = Task.blind(encoder, replace(data, train=train), cache, SETTINGS)
+        cell = next(cell for cell in low_label_protocol(task) if cell.config == "lowshot_10pct")
+        assert cell.labels == 9
+        assert told in cell.protocol
+
+
+def test_cpcs_linear_protocol_needs_two_pictures_a_class() -> None:
+    x = np.zeros((3, 2, 4), np.float32)
+    with pytest.raises(LabelError, match="1 training picture"):
+        cpc_linear(x, np.array([0, 0, 1]), x)
 
 
 def test_a_changed_data_set_is_noticed_and_embedded_anew(

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from cpchub.catalog import EVALUATION
+from cpchub.errors import ArgumentError
 from cpchub.files import replacing, write_json, writing
 from training.evaluate.datasets import open_labelled
 from training.evaluate.evaluation import evaluate, merged, read_evaluation
@@ -32,9 +33,15 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Measure every encoder on every data set, print the table (a line a measurement, a column an encoder), return it.
 
-    Each encoder's numbers also go into its evaluation folder; `out` is a CSV of all.
+    Each encoder's numbers also go into its evaluation folder; `out` is a CSV of all. Raises ArgumentError for two data
+    sets of one name.
     """
     datasets = [open_labelled(name) for name in data_names]
+    called = [data.name for data in datasets]
+    if not called:
+        raise ArgumentError("no data set to compare on; name one or more with --data")
+    if twice := [name for name in called if called.count(name) > 1]:
+        raise ArgumentError(f"{len(twice)} data sets are called {twice[0]!r}, and tables go by name; rename a folder")
     lines: list[dict[str, Any]] = []
     for name in names:
         encoder, _ = load_encoder(name)

@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from sklearn.model_selection import StratifiedShuffleSplit
 from torch import Tensor
 
+from cpchub.errors import LabelError
+
 EPS = 1e-5  # torch's batch norm
 RATES = (1e-4, 5e-4, 2e-3, 1e-2)  # the paper's is 5e-4
 DECAYS = (0.0, 1e-4, 1e-2)
@@ -55,8 +57,13 @@ def cpc_linear(
     """Predicted class numbers of the test pictures, and the learning rate and weight decay that were chosen.
 
     All RATES x DECAYS are trained in one pass on nine tenths of the training pictures and compared on the tenth; the
-    best is trained on all of them.
+    best is trained on all of them. Raises LabelError for a class with a single training picture.
     """
+    if (of_each := np.bincount(y)).min() < 2:
+        raise LabelError(
+            f"a class has {of_each.min()} training picture(s): cpc-linear holds some of each class out to choose its "
+            "rate, so it takes 2 or more; use --protocol linear"
+        )
     classes, settings = int(y.max()) + 1, list(product(RATES, DECAYS))
     splitter = StratifiedShuffleSplit(1, test_size=max(classes, round(HELD_OUT * len(y))), random_state=seed)
     fitted, held_out = next(splitter.split(y, y))

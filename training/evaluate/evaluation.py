@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cpchub.catalog import read_json
 from cpchub.encoder import Encoder
+from cpchub.errors import ArgumentError
 from cpchub.fewlabels.saved import labels_saved
 from cpchub.files import replacing, writing
 from training.evaluate import protocols
@@ -46,9 +47,13 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure `encoder` on the test part of `data` by the named protocols: the content of `eval.json`.
 
-    Raises ArgumentError for a protocol that there is not, BrokenImageError for a picture that cannot be read.
+    Raises ArgumentError for a protocol that there is not and for settings that cannot work, BrokenImageError for a
+    picture that cannot be read.
     """
     settings, cache = settings or Settings(), cache or FeatureCache(encoder)
+    settings.check()
+    if not names:
+        raise ArgumentError(f"no protocol to measure by; name one of {', '.join(protocols.PROTOCOLS)}")
     task = Task.blind(encoder, data, cache, settings)
     cells = [cell for name in names for cell in protocols.get(name)(task)]
     outcomes = run(task, cells)
@@ -64,7 +69,7 @@ def evaluate(
         "weights_sha256": encoder.spec.weights_sha256,
         "fingerprint": encoder.spec.fingerprint,
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        "versions": {"python": platform.python_version()} | versions(),
         "data": data.facts,
         "seeds": list(settings.seeds),
         "results": results,
@@ -157,7 +162,7 @@ def merged(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict[str, A
     kept_facts: list[Mapping[str, Any]] = []
     if old is not None and old.get("weights_sha256") == new["weights_sha256"]:
         known = old.get("datasets") or [old["data"]]
-        same = any(all(each.get(key) == facts[key] for key in DIGESTS) for each in known)
+        same = any(all(each.get(key) == facts[key] for key in ("name", *DIGESTS)) for each in known)
         kept_facts = [each for each in known if each["name"] != facts["name"]]
         for key in ("results", "rivals"):
             fresh = {(row["dataset"], row["config"]) for row in new.get(key, [])}
@@ -180,6 +185,11 @@ def read_evaluation(path: Path) -> dict[str, Any] | None:
     return read_json(path) if path.is_file() else None
 
 
+def versions() -> dict[str, str]:
+    """Of the packages that decide a number; outcomes of others are not used, so `eval.json` names the right ones."""
+    return {package: version(package) for package in PACKAGES}
+
+
 def _path_of(task: Task, cell: Cell) -> Path:
     """Where an outcome is kept: named by everything that decides it.
 
@@ -188,7 +198,7 @@ def _path_of(task: Task, cell: Cell) -> Path:
     spec, data = task.spec, task.data
     args = {k: v for k, v in spec.model_args.items() if k != "num_classes"}
     network = [spec.architecture, args, spec.transform] if cell.rival else spec.fingerprint
-    identity = [network, data.train.digest, data.test.digest, cell.protocol, cell.seed, cell.settings]
+    identity = [network, data.train.digest, data.test.digest, cell.protocol, cell.seed, cell.settings, versions()]
     text = json.dumps(identity, sort_keys=True, default=str)
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
     seed = "" if cell.seed is None else f"-seed{cell.seed}"

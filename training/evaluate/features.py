@@ -2,9 +2,9 @@
 
     <cache>/<fingerprint>-<digest>-<kind>/   features.npy   about.json   shard-00003.npy (while it is being made)
 
-The fingerprint is of weights, network and transform; the digest of pictures and labels. Whatever changes, the name
-changes, so features never belong to other pictures. Work goes by shards, each complete or absent: a job that was
-stopped goes on after its last shard, with the same result.
+The fingerprint is of weights, network and transform, and the versions of torch and timm follow it; the digest is of
+pictures and labels. Whatever changes, the name changes, so features never belong to other pictures. Work goes by
+shards, each complete or absent: a job that was stopped goes on after its last shard, with the same result.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -82,7 +83,8 @@ class FeatureCache:
 
     def _name(self) -> str:
         dtype = str(self.encoder.dtype).removeprefix("torch.")
-        return self.encoder.spec.fingerprint + ("" if dtype == "float32" else f"-{dtype}")
+        made_with = f"torch{version('torch')}-timm{version('timm')}"
+        return f"{self.encoder.spec.fingerprint}-{made_with}" + ("" if dtype == "float32" else f"-{dtype}")
 
     def _drop_outdated(self, name: str, part: str, kind: Kind, digest: str) -> None:
         for about in self.folder.glob(f"{self._name()}-*-{kind}/{ABOUT}"):

@@ -55,8 +55,9 @@ def low_label_protocol(task: Task) -> list[Cell]:
 
     def cell(subset: Subset) -> Cell:
         protocol = f"logistic regression on frozen features, {subset.words}, {WHEN}"
-        if len(subset.rows) < 2000 and len(subset.rows) % len(task.data.classes) == 0:
-            protocol = protocol.replace(subset.words, f"{len(subset.rows) // len(task.data.classes)} labels a class")
+        of_each = np.bincount(task.y[subset.rows])
+        if len(subset.rows) < 2000 and of_each.min() == of_each.max():
+            protocol = protocol.replace(subset.words, f"{of_each[0]} labels a class")
         return Cell(
             "low-label",
             f"lowshot_{subset.config}",
