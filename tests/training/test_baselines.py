@@ -146,6 +146,16 @@ def test_vat_leaves_the_statistics_of_batch_norms_alone() -> None:
     assert not torch.equal(before, backbone[1].running_mean)
 
 
+def test_vat_finds_no_divergence_where_nothing_is_perturbed() -> None:
+    """Although the batch norms saw labelled pictures too when the first answer was given."""
+    torch.manual_seed(0)
+    backbone = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    method = VAT(backbone, 8, 3, epsilon=1e-12).train()
+    x = torch.cat([torch.rand(4, 3, 6, 6) * 9, torch.rand(4, 3, 6, 6)])
+    term = method.unlabelled([x[4:]], method.logits(x)[4:])
+    torch.testing.assert_close(term, torch.zeros(()), atol=1e-6, rtol=0)
+
+
 def test_divergence_is_kullback_and_leiblers() -> None:
     p, q = torch.randn(5, 4), torch.randn(5, 4)
     expected = F.kl_div(q.log_softmax(1), p.log_softmax(1), log_target=True, reduction="none").sum(1)

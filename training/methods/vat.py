@@ -38,7 +38,9 @@ class VAT(SemiSupervised):
         if len(x) < 2:  # batch statistics of one picture are none
             return logits.sum() * 0
         with _statistics_kept(self.backbone):
-            divergence = divergences(logits.detach(), self.logits(x + self._adversarial(x, logits.detach())))
+            with torch.no_grad():  # not `logits`, whose batch statistics are of the labelled pictures too
+                clean = self.logits(x)
+            divergence = divergences(clean, self.logits(x + self._adversarial(x, clean)))
         return mean_of(divergence) + self.entropy_weight * mean_of(entropy(logits))
 
     def _adversarial(self, x: Tensor, logits: Tensor) -> Tensor:
