@@ -28,13 +28,14 @@ class Plan:
     The pictures left over at the end of an epoch wait for the next epoch's order, or with `drop_last=False` make a
     smaller batch, the largest that ranks and accumulation divide evenly (2 pictures a part at least).
 
-    `labelled`: rows with labels, of which the recipe's share of every batch is drawn, with repetition.
+    `labelled`: rows with labels, of which the recipe's share of every batch is drawn, with repetition. Each of the
+    parts in which a batch is accumulated has as many of them as the others (to one), and one at least.
     """
 
     def __init__(
         self, recipe: Recipe, n_pictures: int, rank: int = 0, world_size: int = 1, labelled: Tensor | None = None
     ) -> None:
-        self.labelled, self.share = labelled, recipe.labelled_share
+        self.labelled, self.share, self.parts = labelled, recipe.labelled_share, recipe.accumulate
         self.seed, self.batch_size, self.n_pictures = recipe.seed, recipe.batch_size, n_pictures
         self.rank, self.world_size = rank, world_size
         full, left = divmod(n_pictures, recipe.batch_size)
@@ -59,8 +60,10 @@ class Plan:
         if self.labelled is None:
             return rows
         generator = torch.Generator().manual_seed(mixed(self.seed + 1, step, self.rank))
-        drawn = torch.randint(len(self.labelled), (max(1, round(self.share * len(rows))),), generator=generator)
-        return torch.cat([self.labelled[drawn], rows[len(drawn) :]])
+        n_drawn = max(self.parts, round(self.share * len(rows)))
+        drawn = torch.randint(len(self.labelled), (n_drawn,), generator=generator)
+        mixture = torch.cat([self.labelled[drawn], rows[n_drawn:]])
+        return torch.cat([mixture[i :: self.parts] for i in range(self.parts)])
 
 
 @lru_cache(maxsize=2)

@@ -172,6 +172,17 @@ def test_uda_asks_for_one_answer_to_both_views_where_the_first_is_certain() -> N
     torch.testing.assert_close(method.unlabelled([strong, strong], logits), expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("share", "least"), [(0.25, 1), (0.5, 2), (0.01, 1)])
+def test_every_accumulated_part_of_a_batch_has_labelled_pictures(share: float, least: int) -> None:
+    recipe = replace(recipes.get("simclr_digits"), batch_size=20, labelled_share=share, accumulate=5)
+    labelled = torch.tensor([3, 5])
+    order = Plan(replace(recipe, labelled_share=0.25), 100)
+    for batch, plain in zip(Plan(recipe, 100, labelled=labelled).batches(0, 5), order.batches(0, 5), strict=True):
+        parts = torch.isin(batch.rows, labelled).reshape(5, 4).sum(dim=1)
+        assert int(parts.min()) >= least
+        assert len(batch.rows) == len(plain.rows)
+
+
 def test_a_share_of_every_batch_is_drawn_from_the_labelled_pictures() -> None:
     recipe = replace(recipes.get("simclr_digits"), batch_size=20, labelled_share=0.25)
     labelled = torch.tensor([3, 5])
