@@ -21,8 +21,9 @@ HAVE_TEST_PART = ("cifar10", "digits")
 def write_classifier(method: nn.Module, recipe: Recipe, path: Path) -> float | None:
     """Write the linear classifier of `method` on its encoder, and return its test accuracy where there is a test part.
 
-    The file has weight `[classes, D]` and bias, which apply to the exported encoder's vectors, the names of the classes
-    and the accuracy (of the final epoch) in its header.
+    The file has weight `[classes, D]` and bias, which apply to the encoder's vectors (of a fine-tuned run, to the
+    output of the layers of the head that it kept), and in its header the names of the classes and the accuracy (of the
+    final epoch).
     """
     facts: dict[str, Any] = {}
     value = None

@@ -14,19 +14,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cpchub.errors import RecipeError
+from cpchub.catalog import read_json
+from cpchub.errors import OtherRunError, RecipeError
 from cpchub.fewlabels import label_fractions
-from cpchub.files import write_json
+from cpchub.files import write_json, writing
+from cpchub.integrity import sha256_of
 from training import data
 from training.classifier import write_classifier
 from training.finish import describe
 from training.loop import train
 from training.publish import export
 from training.recipes import Recipe
+from training.run_folder import CHECKPOINT
 from training.saved_run import saved_run
 
 CLASSIFIER = "classifier.safetensors"
 RESULTS = "results.json"
+ORIGIN = "pretraining.json"  # the state of the pretraining that a folder was begun from
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,11 @@ class Distillation:
 def run(pretrained: Path, out: Path, settings: Distillation) -> dict[str, Any]:
     """Fine-tune and distil the SimCLR run `pretrained` into the folder `out`; returns the content of `results.json`.
 
-    A call that was stopped goes on where it was. Raises `RunError` for a folder without a run, `RecipeError` for
-    settings that cannot work.
+    A call that was stopped goes on where it was. Raises `RunError` for a folder without a run, `OtherRunError` where
+    `out` was begun from another state of the pretraining, `RecipeError` for settings that cannot work.
     """
     pretraining, _ = saved_run(pretrained)
+    _begun_from(pretrained / CHECKPOINT, out)
     pictures = data.load(pretraining.data, size=pretraining.stored_size)
     rows = label_fractions(pictures.class_of_each(), [settings.labels], settings.seed)[settings.labels]
     tuned = train(
@@ -75,6 +80,17 @@ def run(pretrained: Path, out: Path, settings: Distillation) -> dict[str, Any]:
             results["accuracy"][name] = round(value, 4)
     write_json(out / RESULTS, results)
     return results
+
+
+def _begun_from(checkpoint: Path, out: Path) -> None:
+    """Note the weights that `out` goes on from, or refuse others: a run that was trained further since, for one."""
+    now = {"checkpoint_sha256": sha256_of(checkpoint, fresh=True)}
+    note = out / ORIGIN
+    if note.is_file() and read_json(note) != now:
+        raise OtherRunError(f"{out} was begun from other weights than {checkpoint} has now; choose another --out")
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    write_json(note, now)
 
 
 def fine_tuning(pretraining: Recipe, run_dir: Path, settings: Distillation, n_labelled: int) -> Recipe:

@@ -35,7 +35,9 @@ def run(recipe: Recipe, run_dir: Path) -> Path:
     exported = run_dir / "export"
     if dist.is_initialized() and dist.get_rank() > 0:
         return exported
-    if hasattr(result.method, "logits"):
+    if (
+        hasattr(result.method, "logits") and not recipe.ema_decay
+    ):  # the average is exported, to which it does not belong
         write_classifier(result.method, recipe, run_dir / "classifier.safetensors")
     return export_run(recipe, result.backbone, exported, len(pictures))
 

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from torch import nn
 
 import cpchub
-from cpchub.errors import LabelError, RecipeError, RunError
+from cpchub.errors import LabelError, OtherRunError, RecipeError, RunError
 from training import data, distill, recipes
 from training.loop import train
 from training.losses import distillation
@@ -103,9 +103,7 @@ def test_a_saved_run_gives_its_method_back(pretrained: Path, tmp_path: Path) -> 
 
 
 def test_the_three_steps_end_with_an_encoder_and_a_classifier(pretrained: Path, tmp_path: Path) -> None:
-    settings = distill.Distillation(
-        labels=0.05, batch_size=24, fine_tune_epochs=60, fine_tune_lr=1.0, epochs=4, lr=2.0
-    )
+    settings = distill.Distillation(labels=0.05, batch_size=24, fine_tune_epochs=60, fine_tune_lr=1.0, epochs=4, lr=2.0)
     results = distill.run(pretrained, tmp_path / "out", settings)
     assert results["labels"] == 70  # 5 % of 1,437, equally many a class
     assert results["accuracy"]["fine_tuned"] > 0.5  # chance is 0.1
@@ -122,6 +120,17 @@ def test_the_three_steps_end_with_an_encoder_and_a_classifier(pretrained: Path, 
 
     again = distill.run(pretrained, tmp_path / "out", settings)  # nothing is trained again
     assert again == results
+
+
+def test_a_folder_begun_from_other_weights_is_refused(tmp_path: Path) -> None:
+    """As of a pretraining that went on since: what was fine-tuned then would pass for its own."""
+    run_dir, out = tmp_path / "pretrained", tmp_path / "out"
+    train(pretraining(epochs=2), run_dir, stop_after_steps=2)
+    settings = distill.Distillation(labels=0.05, batch_size=24, fine_tune_epochs=1, epochs=1)
+    distill.run(run_dir, out, settings)
+    train(pretraining(epochs=2), run_dir, stop_after_steps=2)
+    with pytest.raises(OtherRunError, match="choose another --out"):
+        distill.run(run_dir, out, settings)
 
 
 def test_a_share_of_labels_that_is_none_is_refused(pretrained: Path, tmp_path: Path) -> None:
