@@ -44,7 +44,7 @@ class Subject:
         found = [each for place in places if (each := read_evaluation(place / EVALUATION)) and _fits(each, data)]
         if not found:
             raise SourceError(
-                f"{name} has no measurements on {data.name} as it is now; run: cpchub eval {name} --data {data.name}"
+                f"{name} has no measurements on {data.name} as it is now; run `cpchub eval {name}` on the same --data"
             )
         lines = _training(Path(name).expanduser() / METRICS)
         most = max(found, key=lambda each: len(each["results"]) + len(each.get("rivals", [])))
