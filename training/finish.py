@@ -33,8 +33,11 @@ def run(recipe: Recipe, run_dir: Path) -> Path:
     pictures = open_data(recipe)
     result = train(recipe, run_dir, pictures=pictures)
     exported = run_dir / "export"
-    if dist.is_initialized() and dist.get_rank() > 0:
-        return exported
+    if dist.is_initialized():
+        first = dist.get_rank() == 0
+        dist.destroy_process_group()  # nothing is shared any more, and its threads would abort a process that ends
+        if not first:
+            return exported
     if (
         hasattr(result.method, "logits") and not recipe.ema_decay
     ):  # the average is exported, to which it does not belong

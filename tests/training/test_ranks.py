@@ -31,6 +31,7 @@ for method in METHODS:
             assert torch.equal(*ranks), f"{method}: the ranks have different {name}"
     assert torch.distributed.get_world_size() == 2
 print("equal on rank", torch.distributed.get_rank())
+torch.distributed.destroy_process_group()  # its threads would abort a process that just ends
 """
 
 
