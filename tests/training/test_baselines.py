@@ -22,9 +22,9 @@ from training.methods.exemplar import Exemplar
 from training.methods.pseudo_label import PseudoLabel
 from training.methods.relative_position import NEIGHBOURS, RelativePosition
 from training.methods.rotation import Rotation
-from training.methods.semi_supervised import SemiSupervised
+from training.methods.semi_supervised import SemiSupervised, divergences
 from training.methods.uda import UDA
-from training.methods.vat import VAT, divergences
+from training.methods.vat import VAT
 from training.recipes import Recipe
 from training.views import Views
 

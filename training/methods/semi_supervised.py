@@ -44,6 +44,11 @@ class SemiSupervised(nn.Module):
         return supervised + self.weight * term, {"supervised": supervised.detach(), "unlabelled": term.detach()}
 
 
+def divergences(p: Tensor, q: Tensor) -> Tensor:
+    """KL(p || q) of the softmax of each row of logits, `[N, classes]` each, to `[N]`."""
+    return (p.softmax(1) * (p.log_softmax(1) - q.log_softmax(1))).sum(1)
+
+
 def mean_of(values: Tensor) -> Tensor:
     """The mean, 0 of none."""
     return values.sum() / max(1, len(values))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch.nn as nn
 from torch import Tensor
 
-from training.methods.semi_supervised import SemiSupervised, mean_of
+from training.methods.semi_supervised import SemiSupervised, divergences, mean_of
 
 
 class UDA(SemiSupervised):
@@ -34,6 +34,4 @@ class UDA(SemiSupervised):
             return logits.sum() * 0
         target = logits.detach()
         certain = target.softmax(1).max(1).values >= self.threshold
-        p = (target / self.temperature).softmax(1)
-        each = -(p * self.logits(views[1]).log_softmax(1)).sum(1) + (p * p.clamp(min=1e-12).log()).sum(1)
-        return mean_of(each * certain)
+        return mean_of(divergences(target / self.temperature, self.logits(views[1])) * certain)

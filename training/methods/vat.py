@@ -13,7 +13,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from training.methods.entropy_minimization import entropy
-from training.methods.semi_supervised import SemiSupervised, mean_of
+from training.methods.semi_supervised import SemiSupervised, divergences, mean_of
 
 
 class VAT(SemiSupervised):
@@ -49,11 +49,6 @@ class VAT(SemiSupervised):
         change = divergences(logits, self.logits(x.detach() + self.xi * direction)).sum()
         (gradient,) = torch.autograd.grad(change, direction)
         return self.epsilon * _unit(gradient.detach())
-
-
-def divergences(p: Tensor, q: Tensor) -> Tensor:
-    """KL(p || q) of the softmax of each row of logits, `[N, classes]` each, to `[N]`."""
-    return (p.softmax(1) * (p.log_softmax(1) - q.log_softmax(1))).sum(1)
 
 
 def _unit(x: Tensor) -> Tensor:
