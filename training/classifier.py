@@ -15,7 +15,7 @@ from training import data
 from training.monitors import prepared
 from training.recipes import Recipe
 
-HAVE_TEST_PART = ("cifar10", "digits")
+CLASSIFIER = "classifier.safetensors"
 
 
 def write_classifier(method: nn.Module, recipe: Recipe, path: Path) -> float | None:
@@ -27,7 +27,7 @@ def write_classifier(method: nn.Module, recipe: Recipe, path: Path) -> float | N
     """
     facts: dict[str, Any] = {}
     value = None
-    if recipe.data in HAVE_TEST_PART:
+    if recipe.data in data.HAVE_TEST_PART:
         test = data.load(recipe.data, split="test")
         value = accuracy(method, test, recipe)
         facts = {"classes": json.dumps(test.classes), "accuracy": f"{value:.4f}", "data": recipe.data}

@@ -12,7 +12,6 @@ import io
 import os
 import pickle
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cpchub.errors import BrokenImageError, RecipeError, SourceError
-from training.listing import Listed, listed, square
+from cpchub.errors import RecipeError, SourceError
+from training.listing import Listed, listed, squares
 
 if TYPE_CHECKING:
     from training.batches import Batch
@@ -36,6 +35,7 @@ CIFAR10_MD5 = {  # the official files, as torchvision checks them
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
+HAVE_TEST_PART = ("cifar10", "digits")  # the data sets that are known by name
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -204,17 +204,7 @@ def cifar10(root: Path, split: str = "train") -> Pictures:
 
 def in_memory(pictures: Listed, name: str, size: int) -> Pictures:
     """Every readable picture of a source, as squares of `size` pixels. Broken ones are listed in `skipped`."""
-    images = torch.empty(len(pictures), 3, size, size, dtype=torch.uint8)
-    skipped: dict[int, str] = {}
-
-    def read(i: int) -> None:
-        try:
-            images[i] = square(pictures.read(i), size)
-        except BrokenImageError as e:
-            skipped[i] = str(e)
-
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        list(pool.map(read, range(len(pictures))))
+    images, skipped = squares(pictures, size)
     good = [i for i in range(len(pictures)) if i not in skipped]
     listed = tuple((pictures.pictures[i].path, skipped[i]) for i in sorted(skipped))
     if not good:

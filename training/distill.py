@@ -20,15 +20,14 @@ from cpchub.fewlabels import label_fractions
 from cpchub.files import write_json, writing
 from cpchub.integrity import sha256_of
 from training import data
-from training.classifier import write_classifier
+from training.classifier import CLASSIFIER, write_classifier
 from training.finish import describe
 from training.loop import train
 from training.publish import export
 from training.recipes import Recipe
 from training.run_folder import CHECKPOINT
-from training.saved_run import saved_run
+from training.saved_run import saved_recipe
 
-CLASSIFIER = "classifier.safetensors"
 RESULTS = "results.json"
 ORIGIN = "pretraining.json"  # the state of the pretraining that a folder was begun from
 
@@ -56,7 +55,7 @@ def run(pretrained: Path, out: Path, settings: Distillation) -> dict[str, Any]:
     A call that was stopped goes on where it was. Raises `RunError` for a folder without a run, `OtherRunError` where
     `out` was begun from another state of the pretraining, `RecipeError` for settings that cannot work.
     """
-    pretraining, _ = saved_run(pretrained)
+    pretraining = saved_recipe(pretrained)
     _begun_from(pretrained / CHECKPOINT, out)
     pictures = data.load(pretraining.data, size=pretraining.stored_size)
     rows = label_fractions(pictures.class_of_each(), [settings.labels], settings.seed)[settings.labels]

@@ -14,7 +14,8 @@ from cpchub.catalog import EVALUATION
 from cpchub.encoder import load
 from cpchub.files import write_json
 from cpchub.vocabulary import METHODS
-from training.classifier import HAVE_TEST_PART, write_classifier
+from training import data
+from training.classifier import CLASSIFIER, write_classifier
 from training.evaluate import Settings, evaluate, open_labelled
 from training.loop import train
 from training.publish import export, render_card
@@ -38,10 +39,8 @@ def run(recipe: Recipe, run_dir: Path) -> Path:
         dist.destroy_process_group()  # nothing is shared any more, and its threads would abort a process that ends
         if not first:
             return exported
-    if (
-        hasattr(result.method, "logits") and not recipe.ema_decay
-    ):  # the average is exported, to which it does not belong
-        write_classifier(result.method, recipe, run_dir / "classifier.safetensors")
+    if hasattr(result.method, "logits") and not recipe.ema_decay:  # it does not belong to the average that is exported
+        write_classifier(result.method, recipe, run_dir / CLASSIFIER)
     return export_run(recipe, result.backbone, exported, len(pictures))
 
 
@@ -51,7 +50,7 @@ def export_run(recipe: Recipe, backbone: nn.Module, folder: Path, n_pictures: in
         recipe, backbone = _core_view(recipe, backbone)
     facts = describe(recipe, n_pictures, name or recipe.name.replace("_", "-"))
     export(backbone, folder, facts=facts, recipe=recipe.to_dict(), evaluation=None)
-    if recipe.data in HAVE_TEST_PART:
+    if recipe.data in data.HAVE_TEST_PART:
         settings = Settings(fractions=(0.01, 0.1))
         write_json(folder / EVALUATION, evaluate(load(folder), open_labelled(recipe.data), settings=settings))
         render_card(folder)

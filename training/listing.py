@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cpchub.errors import SourceError
+from cpchub.errors import BrokenImageError, SourceError
 from cpchub.images.decode import decode_bytes
 from cpchub.images.sources import Picture, Source, open_source
 
@@ -64,6 +66,22 @@ def listed(name: str) -> Listed:
         return Listed(source, pictures, None, ())
     number = {each: i for i, each in enumerate(classes)}
     return Listed(source, pictures, torch.tensor([number[each] for each in names]), classes)
+
+
+def squares(pictures: Listed, size: int) -> tuple[Tensor, dict[int, str]]:
+    """All pictures as squares, uint8 `[N, 3, size, size]`, and row -> reason of those that cannot be read."""
+    images = torch.zeros(len(pictures), 3, size, size, dtype=torch.uint8)
+    broken: dict[int, str] = {}
+
+    def read(row: int) -> None:
+        try:
+            images[row] = square(pictures.read(row), size)
+        except BrokenImageError as error:
+            broken[row] = str(error)
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        list(pool.map(read, range(len(pictures))))
+    return images, broken
 
 
 def square(data: bytes, size: int) -> Tensor:

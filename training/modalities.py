@@ -13,7 +13,7 @@ from PIL import Image
 
 from cpchub.errors import BrokenImageError, SourceError
 from training import data
-from training.listing import Listed, listed, square
+from training.listing import Listed, listed, squares
 
 
 def aligned(spec: str, size: int) -> data.Pictures:
@@ -35,26 +35,23 @@ def aligned(spec: str, size: int) -> data.Pictures:
                 f"{name} and {first} do not align: {len(lone)} scene(s) are in one of them only, first {lone[0]!r} in "
                 f"{where}; give every scene one picture in each"
             )
-    parts, skipped = [], {}
+    parts: list[torch.Tensor] = []
+    skipped: dict[int, str] = {}
     for name, pictures in sources.items():
-        grey = _is_grey(pictures)
-        images = torch.zeros(len(pictures), 3, size, size, dtype=torch.uint8)
-        for i, scene in enumerate(scenes[first]):
-            try:
-                images[i] = square(pictures.read(scenes[name][scene]), size)
-            except BrokenImageError as error:
-                skipped[i] = f"{name}: {error}"
-        parts.append(images[:, :1] if grey else images)
+        images, broken = squares(pictures, size)
+        rows = [scenes[name][scene] for scene in scenes[first]]
+        skipped |= {i: f"{name}: {broken[row]}" for i, row in enumerate(rows) if row in broken}
+        parts.append(images[rows, :1] if _is_grey(pictures) else images[rows])
     good = [i for i in range(len(parts[0])) if i not in skipped]
     names = list(scenes[first])
     if not good:
         raise SourceError(f"no scene of {spec} can be read, first {names[0]}: {skipped[0]}")
     labels = sources[first].labels
-    rows = list(scenes[first].values())
+    labelled = list(scenes[first].values())
     return data.Pictures(
         spec,
         torch.cat(parts, dim=1)[good],
-        None if labels is None else labels[[rows[i] for i in good]],
+        None if labels is None else labels[[labelled[i] for i in good]],
         sources[first].classes,
         tuple((names[i], skipped[i]) for i in sorted(skipped)),
     )

@@ -18,14 +18,19 @@ def saved_run(run_dir: Path) -> tuple[Recipe, nn.Module]:
 
     Raises `RunError` for a folder without a run or a checkpoint.
     """
-    recipe = recipe_of(run_dir)
-    last = run_dir / CHECKPOINT
-    if recipe is None or not last.is_file():
-        missing = "a run" if recipe is None else "a checkpoint"
-        raise RunError(f"{run_dir} is not the folder of {missing}; give one that `cpchub train` wrote")
+    recipe, last = saved_recipe(run_dir), run_dir / CHECKPOINT
     sizes = checkpoint.shapes(last)
     n_pictures = next((shape[0] for name, shape in sizes.items() if name.endswith("bank.features")), 1)
     n_classes = next((shape[0] for name, shape in sizes.items() if name == "method.classifier.weight"), 0)
     method = methods.build(recipe, build_backbone(recipe), n_pictures, n_classes)
     checkpoint.load(last, {"method": method})
     return recipe, method
+
+
+def saved_recipe(run_dir: Path) -> Recipe:
+    """The recipe of a run that has a checkpoint; `RunError` for a folder without."""
+    recipe = recipe_of(run_dir)
+    if recipe is None or not (run_dir / CHECKPOINT).is_file():
+        missing = "a run" if recipe is None else "a checkpoint"
+        raise RunError(f"{run_dir} is not the folder of {missing}; give one that `cpchub train` wrote")
+    return recipe

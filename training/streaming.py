@@ -140,7 +140,7 @@ def open_data(recipe: Recipe) -> Source:
     """
     if recipe.method == "cpc_audio":
         return audio_data.load(recipe.data, recipe.audio)
-    own = recipe.data not in ("", "digits", "cifar10") and "=" not in recipe.data
+    own = recipe.data not in ("", *data.HAVE_TEST_PART) and "=" not in recipe.data
     if not own or (recipe.stream == "never" and recipe.views_on == "device"):
         return data.load(recipe.data, size=recipe.stored_size)
     pictures = data.own_pictures(recipe.data)

@@ -126,8 +126,9 @@ class Distil(Command):
 
     def run(self) -> None:
         from training import distill
+        from training.classifier import CLASSIFIER
 
         results = distill.run(self.run_folder, self.out, self.settings)
         for name, accuracy in results["accuracy"].items():
             print(f"{name}\t{accuracy:.1%}")
-        say(f"The student's encoder: {self.out / 'export'}, its classifier: {self.out / distill.CLASSIFIER}")
+        say(f"The student's encoder: {self.out / 'export'}, its classifier: {self.out / CLASSIFIER}")

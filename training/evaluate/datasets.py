@@ -24,7 +24,6 @@ from training import data
 
 Labels = npt.NDArray[np.int64]
 TRAIN, TEST = ("train",), ("test", "val", "validation")  # names of a folder's parts
-MEASURED = ("cifar10", "digits")  # have a test part of their own
 AT_ONCE = 1 << 20  # bytes read at a time while a file is hashed
 
 
@@ -72,12 +71,14 @@ def open_labelled(name: str) -> DataSet:
 
     Raises SourceError for what is not there or has no classes, LabelError for a class with fewer than two pictures.
     """
-    if name in MEASURED:
+    if name in data.HAVE_TEST_PART:
         train, test = (data.load(name, split=split) for split in ("train", "test"))
         return DataSet(train.name, train.classes, _in_memory(train), _in_memory(test))
     folder = Path(name).expanduser()
     if not folder.is_dir():
-        raise SourceError(f"no data set called {name!r}: use {', '.join(MEASURED)}, or a folder with a folder a class")
+        raise SourceError(
+            f"no data set called {name!r}: use {', '.join(data.HAVE_TEST_PART)}, or a folder with a folder a class"
+        )
     parts = {each.name.lower(): each for each in folder.iterdir() if each.is_dir()}
     train_folder, test_folder = (next((parts[n] for n in names if n in parts), None) for names in (TRAIN, TEST))
     if train_folder is not None and test_folder is not None:
