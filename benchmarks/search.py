@@ -62,7 +62,7 @@ def main() -> None:
         "clusters": lambda: cycle(lambda n, seed: clusters(n, options.dim, seed), options.count, options.kind)
     }
     if options.vectors:
-        real = np.load(options.vectors)
+        real = unit(np.load(options.vectors))
         draw = functools.partial(like, real, dim=options.dim)
         jobs["like real"] = lambda: cycle(lambda n, seed: draw(n, seed=seed), options.count, options.kind)
         jobs["real"] = lambda: real_only(real)
