@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 
@@ -29,7 +29,7 @@ from cpchub.images.sources import Listing, Picture, Source, is_gone, open_source
 from cpchub.items import check_labels
 from cpchub.pending import MARKS, Pending, current_rows, read_job
 from cpchub.progress import embedding_bar
-from cpchub.shards import ImageEncoder, Shard, ShardEncoder
+from cpchub.shards import Decode, ImageEncoder, Shard, ShardEncoder
 from cpchub.sync import Plan, Row, shares_content
 from cpchub.workers import Job, embed_in_processes
 from cpchub.writer import finish, sweep
@@ -52,6 +52,7 @@ def embed(
     dtype: str | None = None,
     processes: int = 1,
     devices: Sequence[str] = (),
+    decode: Decode = "auto",
 ) -> Collection:
     """Embed every picture of `source` into the collection at `out`; run again, it takes over what changed.
 
@@ -62,6 +63,7 @@ def embed(
         with the column `path` adds its other columns, `label` among them.
     dtype: how vectors are stored, "float32" (the default) or "float16", which takes half the room.
     processes, devices: work in several processes, on `devices` ("cuda:0", "cuda:1") in turn; one for each by default.
+    decode: "cpu" keeps JPEG files from being decoded on a GPU, where "auto" does so for those for which it may pay.
 
     Pictures that cannot be read are listed in `Collection.failures` and the rest is embedded. Ctrl-C and kill lose at
     most a shard of work a process; the same call goes on. `Collection.counts` says what this run did.
@@ -76,6 +78,8 @@ def embed(
         raise ArgumentError(
             f"batch_size={batch_size}, workers={workers}, processes={processes}: each must be at least 1"
         )
+    if decode not in get_args(Decode):
+        raise ArgumentError(f"decode is {decode!r}; it can be {' or '.join(get_args(Decode))}")
     if dtype not in (None, *DTYPES):
         raise ArgumentError(f"dtype is {dtype!r}; vectors are stored as {' or '.join(DTYPES)}")
     _check_is_ours(out)
@@ -84,7 +88,7 @@ def embed(
         opened = open_source(source, skip=out)
         listing = opened.listing()
     with _claimed(out):
-        run = _Run(opened, listing, out, encoder, batch_size, workers, console, kept_labels, dtype)
+        run = _Run(opened, listing, out, encoder, batch_size, workers, console, kept_labels, dtype, decode)
         return run.sync(processes, devices)
 
 
@@ -102,9 +106,10 @@ class _Run:
         console: Console,
         labels: str | None,
         dtype: str | None,
+        decode: Decode,
     ) -> None:
         self.source, self.listing, self.out, self.encoder = source, listing, out, encoder
-        self.batch_size, self.workers = batch_size, workers
+        self.batch_size, self.workers, self.decode = batch_size, workers, decode
         self.console = console
         finish_commit(out)
         self.old = Collection.open(out) if (out / MANIFEST).exists() else None
@@ -216,15 +221,16 @@ class _Run:
         free = self.pending.free_numbers()
         chunks = (todo[start : start + SHARD] for start in range(0, len(todo), SHARD))
         shards = (Shard(number, chunk) for number, chunk in zip(free, chunks, strict=False))
+        how = (self.batch_size, self.workers, len(todo), self.decode)
         with embedding_bar(self.console) as bar:
             task = bar.add_task("Embedding", total=done + len(todo), completed=done)
             try:
                 if processes > 1:
-                    job = Job(self.source, self.encoder, self.pending, self.batch_size, self.workers, len(todo))
+                    job = Job(self.source, self.encoder, self.pending, *how)
                     for some in embed_in_processes(job, shards, processes, devices):
                         bar.advance(task, some)
                 else:
-                    with ShardEncoder(self.source, self.encoder, self.batch_size, self.workers, len(todo)) as encoder:
+                    with ShardEncoder(self.source, self.encoder, *how) as encoder:
                         for number, rows, vectors in encoder.run(shards, lambda some: bar.advance(task, some)):
                             self.pending.write(number, rows, vectors)
             except KeyboardInterrupt:

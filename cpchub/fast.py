@@ -2,8 +2,9 @@
 
 On a CPU: batch norms folded, channels last, one batch a core instead of one batch over all cores; OpenVINO for long
 jobs where it is installed (extra `fast`); bfloat16 where the CPU computes with it. On a GPU: bfloat16, channels last,
-8-bit pixels over a pinned buffer. A path counts as safe where the vectors of real pictures are within a cosine of
-0.999 of the plain network in float32, which is measured on the first pictures of each job; if not, the plain one runs.
+8-bit pixels over a pinned buffer, JPEG files decoded there. A path counts as safe where the vectors of real pictures
+are within a cosine of 0.999 of the plain network in float32, on pictures that the CPU decoded, which is measured on the
+first of each job; if not, the plain one runs.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cpchub.folding import folded
+from cpchub.images.decode import decode_bytes
+from cpchub.jpeg import GpuDecoder, Jpeg, decoder_for, jpeg_for_gpu
 from cpchub.pixels import Pixels
 
 COSINE = 0.999  # to the plain network in float32, the least that a fast path may have
@@ -54,13 +57,22 @@ class FastEmbedder:
         self._network: Network | None = None
         self._long = pictures >= OPENVINO_FROM
         self.path = "not chosen yet"
+        self._decoder = None if exact else decoder_for(self._device, self._pixels)
+        self.gpu_decodes = False  # not before its first pictures are compared
+
+    def defer(self, data: bytes, size: int) -> Jpeg | None:
+        """A file that `encode` takes as it is, for the GPU to decode; None for one that is to be prepared.
+
+        size: the short side that the encoder needs, in pixels.
+        """
+        return jpeg_for_gpu(data, size) if self._decoder else None
 
     def prepare(self, image: Image.Image) -> Any:
         """What `encode` takes of one upright RGB picture: uint8 `[H, W, C]`, or the tensor of another transform."""
         return self._pixels.prepare(image) if self._pixels else self._encoder.prepare(image)
 
     def encode(self, prepared: Sequence[Any]) -> npt.NDArray[np.float32]:
-        """A batch of prepared pictures to float32 `[B, D]` of unit length."""
+        """A batch of prepared pictures and deferred files to float32 `[B, D]` of unit length."""
         step = len(prepared) if self._device.type != "cpu" else STEP
         with torch.inference_mode():
             if self.lanes > 1 and torch.get_num_threads() != self._threads:
@@ -74,28 +86,63 @@ class FastEmbedder:
         self._encoder.model.train(self._training)
 
     def _some(self, prepared: Sequence[Any]) -> npt.NDArray[np.float32]:
-        x = self._batch(prepared)
         with self._lock:
-            network = self._network = self._network or self._choose(x)
-        vectors = network(x).float()
+            network = self._network = self._network or self._choose(self._batch(prepared[:CHECKED]))
+            files = [one for one in prepared if isinstance(one, Jpeg)]
+            if self._decoder and self._pixels and files and not self.gpu_decodes:
+                self._try_decoder(self._decoder, files[:CHECKED], network, self._pixels)
+        vectors = network(self._batch(prepared)).float()
         return nn.functional.normalize(vectors).cpu().numpy()
 
     def _batch(self, prepared: Sequence[Any]) -> Tensor:
+        """Normalised `[B, C, H, W]` on the device."""
         if self._pixels is None:
             return torch.stack(list(prepared)).to(self._device).contiguous(memory_format=torch.channels_last)
-        pixels = torch.from_numpy(np.stack(prepared))
-        if self._device.type == "cuda":
-            pixels = pixels.pin_memory().to(self._device, non_blocking=True)
+        by_gpu = self._by_gpu(prepared)
+        rest = [one for position, one in enumerate(prepared) if position not in by_gpu]
+        pixels = self._by_cpu(rest, self._pixels) if rest else torch.empty(0)
+        if by_gpu:
+            others = iter(pixels)
+            pixels = torch.stack([by_gpu[n] if n in by_gpu else next(others) for n in range(len(prepared))])
         return self._pixels.normalise(pixels)
 
-    def _choose(self, x: Tensor) -> Network:
-        """The first of the fast paths that is safe on the pictures of `x`, the plain network if none is."""
-        some = x[:CHECKED]
+    def _by_cpu(self, prepared: Sequence[Any], pixels: Pixels) -> Tensor:
+        """uint8 `[B, H, W, C]` on the device, of pictures and of files that the GPU does not decode."""
+        pictures = [pixels.prepare(decode_bytes(one.data).image) if isinstance(one, Jpeg) else one for one in prepared]
+        batch = torch.from_numpy(np.stack(pictures))
+        return batch.pin_memory().to(self._device, non_blocking=True) if self._device.type == "cuda" else batch
+
+    def _by_gpu(self, prepared: Sequence[Any]) -> dict[int, Tensor]:
+        """Position in the batch -> uint8 `[H, W, C]` on the device, of the files that the GPU does decode."""
+        files = {position: one for position, one in enumerate(prepared) if isinstance(one, Jpeg)}
+        if not (self._decoder and self.gpu_decodes and files):
+            return {}
+        pictures = zip(files, self._decoder(list(files.values())), strict=True)
+        return {position: picture for position, picture in pictures if picture is not None}
+
+    def _try_decoder(self, decoder: GpuDecoder, files: Sequence[Jpeg], network: Network, pixels: Pixels) -> None:
+        """Let the GPU decode from now on if its first pictures have the vectors of the CPU's, or never."""
+        decoded = [(file, picture) for file, picture in zip(files, decoder(files), strict=True) if picture is not None]
+        agreement = 0.0
+        if decoded:
+            by_cpu = self._batch([file for file, _ in decoded])
+            by_gpu = pixels.normalise(torch.stack([picture for _, picture in decoded]))
+            agreement = _agreement(network(by_gpu), self._plain(by_cpu.to(self._encoder.dtype)).float())
+        self.gpu_decodes = agreement >= COSINE
+        if not self.gpu_decodes:
+            self._decoder = None
+            found = (
+                f"its pictures have a cosine of {agreement:.4f}" if decoded else "it decodes none of the first files"
+            )
+            warnings.warn(f"JPEG files are decoded on the CPU, not on the GPU ({found})", stacklevel=2)
+
+    def _choose(self, some: Tensor) -> Network:
+        """The first of the fast paths that is safe on some pictures, the plain network if none is."""
         expected = self._plain(some.to(self._encoder.dtype)).float()
         for path, make in [] if self._exact else self._paths():
             try:
                 network = make(some)
-                agreement = float(nn.functional.cosine_similarity(network(some).float(), expected).min())
+                agreement = _agreement(network(some), expected)
             except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
                 warnings.warn(f"the {path} path does not run this network ({error}); another is used", stacklevel=2)
                 continue
@@ -107,7 +154,7 @@ class FastEmbedder:
 
     def _paths(self) -> list[tuple[str, Callable[[Tensor], Network]]]:
         if self._device.type == "cuda":
-            return [("bfloat16", lambda x: _in_bfloat16(self._plain, x))] if torch.cuda.is_bf16_supported() else []
+            return [("bfloat16", lambda x: _in_bfloat16(self._plain, x))] if _gpu_has_bfloat16(self._device) else []
         if self._device.type != "cpu":
             return []
         paths: list[tuple[str, Callable[[Tensor], Network]]] = []
@@ -145,6 +192,11 @@ def folded_network(model: Any) -> Network:
     return run
 
 
+def _agreement(found: Tensor, expected: Tensor) -> float:
+    """The least cosine between vectors `[B, D]` of the same pictures."""
+    return float(nn.functional.cosine_similarity(found.float(), expected).min())
+
+
 def _in_bfloat16(network: nn.Module, x: Tensor) -> Network:
     half = copy.deepcopy(network).to(torch.bfloat16).to(memory_format=torch.channels_last)
     return lambda x: half(x.to(torch.bfloat16))
@@ -170,6 +222,12 @@ def _in_openvino(network: nn.Module, x: Tensor, lanes: int, threads: int) -> Net
         return torch.from_numpy(np.array(output))
 
     return run
+
+
+def _gpu_has_bfloat16(device: torch.device) -> bool:
+    """Whether the GPU multiplies in bfloat16; older ones emulate it, slower than float32."""
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @cache

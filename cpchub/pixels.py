@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms import CenterCrop, Normalize, Resize
 
 PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -48,16 +48,28 @@ class Pixels:
         """One picture as `[H, W, channels]`."""
         if image.mode != self.mode:
             image = image.convert(self.mode)
-        width, height = image.size
+        resized, (left, top) = self._fit(*image.size)
+        rows, columns = self.crop
+        image = image.resize(resized, self.filter).crop((left, top, left + columns, top + rows))
+        pixels = np.asarray(image)
+        return pixels[:, :, None] if self.mode == "L" else pixels
+
+    def prepare_tensor(self, picture: Tensor) -> Tensor:
+        """uint8 `[channels, H, W]` as `prepare` makes it, up to rounding, on the device that it is on."""
+        (width, height), (left, top) = self._fit(picture.shape[2], picture.shape[1])
+        rows, columns = self.crop
+        method = {value: name for name, value in PILLOW.items()}[self.filter]
+        resized = nn.functional.interpolate(picture[None].float(), (height, width), mode=method, antialias=True)[0]
+        cropped = nn.functional.pad(resized, (-left, left + columns - width, -top, top + rows - height))
+        return cropped.round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0)
+
+    def _fit(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Width and height that a picture is resized to, and left and top of the crop from that."""
         short = min(width, height)
         resized = (
             (self.side, self.side * height // width) if width == short else (self.side * width // height, self.side)
         )
-        rows, columns = self.crop
-        left, top = _margin(resized[0], columns), _margin(resized[1], rows)
-        image = image.resize(resized, self.filter).crop((left, top, left + columns, top + rows))
-        pixels = np.asarray(image)
-        return pixels[:, :, None] if self.mode == "L" else pixels
+        return resized, (_margin(resized[0], self.crop[1]), _margin(resized[1], self.crop[0]))
 
     def normalise(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """uint8 `[B, H, W, channels]` to `[B, channels, H, W]`, channels last in memory, on the same device."""

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from cpchub.images.sources.base import Picture, Source
 from cpchub.sync import Row
 
 Vectors = npt.NDArray[np.float32]
+Decode = Literal["auto", "cpu"]  # "auto": by the GPU what it decodes faster and as well
 
 
 class ImageEncoder(Protocol):
@@ -37,16 +38,29 @@ class ImageEncoder(Protocol):
         """Pictures to float32 `[N, D]`."""
 
 
+class Deferred(Protocol):
+    """An encoded picture; width and height are those of the upright one."""
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+
 class Embedder(Protocol):
     """An encoder made ready for many pictures. An encoder that has `embedder(pictures)` gives its own."""
 
     lanes: int  # batches that it works on at the same time, each called from a thread of its own
 
+    def defer(self, data: bytes, size: int) -> Deferred | None:
+        """A file that `encode` takes and decodes itself, intact; None for one that is to be decoded and prepared."""
+
     def prepare(self, image: Image.Image) -> Any:
-        """What the network takes of one upright RGB picture; called from the reading threads."""
+        """What the network takes of one upright RGB picture; called from the reading threads, as `defer` is."""
 
     def encode(self, prepared: Sequence[Any]) -> Vectors:
-        """A batch of prepared pictures to float32 `[B, D]` of unit length."""
+        """A batch of prepared and deferred pictures to float32 `[B, D]` of unit length."""
 
     def close(self) -> None:
         """No more batches."""
@@ -59,6 +73,9 @@ class PlainEmbedder:
 
     def __init__(self, encoder: ImageEncoder) -> None:
         self._encoder = encoder
+
+    def defer(self, data: bytes, size: int) -> None:
+        """It has no decoder of its own."""
 
     def prepare(self, image: Image.Image) -> Image.Image:
         return image
@@ -99,11 +116,20 @@ class _Open:
 class ShardEncoder:
     """Embeds shards of pictures of a source, in a `with` block. D = dim is the length of the vectors."""
 
-    def __init__(self, source: Source, encoder: ImageEncoder, batch_size: int, workers: int, pictures: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        encoder: ImageEncoder,
+        batch_size: int,
+        workers: int,
+        pictures: int,
+        decode: Decode = "auto",
+    ) -> None:
         embedder = getattr(encoder, "embedder", None)
         self.embedder: Embedder = embedder(pictures) if embedder else PlainEmbedder(encoder)
         self.source, self.batch_size, self.workers, self.dim = source, batch_size, workers, encoder.spec.dim
         self.size = resize_side(encoder.spec.input_size, encoder.spec.crop_pct)
+        self.may_defer = decode == "auto"
 
     def __enter__(self) -> ShardEncoder:
         return self
@@ -160,6 +186,9 @@ class ShardEncoder:
                 "sha256": hashlib.sha256(data).hexdigest(),
                 "size": len(data) if picture.size is None else picture.size,
             }
+            deferred = self.embedder.defer(data, self.size) if self.may_defer else None
+            if deferred is not None:
+                return Outcome(row | {"width": deferred.width, "height": deferred.height}, deferred)
             decoded = decode_bytes(data, size=self.size)
             row |= {"width": decoded.width, "height": decoded.height}
             return Outcome(row, self.embedder.prepare(decoded.image))

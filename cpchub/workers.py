@@ -21,7 +21,7 @@ from typing import Any, cast
 from cpchub.errors import CpchubError, WorkerError
 from cpchub.images.sources.base import Source
 from cpchub.pending import Pending
-from cpchub.shards import ImageEncoder, Shard, ShardEncoder
+from cpchub.shards import Decode, ImageEncoder, Shard, ShardEncoder
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Job:
     batch_size: int
     workers: int
     pictures: int
+    decode: Decode
 
 
 def embed_in_processes(job: Job, shards: Iterable[Shard], processes: int, devices: Sequence[str]) -> Iterator[int]:
@@ -107,9 +108,11 @@ def _work(job: Job, connection: Connection, device: str | None, cores: int) -> N
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(cores)
     if device is not None and hasattr(job.encoder, "to"):
+        if device.startswith("cuda:"):
+            sys.modules["torch"].cuda.set_device(device)  # else pinned memory takes room on the first GPU
         job.encoder.to(device)
     try:
-        with ShardEncoder(job.source, job.encoder, job.batch_size, job.workers, job.pictures) as encoder:
+        with ShardEncoder(job.source, job.encoder, job.batch_size, job.workers, job.pictures, job.decode) as encoder:
             while (shard := connection.recv()) is not None:
                 for number, rows, vectors in encoder.run([shard], connection.send):
                     job.pending.write(number, rows, vectors)

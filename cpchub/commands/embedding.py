@@ -45,6 +45,8 @@ class Embed(Command):
     """processes that share the work"""
     devices: Annotated[tuple[str, ...], arg(metavar="DEVICE")] = ()
     """GPUs to use, for example cuda:0 cuda:1; a process for each"""
+    decode: Literal["auto", "cpu"] = "auto"
+    """cpu: JPEG files are never decoded on a GPU"""
 
     resumes: ClassVar[bool] = True
 
@@ -67,6 +69,7 @@ class Embed(Command):
             dtype=self.dtype,
             processes=self.processes,
             devices=self.devices,
+            decode=self.decode,
         )
 
     def encoder_to_use(self) -> Encoder:

@@ -142,7 +142,7 @@ def _load(image: Image.Image) -> tuple[Image.Image, bool]:
         image.load()
     except DAMAGE as error:
         raise _damaged(error) from error
-    orientation = _orientation(image)
+    orientation = orientation_of(image)
     rgb = _to_rgb(image)
     if orientation in UPRIGHT:
         rgb = rgb.transpose(UPRIGHT[orientation])
@@ -156,12 +156,13 @@ def _reduced(image: Image.Image, size: int | None) -> Image.Image:
     return image.reduce(factor) if factor > 1 else image
 
 
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 (upright) where there is none or where the block is damaged: the pixels are still good."""
+def orientation_of(image: Image.Image) -> int:
+    """EXIF orientation, 1 (upright) where there is none of 1..8 or the block is damaged: the pixels are still good."""
     try:
-        return int(image.getexif().get(ORIENTATION_TAG, 1))
+        orientation = int(image.getexif().get(ORIENTATION_TAG, 1))
     except DAMAGE:
         return 1
+    return orientation if orientation in UPRIGHT else 1
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
