@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from cpchub.errors import BrokenImageError, CollectionError, EncoderMismatchError, QueryError
 from cpchub.files import replacing
 from cpchub.images.sources import Picture, Source, open_source
+from cpchub.images.sources.lists import listed_file
 from cpchub.sync import Counts
 
 FORMAT = 1
@@ -188,7 +189,7 @@ class Collection:
         path = self.paths[self.check_row(row)]
         kind = self.manifest.get("source_kind", FOLDER)
         if kind == LIST and "://" not in path:
-            return self.source.parent / Path(path).expanduser()
+            return listed_file(self.source, path)
         if kind != FOLDER or "://" in self.location:
             raise QueryError(f"{path} is not a file of this machine; Collection.picture({row}) reads it")
         return self.source / path
@@ -202,15 +203,19 @@ class Collection:
             return self.path_of(row)
         except QueryError:
             path = self.paths[self.check_row(row)]
-        source, pictures = self._opened_source
-        if path not in pictures:
+        if self.manifest.get("source_kind") == LIST:  # its path is all that is needed to fetch it
+            return self._opened_source.read(Picture(path, None))
+        if path not in self._pictures:
             raise BrokenImageError(f"{path} is no longer in {self.location}")
-        return source.read(pictures[path])
+        return self._opened_source.read(self._pictures[path])
 
     @cached_property
-    def _opened_source(self) -> tuple[Source, dict[str, Picture]]:
-        source = open_source(self.location)
-        return source, {picture.path: picture for picture in source.listing().pictures}
+    def _opened_source(self) -> Source:
+        return open_source(self.location)
+
+    @cached_property
+    def _pictures(self) -> dict[str, Picture]:
+        return {picture.path: picture for picture in self._opened_source.listing().pictures}
 
     def check_row(self, row: int) -> int:
         """The row itself; raises QueryError where it is not one of 0 to N - 1."""

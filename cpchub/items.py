@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -70,6 +71,11 @@ def check_labels(labels: str | Path | None) -> str | None:
             f"labels={str(labels)!r}: give a CSV with the columns path,label, or {FOLDERS!r} to take labels from class "
             "folders, or leave it out"
         )
+    try:
+        with csv.open_csv(file) as reader:
+            _check_has_paths(file, reader.schema.names)
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(file, error) from error
     return str(file.resolve())
 
 
@@ -86,15 +92,28 @@ def _joined(paths: list[str], columns: pa.Table | None) -> dict[str, Any]:
 def _read_csv(file: Path, paths: list[str]) -> pa.Table:
     try:
         table = csv.read_csv(
-            file, convert_options=csv.ConvertOptions(column_types={LABEL: pa.string(), PATH: pa.string()})
+            file,
+            parse_options=csv.ParseOptions(newlines_in_values=True),
+            convert_options=csv.ConvertOptions(column_types={LABEL: pa.string(), PATH: pa.string()}),
         )
     except (OSError, pa.ArrowException) as error:
-        raise LabelError(f"{file} cannot be read as a CSV of labels: {error}") from error
-    if PATH not in table.column_names:
-        raise LabelError(f"{file} has no column named {PATH} (its columns: {', '.join(table.column_names)})")
+        raise _unreadable(file, error) from error
+    _check_has_paths(file, table.column_names)
     named = [str(PurePosixPath(path)) for path in table[PATH].to_pylist() if path]
     if len(named) != table.num_rows:
         raise LabelError(f"{file} has lines without a path")
+    if len(set(named)) != len(named):
+        twice = next(path for path, count in Counter(named).items() if count > 1)
+        raise LabelError(f"{file} has {twice} on more than one line; give each picture one")
     if not set(named) & set(paths):
         raise LabelError(f"no path in {file} is one of the collection: {named[:1]} against {paths[0]!r}, for example")
     return user_columns(named, table.drop([PATH]))
+
+
+def _check_has_paths(file: Path, columns: list[str]) -> None:
+    if PATH not in columns:
+        raise LabelError(f"{file} has no column named {PATH} (its columns: {', '.join(columns)})")
+
+
+def _unreadable(file: Path, error: Exception) -> LabelError:
+    return LabelError(f"{file} cannot be read as a CSV of labels: {error}")

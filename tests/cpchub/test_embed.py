@@ -122,6 +122,21 @@ class TestAFirstRun:
         save(picture(9), tmp_path / "photos" / "cat" / "4.png")
         assert run(tmp_path / "photos", tmp_path / "with").items["label"].to_pylist().count("cat") == 2
 
+    def test_labels_come_from_a_csv_and_an_empty_one_is_none(self, source: Path, tmp_path: Path) -> None:
+        (source / "two\nlines.png").write_bytes((source / "000.png").read_bytes())
+        (tmp_path / "labels.csv").write_text('path,label\n000.png,\n001.png,007\n"two\nlines.png",cat\n')
+        collection = run(source, tmp_path / "out", labels=tmp_path / "labels.csv")
+        labels = dict(zip(collection.paths, collection.items["label"].to_pylist(), strict=True))
+        assert {path: label for path, label in labels.items() if label is not None} == {
+            "001.png": "007",
+            "two\nlines.png": "cat",
+        }
+
+    def test_a_csv_that_names_a_picture_twice_is_refused(self, source: Path, tmp_path: Path) -> None:
+        (tmp_path / "labels.csv").write_text("path,label\n000.png,cat\n000.png,dog\n")
+        with pytest.raises(LabelError, match=r"000\.png on more than one line"):
+            run(source, tmp_path / "out", labels=tmp_path / "labels.csv")
+
     def test_a_file_name_that_is_not_utf8_is_listed(self, source: Path, tmp_path: Path) -> None:
         Path(os.fsdecode(os.fsencode(source) + b"/caf\xe9.png")).write_bytes((source / "000.png").read_bytes())
         collection = run(source, tmp_path / "out")
@@ -208,6 +223,11 @@ class TestARefusal:
             run(source, tmp_path / "out", labels="names")
         with pytest.raises(ArgumentError, match="batch_size=0"):
             run(source, tmp_path / "out", batch_size=0)
+        (tmp_path / "labels.csv").write_text("name,label\n000.png,cat\n")
+        encoder = TinyEncoder()
+        with pytest.raises(LabelError, match=r"no column named path \(its columns: name, label\)"):
+            run(source, tmp_path / "out", encoder, labels=tmp_path / "labels.csv")
+        assert encoder.seen == 0
         assert not (tmp_path / "out").exists()
 
 

@@ -138,6 +138,31 @@ class TestParquet:
         reasons = [row["reason"] for row in collection.failures.to_pylist()]
         assert reasons == ["the row has no picture", "not a picture, or of an unknown format"]
 
+    def test_a_column_of_several_types_becomes_text(self, tmp_path: Path) -> None:
+        folder = tmp_path / "data"
+        folder.mkdir()
+        pq.write_table(image_table([0], score=[1]), folder / "a.parquet")
+        pq.write_table(image_table([1], score=["high"]), folder / "b.parquet")
+        assert run(folder, tmp_path / "out")[0].items["score"].to_pylist() == ["1", "high"]
+
+    def test_other_pictures_beside_the_picture_are_not_read_to_list_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        masks = pa.array([{"bytes": b"x" * 1000, "path": ""}] * 2)
+        pq.write_table(image_table([0, 1], mask=masks, year=[1, 2]), tmp_path / "a.parquet")
+        asked: list[list[str]] = []
+        read = pq.ParquetFile.read
+
+        def watched(self: pq.ParquetFile, columns: list[str] | None = None, **options: Any) -> pa.Table:
+            asked.append(columns or ["all"])
+            return read(self, columns=columns, **options)
+
+        monkeypatch.setattr(pq.ParquetFile, "read", watched)
+        listing = open_source(tmp_path / "a.parquet").listing()
+        assert asked == [["year"]]
+        assert listing.columns is not None
+        assert listing.columns.column_names == ["path", "year"]
+
     def test_a_file_without_pictures_is_refused_with_its_columns(self, tmp_path: Path) -> None:
         pq.write_table(pa.table({"text": ["a"]}), tmp_path / "a.parquet")
         with pytest.raises(SourceError, match=r"no column of encoded pictures .*text: string"):
@@ -179,9 +204,11 @@ class Server(BaseHTTPRequestHandler):
     version = 0
 
     def do_HEAD(self) -> None:
+        self.asked.append(self.path)
         self.answer(body=False)
 
     def do_GET(self) -> None:
+        self.asked.append(self.path)
         self.requests.append(self.path)
         self.answer(body=True)
 
@@ -207,7 +234,8 @@ class Server(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setattr(Server, "requests", [], raising=False)
+    monkeypatch.setattr(Server, "requests", [], raising=False)  # for bytes
+    monkeypatch.setattr(Server, "asked", [], raising=False)  # for anything
     monkeypatch.setattr(Server, "version", 0)
     monkeypatch.setattr(web.time, "sleep", lambda seconds: None)
     with ThreadingHTTPServer(("127.0.0.1", 0), Server) as found:
@@ -275,6 +303,30 @@ class TestLists:
         (tmp_path / "list.txt").write_text("a.png\npipe.png\n.\n")
         failures = run(tmp_path / "list.txt", tmp_path / "out")[0].failures.to_pylist()
         assert failures == [{"path": path, "reason": "not a regular file"} for path in (".", "pipe.png")]
+
+    def test_names_and_labels_are_taken_as_they_stand(self, tmp_path: Path) -> None:
+        (tmp_path / "list.csv").write_text("path,label\n0012,007\n13,\n")
+        for seed, name in enumerate(("0012", "13")):
+            (tmp_path / name).write_bytes(png(seed))
+        collection, _ = run(tmp_path / "list.csv", tmp_path / "out")
+        check_pairs(collection, {"0012": 0, "13": 1})
+        assert collection.items["label"].to_pylist() == ["007", None]
+
+    def test_odd_names_in_a_text_file_are_found(self, tmp_path: Path) -> None:
+        names = ["a.png", "~tmp.png", "~backup/b.png", "line\u2028separator.png", "form\ffeed.png"]
+        for seed, name in enumerate(names):
+            save(picture(seed), tmp_path / name)
+        (tmp_path / "list.txt").write_bytes(("\ufeff" + "\r\n".join(names)).encode())
+        collection, _ = run(tmp_path / "list.txt", tmp_path / "out")
+        check_pairs(collection, {name: seed for seed, name in enumerate(names)})
+        assert collection.path_of(collection.paths.index("~tmp.png")) == tmp_path / "~tmp.png"
+
+    def test_showing_one_picture_asks_the_server_for_that_one_only(self, tmp_path: Path, server: str) -> None:
+        (tmp_path / "urls.txt").write_text(f"{server}/1.png\n{server}/2.png\n")
+        collection, _ = run(tmp_path / "urls.txt", tmp_path / "out")
+        Server.asked.clear()
+        assert collection.picture(0) == png(1)
+        assert Server.asked == ["/1.png"]
 
     def test_a_list_without_a_column_of_pictures(self, tmp_path: Path) -> None:
         (tmp_path / "list.csv").write_text("name,label\na,b\n")

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cpchub.images.sources.base import PATH
 
@@ -16,22 +17,36 @@ TAKEN = frozenset({"id", PATH, "size", "mtime_ns", "etag", "sha256", "width", "h
 def user_columns(paths: list[str], table: pa.Table) -> pa.Table:
     """`table`, a row a path, as columns to keep: `path` first, names that are taken as `source_NAME`, `label` as text.
 
-    Binary and nested columns are left out: they are pictures and their like, not facts to filter by.
+    An empty label is none. Columns that are no facts (`is_fact`) are left out.
     """
     columns: dict[str, Any] = {PATH: pa.array(paths, pa.string())}
     names = class_names(table.schema)
     for field in table.schema:
-        if not _is_fact(field.type):
+        if not is_fact(field.type):
             continue
         column = table[field.name]
         if field.name in names:
             column = _named(column, names[field.name])
         elif pa.types.is_dictionary(field.type):
             column = column.cast(field.type.value_type)
-        if field.name == LABEL and not pa.types.is_string(column.type):
+        if field.name == LABEL:
             column = column.cast(pa.string())
+            column = pc.if_else(pc.equal(column, ""), None, column)
         columns[f"source_{field.name}" if field.name in TAKEN else field.name] = column
     return pa.table(columns)
+
+
+def stacked(tables: list[pa.Table]) -> pa.Table:
+    """Tables one below the other, null where one lacks a column; what is of several types in them becomes text."""
+    types: dict[str, set[pa.DataType]] = {}
+    for table in tables:
+        for field in table.schema:
+            types.setdefault(field.name, set()).add(field.type)
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException:  # a number here, a word there
+        mixed = {name for name, seen in types.items() if len(seen) > 1}
+        return pa.concat_tables([_as_text(table, mixed) for table in tables], promote_options="default")
 
 
 def class_names(schema: pa.Schema) -> dict[str, list[str]]:
@@ -44,11 +59,19 @@ def class_names(schema: pa.Schema) -> dict[str, list[str]]:
     return {name: facts["names"] for name, facts in labelled.items() if facts.get("_type") == "ClassLabel"}
 
 
-def _is_fact(kind: pa.DataType) -> bool:
+def is_fact(kind: pa.DataType) -> bool:
+    """Whether a column of this type says something to filter by: binary and nested ones are pictures and their like."""
     if pa.types.is_dictionary(kind):
-        return _is_fact(kind.value_type)
+        return is_fact(kind.value_type)
     binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
     return not (binary or pa.types.is_nested(kind) or pa.types.is_null(kind))
+
+
+def _as_text(table: pa.Table, names: set[str]) -> pa.Table:
+    for place, field in enumerate(table.schema):
+        if field.name in names:
+            table = table.set_column(place, field.name, table[place].cast(pa.string()))
+    return table
 
 
 def _named(column: pa.ChunkedArray, names: list[str]) -> pa.Array:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from cpchub.errors import BrokenImageError, SourceError
 from cpchub.images.sources.base import Listing, Picture
-from cpchub.images.sources.columns import user_columns
+from cpchub.images.sources.columns import is_fact, stacked, user_columns
 from cpchub.images.sources.rows import encoded, image_column, row_pictures
 from cpchub.images.sources.storage import Disk
 
@@ -48,7 +48,7 @@ class SavedDataset:
             columns.append(user_columns([picture.path for picture in rows], table.drop([image])))
         if not pictures:
             raise SourceError(f"the data set in {self.folder} has no rows")
-        return Listing(pictures, pa.concat_tables(columns, promote_options="permissive"))
+        return Listing(pictures, stacked(columns))
 
     def read(self, picture: Picture) -> bytes:
         name, row = picture.place or ("", -1)
@@ -59,14 +59,14 @@ class SavedDataset:
         return encoded(table[image].chunk(chunk)[row - starts[chunk]].as_py(), Disk(self.folder))
 
     @cached_property
-    def _tables(self) -> dict[str, tuple[pa.Table, list[int], str, str]]:
+    def _tables(self) -> dict[str, tuple[pa.Table, list[int], str, str | None]]:
         """Split -> table mapped from the disk, first row of each of its chunks, picture column, fingerprint."""
         if not (self.folder / SPLITS).is_file():
             return {"": self._map(self.folder)}
         splits = _json(self.folder / SPLITS).get("splits", [])
         return {str(split): self._map(self.folder / str(split)) for split in splits}
 
-    def _map(self, folder: Path) -> tuple[pa.Table, list[int], str, str]:
+    def _map(self, folder: Path) -> tuple[pa.Table, list[int], str, str | None]:
         state = _json(folder / STATE)
         if state.get("_indices_data_files"):
             raise SourceError(f"{folder} has an index over its rows; write it with flatten_indices().save_to_disk()")
@@ -84,7 +84,7 @@ class SavedDataset:
         starts = [0]
         for chunk in table[image].chunks:
             starts.append(starts[-1] + len(chunk))
-        return table, starts[:-1], image, str(state.get("_fingerprint"))
+        return table, starts[:-1], image, state.get("_fingerprint")
 
 
 class DatasetObject:
@@ -116,9 +116,10 @@ class DatasetObject:
         pictures = row_pictures("", len(self.dataset), None, self._fingerprint)
         if not pictures:
             raise SourceError("the data set has no rows")
-        facts = self.dataset.remove_columns([self.image]).with_format("arrow")
-        if not facts.column_names:
+        names = [field.name for field in self.dataset.features.arrow_schema if is_fact(field.type)]
+        if not names:
             return Listing(pictures)
+        facts = self.dataset.select_columns(names).with_format("arrow")
         return Listing(pictures, user_columns([picture.path for picture in pictures], facts[:]))
 
     def read(self, picture: Picture) -> bytes:

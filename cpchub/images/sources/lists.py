@@ -13,7 +13,7 @@ from pyarrow import csv
 from cpchub.errors import BrokenImageError, SourceError
 from cpchub.images.sources import web
 from cpchub.images.sources.base import PATH, Listing, Picture, StoredFile
-from cpchub.images.sources.columns import user_columns
+from cpchub.images.sources.columns import LABEL, user_columns
 from cpchub.images.sources.storage import Bucket, read_part
 
 LIST_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".lst"})
@@ -35,7 +35,7 @@ class ListSource:
 
     def listing(self) -> Listing:
         table, name = read_list(self.file)
-        entries = [str(entry).strip() for entry in table[name].to_pylist()]
+        entries = [entry.strip() for entry in table[name].to_pylist()]
         first: dict[str, int] = {}
         failures: list[dict[str, Any]] = []
         for row, entry in enumerate(entries):
@@ -77,7 +77,13 @@ class ListSource:
             return Path(unquote(urlsplit(entry).path))
         if "\0" in entry:
             raise BrokenImageError("the path holds a zero byte")
-        return self.file.parent / Path(entry).expanduser()
+        return listed_file(self.file, entry)
+
+
+def listed_file(file: Path, entry: str) -> Path:
+    """The file of this machine that an entry of a list means; `~` is the home, but `~name` may be a file's own name."""
+    path = Path(entry)
+    return path.expanduser() if path.parts[:1] == ("~",) else file.parent / path
 
 
 def read_list(file: Path) -> tuple[pa.Table, str]:
@@ -85,9 +91,15 @@ def read_list(file: Path) -> tuple[pa.Table, str]:
     try:
         if file.suffix.lower() in (".csv", ".tsv"):
             delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
-            table = csv.read_csv(file, parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True))
+            table = csv.read_csv(
+                file,
+                parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+                convert_options=csv.ConvertOptions(column_types=dict.fromkeys((*NAMES, LABEL), pa.string())),
+            )
         else:
-            lines = file.read_text(encoding="utf-8").splitlines()
+            lines = file.read_text(encoding="utf-8-sig").split(
+                "\n"
+            )  # a name may hold what else is taken for a line's end
             table = pa.table({PATH: [line for line in lines if line.strip() and not line.startswith("#")]})
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise SourceError(f"{file} cannot be read as a list of pictures: {error}") from error

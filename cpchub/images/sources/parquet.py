@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from cpchub.errors import BrokenImageError, SourceError
 from cpchub.images.sources.base import PATH, Listing, Picture, StoredFile
-from cpchub.images.sources.columns import user_columns
+from cpchub.images.sources.columns import is_fact, stacked, user_columns
 from cpchub.images.sources.rows import encoded, image_column, row_pictures
 from cpchub.images.sources.storage import Storage
 
@@ -49,10 +49,9 @@ class ParquetSource:
         for table in self.storage.files(PARQUET_SUFFIXES) if self.tables is None else self.tables:
             try:
                 with self.storage.open(table.path) as file, pq.ParquetFile(file) as parquet:
-                    image = image_column(parquet.schema_arrow, table.path)
+                    image_column(parquet.schema_arrow, table.path)  # refuses a table without pictures
                     rows = row_pictures(table.path, parquet.metadata.num_rows, table.mtime_ns, table.etag)
-                    others = [name for name in parquet.schema_arrow.names if name != image]
-                    facts = parquet.read(columns=others)
+                    facts = parquet.read(columns=[f.name for f in parquet.schema_arrow if is_fact(f.type)])
                     facts = facts.cast(facts.schema.with_metadata(parquet.schema_arrow.metadata))
             except (OSError, pa.ArrowException) as error:
                 failures.append({PATH: table.path, "reason": f"the Parquet file is damaged ({error})"})
@@ -62,7 +61,7 @@ class ParquetSource:
         if not pictures:
             why = f"; {failures[0][PATH]}: {failures[0]['reason']}" if failures else ""
             raise SourceError(f"no rows in the Parquet files of {self.location}{why}")
-        return Listing(pictures, pa.concat_tables(columns, promote_options="permissive"), failures)
+        return Listing(pictures, stacked(columns), failures)
 
     def read(self, picture: Picture) -> bytes:
         if picture.place is None:

@@ -54,7 +54,7 @@ class Disk:
                 folders.clear()
                 continue
             seen.add(_identity(Path(parent)))
-            folders[:] = [name for name in folders if not name.startswith(".")]
+            folders[:] = sorted(name for name in folders if not name.startswith("."))  # of two links, always the same
             wanted = (name for name in names if not name.startswith(".") and suffix_of(name) in suffixes)
             found += [file for name in wanted if (file := self._stat(Path(parent, name)))]
         return sorted(found, key=lambda file: file.path)
