@@ -23,7 +23,7 @@ from cpchub.collection import (
     finish_commit,
     read_manifest,
 )
-from cpchub.errors import ArgumentError, OutputError, SourceError
+from cpchub.errors import ArgumentError, LabelError, OutputError, SourceError
 from cpchub.files import only_writer, visible_names, writing
 from cpchub.images.sources import Listing, Picture, Source, is_gone, open_source
 from cpchub.items import check_labels
@@ -113,7 +113,7 @@ class _Run:
         self.console = console
         finish_commit(out)
         self.old = Collection.open(out) if (out / MANIFEST).exists() else None
-        self.labels = labels or (self.old.manifest["labels"] if self.old else None)
+        self.labels = labels or self._recorded_labels()
         self.pending = Pending(out, encoder.spec.dim)
         self._check_same_job()
         self.pending.dtype = self._dtype(dtype)
@@ -160,6 +160,17 @@ class _Run:
                     f"{holds}, which is gone, and none of them is in {location}; choose another output folder for "
                     f"those, or delete {self.out} if its pictures are no longer wanted"
                 )
+
+    def _recorded_labels(self) -> str | None:
+        """Where an earlier run took its labels from; looked at now, as they are joined when all is embedded."""
+        recorded = self.old.manifest["labels"] if self.old else None
+        try:
+            return check_labels(recorded)
+        except LabelError as error:
+            raise LabelError(
+                f"the labels of {self.out} came from {recorded}: put that file back as it was, or give other labels "
+                f"({error})"
+            ) from error
 
     def _known(self) -> list[Row]:
         """Size and sha256 of every picture that is embedded, also by a run that was stopped."""
@@ -225,7 +236,7 @@ class _Run:
         with embedding_bar(self.console) as bar:
             task = bar.add_task("Embedding", total=done + len(todo), completed=done)
             try:
-                if processes > 1:
+                if processes > 1 or devices:
                     job = Job(self.source, self.encoder, self.pending, *how)
                     for some in embed_in_processes(job, shards, processes, devices):
                         bar.advance(task, some)

@@ -68,8 +68,8 @@ def check_labels(labels: str | Path | None) -> str | None:
     file = Path(labels).expanduser()
     if not file.is_file():
         raise LabelError(
-            f"labels={str(labels)!r}: give a CSV with the columns path,label, or {FOLDERS!r} to take labels from class "
-            "folders, or leave it out"
+            f"labels={str(labels)!r} is not a file: give a CSV with the columns path,label, or {FOLDERS!r} to take "
+            "labels from class folders"
         )
     try:
         with csv.open_csv(file) as reader:

@@ -239,10 +239,12 @@ class _Lanes:
         while self._running and (all_of_them or len(self._running) > self._lanes or self._running[0][2].done()):
             shard, positions, future = self._running.popleft()
             for position, vector in zip(positions, future.result(), strict=True):
-                if np.isfinite(vector).all():
-                    shard.vectors[position] = vector
-                else:
+                if not np.isfinite(vector).all():
                     shard.rows[position]["reason"] = "the encoder gives values that are not finite for it"
+                elif not vector.any():
+                    shard.rows[position]["reason"] = "the encoder gives nothing but zeros for it"
+                else:
+                    shard.vectors[position] = vector
             self._advance(len(positions))
         while self._closed and not any(shard is self._closed[0] for shard, _, _ in self._running):
             done = self._closed.popleft()

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, cast
 
-from cpchub.errors import CpchubError, WorkerError
+from cpchub.errors import ArgumentError, CpchubError, WorkerError
 from cpchub.images.sources.base import Source
 from cpchub.pending import Pending
 from cpchub.shards import Decode, ImageEncoder, Shard, ShardEncoder
@@ -83,7 +83,8 @@ def _started(job: Job, processes: int, devices: Sequence[str]) -> Iterator[dict[
     workers: dict[Connection, SpawnProcess] = {}
     cores = max(1, (os.cpu_count() or 1) // processes)
     encoder: Any = job.encoder
-    if devices and hasattr(encoder, "to"):
+    home = encoder.device if devices and hasattr(encoder, "to") else None
+    if home is not None:
         encoder.to("cpu")  # a GPU's tensors would have to stay mapped in this process
     try:
         for number in range(processes):
@@ -99,6 +100,8 @@ def _started(job: Job, processes: int, devices: Sequence[str]) -> Iterator[dict[
             process.terminate()
             process.join()
             connection.close()
+        if home is not None:
+            encoder.to(home)
 
 
 def _work(job: Job, connection: Connection, device: str | None, cores: int) -> None:
@@ -107,11 +110,9 @@ def _work(job: Job, connection: Connection, device: str | None, cores: int) -> N
     _end_with_parent()
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(cores)
-    if device is not None and hasattr(job.encoder, "to"):
-        if device.startswith("cuda:"):
-            sys.modules["torch"].cuda.set_device(device)  # else pinned memory takes room on the first GPU
-        job.encoder.to(device)
     try:
+        if device is not None:
+            _move(job.encoder, device)
         with ShardEncoder(job.source, job.encoder, job.batch_size, job.workers, job.pictures, job.decode) as encoder:
             while (shard := connection.recv()) is not None:
                 for number, rows, vectors in encoder.run([shard], connection.send):
@@ -121,6 +122,18 @@ def _work(job: Job, connection: Connection, device: str | None, cores: int) -> N
         connection.send(error)
     except EOFError:  # nobody is there to work for
         return
+
+
+def _move(encoder: Any, device: str) -> None:
+    """Put an encoder that can be moved on a device. Raises ArgumentError where there is no such device."""
+    if not hasattr(encoder, "to"):
+        return
+    try:
+        if device.startswith("cuda:"):
+            sys.modules["torch"].cuda.set_device(device)  # else pinned memory takes room on the first GPU
+        encoder.to(device)
+    except (RuntimeError, ValueError, AssertionError) as error:  # the last: a torch without CUDA
+        raise ArgumentError(f"device {device!r} cannot be used: {error}") from error
 
 
 def _end_with_parent() -> None:

@@ -68,7 +68,8 @@ def finish(
         )
     items = described(merged.items, listing.columns, labels)
     counts = replace(merged.counts, broken=failed.num_rows)
-    unchanged = old is not None and (old.manifest["source"], old.manifest["labels"]) == (job["source"], labels)
+    facts = {"source": job["source"], "labels": labels, "encoder": job["encoder"]}
+    unchanged = old is not None and facts.items() <= old.manifest.items()
     if not (unchanged and _same(items, old.items) and _same(failed, old.failures)):  # type: ignore[union-attr]
         manifest = _write_vectors(old, pending, job, merged) | {"labels": labels, "failed": failed.num_rows}
         _commit(pending, manifest, items, failed)

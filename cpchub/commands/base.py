@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from cpchub.errors import DependencyError, EncoderMismatchError, UnknownModelError
+from cpchub.errors import (
+    DependencyError,
+    EncoderMismatchError,
+    ModelFolderError,
+    UnknownModelError,
+    WeightsUnavailableError,
+)
 
 if TYPE_CHECKING:
     from cpchub.collection import Collection
@@ -71,7 +77,7 @@ def encoder_of(collection: Collection, name: str | None = None) -> Encoder:
     try:
         encoder = load(name or collection.encoder_to_load)
         collection.check_encoder(encoder.spec)
-    except (UnknownModelError, EncoderMismatchError) as error:
+    except (UnknownModelError, ModelFolderError, WeightsUnavailableError, EncoderMismatchError) as error:
         if name is not None:
             raise
         raise type(error)(f"{error} Name the encoder's folder or Hub id with --encoder.") from error

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -131,6 +133,37 @@ class TestAFirstRun:
             "001.png": "007",
             "two\nlines.png": "cat",
         }
+
+    def test_labels_that_are_gone_are_missed_before_anything_is_embedded(self, source: Path, tmp_path: Path) -> None:
+        (tmp_path / "labels.csv").write_text("path,label\n001.png,cat\n")
+        run(source, tmp_path / "out", labels=tmp_path / "labels.csv")
+        (tmp_path / "labels.csv").unlink()
+        folder_of_pictures(source, 1, first=50)
+        encoder = TinyEncoder()
+        with pytest.raises(LabelError, match=r"out came from .*labels\.csv: put that file back"):
+            run(source, tmp_path / "out", encoder)
+        assert encoder.seen == 0
+
+    def test_a_picture_without_direction_is_listed(self, source: Path, tmp_path: Path) -> None:
+        class Blind(TinyEncoder):
+            def encode(self, images: Any, **options: Any) -> Any:
+                vectors = super().encode(images, **options)
+                vectors[0] = 0
+                return vectors
+
+        collection = run(source, tmp_path / "out", Blind(), batch_size=10)
+        assert collection.paths == [f"{n:03d}.png" for n in range(1, 10)]
+        assert collection.failures.to_pylist() == [
+            {"path": "000.png", "reason": "the encoder gives nothing but zeros for it"}
+        ]
+
+    def test_the_encoder_is_found_where_it_was_last(self, source: Path, tmp_path: Path) -> None:
+        run(source, tmp_path / "out")
+        moved = TinyEncoder()
+        moved.spec = replace(moved.spec, name="moved")
+        assert moved.spec.fingerprint == TinyEncoder().spec.fingerprint
+        collection = run(source, tmp_path / "out", moved)
+        assert (collection.encoder_to_load, moved.seen) == ("moved", 0)
 
     def test_a_csv_that_names_a_picture_twice_is_refused(self, source: Path, tmp_path: Path) -> None:
         (tmp_path / "labels.csv").write_text("path,label\n000.png,cat\n000.png,dog\n")

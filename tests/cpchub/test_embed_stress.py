@@ -19,7 +19,7 @@ from cpchub import files
 from cpchub.collection import Collection
 from cpchub.embed import embed
 from cpchub.encoder import load
-from cpchub.errors import NoSpaceError, OutputError, WorkerError
+from cpchub.errors import ArgumentError, NoSpaceError, OutputError, WorkerError
 from cpchub.images.decode import read_image
 from tests.cpchub.pictures import TinyEncoder, folder_of_pictures, picture, save
 
@@ -145,6 +145,21 @@ class Dying(TinyEncoder):
         self.marker, self.home = marker, os.getpid()
 
 
+class Movable(TinyEncoder):
+    """An encoder that works on one device only."""
+
+    device = "cuda:0"
+
+    def to(self, device: str) -> None:
+        if device == "gpu:9":
+            raise RuntimeError("invalid device ordinal")
+        self.device = device
+
+    def encode(self, images: Any, **options: Any) -> Any:
+        assert self.device == "gpu:1"
+        return super().encode(images, **options)
+
+
 @pytest.mark.usefixtures("small_shards")
 class TestSeveralProcesses:
     def test_they_write_the_files_that_one_writes(self, source: Path, tmp_path: Path) -> None:
@@ -160,6 +175,15 @@ class TestSeveralProcesses:
         one = embed(source, tmp_path / "one", encoder, progress=False)
         two = embed(source, tmp_path / "two", encoder, progress=False, devices=["cpu", "cpu"])
         assert (one.vectors() * two.vectors()).sum(1).min() > 0.999999
+
+    def test_one_device_is_used_as_several_are_and_the_encoder_comes_back(self, source: Path, tmp_path: Path) -> None:
+        encoder = Movable()
+        assert len(run(source, tmp_path / "out", encoder, devices=["gpu:1"])) == 10
+        assert encoder.device == "cuda:0"
+
+    def test_a_device_that_is_not_there_is_named(self, source: Path, tmp_path: Path) -> None:
+        with pytest.raises(ArgumentError, match="device 'gpu:9' cannot be used: invalid device ordinal"):
+            run(source, tmp_path / "out", Movable(), devices=["gpu:9"])
 
     def test_one_that_dies_is_told_and_what_was_complete_is_kept(self, source: Path, tmp_path: Path) -> None:
         run(source, tmp_path / "whole")

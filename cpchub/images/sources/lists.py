@@ -97,9 +97,8 @@ def read_list(file: Path) -> tuple[pa.Table, str]:
                 convert_options=csv.ConvertOptions(column_types=dict.fromkeys((*NAMES, LABEL), pa.string())),
             )
         else:
-            lines = file.read_text(encoding="utf-8-sig").split(
-                "\n"
-            )  # a name may hold what else is taken for a line's end
+            # splitlines() would cut names at other characters, too
+            lines = file.read_text(encoding="utf-8-sig").split("\n")
             table = pa.table({PATH: [line for line in lines if line.strip() and not line.startswith("#")]})
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise SourceError(f"{file} cannot be read as a list of pictures: {error}") from error
