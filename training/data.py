@@ -12,7 +12,7 @@ import io
 import os
 import pickle
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from cpchub.errors import RecipeError, SourceError
 from training.listing import Listed, listed, squares
+from training.views import beside
 
 if TYPE_CHECKING:
     from training.batches import Batch
@@ -72,6 +73,7 @@ class Pictures:
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()  # path and reason of the pictures that could not be read
+    _copies: dict[torch.device, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -94,13 +96,23 @@ class Pictures:
     def views(
         self, batches: Iterable[Batch], recipe: Recipe, device: torch.device
     ) -> Iterator[tuple[Batch, list[Tensor]]]:
-        """Each batch with its random views, made on `device`, where the whole data set goes at once."""
-        images = self.images.to(device)
+        """Each batch with its random views, made on `device`, where the whole data set goes if there is room."""
+        images = self._at(device)
         generator = torch.Generator(device=device)
         for batch in batches:
             generator.manual_seed(batch.seed)
-            pictures = images[batch.rows.to(device)]
+            pictures = images[sent(batch.rows, images.device)]
+            if images.device != device:
+                pictures = sent(pictures, device)
             yield batch, [random_view(pictures, recipe, generator) for _ in range(recipe.n_views)]
+
+    def _at(self, device: torch.device) -> Tensor:
+        """The images on `device`, copied there once; where they would take more than a quarter of it, as they are."""
+        if device.type == "cuda" and self.images.nbytes > torch.cuda.get_device_properties(device).total_memory / 4:
+            return self.images
+        if device not in self._copies:
+            self._copies[device] = self.images.to(device)
+        return self._copies[device]
 
     def digest(self) -> str:
         """Short sha256 over the pixels and labels, which says whether two runs saw the same data."""
@@ -126,9 +138,14 @@ def normalised(x: Tensor, recipe: Recipe) -> Tensor:
     """Pictures in [0, 1] as the network takes them: the recipe's mean and std, channels last."""
     if {*recipe.mean} == {0.0} and {*recipe.std} == {1.0}:  # of any number of channels
         return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
-    mean, std = (torch.tensor(v, device=x.device).reshape(1, -1, 1, 1) for v in (recipe.mean, recipe.std))
+    mean, std = (beside(x, v).reshape(1, -1, 1, 1) for v in (recipe.mean, recipe.std))
     y = (x - mean) / std
     return y.contiguous(memory_format=torch.channels_last) if y.ndim == 4 else y  # patches are laid out already
+
+
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """To the device. A GPU fetches it from pinned memory while it works: a plain copy would wait until it is idle."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
 
 
 def load(name: str, *, split: str = "train", size: int = 32) -> Pictures:

@@ -125,8 +125,8 @@ def _run(
     try:
         with StopBetweenSteps() as stopping, ProgressLine(recipe, total, done, fabric.is_global_zero) as progress:
             for batch, views in pictures.views(plan.batches(done, stop), recipe, fabric.device):
-                step, rows = batch.step, batch.rows.to(fabric.device)
-                labels = None if taught is None else taught[batch.rows].to(fabric.device)
+                step, rows = batch.step, data.sent(batch.rows, fabric.device)
+                labels = None if taught is None else data.sent(taught[batch.rows], fabric.device)
                 torch.manual_seed(batch.seed)
                 for group in optimizer.param_groups:
                     group["lr"] = optimizers.rate(recipe, step, plan.steps_per_epoch)

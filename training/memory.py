@@ -32,14 +32,17 @@ class MemoryBank(nn.Module):
         super().__init__()
         if start not in ("random", "visited"):
             raise ValueError(f"start is 'random' or 'visited', not {start!r}")
-        self.momentum = momentum
-        self.register_buffer("visited", torch.full((n,), start == "random"))
+        self.momentum, self.start = momentum, start
+        self._complete = start == "random"
+        self.register_buffer("visited", torch.full((n,), self._complete))
         # the official code draws uniformly, with unit length only in expectation
         self.register_buffer("features", F.normalize(torch.randn(n, dim), dim=1))
 
     def draw(self, indices: Tensor, m: int) -> Tensor:
         """Rows to contrast with, `[N, 1 + m]`: each picture's own, then m uniform ones, of which some may be equal."""
-        if self.visited.all():
+        if m == 0:
+            return indices[:, None]
+        if self.complete():
             rows = torch.randint(len(self.features), (len(indices), 1 + m), device=indices.device)
         else:
             known = self.visited.nonzero()[:, 0]
@@ -47,12 +50,18 @@ class MemoryBank(nn.Module):
         rows[:, 0] = indices
         return rows
 
+    def complete(self) -> bool:
+        """Whether every picture has been seen. Once it is so, no GPU is asked (and waited for) again."""
+        self._complete = self._complete or bool(self.visited.all())
+        return self._complete
+
     @torch.no_grad()
     def admit(self, indices: Tensor, v: Tensor) -> None:
         """Pictures that are seen for the first time: v_i is their feature, for all ranks' pictures."""
+        if self.start == "random":
+            return
         indices, v = gather(indices), gather(v.detach().float())
-        new = ~self.visited[indices]
-        self.features[indices[new]] = v[new]
+        self.features[indices] = torch.where(self.visited[indices, None], self.features[indices], v)
         self.visited[indices] = True
 
     @torch.no_grad()
@@ -81,7 +90,8 @@ class InstanceContrast(nn.Module):
         """`v`: `[N, D]`; `rows`: `[N, 1 + m]` from `bank.draw`. The bank may be updated before the backward pass."""
         n = len(bank.features)
         if self.m == 0:
-            return instance_softmax(v, bank.features.clone(), rows[:, 0], self.T, bank.visited)
+            allowed = None if bank.start == "random" else bank.visited
+            return instance_softmax(v, bank.features.clone(), rows[:, 0], self.T, allowed)
         similarity = torch.einsum("nd,nmd->nm", v.float(), bank.features[rows])
         with torch.no_grad():
             estimate = n * gather((similarity / self.T).exp().mean()[None]).mean()

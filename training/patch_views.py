@@ -20,7 +20,7 @@ from torch import Generator, Tensor
 
 from cpchub.architectures.patches import to_patches
 from training.patch_colours import MID_GREY, ON_COLOURS, change_histogram
-from training.views import chance, grey, shift_hue, uniform
+from training.views import beside, chance, grey, random_order, shift_hue, uniform
 
 # AutoAugment's operations on geometry and how far they go: shear x and y, translate x and y, rotate by 30 degrees
 _LIMITS = (0.3, 0.3, 2 * 150 / 331, 2 * 150 / 331, math.pi / 6)
@@ -157,8 +157,7 @@ class PatchViews:
             lambda y: shift_hue(y, hue),
             lambda y: torch.lerp(y.mean((2, 3), keepdim=True), y, contrast),
         )
-        order = torch.randperm(len(operations), device=generator.device if generator else None, generator=generator)
-        for i in order.tolist():
+        for i in random_order(len(operations), generator):
             x = operations[i](x).clamp(0, 1)
         return x
 
@@ -174,7 +173,7 @@ def _in_picture(grid: Tensor, pictures: Tensor, stride: int) -> Tensor:
     `[B, rows * columns * p, p, 2]`: the patches below one another, row by row.
     """
     _, rows, columns, size = grid.shape[:4]
-    side = torch.tensor([pictures.shape[3], pictures.shape[2]], device=grid.device)
+    side = beside(grid, [pictures.shape[3], pictures.shape[2]])
     down, across = torch.meshgrid(
         torch.arange(rows, device=grid.device), torch.arange(columns, device=grid.device), indexing="ij"
     )

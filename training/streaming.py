@@ -20,7 +20,7 @@ from torch import Tensor
 from cpchub.errors import BrokenImageError, SourceError
 from training import audio_data, data, picture_views
 from training.batches import Batch, mixed
-from training.data import Source, normalised, random_view
+from training.data import Source, normalised, random_view, sent
 from training.listing import Listed, square
 from training.recipes import Recipe
 
@@ -110,11 +110,11 @@ class Stream:
 
     def _views_of_squares(self, batch: Batch, squares: Tensor, recipe: Recipe, device: torch.device) -> list[Tensor]:
         generator = torch.Generator(device=device).manual_seed(batch.seed)
-        images = _sent(squares, device)
+        images = sent(squares, device)
         return [random_view(images, recipe, generator) for _ in range(recipe.n_views)]
 
     def _stacked_views(self, batch: Batch, views: Tensor, recipe: Recipe, device: torch.device) -> list[Tensor]:
-        return [normalised(_sent(view, device), recipe) for view in views.unbind(1)]
+        return [normalised(sent(view, device), recipe) for view in views.unbind(1)]
 
     def _skip(self, row: int, error: BrokenImageError) -> None:
         path = self.pictures.pictures[row].path
@@ -149,8 +149,3 @@ def open_data(recipe: Recipe) -> Source:
     if recipe.stream == "always" or recipe.views_on == "cpu" or needed > memory / 4:
         return Stream(pictures, recipe.stored_size)
     return data.in_memory(pictures, data.title(recipe.data), recipe.stored_size)
-
-
-def _sent(x: Tensor, device: torch.device) -> Tensor:
-    """To the device; from pinned memory to a GPU, so that the copy overlaps with its work."""
-    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)

@@ -8,8 +8,10 @@ Geometry (crop, flip, rotation, shear, elastic) is one sampling grid; colour fol
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -122,9 +124,8 @@ class Views:
             lambda y: torch.lerp(grey(y), y, saturation),
             lambda y: shift_hue(y, hue) if self.hue else y,
         ]
-        order = torch.randperm(4, device=x.device, generator=generator).tolist()
         y = x
-        for i in order:
+        for i in random_order(4, generator):
             y = operations[i](y).clamp(0, 1)
         return torch.where(chance(x, generator, self.jitter_p), y, x)
 
@@ -156,6 +157,19 @@ def chance(x: Tensor, generator: Generator | None, p: float) -> Tensor:
     return torch.rand(len(x), 1, 1, 1, device=x.device, generator=generator) < p
 
 
+def random_order(n: int, generator: Generator | None) -> list[int]:
+    """The numbers below n in random order, drawn without waiting for a GPU: its generator's state is on the host."""
+    if generator is not None and generator.device.type != "cpu":
+        state = hashlib.sha256(generator.get_state().numpy().tobytes()).digest()
+        generator = Generator().manual_seed(int.from_bytes(state[:7], "little"))
+    return torch.randperm(n, generator=generator).tolist()
+
+
+def beside(x: Tensor, values: Sequence[Any]) -> Tensor:
+    """`values` as a tensor on the device of `x`; `torch.tensor(values, device=...)` would wait for a GPU to be idle."""
+    return torch.tensor(values).to(x.device, non_blocking=True)
+
+
 def grey(x: Tensor) -> Tensor:
     """ITU-R 601 luma, `[N, 3, H, W]` -> `[N, 1, H, W]`, with torchvision's coefficients."""
     return 0.2989 * x[:, 0:1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:3]
@@ -169,6 +183,6 @@ def shift_hue(x: Tensor, shift: Tensor) -> Tensor:
     sector = torch.where(value == r, (g - b) / safe, torch.where(value == g, (b - r) / safe + 2, (r - g) / safe + 4))
     hue = sector / 6 + shift
     # each channel of the result is value - chroma * (how far the hue is from that channel's own), Smith 1978
-    n = torch.tensor([5.0, 3.0, 1.0], device=x.device).reshape(1, 3, 1, 1)
+    n = torch.arange(5.0, 0.0, -2.0, device=x.device).reshape(1, 3, 1, 1)
     k = (n + hue * 6) % 6
     return value - chroma * torch.minimum(k, 4 - k).clamp(0, 1)

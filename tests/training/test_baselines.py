@@ -88,13 +88,13 @@ def test_relative_position_needs_room_for_nine_patches() -> None:
 
 
 class Given(SemiSupervised):
-    """Logits are the pixels themselves, and the unlabelled term is 10."""
+    """Logits are the pixels themselves, and each picture without a label loses 10."""
 
     def logits(self, x: Tensor) -> Tensor:
         return x.flatten(1)[:, :4]
 
-    def unlabelled(self, views: list[Tensor], logits: Tensor) -> Tensor:  # type: ignore[override]
-        return logits.sum() * 0 + 10
+    def unlabelled(self, views: list[Tensor], logits: list[Tensor]) -> Tensor:  # type: ignore[override]
+        return logits[0].sum(1) * 0 + 10
 
 
 def test_only_known_labels_are_learnt_from() -> None:
@@ -106,21 +106,23 @@ def test_only_known_labels_are_learnt_from() -> None:
     torch.testing.assert_close(loss, known + 5)
     nothing, _ = method([x], labels=torch.full((6,), -1))
     assert nothing.item() == 5
+    everything, _ = method([x], labels=torch.arange(6) % 4)
+    torch.testing.assert_close(everything, F.cross_entropy(x.flatten(1)[:, :4], torch.arange(6) % 4))
 
 
 def test_pseudo_labels_are_the_networks_own_guesses_where_it_is_certain() -> None:
     method = PseudoLabel(flat(), 8, 3, threshold=0.9)
     logits = torch.tensor([[9.0, 0, 0], [0.1, 0.2, 0.0]], requires_grad=True)
-    term = method.unlabelled([], logits)
-    torch.testing.assert_close(term, F.cross_entropy(logits[:1], torch.tensor([0])) / 2)
-    term.backward()
+    values = method.unlabelled([], [logits])
+    torch.testing.assert_close(values[0], F.cross_entropy(logits[:1], torch.tensor([0])))
+    values.sum().backward()
     assert not logits.grad[1].any()  # type: ignore[index]
 
 
 def test_entropy_has_its_closed_forms() -> None:
     logits = torch.tensor([[0.0, 0, 0], [50.0, 0, 0]])
     torch.testing.assert_close(entropy(logits), torch.tensor([math.log(3), 0.0]), atol=1e-5, rtol=0)
-    assert EntropyMinimization(flat(), 8, 3).unlabelled([], logits).item() == pytest.approx(math.log(3) / 2, abs=1e-5)
+    torch.testing.assert_close(EntropyMinimization(flat(), 8, 3).unlabelled([], [logits]), entropy(logits))
 
 
 def test_the_adversarial_direction_of_a_linear_classifier_is_the_difference_of_its_weights() -> None:
@@ -140,20 +142,34 @@ def test_vat_leaves_the_statistics_of_batch_norms_alone() -> None:
     x = torch.randn(6, 3, 6, 6)
     logits = method.logits(x)
     before = backbone[1].running_mean.clone()
-    method.unlabelled([x], logits).backward()
+    method.unlabelled([x], [logits]).sum().backward()
     assert torch.equal(before, backbone[1].running_mean)
     method.logits(x)
     assert not torch.equal(before, backbone[1].running_mean)
 
 
 def test_vat_finds_no_divergence_where_nothing_is_perturbed() -> None:
-    """Although the batch norms saw labelled pictures too when the first answer was given."""
+    """Both answers are given under the same batch statistics."""
     torch.manual_seed(0)
     backbone = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     method = VAT(backbone, 8, 3, epsilon=1e-12).train()
     x = torch.cat([torch.rand(4, 3, 6, 6) * 9, torch.rand(4, 3, 6, 6)])
-    term = method.unlabelled([x[4:]], method.logits(x)[4:])
-    torch.testing.assert_close(term, torch.zeros(()), atol=1e-6, rtol=0)
+    torch.testing.assert_close(method.unlabelled([x], [method.logits(x)]), torch.zeros(8), atol=1e-6, rtol=0)
+
+
+def test_the_adversarial_direction_is_not_lost_in_the_rounding_of_bfloat16() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.BatchNorm2d(16), nn.ReLU()]
+    method = VAT(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten()), 64, 4).train()
+    x = torch.randn(16, 3, 16, 16)
+
+    def direction() -> Tensor:
+        torch.manual_seed(1)
+        return method._adversarial(x, method.logits(x).detach()).flatten(1)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = direction()
+    assert F.cosine_similarity(rounded, direction()).mean() > 0.9
 
 
 def test_divergence_is_kullback_and_leiblers() -> None:
@@ -168,8 +184,19 @@ def test_uda_asks_for_one_answer_to_both_views_where_the_first_is_certain() -> N
     strong = torch.randn(4, 3, 2, 2)
     logits = torch.tensor([[9.0, 0, 0], [0, 9.0, 0], [0.1, 0, 0], [0, 0, 0]])
     sharp, answer = logits / 0.5, method.logits(strong)
-    expected = divergences(sharp, answer)[:2].sum() / 4
-    torch.testing.assert_close(method.unlabelled([strong, strong], logits), expected, atol=1e-4, rtol=1e-4)
+    values = method.unlabelled([strong, strong], [logits, answer])
+    torch.testing.assert_close(values[:2], divergences(sharp, answer)[:2], atol=1e-4, rtol=1e-4)
+    assert not values[2:].any()
+
+
+def test_uda_sees_both_views_under_the_same_batch_statistics() -> None:
+    """Two equal views get equal answers, so that nothing is left to learn from them."""
+    torch.manual_seed(0)
+    backbone = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    method = UDA(backbone, 8, 3, temperature=1.0, threshold=0.0).train()
+    x = torch.cat([torch.rand(4, 3, 6, 6) * 9, torch.rand(4, 3, 6, 6)])
+    _, scalars = method([x, x], labels=torch.tensor([0, 1, 2, 0, -1, -1, -1, -1]))
+    torch.testing.assert_close(scalars["unlabelled"], torch.zeros(()), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(("share", "least"), [(0.25, 1), (0.5, 2), (0.01, 1)])

@@ -43,6 +43,7 @@ class _Gather(torch.autograd.Function):
 
 
 def _all_gather(x: Tensor) -> Tensor:
+    x = x.contiguous()  # before `empty_like`, which keeps channels-last: the bytes of all must lie in one order
     parts = [torch.empty_like(x) for _ in range(world_size())]
-    dist.all_gather(parts, x.contiguous())
+    dist.all_gather(parts, x)
     return torch.cat(parts)

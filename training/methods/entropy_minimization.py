@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from training.methods.semi_supervised import SemiSupervised, mean_of
+from training.methods.semi_supervised import SemiSupervised
 
 
 class EntropyMinimization(SemiSupervised):
     """The entropy of the classes of each picture without a label, eq. 6 of the paper."""
 
-    def unlabelled(self, views: Sequence[Tensor], logits: Tensor) -> Tensor:
-        return mean_of(entropy(logits))
+    def unlabelled(self, views: Sequence[Tensor], logits: Sequence[Tensor]) -> Tensor:
+        return entropy(logits[0])
 
 
 def entropy(logits: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.methods.semi_supervised import SemiSupervised, mean_of
+from training.methods.semi_supervised import SemiSupervised
 
 
 class PseudoLabel(SemiSupervised):
@@ -24,6 +24,6 @@ class PseudoLabel(SemiSupervised):
         super().__init__(backbone, width, n_classes, weight)
         self.threshold = threshold
 
-    def unlabelled(self, views: Sequence[Tensor], logits: Tensor) -> Tensor:
-        certainty, guess = logits.detach().softmax(1).max(1)
-        return mean_of(F.cross_entropy(logits, guess, reduction="none") * (certainty >= self.threshold))
+    def unlabelled(self, views: Sequence[Tensor], logits: Sequence[Tensor]) -> Tensor:
+        certainty, guess = logits[0].detach().softmax(1).max(1)
+        return F.cross_entropy(logits[0], guess, reduction="none") * (certainty >= self.threshold)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cpchub.errors import RecipeError
+from training.views import beside
 
 NEIGHBOURS = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1) if (row, column) != (0, 0)]
 
@@ -43,7 +44,7 @@ class RelativePosition(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         (x,) = views
         where = torch.randint(8, (len(x),), device=x.device)
-        step = torch.tensor(NEIGHBOURS, device=x.device)[where]
+        step = beside(x, NEIGHBOURS)[where]
         middle = self._cut(x, torch.zeros_like(step))
         h = self.backbone(torch.cat([middle, self._cut(x, step)]))
         logits = self.classifier(torch.cat(h.chunk(2), dim=1)).float()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,8 +28,8 @@ class SemiSupervised(nn.Module):
         """`[N, C, H, W]` to `[N, classes]`."""
         return self.classifier(self.backbone(x)).float()
 
-    def unlabelled(self, views: Sequence[Tensor], logits: Tensor) -> Tensor:
-        """The term of pictures without labels: their views and the logits `[N, classes]` of the first one."""
+    def unlabelled(self, views: Sequence[Tensor], logits: Sequence[Tensor]) -> Tensor:
+        """What each picture loses without its label, `[N]`; `logits`: `[N, classes]` of each view, from one batch."""
         raise TypeError(f"{type(self).__name__} does not say what it learns from pictures without labels")
 
     def forward(
@@ -36,11 +37,10 @@ class SemiSupervised(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         if labels is None:
             raise ValueError("semi-supervised learning needs the class of some pictures, and -1 for the others")
-        known = labels != UNLABELLED
-        logits = self.logits(views[0])
-        # a sum over none is 0, where a mean would be nan
-        supervised = F.cross_entropy(logits[known], labels[known], reduction="sum") / known.sum().clamp(min=1)
-        term = self.unlabelled([view[~known] for view in views], logits[~known])
+        known = labels != UNLABELLED  # a mask: taking out rows would wait for a GPU to say how many
+        logits = self.logits(torch.cat(list(views))).chunk(len(views))  # all views under the same batch statistics
+        losses = F.cross_entropy(logits[0], labels, ignore_index=UNLABELLED, reduction="none")
+        supervised, term = _mean(losses, known), _mean(self.unlabelled(views, logits), ~known)
         return supervised + self.weight * term, {"supervised": supervised.detach(), "unlabelled": term.detach()}
 
 
@@ -49,6 +49,6 @@ def divergences(p: Tensor, q: Tensor) -> Tensor:
     return (p.softmax(1) * (p.log_softmax(1) - q.log_softmax(1))).sum(1)
 
 
-def mean_of(values: Tensor) -> Tensor:
-    """The mean, 0 of none."""
-    return values.sum() / max(1, len(values))
+def _mean(values: Tensor, where: Tensor) -> Tensor:
+    """The mean of some of the values, 0 of none."""
+    return values.masked_fill(~where, 0.0).sum() / where.sum().clamp(min=1)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch.nn as nn
 from torch import Tensor
 
-from training.methods.semi_supervised import SemiSupervised, divergences, mean_of
+from training.methods.semi_supervised import SemiSupervised, divergences
 
 
 class UDA(SemiSupervised):
@@ -29,9 +29,7 @@ class UDA(SemiSupervised):
         super().__init__(backbone, width, n_classes, weight)
         self.temperature, self.threshold = temperature, threshold
 
-    def unlabelled(self, views: Sequence[Tensor], logits: Tensor) -> Tensor:
-        if len(logits) < 2:
-            return logits.sum() * 0
-        target = logits.detach()
+    def unlabelled(self, views: Sequence[Tensor], logits: Sequence[Tensor]) -> Tensor:
+        target, answer = logits[0].detach(), logits[1]
         certain = target.softmax(1).max(1).values >= self.threshold
-        return mean_of(divergences(target / self.temperature, self.logits(views[1])) * certain)
+        return divergences(target / self.temperature, answer) * certain
