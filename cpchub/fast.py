@@ -132,7 +132,9 @@ class FastEmbedder:
         if not self.gpu_decodes:
             self._decoder = None
             found = (
-                f"its pictures have a cosine of {agreement:.4f}" if decoded else "it decodes none of the first files"
+                f"its pictures have a cosine of {agreement:.4f}"
+                if decoded
+                else "it decodes none of the first files as the CPU does"
             )
             warnings.warn(f"JPEG files are decoded on the CPU, not on the GPU ({found})", stacklevel=2)
 

@@ -49,6 +49,21 @@ def test_a_picture_smaller_than_the_crop_gets_the_same_black_around_it() -> None
         assert torch.allclose(ours, theirs(image), atol=1e-5), size
 
 
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("side", "options"), [(64, {}), (56, {"interpolation": "bilinear"}), (41, {}), (55, {})], ids=str
+)
+def test_a_tensor_is_prepared_as_a_picture_is(size: tuple[int, int], side: int, options: dict[str, object]) -> None:
+    pixels = Pixels.of(transform(**options), 3)
+    assert pixels is not None
+    pixels.side = side  # where shorter than the crop of 56, with black around
+    image = picture(sum(size), size)
+    ours = pixels.prepare_tensor(torch.from_numpy(np.array(image)).permute(2, 0, 1)).numpy()
+    difference = np.abs(ours.astype(int) - pixels.prepare(image).astype(int))
+    assert difference.max() <= 3
+    assert difference.mean() < 0.3
+
+
 def test_grey_networks_get_one_channel() -> None:
     pixels = Pixels.of(transform(input_size=(1, 56, 56), mean=(0.5,), std=(0.25,)), 1)
     assert pixels is not None
