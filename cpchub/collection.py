@@ -13,7 +13,7 @@ Every part is Parquet, JSON or FAISS that other tools read as well. `embed` writ
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,6 +46,8 @@ MANIFEST_FIELDS = {
     "encoder": dict,
     "shards": list,
 }
+
+SHARD_FIELDS = {"file", "rows", "first_id", "last_id"}
 
 FAILURE_SCHEMA = pa.schema([("path", pa.string()), ("reason", pa.string())])
 
@@ -165,21 +167,35 @@ class Collection:
 
     @cached_property
     def _vectors(self) -> npt.NDArray[np.float32]:
+        vectors, row = np.empty((len(self), self.dim), np.float32), 0
+        for ids, some in self.vector_shards():
+            vectors[row : row + len(ids)] = some
+            row += len(ids)
+        vectors.flags.writeable = False
+        return vectors
+
+    def vector_shards(self) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]:
+        """Ids `[n]` and vectors `[n, D]` (of `dtype`) of each vector file, in the order of the rows.
+
+        One file is in memory at a time. Raises as `vectors` does.
+        """
         ids, row = self.items["id"].to_numpy(), 0
-        vectors = np.empty((len(self), self.dim), np.float32)
         for shard in self.manifest["shards"]:
             table = read_table(self.folder / VECTORS / shard["file"])
+            kind = table.schema.field("vector").type
+            if not pa.types.is_fixed_size_list(kind) or kind.list_size != self.dim:
+                raise self._damaged(
+                    f"the vectors in {shard['file']} are {kind}, the manifest says {self.dim} dimensions"
+                )
             end = row + table.num_rows
             # a row and its picture must never drift apart
             if not np.array_equal(table["id"].to_numpy(), ids[row:end]):
                 raise self._damaged(f"the ids in {VECTORS}/ are not those in {ITEMS}")
             flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            vectors[row:end] = flat.reshape(-1, self.dim)
+            yield ids[row:end], flat.reshape(-1, self.dim)
             row = end
         if row != len(self):
             raise self._damaged(f"{VECTORS}/ has {row} vectors for {len(self)} pictures")
-        vectors.flags.writeable = False
-        return vectors
 
     def path_of(self, row: int) -> Path:
         """The picture file of a row.
@@ -266,7 +282,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             )
     if not {"name", "fingerprint"} <= manifest["encoder"].keys():
         raise CollectionError(f"{path} does not say which encoder it is of; delete {folder} and embed again")
-    return dict(manifest)
+    for shard in manifest["shards"]:
+        known = shard if isinstance(shard, dict) else {}
+        if not known.keys() >= SHARD_FIELDS or Path(str(known["file"])).name != known["file"]:
+            raise CollectionError(
+                f"{path} was edited by hand or is damaged (one of shards is {shard!r}); delete {folder} and embed again"
+            )
+    return {"labels": None, "search": None, "created": None, **manifest}
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -276,7 +298,10 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         with pq.ParquetFile(path) as file:
             return file.read(columns=None if columns is None else list(columns))
     except FileNotFoundError as error:
-        raise CollectionError(f"{path} is missing; delete the collection and embed the pictures again") from error
+        raise CollectionError(
+            f"{path} is missing. If the collection was updated just now, open it again; otherwise delete it and embed "
+            "the pictures again"
+        ) from error
     except (OSError, pa.ArrowException) as error:
         raise CollectionError(
             f"{path} is damaged ({error}); delete the collection and embed the pictures again"

@@ -39,8 +39,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON for people to read, complete or not at all; raises as `replacing` does."""
+    try:
+        text = json.dumps(content, indent=2, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # a file name that is not UTF-8: only an escape can stand for its bytes
+        text = json.dumps(content, indent=2).encode()
     with replacing(path) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        partial.write_bytes(text + b"\n")
 
 
 def visible_names(folder: Path) -> list[str]:
@@ -49,13 +53,22 @@ def visible_names(folder: Path) -> list[str]:
 
 
 def put_in_place(complete: Path, folder: Path) -> None:
-    """Move a complete folder to where an earlier one may be; the names with a dot in that one go over to it."""
-    if folder.exists():
-        for path in folder.iterdir():
-            if path.name.startswith("."):
-                path.replace(complete / path.name)
-        shutil.rmtree(folder)
+    """Move a complete folder to where an earlier one may be; the names with a dot in that one go over to it.
+
+    The earlier one is renamed, and removed only when the complete one stands in its place. Raises OSError.
+    """
+    if not folder.exists():
+        complete.replace(folder)
+        return
+    if folder.is_symlink():
+        raise OSError(errno.EINVAL, "it is a link to a folder; name that folder itself")
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            path.replace(complete / path.name)
+    earlier = complete.with_name(f"{complete.name}.earlier")
+    folder.replace(earlier)
     complete.replace(folder)
+    shutil.rmtree(earlier)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,21 +14,18 @@ import pyarrow as pa
 from cpchub.collection import (
     COMMIT,
     FAILURE_SCHEMA,
-    FAILURES,
     FOLDER,
     FORMAT,
-    GENERATION,
-    ITEMS,
     MANIFEST,
-    VECTORS,
     Collection,
     finish_commit,
     read_manifest,
-    write_table,
+    vector_schema,
 )
-from cpchub.errors import ArgumentError, OutputError
-from cpchub.files import only_writer, visible_names, write_json, writing
+from cpchub.errors import ArgumentError, CollectionError, OutputError
+from cpchub.files import only_writer, visible_names, writing
 from cpchub.items import as_items
+from cpchub.writer import VectorWriter, commit, sweep
 
 SHARD = 65_536  # vectors a file
 IMPORTED = "imported"
@@ -48,7 +44,8 @@ def import_vectors(
     """Make a collection of vectors that were computed elsewhere, or replace what an imported one holds.
 
     vectors: `[N, D]`, brought to unit length here. paths: what each row is called, below `source`. ids: ascending,
-    0 to N - 1 by default; give the same id to the same picture again, so that `Index.update` knows what changed.
+    0 to N - 1 by default; give the same id to the same picture again, so that `Index.update` knows what changed. Where
+    an id comes with another vector than before, the index counts no longer, and `Index.update` builds it anew.
 
     Raises ArgumentError where lengths or ids do not fit, OutputError where the folder holds something else.
     """
@@ -64,7 +61,9 @@ def import_vectors(
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with only_writer(folder):
+        finish_commit(folder)
         old = _imported_before(folder, unit.shape[1])
+        same = old is not None and _keeps_vectors(Collection(folder, old), numbers, unit)
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         manifest = {
             "format": FORMAT,
@@ -80,13 +79,12 @@ def import_vectors(
             "versions": {},
             "source": str(source),
             "source_kind": FOLDER,
-            "search": old["search"] if old else None,
+            "search": old["search"] if old and same else None,
             "labels": None,
             "failed": 0,
         }
         parts = ((numbers[at : at + SHARD], unit[at : at + SHARD]) for at in range(0, len(unit), SHARD))
-        write_state(folder, manifest, _items(numbers, paths, labels), FAILURE_SCHEMA.empty_table(), parts)
-    return Collection.open(folder)
+        return write_state(folder, manifest, _items(numbers, paths, labels), FAILURE_SCHEMA.empty_table(), parts)
 
 
 def write_state(
@@ -95,34 +93,19 @@ def write_state(
     items: pa.Table,
     failures: pa.Table,
     vectors: Iterable[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]],
-) -> None:
+) -> Collection:
     """Give a collection folder a new content, all of it or nothing; the caller holds the folder.
 
     manifest: without `shards`, of a generation that was not there before. vectors: ids `[n]` and vectors `[n, D]`, a
     file each, in the order of the items.
     """
-    generation, shards = manifest["generation"], []
-    with writing(folder / VECTORS):
-        (folder / VECTORS).mkdir(exist_ok=True)
-    for number, (ids, some) in enumerate(vectors):
-        name = f"{generation:05d}-{number:05d}.parquet"
-        write_table(pa.table({"id": ids, "vector": fixed_size_list(some)}), folder / VECTORS / name)
-        shards.append({"file": name, "rows": len(ids), "first_id": int(ids[0]), "last_id": int(ids[-1])})
-    stage = folder / f".{COMMIT}"
-    with writing(stage):
-        shutil.rmtree(stage, ignore_errors=True)
-        stage.mkdir()
-    mark = {GENERATION: str(generation).encode()}
-    write_table(items.replace_schema_metadata(mark), stage / ITEMS)
-    write_table(failures.replace_schema_metadata(mark), stage / FAILURES)
-    write_json(stage / MANIFEST, {**manifest, "shards": shards})
-    with writing(folder):
-        stage.rename(folder / COMMIT)
-    finish_commit(folder)
-    counted = {shard["file"] for shard in shards}
-    for path in (folder / VECTORS).iterdir():
-        if path.name not in counted:
-            path.unlink()
+    writer = VectorWriter(folder, manifest["generation"], vector_schema(manifest["dim"], manifest["dtype"]))
+    for ids, some in vectors:
+        writer.add(pa.table({"id": ids, "vector": fixed_size_list(some)}))
+    commit(folder, folder / f".{COMMIT}", {**manifest, "shards": writer.shards}, items, failures)
+    collection = Collection.open(folder)
+    sweep(collection)
+    return collection
 
 
 def fixed_size_list(vectors: npt.NDArray[Any]) -> pa.FixedSizeListArray:
@@ -139,6 +122,19 @@ def _unit(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         bad = int(np.flatnonzero(~(np.isfinite(length) & (length > 0)))[0])
         raise ArgumentError(f"vector {bad} is zero or not finite")
     return unit / length
+
+
+def _keeps_vectors(old: Collection, ids: npt.NDArray[np.int64], vectors: npt.NDArray[np.float32]) -> bool:
+    """Whether every id that stays has the vector that it had: only then the index is still of them."""
+    try:
+        for old_ids, before in old.vector_shards():
+            places = np.minimum(np.searchsorted(ids, old_ids), len(ids) - 1)
+            stays = ids[places] == old_ids
+            if not np.array_equal(vectors[places[stays]], before[stays]):
+                return False
+    except CollectionError:  # damaged, and about to be replaced
+        return False
+    return True
 
 
 def _imported_before(folder: Path, dim: int) -> dict[str, Any] | None:

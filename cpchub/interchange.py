@@ -8,7 +8,7 @@ lance    a Lance table
 from __future__ import annotations
 
 import json
-import shutil
+import tempfile
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 
 from cpchub.collection import ITEMS, Collection
 from cpchub.errors import ArgumentError, DependencyError, OutputError
-from cpchub.files import visible_names, writing
+from cpchub.files import put_in_place, visible_names, writing
 from cpchub.imported import fixed_size_list
-from cpchub.index.mapped import vector_shards
+from cpchub.index.mapped import write_npy
 
 Format = Literal["numpy", "milvus", "lance"]
 FORMATS: tuple[Format, ...] = ("numpy", "milvus", "lance")
@@ -47,36 +47,27 @@ def export(collection: Collection, out: str | Path, to: Format, *, uri: str | No
     folder = Path(out)
     if folder.exists() and (not folder.is_dir() or visible_names(folder)):
         raise OutputError(f"{folder} exists with other content; choose a new folder")
-    partial = folder.with_name(f".{folder.name}.exporting")
     with writing(folder):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        try:
-            write(collection, partial)
-            if folder.exists():
-                folder.rmdir()
-            partial.rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+            complete = Path(scratch) / "export"
+            complete.mkdir()
+            write(collection, complete)
+            put_in_place(complete, folder)
     return len(collection)
 
 
 def _batches(collection: Collection) -> Iterator[pa.Table]:
     """id, path, label, vector; a file of vectors at a time."""
     row = 0
-    for ids, vectors in vector_shards(collection):
+    for ids, vectors in collection.vector_shards():
         named = collection.items.slice(row, len(ids)).select(["id", "path", "label"])
         yield named.append_column("vector", fixed_size_list(vectors.astype(np.float32, copy=False)))
         row += len(ids)
 
 
 def _to_numpy(collection: Collection, folder: Path) -> None:
-    shape = (len(collection), collection.dim)
-    with (folder / "vectors.npy").open("wb") as file:
-        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        for _, vectors in vector_shards(collection):
-            file.write(np.ascontiguousarray(vectors, dtype=np.float32).data)
+    write_npy(collection, folder / "vectors.npy", np.dtype(np.float32))
     np.save(folder / "ids.npy", collection.items["id"].to_numpy())
     pq.write_table(collection.items.replace_schema_metadata(None), folder / ITEMS)
 

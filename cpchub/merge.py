@@ -15,8 +15,8 @@ import pyarrow as pa
 from cpchub.collection import FAILURE_SCHEMA, FOLDER, Collection, check_same_encoder
 from cpchub.errors import ArgumentError, CollectionError, OutputError
 from cpchub.files import only_writer, visible_names, writing
+from cpchub.images.sources.columns import stacked
 from cpchub.imported import write_state
-from cpchub.index.mapped import vector_shards
 
 
 def merge(folders: Sequence[str | Path], out: str | Path) -> Collection:
@@ -40,10 +40,8 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> Collection:
         raise OutputError(f"{out} exists with other content; choose a new folder")
     source = Path(os.path.commonpath([part.source.absolute() for part in parts]))
     starts = np.cumsum([0, *[int(part.manifest["next_id"]) for part in parts]]).tolist()
-    items = pa.concat_tables(
-        [_moved(part, part.items, source, start) for part, start in zip(parts, starts, strict=False)],
-        promote_options="default",
-    ).combine_chunks()
+    moved = [_moved(part, part.items, source, start) for part, start in zip(parts, starts, strict=False)]
+    items = stacked(moved).combine_chunks()
     _check_each_once(items["path"].to_pylist(), out)
     failures = [_moved(part, part.failures, source) for part in parts]
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -56,7 +54,7 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> Collection:
         "updated": now,
         "source": str(source),
         "source_kind": FOLDER,
-        "labels": first.manifest["labels"] if len({part.manifest["labels"] for part in parts}) == 1 else None,
+        "labels": None,  # they were taken from paths that are others now; what is known of each picture stays
         "failed": sum(table.num_rows for table in failures),
         "search": None,
     }
@@ -64,8 +62,7 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> Collection:
         out.mkdir(parents=True, exist_ok=True)
     with only_writer(out):
         vectors = _vectors(parts, starts, np.dtype(first.dtype))
-        write_state(out, manifest, items, pa.concat_tables(failures).cast(FAILURE_SCHEMA), vectors)
-    return Collection.open(out)
+        return write_state(out, manifest, items, pa.concat_tables(failures).cast(FAILURE_SCHEMA), vectors)
 
 
 class _Recorded:
@@ -91,7 +88,7 @@ def _vectors(
     parts: Sequence[Collection], starts: Sequence[int], dtype: np.dtype[Any]
 ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]:
     for part, start in zip(parts, starts, strict=False):
-        for ids, vectors in vector_shards(part):
+        for ids, vectors in part.vector_shards():
             yield ids + start, vectors.astype(dtype, copy=False)
 
 

@@ -23,7 +23,7 @@ import cpchub
 from cpchub import card
 from cpchub.catalog import CARD, CONFIG, EVALUATION, PUBLISHED_FILES, RECIPE, WEIGHTS
 from cpchub.errors import ModelFolderError, OutputError
-from cpchub.files import put_in_place, visible_names, writing
+from cpchub.files import put_in_place, replacing, visible_names, write_json, writing
 from cpchub.integrity import sha256_of
 from cpchub.network import Network
 
@@ -68,12 +68,17 @@ def write(
 
 
 def render_card(folder: Path) -> None:
-    """Write README.md again after eval.json or the facts have changed; text outside our block is kept."""
+    """Write README.md again after eval.json or the facts have changed; text outside our block is kept.
+
+    Raises ModelFolderError for a folder that is none, OutputError and NoSpaceError; the card that was there then stays.
+    """
     config, recipe, evaluation = (_read(folder / name) for name in (CONFIG, RECIPE, EVALUATION))
     if config is None:
         raise ModelFolderError(f"{folder} has no {CONFIG}; a model folder is what `export` writes")
     rendered = card.render(config, recipe, evaluation)
-    (folder / CARD).write_text(card.merge(_card_of(folder), rendered), encoding="utf-8")
+    text = card.merge(_card_of(folder), rendered)
+    with replacing(folder / CARD) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _card_of(folder: Path) -> str:
@@ -111,11 +116,12 @@ def _write(
     weights = folder / WEIGHTS
     save_file(state, weights, metadata={"format": "pt"})
     config = _config(network, facts, {"sha256": sha256_of(weights), "size": weights.stat().st_size})
-    _write_json(folder / CONFIG, config)
-    _write_json(folder / RECIPE, _without_paths(dict(recipe)))
+    settings = _without_paths(recipe)
+    write_json(folder / CONFIG, config)
+    write_json(folder / RECIPE, settings)
     if evaluation is not None:
-        _write_json(folder / EVALUATION, dict(evaluation))
-    rendered = card.render(config, _without_paths(dict(recipe)), evaluation)
+        write_json(folder / EVALUATION, dict(evaluation))
+    rendered = card.render(config, settings, evaluation)
     (folder / CARD).write_text(card.merge(existing_card, rendered), encoding="utf-8")
 
 
@@ -224,10 +230,6 @@ def _without_paths(value: Any) -> Any:
     if isinstance(value, PurePath) or (isinstance(value, str) and PurePath(value).is_absolute()):
         return PurePath(value).name
     return value
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -37,7 +37,7 @@ from cpchub.collection import (
 )
 from cpchub.errors import SourceError
 from cpchub.files import PARTIAL, write_json, writing
-from cpchub.images.sources.base import Listing, Picture
+from cpchub.images.sources.base import PATH, Listing, Picture
 from cpchub.items import ITEM_SCHEMA, as_items, described
 from cpchub.pending import Pending, current_rows, outcome_schema
 from cpchub.sync import Counts, Plan
@@ -66,13 +66,16 @@ def finish(
             f"none of the {failed.num_rows:,} pictures in {job['source']} can be read; "
             f"the first, {first['path']}: {first['reason']}"
         )
-    items = described(merged.items, listing.columns, labels)
+    known = listing.columns
+    if known is None and labels is None:  # nobody tells anew, as of a merged collection: what is known stays
+        known = _known(plan)
+    items = described(merged.items, known, labels)
     counts = replace(merged.counts, broken=failed.num_rows)
     facts = {"source": job["source"], "labels": labels, "encoder": job["encoder"]}
     unchanged = old is not None and facts.items() <= old.manifest.items()
     if not (unchanged and _same(items, old.items) and _same(failed, old.failures)):  # type: ignore[union-attr]
         manifest = _write_vectors(old, pending, job, merged) | {"labels": labels, "failed": failed.num_rows}
-        _commit(pending, manifest, items, failed)
+        commit(pending.collection, pending.folder / COMMIT, manifest, items, failed)
     return counts
 
 
@@ -147,6 +150,15 @@ def _kept(plan: Plan) -> tuple[pa.Table, int, npt.NDArray[np.int64]]:
     return items, renamed, plan.items["id"].to_numpy()[gone]
 
 
+def _known(plan: Plan) -> pa.Table | None:
+    """The label and the user's columns of the items that stay, by their paths as they are now."""
+    if plan.items is None:
+        return None
+    rows = sorted(plan.kept)
+    facts = plan.items.drop([name for name in plan.items.column_names if name in ITEM_SCHEMA.names])
+    return facts.take(pa.array(rows, pa.int64())).append_column(PATH, pa.array([plan.kept[row].path for row in rows]))
+
+
 def _write_vectors(old: Collection | None, pending: Pending, job: dict[str, Any], merged: _Merged) -> dict[str, Any]:
     """Write the vector files that are new or lose rows, and the manifest that names them all."""
     writer = VectorWriter(pending.collection, job["generation"], vector_schema(pending.dim, pending.dtype))
@@ -173,9 +185,11 @@ def _write_vectors(old: Collection | None, pending: Pending, job: dict[str, Any]
     }
 
 
-def _commit(pending: Pending, manifest: dict[str, Any], items: pa.Table, failures: pa.Table) -> None:
-    """Replace items, failures and manifest, all or none; the vectors that the manifest names are there already."""
-    stage = pending.folder / COMMIT
+def commit(folder: Path, stage: Path, manifest: dict[str, Any], items: pa.Table, failures: pa.Table) -> None:
+    """Replace items, failures and manifest of a collection, all or none; `stage` is where they are made ready.
+
+    The vectors that the manifest names are there already.
+    """
     with writing(stage):
         shutil.rmtree(stage, ignore_errors=True)
         stage.mkdir()
@@ -183,9 +197,9 @@ def _commit(pending: Pending, manifest: dict[str, Any], items: pa.Table, failure
     write_table(items.replace_schema_metadata(mark), stage / ITEMS)
     write_table(failures.replace_schema_metadata(mark), stage / FAILURES)
     write_json(stage / MANIFEST, manifest)
-    with writing(pending.collection):
-        stage.rename(pending.collection / COMMIT)
-    finish_commit(pending.collection)
+    with writing(folder):
+        stage.rename(folder / COMMIT)
+    finish_commit(folder)
 
 
 class VectorWriter:

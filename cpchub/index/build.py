@@ -6,6 +6,7 @@ either the old one or recognised as unfinished.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,11 +18,11 @@ import numpy.typing as npt
 from cpchub.collection import INDEX, MANIFEST, Collection, read_manifest
 from cpchub.errors import ArgumentError, CollectionError
 from cpchub.faiss_check import import_faiss
-from cpchub.files import only_writer, replacing, write_json
+from cpchub.files import PARTIAL, only_writer, replacing, write_json
 from cpchub.index.calibrate import Calibrated, calibrate
 from cpchub.index.engine import Engine
 from cpchub.index.kinds import Plan, choose, train, training_rows
-from cpchub.index.mapped import Ids, Vectors, item_ids, open_vectors, write_items, write_vectors
+from cpchub.index.mapped import FOLDER, Ids, Vectors, item_ids, open_vectors, write_items, write_vectors
 from cpchub.index.setting import Choice, Setting, Wish, file_sha256
 from cpchub.index.truth import Truth
 
@@ -97,11 +98,7 @@ def open_engine(collection: Collection, setting: Setting, index: Any) -> Engine:
 def _build(collection: Collection, wish: Wish) -> tuple[Engine, Setting]:
     plan, ids = choose(len(collection), collection.dim, wish), item_ids(collection)
     if plan.kind == "exact":
-        vectors: Vectors = collection.vectors()
-        index = train(plan, vectors[:1])
-        index.add_with_ids(vectors, ids)
-        engine = Engine("exact", index, ids, _stored(index))
-        return engine, _write(collection, engine, plan, wish, trained_on=0)
+        return _build_exact(collection, plan, wish, ids)
     write_vectors(collection)
     vectors = open_vectors(collection)
     truth = Truth.draw(vectors, ids)
@@ -116,14 +113,22 @@ def _build(collection: Collection, wish: Wish) -> tuple[Engine, Setting]:
         return engine, _write(collection, engine, plan, wish, len(ids), measured)
     if wish.kind == "auto" and wish.memory is None:
         exact = Plan("exact", f"{plan.kind} gives a recall of only {measured.recall:.3f} on these vectors")
-        index = train(exact, sample[:1])
-        _insert(index, vectors, ids)
-        engine = Engine("exact", index, ids, _stored(index))
-        return engine, _write(collection, engine, exact, wish, trained_on=0)
+        return _build_exact(collection, exact, wish, ids)
     raise ArgumentError(
         f"recall {wish.recall:g} cannot be kept by {plan.kind} on these {len(ids):,} vectors: the best is "
         f"{measured.recall:.3f}. Allow more memory or another kind, or ask for less recall"
     )
+
+
+def _build_exact(collection: Collection, plan: Plan, wish: Wish, ids: Ids) -> tuple[Engine, Setting]:
+    """FAISS keeps the vectors; what an earlier, compressed index had to map is removed."""
+    index = train(plan, np.zeros((1, collection.dim), np.float32))
+    for some, vectors in collection.vector_shards():
+        _insert(index, vectors, some)
+    engine = Engine("exact", index, ids, _stored(index))
+    setting = _write(collection, engine, plan, wish, trained_on=0)
+    shutil.rmtree(collection.folder / FOLDER, ignore_errors=True)
+    return engine, setting
 
 
 def _add(collection: Collection, old: Setting, plan: Plan, index: Any) -> tuple[Engine, Setting] | None:
@@ -212,4 +217,6 @@ def _only_writer_of(collection: Collection) -> Iterator[None]:
     with only_writer(Path(collection.folder)):
         if read_manifest(collection.folder)["generation"] != collection.manifest["generation"]:
             raise CollectionError(f"{collection.folder} was updated since it was opened; open it again")
+        for left in (collection.folder / FOLDER).glob(f".*{PARTIAL}"):  # by a process that was killed
+            left.unlink(missing_ok=True)
         yield

@@ -8,7 +8,6 @@ Both are derived from the collection's Parquet, written with the index and writt
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cpchub.collection import GENERATION, VECTORS, Collection, read_table
+from cpchub.collection import GENERATION, Collection
 from cpchub.errors import CollectionError
 from cpchub.files import replacing, writing
 
@@ -24,14 +23,6 @@ FOLDER, VECTORS_NPY, ITEMS_ARROW = "search", "vectors.npy", "items.arrow"
 
 Vectors = npt.NDArray[Any]  # float32 or float16
 Ids = npt.NDArray[np.int64]
-
-
-def vector_shards(collection: Collection) -> Iterator[tuple[Ids, Vectors]]:
-    """Ids `[n]` and vectors `[n, D]` of each vector file, in the order of the rows; one file in memory at a time."""
-    for shard in collection.manifest["shards"]:
-        table = read_table(collection.folder / VECTORS / shard["file"])
-        flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        yield table["id"].to_numpy(), flat.reshape(table.num_rows, collection.dim)
 
 
 def item_ids(collection: Collection, *, mapped: bool = False) -> Ids:
@@ -42,20 +33,18 @@ def item_ids(collection: Collection, *, mapped: bool = False) -> Ids:
 
 def write_vectors(collection: Collection) -> None:
     """Write `vectors.npy`. Raises CollectionError where vectors and items do not belong together."""
-    ids, row = item_ids(collection), 0
-    path = _make(collection) / VECTORS_NPY
-    with replacing(path) as partial, partial.open("wb") as file:
-        for shard_ids, vectors in vector_shards(collection):
-            if not row:
-                shape, kind = (len(ids), collection.dim), np.lib.format.dtype_to_descr(vectors.dtype)
-                header = {"descr": kind, "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(file, header)
-            if not np.array_equal(shard_ids, ids[row : row + len(shard_ids)]):
-                raise CollectionError(f"{collection.folder}: vectors and items differ; embed the pictures again")
-            file.write(np.ascontiguousarray(vectors).data)
-            row += len(shard_ids)
-        if row != len(ids):
-            raise CollectionError(f"{collection.folder} has {row} vectors for {len(ids)} pictures; embed them again")
+    with replacing(_make(collection) / VECTORS_NPY) as partial:
+        write_npy(collection, partial, np.dtype(collection.dtype))
+
+
+def write_npy(collection: Collection, path: Path, dtype: np.dtype[Any]) -> None:
+    """All vectors as one numpy file `[N, D]`, with one vector file in memory at a time."""
+    shape = (len(collection), collection.dim)
+    with path.open("wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for _, vectors in collection.vector_shards():
+            file.write(np.ascontiguousarray(vectors, dtype=dtype).data)
 
 
 def write_items(collection: Collection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -219,6 +220,21 @@ class TestARefusal:
         (tmp_path / "out" / ".DS_Store").write_bytes(b"view settings")
         assert len(run(source, tmp_path / "out")) == 10
         assert (tmp_path / "out" / ".DS_Store").exists()
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            ({"shards": [{"file": "../items.parquet", "rows": 1, "first_id": 0, "last_id": 0}]}, "one of shards"),
+            ({"shards": [7]}, "one of shards is 7"),
+            ({"dim": 24}, "says 24 dimensions"),
+            ({"shards": []}, "has 0 vectors for 10 pictures"),
+        ],
+    )
+    def test_a_manifest_that_was_edited(self, source: Path, tmp_path: Path, change: dict, reason: str) -> None:
+        manifest = run(source, tmp_path / "out").folder / "manifest.json"
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
+        with pytest.raises(CollectionError, match=reason):
+            Collection.open(tmp_path / "out").vectors()
 
     def test_a_folder_with_somebody_elses_manifest(self, source: Path, tmp_path: Path) -> None:
         (tmp_path / "app").mkdir()

@@ -81,6 +81,20 @@ def test_every_kind_keeps_its_promise_through_build_open_add_and_remove(kind: Ki
     assert (hits[0].id, hits[0].row, hits[0].path) == (left[50], 50, f"{left[50]:06d}.jpg")
 
 
+def test_an_exact_index_leaves_nothing_of_the_compressed_one_before_it(tmp_path: Path) -> None:
+    collection = stored(tmp_path, np.arange(N), clustered(N, 0))
+    Index.build(collection, kind="rabitq")
+    (tmp_path / "search" / ".vectors.npy.7.partial").write_bytes(b"of a process that was killed")
+    approximate = Index.update(collection, recall=0.9)
+    assert sorted(path.name for path in (tmp_path / "search").iterdir()) == [
+        "items.arrow", "recall.parquet", "vectors.npy",
+    ]  # fmt: skip
+    exact = Index.update(collection, kind="exact")
+    assert not (tmp_path / "search").exists()
+    q = clustered(3, 5)
+    assert np.allclose(exact.search_vectors(q, 1)[0], approximate.search_vectors(q, 1)[0], atol=1e-5)
+
+
 def test_scores_are_those_of_the_vectors_and_come_best_first(rabitq: Index) -> None:
     q = clustered(3, 5)
     scores, rows = rabitq.search_vectors(q, 20)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cpchub.collection import Collection
-from cpchub.errors import ArgumentError, DependencyError, OutputError
+from cpchub.errors import ArgumentError, CollectionError, DependencyError, OutputError
 from cpchub.imported import import_vectors
 from cpchub.index import Index
 from cpchub.interchange import export
@@ -40,6 +40,24 @@ class TestImporting:
         assert len(list((collection.folder / "vectors").iterdir())) == 1
         assert again.manifest["next_id"] == N
         assert Index.update(again).search(VECTORS[49].astype(np.float32), k=1)[0].id == 49
+
+    def test_an_index_of_other_vectors_under_the_same_ids_counts_no_longer(self, collection: Collection) -> None:
+        Index.build(collection)
+        turned = import_vectors(collection.folder, VECTORS[::-1], PATHS)
+        with pytest.raises(CollectionError, match="has no index for the pictures it holds now"):
+            Index.open(collection.folder)
+        assert Index.update(turned).search(VECTORS[7].astype(np.float32), k=1)[0].path == PATHS[N - 1 - 7]
+
+    def test_an_import_that_was_killed_while_it_changed_the_files_is_completed_first(
+        self, collection: Collection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("cpchub.writer.finish_commit", lambda folder: sys.exit("killed"))
+            with pytest.raises(SystemExit):
+                import_vectors(collection.folder, VECTORS[:3], PATHS[:3])
+        again = import_vectors(collection.folder, VECTORS[:2], PATHS[:2])
+        assert (again.manifest["generation"], again.paths) == (3, PATHS[:2])
+        assert np.allclose(again.vectors(), VECTORS[:2] / np.linalg.norm(VECTORS[:2], axis=1, keepdims=True), atol=1e-6)
 
     @pytest.mark.parametrize(
         ("change", "reason"),
@@ -72,6 +90,15 @@ class TestExporting:
         assert np.array_equal(np.load(tmp_path / "out" / "vectors.npy"), collection.vectors())
         assert np.load(tmp_path / "out" / "ids.npy").tolist() == list(range(N))
         assert pq.read_table(tmp_path / "out" / "items.parquet")["path"].to_pylist() == PATHS
+
+    def test_a_folder_of_hidden_files_counts_as_empty_and_keeps_them(
+        self, collection: Collection, tmp_path: Path
+    ) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / ".gitignore").write_text("*")
+        export(collection, tmp_path / "out", "numpy")
+        assert (tmp_path / "out" / ".gitignore").is_file()
+        assert (tmp_path / "out" / "vectors.npy").is_file()
 
     def test_milvus_files_are_as_bulk_import_reads_them(self, collection: Collection, tmp_path: Path) -> None:
         export(collection, tmp_path / "out", "milvus")

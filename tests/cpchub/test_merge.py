@@ -52,6 +52,27 @@ def test_it_goes_on_like_any_other_collection(parts: list[Collection], tmp_path:
     assert Index.update(again, encoder).search(picture(30), k=1)[0].path == "b/030.png"
 
 
+def test_labels_and_columns_stay_with_their_pictures(tmp_path: Path) -> None:
+    for place, score in (("a", "1"), ("b", "high")):
+        source = tmp_path / "photos" / place
+        folder_of_pictures(source / "cat", 2, first=0 if place == "a" else 10)
+        rows = [f"cat/{path.name},{place}-cat,{score}" for path in sorted((source / "cat").iterdir())]
+        (tmp_path / f"{place}.csv").write_text("\n".join(["path,label,score", *rows]))
+        embed(source, tmp_path / f"of-{place}", TinyEncoder(), progress=False, labels=tmp_path / f"{place}.csv")
+    merged = merge([tmp_path / "of-a", tmp_path / "of-b"], tmp_path / "all")
+    (merged.source / "a" / "cat" / "000.png").rename(merged.source / "a" / "renamed.png")
+    folder_of_pictures(merged.source / "b", 1, first=30)
+    again = embed(merged.source, merged.folder, TinyEncoder(), progress=False)
+    known = {row["path"]: (row["label"], row["score"]) for row in again.items.to_pylist()}
+    assert known == {
+        "a/renamed.png": ("a-cat", "1"),
+        "a/cat/001.png": ("a-cat", "1"),
+        "b/cat/010.png": ("b-cat", "high"),
+        "b/cat/011.png": ("b-cat", "high"),
+        "b/030.png": (None, None),
+    }
+
+
 def test_what_cannot_be_merged_is_refused_and_nothing_is_written(parts: list[Collection], tmp_path: Path) -> None:
     one, other = (part.folder for part in parts)
     with pytest.raises(ArgumentError, match="two or more"):
