@@ -11,7 +11,8 @@ whole: every second from the call to the last vector, on disk for ours. steady: 
 difference in photos by their difference in time. ready_tensors: the network alone, on tensors that are in memory.
 Rates are photos by seconds of the clock and, as `of_a_core`, by seconds that the cores worked, child processes
 included: the second is what a machine that others use too can be asked for. camera: 12-megapixel photos decoded for a
-small encoder. memory: peak of a process by number of photos.
+small encoder. memory: peak of a process by number of photos. gpu_decoding, where there is a CUDA device: JPEG files
+decoded there and by the CPU, by the number of threads that read.
 """
 
 from __future__ import annotations
@@ -42,15 +43,18 @@ from timm.data import ImageDataset, create_transform, resolve_model_data_config
 from torch.utils.data import DataLoader
 
 import cpchub
+from cpchub.collection import Collection
 from cpchub.commands.base import bundled_encoder
 from cpchub.embed import embed
 from cpchub.fast import OPENVINO_FROM
 from cpchub.images.decode import decode_bytes, resize_side
 from cpchub.images.sources import find_images
+from cpchub.jpeg import jpeg_for_gpu
 
-PARTS = ("network", "camera", "memory")
+PARTS = ("network", "camera", "memory", "gpu_decoding")
 BATCH = 64
 SIZES = (1000, 50000)  # photos, for the memory
+WORKERS = (2, 8, 16)  # reading threads, for decoding on a GPU
 
 
 def photos_of_500_pixels(source: Path, target: Path, count: int) -> Path:
@@ -105,9 +109,10 @@ def timms_loop(model: torch.nn.Module, folder: Path) -> None:
     np.concatenate(vectors)
 
 
-def ours(encoder: Any, folder: Path, scratch: Path) -> None:
+def ours(encoder: Any, folder: Path, scratch: Path, **options: Any) -> Collection:
     """All photos of a folder to a new collection."""
-    embed(folder, Path(tempfile.mkdtemp(dir=scratch)) / "out", encoder, batch_size=BATCH, progress=False)
+    out = Path(tempfile.mkdtemp(dir=scratch)) / "out"
+    return embed(folder, out, encoder, batch_size=BATCH, progress=False, **options)
 
 
 def network_alone(encoder: Any, batches: int, pictures: int = 0) -> Cost:
@@ -141,7 +146,7 @@ def speed(name: str, photos: Path, scratch: Path, options: argparse.Namespace) -
     folders = {
         count: some(photos, count, scratch / f"{name}-{count}") for count in {short, long, options.whole} if count
     }
-    runs: dict[str, Callable[[int], None]] = {
+    runs: dict[str, Callable[[int], object]] = {
         "timm": lambda count: timms_loop(model, folders[count]),
         "cpchub": lambda count: ours(encoder, folders[count], scratch),
     }
@@ -156,7 +161,7 @@ def speed(name: str, photos: Path, scratch: Path, options: argparse.Namespace) -
 
 
 def in_turns(
-    runs: dict[str, Callable[[int], None]], model: torch.nn.Module, encoder: Any, options: argparse.Namespace
+    runs: dict[str, Callable[[int], object]], model: torch.nn.Module, encoder: Any, options: argparse.Namespace
 ) -> dict[str, Any]:
     """The steady state and the networks alone, each of the two in turn."""
     short, long = options.steady
@@ -227,6 +232,40 @@ def camera(photos: Path, scratch: Path, count: int) -> dict[str, Any]:
     }
 
 
+def gpu_decoding(name: str, photos: Path, scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """One network on a GPU: steady state by reading threads and decoder, and what a file costs a core with each."""
+    torch.manual_seed(0)
+    encoder = cpchub.load(f"timm/{name}", pretrained=False)
+    short, long = options.steady
+    folders = [some(photos, count, scratch / f"decoding-{name}-{count}") for count in (short, long)]
+    report: dict[str, Any] = {"photos_per_second": {}}
+    vectors = {}
+    for workers in WORKERS:
+        rates = report["photos_per_second"][f"{workers} threads"] = {}
+        for decode in ("cpu", "auto"):
+            vectors[decode] = ours(encoder, folders[0], scratch, workers=workers, decode=decode).vectors()
+            runs = [
+                [Cost.of(partial(ours, encoder, folder, scratch, workers=workers, decode=decode)) for folder in folders]
+                for _ in range(max(options.turns, 1))
+            ]
+            rates[decode] = round((long - short) / statistics.median((more - less).clock for less, more in runs), 1)
+    report["least_cosine_between_them"] = round(float((vectors["cpu"] * vectors["auto"]).sum(1).min()), 6)
+    embedder, size = encoder.embedder(0), resize_side(encoder.spec.input_size, encoder.spec.crop_pct)
+    files = [path.read_bytes() for path in sorted(folders[0].iterdir())[:BATCH]]
+    jpegs = [found for data in files if (found := jpeg_for_gpu(data, size)) is not None]
+    report["share_left_to_the_gpu"] = round(len(jpegs) / len(files), 3)
+    by_core = {
+        "cpu": Cost.of(lambda: [embedder.prepare(decode_bytes(data, size=size).image) for data in files]),
+        "auto": Cost.of(lambda: [jpeg_for_gpu(data, size) for data in files]),
+    }
+    report["files_per_second_of_a_core"] = {who: round(len(files) / cost.cores, 1) for who, cost in by_core.items()}
+    if jpegs:
+        embedder.encode(jpegs)
+    report["gpu_decodes"] = embedder.gpu_decodes
+    embedder.close()
+    return report
+
+
 MEMORY = """
 import resource, sys
 import cpchub
@@ -292,6 +331,8 @@ def main() -> None:
     options = parser.parse_args()
     report = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
     report["machine"] = {"cores": os.cpu_count(), "capability": torch.backends.cpu.get_cpu_capability()}
+    if torch.cuda.is_available():
+        report["machine"]["gpu"] = torch.cuda.get_device_name()
     report["versions"] = {"torch": torch.__version__, "timm": timm.__version__, "python": platform.python_version()}
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
@@ -300,6 +341,11 @@ def main() -> None:
             found = speed(name, photos, scratch, options)
             report.setdefault("networks", {}).setdefault(name, {}).update(found)
             print(name, json.dumps(found, indent=2))
+            options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        for name in options.networks if "gpu_decoding" in options.parts and torch.cuda.is_available() else []:
+            found = gpu_decoding(name, photos, scratch, options)
+            report.setdefault("gpu_decoding", {})[name] = found
+            print("decoding on the GPU", name, json.dumps(found, indent=2))
             options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         if "camera" in options.parts:
             report["camera"] = camera(photos, scratch, 8)

@@ -118,7 +118,10 @@ class FastEmbedder:
         if not (self._decoder and self.gpu_decodes and files):
             return {}
         pictures = zip(files, self._decoder(list(files.values())), strict=True)
-        return {position: picture for position, picture in pictures if picture is not None}
+        decoded = {position: picture for position, picture in pictures if picture is not None}
+        if 2 * len(decoded) < len(files):  # the rest is decoded one by one, while the network waits
+            self._do_without_decoder("it decodes few of a batch's files as the CPU does")
+        return decoded
 
     def _try_decoder(self, decoder: GpuDecoder, files: Sequence[Jpeg], network: Network, pixels: Pixels) -> None:
         """Let the GPU decode from now on if its first pictures have the vectors of the CPU's, or never."""
@@ -129,14 +132,14 @@ class FastEmbedder:
             by_gpu = pixels.normalise(torch.stack([picture for _, picture in decoded]))
             agreement = _agreement(network(by_gpu), self._plain(by_cpu.to(self._encoder.dtype)).float())
         self.gpu_decodes = agreement >= COSINE
-        if not self.gpu_decodes:
-            self._decoder = None
-            found = (
-                f"its pictures have a cosine of {agreement:.4f}"
-                if decoded
-                else "it decodes none of the first files as the CPU does"
-            )
-            warnings.warn(f"JPEG files are decoded on the CPU, not on the GPU ({found})", stacklevel=2)
+        if not decoded:
+            self._do_without_decoder("it decodes none of the first files as the CPU does")
+        elif not self.gpu_decodes:
+            self._do_without_decoder(f"vectors of its pictures have a cosine of {agreement:.4f} to the CPU's")
+
+    def _do_without_decoder(self, reason: str) -> None:
+        self._decoder, self.gpu_decodes = None, False
+        warnings.warn(f"JPEG files are decoded on the CPU, not on the GPU: {reason}", stacklevel=2)
 
     def _choose(self, some: Tensor) -> Network:
         """The first of the fast paths that is safe on some pictures, the plain network if none is."""

@@ -237,6 +237,19 @@ class TestADecoderThatIsNotToBeBelieved:
         assert decoded == [5, 5]
         assert (vectors * self.by_cpu(encoder, files)).sum(1).min() >= 0.999
 
+    def test_it_is_given_up_when_most_of_a_batch_comes_back(
+        self, encoder: Encoder, files: list[Jpeg], decoded: list[int]
+    ) -> None:
+        embedder: Any = encoder.embedder(0)
+        expected = embedder.encode(files)
+        assert embedder.gpu_decodes
+        embedder._decoder._decode = lambda some: [one[:1] for one in some]
+        with pytest.warns(UserWarning, match="few of a batch's files"):
+            vectors = embedder.encode(files)
+        assert embedder.defer(files[0].data, SIDE) is None
+        assert (vectors * expected).sum(1).min() >= 0.999
+        embedder.close()
+
     @pytest.mark.parametrize("wrong", [lambda x: x[:, :, 8:], lambda x: x[:1], torch.zeros_like])
     def test_pictures_of_another_shape_or_empty_ones_are_not_taken(
         self, encoder: Encoder, files: list[Jpeg], decoded: list[int], wrong: Any
