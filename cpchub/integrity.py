@@ -91,7 +91,9 @@ def refuse_pickles(names: Iterable[str], where: str) -> None:
             f"{where} offers its weights as {pickles[0]}, a pickle, which can run code when it is opened; only "
             f"{WEIGHTS} is read. Ask its author for safetensors, or convert it where you trust it."
         )
-    raise ModelFolderError(f"{where} has no {WEIGHTS}; a model folder is what `export` writes")
+    raise ModelFolderError(
+        f"{where} has no {WEIGHTS}; a model folder is a run's export/, or what `cpchub import` writes"
+    )
 
 
 def verified(spec: ModelSpec, where: str, *, every_file: bool = False) -> ModelSpec:

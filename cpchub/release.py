@@ -137,7 +137,9 @@ def _read(folder: str | Path, repo_id: str) -> tuple[Path, Path | None, str]:
     """The folder, checked; where it goes if that is a folder too; the repository's whole name."""
     folder = Path(folder).expanduser()
     if not folder.is_dir():
-        raise ModelFolderError(f"{folder} is not a folder; give one that `export` wrote")
+        raise ModelFolderError(
+            f"{folder} is not a folder; give a run's export/, or a folder that `cpchub import` wrote"
+        )
     refuse_pickles((path.name for path in folder.iterdir()), str(folder))
     spec = verified(ModelSpec.from_folder(folder), str(folder))
     if "cpchub" not in read_json(folder / CONFIG):

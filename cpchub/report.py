@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # `cpchub models` waits for neither
 COLUMNS = ("name", "status", "dim", "input", "method", "data", "kNN")
 
 
-def models(specs: Sequence[ModelSpec], pattern: str = "*") -> None:
+def models(specs: Sequence[ModelSpec]) -> None:
     """Print one line an encoder."""
     console = Console()
     rows = [_row(spec) for spec in specs]
@@ -29,7 +29,6 @@ def models(specs: Sequence[ModelSpec], pattern: str = "*") -> None:
             print("\t".join(row))
         return
     if not rows:
-        console.print(f"No encoder matches {pattern!r}.", markup=False)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in COLUMNS:

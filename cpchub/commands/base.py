@@ -17,6 +17,7 @@ from cpchub.errors import (
     DependencyError,
     EncoderMismatchError,
     ModelFolderError,
+    OutputError,
     UnknownModelError,
     WeightsUnavailableError,
 )
@@ -82,6 +83,21 @@ def encoder_of(collection: Collection, name: str | None = None) -> Encoder:
             raise
         raise type(error)(f"{error} Name the encoder's folder or Hub id with --encoder.") from error
     return encoder
+
+
+def check_out(out: Path | None) -> None:
+    """Raise OutputError for a file that has no folder to lie in, before the work whose result it is to hold."""
+    if out is None:
+        return
+    if out.is_dir():
+        raise OutputError(f"{out} is a folder; name a file")
+    if not out.parent.is_dir():
+        raise OutputError(f"there is no folder {out.parent} to write {out.name} into; make it first")
+
+
+def counted(number: int, what: str) -> str:
+    """1 group, 2 groups, 1,000 groups."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def need(module: str, *, extra: str) -> None:

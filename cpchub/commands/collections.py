@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
@@ -16,11 +17,18 @@ from cpchub.commands.base import (
     Out,
     Port,
     Switch,
+    check_out,
+    counted,
     encoder_of,
     need,
     say,
 )
 from cpchub.errors import OutputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CLASSES_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,7 @@ class Classify(Command):
         from cpchub.fewlabels.classify import classify, read_labels
         from cpchub.files import replacing
 
+        check_out(self.out)
         if self.out is not None and self.out.resolve() == self.labels.resolve():
             raise OutputError(f"{self.out} is the file of the labels; give --out another name")
         table = classify(Collection.open(self.collection), read_labels(self.labels), method=self.method)
@@ -50,7 +59,17 @@ class Classify(Command):
             return
         with replacing(self.out) as partial:
             csv.write_csv(table, partial)
-        say(f"{table.num_rows} predictions: {self.out}")
+        say(f"{counted(table.num_rows, 'prediction')}: {self.out} ({shares(table)})")
+
+
+def shares(table: pa.Table) -> str:
+    """How many pictures each class has got, the largest first."""
+    found = Counter(table["predicted"].to_pylist()).most_common()
+    named = [f"{name} {count:,}" for name, count in found[:CLASSES_SHOWN]]
+    more = (
+        [f"others {len(table) - sum(count for _, count in found[:CLASSES_SHOWN]):,}"] if found[CLASSES_SHOWN:] else []
+    )
+    return ", ".join(named + more)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from tyro.conf import Positional, arg
 
-from cpchub.commands.base import Command, EncoderName, Out, bundled_encoder, encoder_of, say
+from cpchub.commands.base import Command, EncoderName, Out, bundled_encoder, counted, encoder_of, say
 from cpchub.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class Embed(Command):
     def run(self) -> None:
         collection = self.embed()
         out = shlex.quote(str(self.out))
-        say(f"{len(collection)} pictures in {self.out}. Make them searchable: cpchub index {self.again()} -o {out}")
+        pictures = counted(len(collection), "picture")
+        say(f"{pictures} in {self.out}. Make them searchable: cpchub index {self.again()} -o {out}")
 
     def embed(self) -> Collection:
         """The collection, in step with the source."""
@@ -100,12 +101,17 @@ class Index(Embed):
     def run(self) -> None:
         from cpchub.index import Index
 
+        if self.recall is not None and not 0 < self.recall <= 1:  # before hours of embedding, not after
+            raise ArgumentError(f"--recall {self.recall:g}: a share above 0 and up to 1, for example 0.95")
         memory = None if self.memory is None else bytes_of(self.memory)
         collection = self.embed()
         index = Index.update(collection, kind=self.kind, recall=self.recall, memory=memory)
         say(index.setting.sentence())
         out = shlex.quote(str(self.out))
-        say(f"{len(collection)} pictures in {self.out}. Search them: cpchub search {out} PICTURE")
+        say(
+            f"{counted(len(collection), 'picture')} in {self.out}. Search them: cpchub search {out} PICTURE, "
+            f"or in the browser: cpchub demo {out}"
+        )
 
 
 def bytes_of(text: str) -> int:

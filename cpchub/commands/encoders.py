@@ -34,7 +34,10 @@ class Models(Command):
         names = list_models(
             self.pattern, method=self.method, bundled=self.bundled or None, dim=self.dim, status=self.status
         )
-        report.models([get_spec(name) for name in names], self.pattern)
+        if not names:
+            offer = "" if "*" in self.pattern else f"; for a part of a name: cpchub models '*{self.pattern}*'"
+            say(f"no encoder matches {self.pattern!r} and the options{offer}")
+        report.models([get_spec(name) for name in names])
 
 
 @dataclass(frozen=True)
@@ -104,3 +107,6 @@ class Verify(Command):
                 f"{', '.join(str(check.path) for check in damaged)}. Delete what is left of them and fetch them again; "
                 "for an encoder that ships with cpchub, install it again"
             )
+        say(
+            f"No file differs from its record; {sum(check.state == 'fine' for check in found)} of {len(found)} have one"
+        )

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from cpchub.commands.base import CollectionFolder, Command, EncoderName, Out, Switch, bundled_encoder, encoder_of, say
+from cpchub.commands.base import (
+    CollectionFolder,
+    Command,
+    EncoderName,
+    Out,
+    Switch,
+    bundled_encoder,
+    check_out,
+    counted,
+    encoder_of,
+    say,
+)
 from cpchub.errors import QueryError
 
 if TYPE_CHECKING:
@@ -30,7 +41,7 @@ class Search(Command):
 
     collection: CollectionFolder
     pictures: Annotated[Positional[tuple[str, ...]], arg(metavar="PICTURE")]
-    """the picture to search with, or id:NUMBER for one of the collection; of several, their mean"""
+    """the picture to search with: a file, a path that a search has printed, or id:NUMBER; of several, their mean"""
     k: Annotated[int, arg(aliases=["-k"])] = 5
     """how many"""
     plus: Annotated[Some, arg(metavar=WEIGHTED)] = ()
@@ -50,18 +61,20 @@ class Search(Command):
         from cpchub.collection import Collection
         from cpchub.index import Index
 
-        subjects = [subject_of(text) for text in self.pictures]
-        if not subjects:
+        if not self.pictures:
             raise QueryError("nothing to search with: name a picture, or id:NUMBER for one of the collection")
+        check_out(self.show)
         if self.each and (self.plus or self.minus):
             raise QueryError("--each searches with each picture by itself; --plus and --minus make one query of all")
-        plus, minus = [weighted(text) for text in self.plus], [weighted(text) for text in self.minus]
         encoder = encoder_of(Collection.open(self.collection), self.encoder)
         index = Index.open(self.collection, encoder)
+        subjects = [subject_of(text, index) for text in self.pictures]
+        plus, minus = [weighted(text, index) for text in self.plus], [weighted(text, index) for text in self.minus]
+        k = self.k if self.where is None else min(self.k, allowed(index, self.where))
         if self.each:
-            answers = index.search_each(subjects, self.k, where=self.where)
+            answers = index.search_each(subjects, k, where=self.where)
         else:
-            answers = [index.search(subjects, self.k, plus=plus, minus=minus, where=self.where)]
+            answers = [index.search(subjects, k, plus=plus, minus=minus, where=self.where)]
         for name, hits in zip(self.pictures if self.each else ("",), answers, strict=True):
             for hit in hits:
                 print("\t".join(filter(None, [f"{hit.score:.4f}", hit.path, hit.label, name])))
@@ -87,13 +100,15 @@ class Duplicates(Command):
     def run(self) -> None:
         from cpchub.duplicates import find_duplicates
 
+        check_out(self.out)
         with ExitStack() as stack:
             found = find_duplicates(
                 collection_or_pictures(self.pictures, self.encoder, stack), threshold=self.threshold
             )
         say(f"Near-duplicates are pictures at a cosine of {found.threshold:.4f} or more: {found.how}.")
         write_csv(found.table, self.out)
-        say(f"{found.table.num_rows} pictures in {found.groups} groups" + (f": {self.out}" if self.out else ""))
+        pictures, groups = counted(found.table.num_rows, "picture"), counted(found.groups, "group")
+        say(f"{pictures} in {groups}" + (f": {self.out}" if self.out else ""))
 
 
 @dataclass(frozen=True)
@@ -112,11 +127,13 @@ class Outliers(Command):
     def run(self) -> None:
         from cpchub.outliers import find_outliers
 
+        check_out(self.out)
         with ExitStack() as stack:
             table = find_outliers(collection_or_pictures(self.pictures, self.encoder, stack))
         unusual = sum(table["outlier"].to_pylist())
         write_csv(table if self.all else table.filter(table["outlier"]), self.out)
-        say(f"{unusual} of {table.num_rows} pictures are outliers" + (f": {self.out}" if self.out else ""))
+        verb = "is an outlier" if unusual == 1 else "are outliers"
+        say(f"{unusual:,} of {counted(table.num_rows, 'picture')} {verb}" + (f": {self.out}" if self.out else ""))
 
 
 @dataclass(frozen=True)
@@ -133,6 +150,7 @@ class Map(Command):
         from cpchub.index import Index
         from cpchub.map import draw_map
 
+        check_out(self.out)
         say(f"Map: {draw_map(Index.open(self.collection), self.out, self.method)}")
 
 
@@ -151,7 +169,7 @@ class Merge(Command):
 
         index = Index.build(merge(self.collections, self.out))
         say(index.setting.sentence())
-        say(f"{len(index)} pictures of {len(self.collections)} collections: {self.out}")
+        say(f"{counted(len(index), 'picture')} of {len(self.collections)} collections: {self.out}")
 
 
 @dataclass(frozen=True)
@@ -174,24 +192,41 @@ class ExportIndex(Command):
         say(f"{count:,} vectors for {self.to}: {self.out}" + (f" in {self.uri}" if self.uri else ""))
 
 
-def subject_of(text: str) -> Path | Item:
-    """What a word of the command line asks for: a file, or id:NUMBER."""
+def allowed(index: Index, where: str) -> int:
+    """How many pictures a condition leaves. Raises QueryError where it leaves none."""
+    from cpchub.index.where import rows_where
+
+    count = int(rows_where(index.items, where).sum())
+    if count == 0:
+        raise QueryError(f"none of the {counted(len(index), 'picture')} fits --where {where!r}")
+    return count
+
+
+def subject_of(text: str, index: Index) -> Path | Item:
+    """What a word of the command line asks for: a file, else id:NUMBER, else a path as the collection has it."""
+    import pyarrow.compute as pc
+
     from cpchub.index import Item
 
+    if Path(text).exists():
+        return Path(text)
     kind, _, number = text.partition(":")
-    if kind == "id" and number.isdecimal() and not Path(text).exists():
+    if kind == "id" and number.isdecimal():
         return Item(int(number))
-    return Path(text)
+    row = pc.index(index.items["path"], text).as_py()
+    return Path(text) if row < 0 else Item(index.items["id"][row].as_py())
 
 
-def weighted(text: str) -> tuple[Path | Item, float]:
+def weighted(text: str, index: Index) -> tuple[Path | Item, float]:
     """The same with a weight before it: 0.5:sunset.jpg."""
     weight, _, rest = text.partition(":")
     try:
         number = float(weight)
     except ValueError:
-        return subject_of(text), 1.0
-    return (subject_of(rest), number) if rest and not Path(text).exists() else (subject_of(text), 1.0)
+        return subject_of(text, index), 1.0
+    if not rest or Path(text).exists():
+        return subject_of(text, index), 1.0
+    return subject_of(rest, index), number
 
 
 def draw_hits(index: Index, asked: Sequence[Sequence[Path | Item]], answers: Sequence[list[Hit]], out: Path) -> None:

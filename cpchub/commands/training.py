@@ -59,7 +59,7 @@ class Train(Command):
     def parse(cls, args: Sequence[str]) -> Command:
         if args and not args[0].startswith("-"):
             return TrainRecipe.parse(args)
-        return tyro.cli(cls, prog="cpchub train", args=args or ["--help"])
+        return tyro.cli(cls, prog="cpchub train RECIPE", args=args or ["--help"])
 
     def run(self) -> None:
         from training import recipes

@@ -93,6 +93,15 @@ class TestIndexing:
         assert error.count("\n") == 1
         assert not out.exists()
 
+    def test_a_recall_that_cannot_be_is_refused_before_anything_is_embedded(
+        self, pictures: Path, tiny_encoder_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = tmp_path / "out"
+        command = ["index", str(pictures), "-o", str(out), "--encoder", str(tiny_encoder_folder), "--recall", "95"]
+        assert main(command) == 2
+        assert capsys.readouterr().err == "error: --recall 95: a share above 0 and up to 1, for example 0.95\n"
+        assert not out.exists()
+
     def test_an_unknown_encoder_is_an_error_that_names_it(
         self, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -180,6 +189,22 @@ class TestClassifying:
         assert main(["classify", str(collection), "--labels", str(labels)]) == 2
         assert "nowhere.png" in capsys.readouterr().err
 
+    def test_an_output_without_a_folder_is_named_before_the_work(
+        self, collection: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = tmp_path / "nowhere" / "predictions.csv"
+        assert main(["classify", str(collection), "--labels", str(labels), "-o", str(out)]) == 2
+        assert capsys.readouterr().err.startswith(f"error: there is no folder {out.parent} to write predictions.csv")
+
+    def test_what_was_found_is_said_by_class(
+        self, collection: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = tmp_path / "predictions.csv"
+        assert main(["classify", str(collection), "--labels", str(labels), "-o", str(out)]) == 0
+        said = capsys.readouterr().err
+        found = [row["predicted"] for row in csv.DictReader(io.StringIO(out.read_text()))]
+        assert all(f"{name} {found.count(name)}" in said for name in set(found))
+
     def test_the_file_of_the_labels_is_never_overwritten(self, collection: Path, labels: Path) -> None:
         before = labels.read_text()
         assert main(["classify", str(collection), "--labels", str(labels), "-o", str(labels)]) == 2
@@ -194,6 +219,10 @@ class TestTheCatalog:
     def test_models_prints_a_line_an_encoder(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["models", "tiny*"]) == 0
         assert capsys.readouterr().out.split("\t")[:3] == ["tiny-simclr", "hub", "16"]
+
+    def test_a_pattern_without_a_match_offers_a_wildcard(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["models", "tiny"]) == 0
+        assert "cpchub models '*tiny*'" in capsys.readouterr().err
 
     def test_show_prints_the_card_without_its_front_matter(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["show", "tiny_simclr"]) == 0

@@ -65,6 +65,15 @@ class TestSearch:
         search("id:3", "--where", "colour == 'red'", status=2)
         assert "no column 'colour'" in search.said.err
 
+    def test_a_condition_that_few_pictures_fit_gives_those_few_and_none_is_an_error(self, search: Runs) -> None:
+        assert [line[1] for line in search("id:3", "-k", 5, "--where", "label == 'b'")] == ["b/copy.png"]
+        search("id:3", "--where", "label == 'c'", status=2)
+        assert "none of the 9 pictures fits" in search.said.err
+
+    def test_a_path_that_a_search_has_printed_is_a_query(self, search: Runs) -> None:
+        assert search("a/005.png", "-k", 3) == search("id:5", "-k", 3)
+        assert search("a/005.png", "--minus", "0.5:b/copy.png") == search("id:5", "--minus", "0.5:id:8")
+
     def test_pictures_are_added_and_taken_away(self, search: Runs, collection: Path) -> None:
         index = Index.open(collection)
         hits = index.search(Item(1), k=4, plus=[(Item(2), 0.5)], minus=[Item(4)])
@@ -102,18 +111,19 @@ class TestSearch:
         ("2:", (Path("2:"), 1.0)),
     ],
 )
-def test_a_weight_stands_before_a_picture(text: str, expected: tuple[object, float]) -> None:
-    assert weighted(text) == expected
+def test_a_weight_stands_before_a_picture(text: str, expected: tuple[object, float], collection: Path) -> None:
+    assert weighted(text, Index.open(collection)) == expected
 
 
 def test_a_file_that_is_there_is_never_taken_for_an_id_or_a_weight(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, collection: Path
 ) -> None:
+    index = Index.open(collection)
     monkeypatch.chdir(tmp_path)
     for name in ("id:7", "2:a.jpg"):
         (tmp_path / name).touch()
-    assert subject_of("id:7") == Path("id:7")
-    assert weighted("2:a.jpg") == (Path("2:a.jpg"), 1.0)
+    assert subject_of("id:7", index) == Path("id:7")
+    assert weighted("2:a.jpg", index) == (Path("2:a.jpg"), 1.0)
 
 
 class TestOtherCommands:

@@ -47,15 +47,15 @@ class Recipe:
 
     name: str
     method: MethodName = "simclr"
-    # encoder: a timm architecture and its arguments
-    backbone: str = "resnet18_cifar"
-    backbone_args: Annotated[Mapping[str, Any], _JSON] = field(default_factory=dict)
+    # encoder
+    backbone: str = "resnet18_cifar"  # a timm architecture
+    backbone_args: Annotated[Mapping[str, Any], _JSON] = field(default_factory=dict)  # its arguments
     init_from: str = ""  # a published encoder (name, folder, Hub id) of the same architecture to go on from
     projector_hidden: int = 512
     projector_dim: int = 128
     projector_layers: Literal[2, 3] = 2  # SimCLR: 2 is version 1, 3 is version 2
     # data and views
-    data: str = "cifar10"  # or "digits", or pictures: a folder, tar shards, Parquet, a list, s3://...
+    data: str = "cifar10"  # cifar10, digits, or pictures: a folder, tar shards, Parquet, a list, s3://...
     stored_size: int = 32  # pictures of your own become squares of this side, of which views show parts
     stream: Literal["auto", "always", "never"] = "auto"  # decode while training; auto: if memory is too small for all
     views_on: Literal["device", "cpu"] = "device"  # cpu: from the full pictures, one by one, as official code does
@@ -65,10 +65,10 @@ class Recipe:
     std: tuple[float, float, float] = (0.2470, 0.2435, 0.2616)
     input_size: int = 32  # what the finished encoder takes; may be larger than the views (arXiv 1906.06423)
     # optimisation
-    epochs: int = 200
-    batch_size: int = 512
-    optimizer: Literal["sgd", "adam", "adamw", "lars"] = "sgd"
-    lr: float = 0.06
+    epochs: int = 200  # passes over the pictures
+    batch_size: int = 512  # pictures a step, of all GPUs together
+    optimizer: Literal["sgd", "adam", "adamw", "lars"] = "sgd"  # what turns gradients into steps
+    lr: float = 0.06  # learning rate, for this batch size
     momentum: float = 0.9  # beta1 of Adam
     nesterov: bool = True  # SGD
     beta2: float = 0.999  # Adam

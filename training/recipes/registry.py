@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 
 from cpchub.errors import UnknownModelError
@@ -21,8 +22,10 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Recipe:
-    """The recipe called `name` (hyphens and underscores alike); the error offers the names there are."""
+    """The recipe called `name` (hyphens and underscores alike); the error offers the nearest."""
     key = name.replace("-", "_")
     if key not in _REGISTRY:
-        raise UnknownModelError(f"no recipe called {name!r}; there are: {', '.join(names())}")
+        near = difflib.get_close_matches(key, names(), n=3)
+        offer = f"did you mean {' or '.join(near)}?" if near else "see what there is: cpchub train --list"
+        raise UnknownModelError(f"no recipe called {name!r}; {offer}")
     return _REGISTRY[key]()
