@@ -110,7 +110,9 @@ class FastEmbedder:
         """uint8 `[B, H, W, C]` on the device, of pictures and of files that the GPU does not decode."""
         pictures = [pixels.prepare(decode_bytes(one.data).image) if isinstance(one, Jpeg) else one for one in prepared]
         batch = torch.from_numpy(np.stack(pictures))
-        return batch.pin_memory().to(self._device, non_blocking=True) if self._device.type == "cuda" else batch
+        if self._device.type == "cuda":
+            return batch.pin_memory().to(self._device, non_blocking=True)
+        return batch.to(self._device)
 
     def _by_gpu(self, prepared: Sequence[Any]) -> dict[int, Tensor]:
         """Position in the batch -> uint8 `[H, W, C]` on the device, of the files that the GPU does decode."""

@@ -139,6 +139,12 @@ def test_an_unusual_transform_goes_through_timms_own(tiny_encoder_folder: Path) 
     assert np.allclose(found, exactly(squashing), atol=1e-5)
 
 
+def test_a_batch_goes_to_the_device_of_the_encoder_whichever_that_is(encoder: Encoder) -> None:
+    embedder = encoder.embedder(1)
+    embedder._device = torch.device("meta")
+    assert embedder._batch([embedder.prepare(picture(1))]).device.type == "meta"
+
+
 def test_threads_started_later_have_the_setting_from_before(encoder: Encoder) -> None:
     with ThreadPoolExecutor(1) as pool:
         before = pool.submit(torch.get_num_threads).result()

@@ -35,11 +35,11 @@ WIDE = (330, 220)  # small enough to be decoded in full for an encoder of 64 pix
 SIDE = 64
 
 
-def as_jpeg(image: Image.Image, *, orientation: int = 1, **options: Any) -> bytes:
+def as_jpeg(image: Image.Image, kind: str = "JPEG", *, orientation: int = 1, **options: Any) -> bytes:
     stream = io.BytesIO()
     exif = Image.Exif()
     exif[ORIENTATION_TAG] = orientation
-    image.save(stream, "JPEG", **{"quality": 90, "exif": exif} | options)
+    image.save(stream, kind, **{"quality": 90, "exif": exif} | options)
     return stream.getvalue()
 
 
@@ -102,6 +102,7 @@ class TestWhichFiles:
             "CMYK": as_jpeg(picture(1, WIDE).convert("CMYK")),
             "truncated": as_jpeg(picture(1, WIDE))[:-500],
             "nothing but a beginning": jpeg.START,
+            "several pictures": as_jpeg(picture(1, WIDE), "MPO", save_all=True, append_images=[picture(2, WIDE)]),
             "decoded at a reduced scale by the CPU": as_jpeg(picture(1, (400, 256))),
             "small": as_jpeg(picture(1, (255, 255))),
             "very long": as_jpeg(picture(1, (2000, 200))),
