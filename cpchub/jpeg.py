@@ -2,8 +2,9 @@
 
 nvJPEG is fast, but its word cannot be taken for each picture: its hardware reports on a batch as a whole, into buffers
 that still hold earlier pictures, and what it makes of a damaged file is left open. So the CPU decodes each file at 1/8
-first. That finds damaged files with the decoder, and so with the reasons, of every other job, and gives the mean colour
-of each block of 8 x 8 pixels. Without these colours a picture of the GPU is not used: the CPU decodes the file in full.
+first. That finds files too damaged to show, with the decoder and so with the reasons of every other job, and gives the
+mean colour of each block of 8 x 8 pixels. A picture of the GPU that lacks these colours is not used: the CPU decodes
+that file in full.
 
 Only files for which this pays are left to the GPU. A progressive one is not for its hardware, and takes the CPU half
 the work at 1/8 already; so does one that the CPU decodes at a reduced scale anyway, while nvJPEG has no such scale. A
@@ -40,7 +41,7 @@ TOLERANCE = 4.0  # of 255, root mean square over the blocks: 1.3 at most in a do
 
 @dataclass(frozen=True)
 class Jpeg:
-    """A JPEG file without damage that the GPU is to decode.
+    """A JPEG file that the GPU is to decode, and that the CPU could.
 
     width, height: of the upright picture. orientation: EXIF's number. blocks: uint8 `[rows, columns, 3]`, the mean
     colour of each block of 8 x 8 pixels, in the orientation of the file.

@@ -54,7 +54,7 @@ class Embedder(Protocol):
     lanes: int  # batches that it works on at the same time, each called from a thread of its own
 
     def defer(self, data: bytes, size: int) -> Deferred | None:
-        """A file that `encode` takes and decodes itself, intact; None for one that is to be decoded and prepared."""
+        """A file that can be decoded and that `encode` takes as it is; None for one to be decoded and prepared."""
 
     def prepare(self, image: Image.Image) -> Any:
         """What the network takes of one upright RGB picture; called from the reading threads, as `defer` is."""
