@@ -69,7 +69,8 @@ class ColourPaths(nn.Module):
         if x.shape[1] != self.in_chans:
             raise ArgumentError(f"pictures of {x.shape[1]} channels, and the network takes {self.in_chans}")
         converted = x if self.space == CHANNELS else SPACES[self.space](x)
-        return [converted[:, list(group)] for group in self.channels]
+        one = converted.split(1, dim=1)  # not `converted[:, group]`: a GPU would wait for the list
+        return [torch.cat([one[channel] for channel in group], dim=1) for group in self.channels]
 
     def forward_features(self, x: Tensor) -> Tensor:
         maps = [path.forward_features(part) for path, part in zip(self.paths, self.split(x), strict=True)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,14 +21,14 @@ def lab(rgb: Tensor) -> Tensor:
     """CIE L*a*b* of sRGB pictures in [0, 1], `[N, 3, H, W]`: L in [0, 100], a and b in about [-108, 98]."""
     rgb = rgb.float().clamp(0, 1)
     linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
-    xyz = _mix(linear, _XYZ_FROM_RGB) / linear.new_tensor(_WHITE).reshape(1, 3, 1, 1)
+    xyz = _mix(linear, _XYZ_FROM_RGB) / _beside(linear, _WHITE).reshape(1, 3, 1, 1)
     x, y, z = torch.where(xyz > 0.008856, xyz.clamp(min=1e-6) ** (1 / 3), 7.787 * xyz + 16 / 116).split(1, dim=1)
     return torch.cat([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
 
 
 def scaled_lab(rgb: Tensor) -> Tensor:
     """`lab` with each channel's range over sRGB mapped to [-1, 1]."""
-    middle, half = (rgb.new_tensor(v, dtype=torch.float32).reshape(1, 3, 1, 1) for v in (_LAB_MIDDLE, _LAB_HALF))
+    middle, half = (_beside(rgb, v).reshape(1, 3, 1, 1) for v in (_LAB_MIDDLE, _LAB_HALF))
     return (lab(rgb) - middle) / half
 
 
@@ -38,8 +39,13 @@ def scaled_ycbcr(rgb: Tensor) -> Tensor:
 
 
 def _mix(rgb: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
-    rows = rgb.new_tensor(matrix)
+    rows = _beside(rgb, matrix)
     return (rows[None, :, :, None, None] * rgb[:, None]).sum(2)  # not a product of matrices: autocast would round it
+
+
+def _beside(x: Tensor, values: Sequence[Any]) -> Tensor:
+    """Float32 values on the device of `x`; `x.new_tensor` would wait until a GPU is idle."""
+    return torch.tensor(values).to(x.device, non_blocking=True)
 
 
 SPACES: dict[str, Callable[[Tensor], Tensor]] = {"lab": scaled_lab, "ycbcr": scaled_ycbcr}

@@ -66,19 +66,18 @@ class PatchGrid(nn.Module):
 
         On patches, ready ones are taken too, `[B, rows, columns, C, size, size]`: training changes each by itself.
         """
-        network: Any = super()
+        # super() is never kept in a variable: torch.compile would break its graph there on Python 3.12
         if self.patch_size is None:
-            return network.forward_features(x, **kwargs)
+            return super().forward_features(x, **kwargs)  # type: ignore[misc,no-any-return]
         patches, rows, columns = self._fold(x)
-        return _to_grid(network.forward_features(patches, **kwargs), rows, columns)
+        return _to_grid(super().forward_features(patches, **kwargs), rows, columns)  # type: ignore[misc]
 
     def forward_intermediates(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         """As timm's; on patches, each map is averaged over its patch and laid out on the grid."""
-        network: Any = super()
         if self.patch_size is None:
-            return network.forward_intermediates(x, *args, **kwargs)
+            return super().forward_intermediates(x, *args, **kwargs)  # type: ignore[misc]
         patches, rows, columns = self._fold(x)
-        found = network.forward_intermediates(patches, *args, **kwargs)
+        found = super().forward_intermediates(patches, *args, **kwargs)  # type: ignore[misc]
         if isinstance(found, list):
             return [_to_grid(each, rows, columns) for each in found]
         final, maps = found
