@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,11 +22,13 @@ from torch import Tensor
 from cpchub.audio.files import Recording, find_recordings, read_sound
 from cpchub.errors import SourceError
 from training.cpc_settings import AudioSettings
+from training.data import sent
 
 if TYPE_CHECKING:
     from training.batches import Batch
     from training.recipes import Recipe
 
+AHEAD = 3  # batches that are read while the network works
 FSDD_TEST = 5  # the first five recordings of each speaker and digit are the test part (the data set's README)
 
 
@@ -57,25 +60,23 @@ class Recordings:
     ) -> Iterator[tuple[Batch, list[Tensor]]]:
         """Each batch with a random window of each recording, `[N, 1, 1, window]` on `device`.
 
-        The next batch is read while the network works on this one.
+        The next batches are read while the network works on this one.
         """
-        with ThreadPoolExecutor(max_workers=1) as ahead:
-            waiting: tuple[Batch, Iterator[Tensor]] | None = None
+        with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
+            waiting: deque[tuple[Batch, Iterator[np.ndarray]]] = deque()
             for batch in batches:
-                following = batch, ahead.map(self._windows, [batch])
-                if waiting is not None:
-                    yield waiting[0], [next(waiting[1]).to(device)]
-                waiting = following
-            if waiting is not None:
-                yield waiting[0], [next(waiting[1]).to(device)]
+                waiting.append((batch, pool.map(self._read, batch.rows.tolist(), self._starts(batch))))
+                if len(waiting) > AHEAD:
+                    yield _windows(*waiting.popleft(), device)
+            while waiting:
+                yield _windows(*waiting.popleft(), device)
 
-    def _windows(self, batch: Batch) -> Tensor:
+    def _starts(self, batch: Batch) -> list[int]:
+        """Where the window of each recording of a batch begins."""
         generator = torch.Generator().manual_seed(batch.seed)
         places = torch.rand(len(batch.rows), generator=generator, dtype=torch.float64).tolist()
-        read = []
-        for row, place in zip(batch.rows.tolist(), places, strict=True):
-            read.append(self._read(row, int(place * (self.recordings[row].samples - self.window + 1))))
-        return torch.from_numpy(np.stack(read))[:, None, None]
+        room = [self.recordings[row].samples - self.window + 1 for row in batch.rows.tolist()]
+        return [int(place * each) for place, each in zip(places, room, strict=True)]
 
     def _read(self, row: int, start: int) -> np.ndarray:
         path = self.root / self.recordings[row].path
@@ -83,6 +84,10 @@ class Recordings:
         if len(waveform) != self.window:
             raise SourceError(f"{path} has fewer samples than at the start of the run; put the file back")
         return waveform
+
+
+def _windows(batch: Batch, read: Iterator[np.ndarray], device: torch.device) -> tuple[Batch, list[Tensor]]:
+    return batch, [sent(torch.from_numpy(np.stack(list(read)))[:, None, None], device)]
 
 
 def load(name: str, settings: AudioSettings) -> Recordings:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.nn as nn
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -21,6 +22,7 @@ from cpchub.errors import NoSpaceError, RunError
 from cpchub.files import PARTIAL, replacing, writing
 
 FORMAT = 1
+_OF_THE_DEVICE = ("fused", "foreach")  # settings of optimizers that follow the machine, not the run
 
 
 def save(path: Path, modules: Mapping[str, nn.Module], optimizer: Optimizer, progress: dict[str, Any]) -> None:
@@ -69,7 +71,15 @@ def load(path: Path, modules: Mapping[str, nn.Module], optimizer: Optimizer | No
         if name.startswith("optimizer."):
             _, i, key = name.split(".", 2)
             state.setdefault(int(i), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": header["optimizer"]["param_groups"]})
+    groups = [
+        saved | {flag: mine[flag] for flag in _OF_THE_DEVICE if flag in mine}
+        for saved, mine in zip(header["optimizer"]["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    for parameter, slots in optimizer.state.items():
+        for key, value in slots.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:  # fused kernels ask for one memory format
+                slots[key] = torch.empty_like(parameter).copy_(value)
     return header["progress"]
 
 

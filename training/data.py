@@ -89,6 +89,10 @@ class Pictures:
         keep = torch.from_numpy(rows)
         return replace(self, images=self.images[keep], labels=None if self.labels is None else self.labels[keep])
 
+    def without_labels(self) -> Pictures:
+        """The same pictures as if nobody knew what they show."""
+        return replace(self, labels=None)
+
     def take(self, rows: Tensor) -> Tensor:
         """The pictures at `rows`, uint8 `[N, C, H, W]`."""
         return self.images[rows]

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from cpchub.catalog import read_json
-from cpchub.errors import OtherRunError, RecipeError
+from cpchub.errors import OtherRunError, RecipeError, SourceError
 from cpchub.fewlabels import label_fractions
 from cpchub.files import write_json, writing
 from cpchub.integrity import sha256_of
-from training import data
+from training.audio_data import Recordings
 from training.classifier import CLASSIFIER, write_classifier
 from training.finish import describe
 from training.loop import train
@@ -27,6 +27,7 @@ from training.publish import export
 from training.recipes import Recipe
 from training.run_folder import CHECKPOINT
 from training.saved_run import saved_recipe
+from training.streaming import open_data
 
 RESULTS = "results.json"
 ORIGIN = "pretraining.json"  # the state of the pretraining that a folder was begun from
@@ -57,13 +58,17 @@ def run(pretrained: Path, out: Path, settings: Distillation) -> dict[str, Any]:
     """
     pretraining = saved_recipe(pretrained)
     _begun_from(pretrained / CHECKPOINT, out)
-    pictures = data.load(pretraining.data, size=pretraining.stored_size)
-    rows = label_fractions(pictures.class_of_each(), [settings.labels], settings.seed)[settings.labels]
+    pictures = open_data(pretraining)
+    if isinstance(pictures, Recordings):
+        raise RecipeError(f"{pretrained} is a run on sound; distillation is for pictures")
+    if pictures.labels is None:
+        raise SourceError(f"{pretraining.data} has no labels to fine-tune on; put its pictures in one folder a class")
+    rows = label_fractions(pictures.labels.numpy(), [settings.labels], settings.seed)[settings.labels]
     tuned = train(
         fine_tuning(pretraining, pretrained, settings, len(rows)), out / "fine_tuned", pictures=pictures.subset(rows)
     )
     recipe = distillation(pretraining, out / "fine_tuned", settings)
-    student = train(recipe, out / "student", pictures=replace(pictures, labels=None))
+    student = train(recipe, out / "student", pictures=pictures.without_labels())
     export(
         student.backbone,
         out / "export",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,11 @@ class Listed:
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def subset(self, rows: np.ndarray) -> Listed:
+        """The pictures at `rows`, in that order."""
+        labels = None if self.labels is None else self.labels[torch.from_numpy(rows)]
+        return replace(self, pictures=tuple(self.pictures[row] for row in rows), labels=labels)
 
     def read(self, row: int) -> bytes:
         """The encoded picture. Raises BrokenImageError."""

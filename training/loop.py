@@ -4,7 +4,8 @@
 
 Lightning Fabric supplies device, precision and DDP (CPU, one GPU, or several under `torchrun`); the loop is all here.
 A step is a function of (seed, step, rank) and the state: the order of the pictures comes from (seed, epoch), the views
-from (seed, step, rank). So there is no random state to save, and a killed run that goes on ends with the same bits.
+from (seed, step, rank). So there is no random state to save, and a killed run that goes on ends with the same bits
+(on a GPU up to rounding: sums have no fixed order there).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import torch
 import torch.distributed as dist
 import torch.nn as nn
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor
 
@@ -68,8 +70,13 @@ def train(
     """
     precision: Any = "bf16-mixed" if recipe.precision == "bf16" else "32-true"
     local_ranks, nodes = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"))
-    fabric = Fabric(accelerator=accelerator, devices=local_ranks, num_nodes=nodes, precision=precision)
+    # what a method remembers is the same on every rank: to broadcast a bank before each step would be for nothing
+    strategy: Any = DDPStrategy(broadcast_buffers=False) if local_ranks * nodes > 1 else "auto"
+    fabric = Fabric(
+        accelerator=accelerator, devices=local_ranks, num_nodes=nodes, precision=precision, strategy=strategy
+    )
     fabric.launch()
+    torch.backends.cudnn.benchmark = True  # the shapes of all steps are equal: look for the fastest convolutions once
     if pictures is None:
         pictures = open_data(recipe)
     recipe.check(len(pictures), fabric.world_size, labelled=pictures.labels is not None)
@@ -167,6 +174,7 @@ def _run(
                     metrics.write(line)
                     for sentence in advice.about(line):
                         progress.say(sentence)
+                    first, started = done, time.monotonic()  # the speed is an epoch's, without compiling and looking
                 progress.advance(done, batch.epoch, line)
                 minutes = (time.monotonic() - saved_at) / 60
                 asked = _agreed(stopping.asked, step, fabric.device)

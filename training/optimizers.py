@@ -27,17 +27,18 @@ def build(recipe: Recipe, method: nn.Module) -> torch.optim.Optimizer:
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": rest},
     ]
     betas = (recipe.momentum, recipe.beta2)
+    fused = any(p.is_cuda for p in trained) or None  # one kernel for all tensors, where torch would take several
     match recipe.optimizer:
         case "adam":
-            return torch.optim.Adam(groups, lr=recipe.lr, betas=betas)
+            return torch.optim.Adam(groups, lr=recipe.lr, betas=betas, fused=fused)
         case "adamw":
-            return torch.optim.AdamW(groups, lr=recipe.lr, betas=betas)
+            return torch.optim.AdamW(groups, lr=recipe.lr, betas=betas, fused=fused)
         case "lars":
             groups[1]["adapt"] = False
             return LARS(groups, lr=recipe.lr, momentum=recipe.momentum, convention=recipe.lars_convention)
         case "sgd":
             nesterov = recipe.nesterov and recipe.momentum > 0
-            return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov)
+            return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
 
 
 class LARS(torch.optim.Optimizer):
@@ -84,7 +85,9 @@ class LARS(torch.optim.Optimizer):
                     g_norm = g.norm() if google else w.grad.norm() + wd * w_norm
                     usable = (w_norm > 0) & (g_norm > 0)
                     trust = torch.where(usable, group["eta"] * w_norm / g_norm.clamp(min=1e-30), 1.0)
-                v = self.state[w].setdefault("momentum_buffer", torch.zeros_like(w))
+                if not self.state[w]:
+                    self.state[w]["momentum_buffer"] = torch.zeros_like(w)
+                v = self.state[w]["momentum_buffer"]
                 v.mul_(group["momentum"]).add_(g * trust * (lr if google else 1.0))
                 w.sub_(v, alpha=1.0 if google else lr)
         return loss

@@ -10,9 +10,11 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
@@ -20,7 +22,7 @@ from torch import Tensor
 from cpchub.errors import BrokenImageError, SourceError
 from training import audio_data, data, picture_views
 from training.batches import Batch, mixed
-from training.data import Source, normalised, random_view, sent
+from training.data import Pictures, normalised, random_view, sent
 from training.listing import Listed, square
 from training.recipes import Recipe
 
@@ -55,6 +57,14 @@ class Stream:
     def digest(self) -> str:
         """Short sha256 over names and sizes."""
         return self.pictures.digest()
+
+    def subset(self, rows: np.ndarray) -> Stream:
+        """The pictures at `rows`, in that order."""
+        return Stream(self.pictures.subset(rows), self.size, self.workers)
+
+    def without_labels(self) -> Stream:
+        """The same pictures as if nobody knew what they show."""
+        return Stream(replace(self.pictures, labels=None, classes=()), self.size, self.workers)
 
     def take(self, rows: Tensor) -> Tensor:
         """Squares of the pictures at `rows`, uint8 `[N, 3, size, size]`."""
@@ -133,7 +143,7 @@ class Stream:
             )
 
 
-def open_data(recipe: Recipe) -> Source:
+def open_data(recipe: Recipe) -> Pictures | Stream | audio_data.Recordings:
     """The recipe's pictures, in memory where a quarter of the memory holds them all as squares, else streamed.
 
     For CPC on sound its recordings, which stay on the disk. Raises `SourceError` for data that is not there.

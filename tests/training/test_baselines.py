@@ -56,6 +56,7 @@ def test_rotation_sees_each_picture_in_four_rotations() -> None:
         part = seen[0][5 * turns : 5 * turns + 5]
         torch.testing.assert_close(torch.rot90(part, -turns, (2, 3)), x)
     assert scalars["accuracy"] == pytest.approx(0.25)
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_exemplar_gives_every_picture_a_class() -> None:

@@ -106,6 +106,13 @@ def test_moco_symmetric_fills_the_queue_with_both_views() -> None:
     assert int(method.pointer) == 16
 
 
+def test_an_encoder_to_which_all_pictures_are_alike_has_the_loss_of_chance() -> None:
+    z = [torch.ones(6, 3, 6, 6)] * 4
+    for method in (SimCLR(Tiny(), 8, 16, 4, 0.5, n_views=4), SupCon(Tiny(), 8, 16, 4, n_views=4)):
+        loss, _ = method.eval()(z, labels=torch.arange(6))
+        torch.testing.assert_close(loss.item(), method.chance(6), atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("n_views", [2, 4])
 def test_simclr_contrasts_every_view_with_every_other(n_views: int) -> None:
     method = SimCLR(Tiny(), 8, 16, 4, temperature=0.5)

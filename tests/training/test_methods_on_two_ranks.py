@@ -55,6 +55,7 @@ def one_step(name: str, mine: slice) -> Outcome:
     n_views, make = METHODS[name]
     method = make().eval()  # batch norms of heads and paths at fixed statistics
     views = [torch.rand(8, 3, 4, 4)[mine] for _ in range(n_views)]
+    views = [view.contiguous(memory_format=torch.channels_last) for view in views]  # as the loop hands them over
     indices, labels = torch.randperm(N_PICTURES)[:8][mine], (torch.arange(8) % 3)[mine]
     loss, _ = method(views, indices=indices, labels=labels)
     loss.backward()

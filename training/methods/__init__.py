@@ -53,7 +53,7 @@ def build(recipe: Recipe, backbone: nn.Module, n_pictures: int, n_classes: int =
     hidden, dim, T = recipe.projector_hidden, recipe.projector_dim, recipe.temperature
     match recipe.method:
         case "simclr":
-            return SimCLR(backbone, width, hidden, dim, T, recipe.projector_layers)
+            return SimCLR(backbone, width, hidden, dim, T, recipe.projector_layers, recipe.n_views)
         case "moco_v1" | "moco_v2":
             return MoCo(
                 backbone,
@@ -62,13 +62,13 @@ def build(recipe: Recipe, backbone: nn.Module, n_pictures: int, n_classes: int =
                 dim,
                 T=T,
                 K=recipe.queue_size,
-                m=recipe.key_momentum,
+                m=recipe.key_momentum ** (1 / recipe.accumulate),  # each part of a batch moves it; together by momentum
                 symmetric=recipe.symmetric,
                 bn_splits=recipe.bn_splits,
                 linear_head=recipe.method == "moco_v1",
             )
         case "sup_con":
-            return SupCon(backbone, width, hidden, dim, T)
+            return SupCon(backbone, width, hidden, dim, T, recipe.n_views)
         case "inva_spread":
             return InvaSpread(backbone, width, dim, T)
         case "instdisc":

@@ -16,6 +16,7 @@ from cpchub.architectures.audio import CpcAudio
 from cpchub.errors import RecipeError
 from training.cpc_settings import AudioSettings
 from training.losses import cpc_info_nce
+from training.losses.ranks import world_size
 
 
 class CPCAudio(nn.Module):
@@ -67,5 +68,5 @@ class CPCAudio(nn.Module):
         }
 
     def chance(self, windows: int) -> float:
-        """The loss of telling nothing apart, in a step with so many windows on one rank."""
-        return math.log(self.steps * (1 if self.settings.negatives == "window" else windows))
+        """The loss of telling nothing apart, in a step with so many windows on all ranks."""
+        return math.log(self.steps * (1 if self.settings.negatives == "window" else windows // world_size()))

@@ -83,9 +83,12 @@ class MoCo(nn.Module):
     @torch.no_grad()
     def _momentum_update(self) -> None:
         """theta_k <- m theta_k + (1 - m) theta_q (eq. 2); batch norm buffers are the key encoder's own."""
-        for mine, theirs in ((self.backbone, self.backbone_k), (self.projector, self.projector_k)):
-            for p_q, p_k in zip(mine.parameters(), theirs.parameters(), strict=True):
-                p_k.mul_(self.m).add_(p_q, alpha=1 - self.m)
+        theta_q, theta_k = (
+            [*encoder.parameters(), *head.parameters()]
+            for encoder, head in ((self.backbone, self.projector), (self.backbone_k, self.projector_k))
+        )
+        torch._foreach_mul_(theta_k, self.m)
+        torch._foreach_add_(theta_k, theta_q, alpha=1 - self.m)
 
     @torch.no_grad()
     def _keys(self, x: Tensor) -> Tensor:

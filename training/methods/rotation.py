@@ -26,6 +26,7 @@ class Rotation(nn.Module):
         self, views: Sequence[Tensor], indices: Tensor | None = None, labels: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         x = torch.cat([torch.rot90(view, turns, (2, 3)) for view in views for turns in range(4)])
+        x = x.contiguous(memory_format=torch.channels_last)  # which turning has undone
         turns = torch.arange(4, device=x.device).repeat_interleave(len(views[0])).repeat(len(views))
         logits = self.classifier(self.backbone(x)).float()
         return F.cross_entropy(logits, turns), {"accuracy": (logits.detach().argmax(1) == turns).float().mean()}

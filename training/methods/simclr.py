@@ -31,11 +31,12 @@ class SimCLR(nn.Module):
         projector_dim: int,
         temperature: float,
         projector_layers: int = 2,
+        n_views: int = 2,
     ) -> None:
         super().__init__()
         self.backbone = backbone  # f
         self.projector = projector(width, projector_hidden, projector_dim, projector_layers)  # g
-        self.temperature = temperature
+        self.temperature, self.n_views = temperature, n_views
 
     def forward(
         self, views: Sequence[Tensor], indices: Tensor | None = None, labels: Tensor | None = None
@@ -48,7 +49,7 @@ class SimCLR(nn.Module):
 
     def chance(self, n: int) -> float:
         """The loss of an encoder to which all of a batch of n pictures are alike: log(2n - 1) for two views."""
-        return math.log(2 * n - 1)
+        return math.log(self.n_views * n - 1)
 
 
 def _similarity(a: Tensor, b: Tensor) -> Tensor:

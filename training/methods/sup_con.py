@@ -21,12 +21,18 @@ class SupCon(nn.Module):
     """SupCon with the official two-layer head without batch norm, and the loss of eq. 2 (positives outside the log)."""
 
     def __init__(
-        self, backbone: nn.Module, width: int, projector_hidden: int, projector_dim: int, temperature: float = 0.1
+        self,
+        backbone: nn.Module,
+        width: int,
+        projector_hidden: int,
+        projector_dim: int,
+        temperature: float = 0.1,
+        n_views: int = 2,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.projector = mlp(width, projector_hidden, projector_dim)
-        self.temperature = temperature
+        self.temperature, self.n_views = temperature, n_views
 
     def forward(
         self, views: Sequence[Tensor], indices: Tensor | None = None, labels: Tensor | None = None
@@ -41,4 +47,4 @@ class SupCon(nn.Module):
 
     def chance(self, n: int) -> float:
         """The loss of an encoder to which all of a batch of n pictures are alike: log(2n - 1) for two views."""
-        return math.log(2 * n - 1)
+        return math.log(self.n_views * n - 1)
