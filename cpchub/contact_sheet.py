@@ -89,6 +89,7 @@ def _text(
 ) -> None:
     """One line, its middle left out where it is longer than `room` pixels: both ends of a path tell something."""
     font = ImageFont.load_default(size)
+    text = " ".join(text.splitlines())  # a file name may have several
     shown, keep = text, len(text)
     while keep > 2 and draw.textlength(shown, font=font) > room:
         keep -= 1

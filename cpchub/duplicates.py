@@ -15,6 +15,7 @@ from cpchub.neighbours import Neighbours, nearest_others
 NEIGHBOURS = 10
 FAR_FROM_USUAL = 5.0  # standard deviations
 IDENTICAL = 1 - 1e-6  # the highest threshold: rounding keeps equal vectors a little apart
+LEAST_SPREAD = 1e-3  # of the log distances: rounding alone must not make all pictures duplicates
 FEWEST = 20  # pictures, below which there is no usual distance to tell a duplicate from
 
 
@@ -80,7 +81,7 @@ def calibrate_threshold(neighbours: Neighbours, contents: npt.NDArray[np.int64])
         return IDENTICAL, f"fewer than {FEWEST} different pictures tell no usual distance, so only equal vectors count"
     logarithms = np.log(distances)
     median, above = np.quantile(logarithms, [0.5, 0.8413])
-    nearest = np.exp(median - FAR_FROM_USUAL * (above - median))
+    nearest = np.exp(median - FAR_FROM_USUAL * max(above - median, LEAST_SPREAD))
     threshold = float(min(1 - nearest**2 / 2, IDENTICAL))
     usual = 1 - np.exp(median) ** 2 / 2
     return threshold, (

@@ -41,7 +41,7 @@ class Finder:
         index.collection.check_encoder(encoder.spec)
         self.index = index
         self.encoder = encoder
-        self.features = index.collection.vectors()
+        self.features = index.vectors  # mapped, if many
         self.paths = index.collection.paths
 
     @property
@@ -64,7 +64,7 @@ class Finder:
 
     def facts(self, row: int) -> dict[str, Any]:
         """What the collection knows of picture `row`: path, width, height, label and the other columns of `items`."""
-        facts: dict[str, Any] = self.index.collection.items.slice(row, 1).to_pylist()[0]
+        facts: dict[str, Any] = self.index.items.slice(row, 1).to_pylist()[0]
         return facts
 
     def by_picture(self, picture: str | Path, k: int) -> Answer:

@@ -5,14 +5,20 @@ For a batch, blocks of a matrix product are several times faster than FAISS's fl
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cpchub.errors import QueryError
 
-BLOCK = 16_384  # vectors a step; bounds the memory of a scan
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BLOCK = 16_384  # vectors a step, on a device DEVICE_BLOCK: with QUERIES a step they bound the memory of a scan
+DEVICE_BLOCK = 262_144
+QUERIES = 1024
 
 Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
@@ -27,32 +33,42 @@ def nearest(q: npt.NDArray[Any], vectors: npt.NDArray[Any], k: int, rows: npt.ND
     import torch
 
     count = len(vectors) if rows is None else len(rows)
-    best: tuple[Any, Any] | None = None
-    queries = torch.from_numpy(np.array(q, dtype=np.float32))
-    for start in range(0, count, BLOCK):
-        stop = min(start + BLOCK, count)
-        chosen = slice(start, stop) if rows is None else rows[start:stop]
-        block = torch.from_numpy(np.array(vectors[chosen], dtype=np.float32))
-        scores, at = (queries @ block.T).topk(min(k, stop - start), dim=1)
-        at += start
-        if best is not None:
-            scores, at = torch.cat([best[0], scores], dim=1), torch.cat([best[1], at], dim=1)
-        top, order = scores.topk(min(k, scores.shape[1]), dim=1)
-        best = top, at.gather(1, order)
-    if best is None:
-        return np.empty((len(q), 0), np.float32), np.empty((len(q), 0), np.int64)
-    found = best[1].numpy()
-    return best[0].numpy(), found if rows is None else rows[found]
+
+    def block(start: int) -> Tensor:
+        chosen = slice(start, start + BLOCK) if rows is None else rows[start : start + BLOCK]
+        return torch.from_numpy(np.array(vectors[chosen], dtype=np.float32))
+
+    parts = []
+    for start in range(0, max(len(q), 1), QUERIES):
+        queries = torch.from_numpy(np.array(q[start : start + QUERIES], dtype=np.float32))
+        parts.append(_best(queries, map(block, range(0, count, BLOCK)), k))
+    scores, found = (torch.cat(each).numpy() for each in zip(*parts, strict=True))
+    return scores, found if rows is None else rows[found]
+
+
+def _best(queries: Tensor, blocks: Iterable[Tensor], k: int) -> tuple[Tensor, Tensor]:
+    """The k largest inner products `[Q, m]` of queries `[Q, D]` with blocks of vectors `[n, D]`, and their places."""
+    import torch
+
+    scores = queries.new_empty((len(queries), 0))
+    places = torch.empty((len(queries), 0), dtype=torch.int64, device=queries.device)
+    seen = 0
+    for block in blocks:
+        top, at = (queries @ block.T).topk(min(k, len(block)), dim=1)
+        scores, places = torch.cat([scores, top], dim=1), torch.cat([places, at + seen], dim=1)
+        scores, order = scores.topk(min(k, scores.shape[1]), dim=1)
+        places = places.gather(1, order)
+        seen += len(block)
+    return scores, places
 
 
 class OnDevice:
-    """All vectors on a torch device, searched exactly by one matrix product a batch."""
+    """All vectors on a torch device, in the precision that they are stored in; compared in float32, so exactly."""
 
     def __init__(self, vectors: npt.NDArray[Any], device: str) -> None:
         import torch
 
-        half = vectors.dtype == np.float16 and torch.device(device).type != "cpu"
-        kind = torch.float16 if half else torch.float32
+        kind = torch.float16 if vectors.dtype == np.float16 else torch.float32
         try:
             self._vectors = torch.empty(vectors.shape, dtype=kind, device=device)
             for start in range(0, len(vectors), BLOCK):
@@ -64,7 +80,11 @@ class OnDevice:
         """The k nearest of each query `[Q, D]`: scores `[Q, k]` and rows `[Q, k]`, best first."""
         import torch
 
-        queries = torch.from_numpy(np.array(q)).to(self._vectors.device, self._vectors.dtype)
+        scores, rows = [], []
         with torch.inference_mode():
-            scores, rows = (queries @ self._vectors.T).topk(k, dim=1)
-        return scores.float().cpu().numpy(), rows.cpu().numpy()
+            for start in range(0, len(q), QUERIES):
+                queries = torch.from_numpy(np.array(q[start : start + QUERIES], np.float32)).to(self._vectors.device)
+                best = _best(queries, (block.float() for block in self._vectors.split(DEVICE_BLOCK)), k)
+                scores.append(best[0].cpu().numpy())
+                rows.append(best[1].cpu().numpy())
+        return np.concatenate(scores), np.concatenate(rows)

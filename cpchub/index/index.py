@@ -253,9 +253,16 @@ class Index:
         return [hits[start : start + k] for start in range(0, len(hits), k)]
 
     def _mask(self, where: str | None) -> npt.NDArray[np.bool_] | None:
-        return None if where is None else rows_where(self.items, where)
+        if where is None:
+            return None
+        mask = rows_where(self.items, where)
+        if not mask.any():
+            raise QueryError(f"none of the {len(self)} pictures fits the filter {where!r}")
+        return mask
 
     def _check_k(self, k: int, most: int | None = None) -> None:
+        if most == 0:
+            raise QueryError("there is no other picture to be found")
         if most is not None and not 1 <= k <= most:
             raise QueryError(f"k={k}: {most} of the {len(self)} pictures can be found, so k must be 1 to {most}")
         if not 1 <= k <= len(self):

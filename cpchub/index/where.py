@@ -4,7 +4,7 @@ The text is parsed by Python's own parser and only the few forms below are compu
 nothing in it is ever executed.
 
     label == 'cat'            != < <= > >=, also chained: 100 <= width < 500
-    label in ('cat', 'dog')   label not in (...)
+    label in ('cat', 'dog')   label not in (...)       an empty field is in neither
     label is None             label is not None
     path.startswith('2024/')  .endswith(...)   .contains(...)
     ... and ..., ... or ..., not ..., (...)
@@ -94,7 +94,10 @@ class _Filter:
 
     def _compare(self, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> Any:
         if isinstance(operator, (ast.In, ast.NotIn)):
-            found = pc.is_in(self._column(left), pa.array(self._values(right)))
+            column, values = self._column(left), self._values(right)
+            found = pc.is_in(column, pa.array(values))
+            if None not in values:
+                found = pc.if_else(column.is_null(), pa.scalar(None, pa.bool_()), found)
             return found if isinstance(operator, ast.In) else pc.invert(found)
         if isinstance(operator, (ast.Is, ast.IsNot)):
             if self._value(right) is not None:

@@ -53,6 +53,14 @@ def test_a_picture_that_cannot_be_read_leaves_an_empty_card(tmp_path: Path) -> N
     assert contact_sheet([[Tile(tmp_path / "gone.jpg", "a" * 200), Tile(picture(2))]], tmp_path / "sheet.png").exists()
 
 
+def test_a_caption_of_several_lines_stands_on_one(tmp_path: Path) -> None:
+    sheets = [
+        contact_sheet([[Tile(picture(0), caption)]], tmp_path / f"{number}.png")
+        for number, caption in enumerate(("two\nlines", "two lines"))
+    ]
+    assert sheets[0].read_bytes() == sheets[1].read_bytes()
+
+
 def test_no_pictures_and_an_unwritable_place_are_refused(tmp_path: Path) -> None:
     with pytest.raises(QueryError, match="at least one picture"):
         contact_sheet([[]], tmp_path / "sheet.png")

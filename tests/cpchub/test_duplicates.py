@@ -94,6 +94,10 @@ class TestDuplicates:
         neighbours = Neighbours(np.full((5, 1), 0.5, np.float32), np.zeros((5, 1), np.int64))
         assert calibrate_threshold(neighbours, np.arange(5))[0] == IDENTICAL
 
+    def test_pictures_that_are_all_equally_far_apart_are_no_duplicates(self) -> None:
+        neighbours = Neighbours(np.full((50, 1), 0.5, np.float32), np.zeros((50, 1), np.int64))
+        assert calibrate_threshold(neighbours, np.arange(50))[0] > 0.501
+
     def test_nearest_others_are_those_of_numpy_without_the_picture_itself(self, tmp_path: Path) -> None:
         index = random_index(tmp_path)
         cosines = index.vectors @ index.vectors.T

@@ -12,6 +12,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 from cpchub.collection import Collection
 from cpchub.errors import ArgumentError, CollectionError, QueryError
@@ -337,8 +338,33 @@ class TestExactSearch:
             assert np.array_equal(nearest(q, vectors, 5, chosen)[1], expected)
         assert np.allclose(nearest(q, vectors.astype(np.float16), 5)[0], nearest(q, vectors, 5)[0], atol=2e-3)
 
+    def test_queries_are_answered_in_steps_that_bound_the_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        vectors, q = clustered(300, 0), clustered(20, 1)
+        whole = nearest(q, vectors, 5)
+        asked: list[tuple[int, ...]] = []
+        product = torch.Tensor.__matmul__
+
+        def watched(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            asked.append((len(one), other.shape[1]))
+            return product(one, other)
+
+        monkeypatch.setattr(torch.Tensor, "__matmul__", watched)
+        for name, value in (("QUERIES", 6), ("BLOCK", 50), ("DEVICE_BLOCK", 70)):
+            monkeypatch.setattr(f"cpchub.index.exact.{name}", value)
+        for found in (nearest(q, vectors, 5), OnDevice(vectors, "cpu").search(q, 5)):
+            assert np.array_equal(found[1], whole[1])
+            assert np.allclose(found[0], whole[0], atol=1e-6)
+        assert max(queries for queries, _ in asked) == 6
+        assert max(block for _, block in asked) == 70
+
+    def test_a_device_compares_half_precision_vectors_exactly(self) -> None:
+        stored_as, q = clustered(300, 0).astype(np.float16), clustered(4, 2)
+        assert np.allclose(OnDevice(stored_as, "cpu").search(q, 5)[0], nearest(q, stored_as, 5)[0], atol=1e-6)
+
     def test_more_than_there_are_gives_all(self) -> None:
         assert nearest(clustered(2, 0), clustered(3, 1), 10)[1].shape == (2, 3)
+        assert nearest(clustered(2, 0), clustered(3, 1)[:0], 10)[1].shape == (2, 0)
+        assert nearest(clustered(2, 0)[:0], clustered(3, 1), 10)[1].shape == (0, 3)
 
     def test_a_device_answers_as_faiss(self, rabitq: Index) -> None:
         vectors, q = rabitq.collection.vectors(), clustered(4, 2)

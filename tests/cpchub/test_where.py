@@ -29,7 +29,11 @@ ITEMS = pa.table(
         ('label == "o\'hare"', [4]),
         ("label != 'cat'", [1, 4]),  # a row without label is not known to be another
         ("label in ('cat', 'dog')", [0, 1, 3]),
-        ("label not in ['cat', 'dog']", [2, 4]),
+        ("label not in ['cat', 'dog']", [4]),
+        ("not label in ['cat', 'dog']", [4]),
+        ("label not in ['cat', 'dog'] or label is None", [2, 4]),
+        ("label in ('dog', None)", [1, 2]),
+        ("label not in ('dog', None)", [0, 3, 4]),
         ("label is None", [2]),
         ("label is not None and id > 0", [1, 3, 4]),
         ("width >= 500", [1, 2]),

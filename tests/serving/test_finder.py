@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from cpchub.encoder import load
 from cpchub.errors import BrokenImageError, EncoderMismatchError, QueryError
+from cpchub.index import Index
 from serving.finder import Finder
 from tests.tiny_encoder import export_tiny
 
@@ -64,6 +66,12 @@ def test_another_encoder_is_refused(served, tmp_path: Path) -> None:
     other = load(export_tiny(tmp_path / "other", seed=1, name="other-encoder"))
     with pytest.raises(EncoderMismatchError, match="other-encoder"):
         Finder(served.index, other)
+
+
+def test_the_vectors_of_the_index_serve_and_no_copy_is_made(served) -> None:
+    finder = Finder(Index.open(served.index.collection.folder), served.encoder)
+    assert np.shares_memory(finder.features, finder.index.vectors)
+    assert "_vectors" not in vars(finder.index.collection)  # where `vectors()` keeps what it has read
 
 
 def test_the_kind_of_search_is_said_in_a_word(finder: Finder) -> None:
