@@ -8,6 +8,7 @@ The file takes transformed pictures, as `encoder(x)` does; how to transform them
 
 from __future__ import annotations
 
+import copy
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ from cpchub.files import writing
 
 Arrays: TypeAlias = list[npt.NDArray[np.float32]]
 Run: TypeAlias = Callable[[Tensor], Arrays]
+Write: TypeAlias = Callable[[Encoder, Path, Tensor, Sequence[str]], None]  # encoder, file, example, names of outputs
 
 METADATA = "cpchub"
 OPSET = 18  # the lowest that torch writes, and so the one that most runtimes read
@@ -62,7 +64,7 @@ def export_onnx(encoder: Encoder, path: str | Path, *, opset: int = OPSET, dynam
         raise ArgumentError(f"opset is {opset}; use {OPSET} or newer, which torch writes")
     free = _free_sizes(dynamic_size)
 
-    def write(file: Path, example: Tensor, names: Sequence[str]) -> None:
+    def write(encoder: Encoder, file: Path, example: Tensor, names: Sequence[str]) -> None:
         program = torch.onnx.export(
             encoder.model,
             (example,),
@@ -91,7 +93,7 @@ def export_program(encoder: Encoder, path: str | Path, *, dynamic_size: bool = F
     """
     free = _free_sizes(dynamic_size)
 
-    def write(file: Path, example: Tensor, names: Sequence[str]) -> None:
+    def write(encoder: Encoder, file: Path, example: Tensor, names: Sequence[str]) -> None:
         shapes = dict.fromkeys(free, torch.export.Dim.DYNAMIC)
         program = torch.export.export(encoder.model, (example,), dynamic_shapes=(shapes,))
         torch.export.save(program, file, extra_files={METADATA: _facts(encoder)})
@@ -102,39 +104,36 @@ def export_program(encoder: Encoder, path: str | Path, *, dynamic_size: bool = F
 def _export(
     encoder: Encoder,
     path: Path,
-    write: Callable[[Path, Tensor, Sequence[str]], None],
+    write: Write,
     runner: Callable[[Path], Run],
     free: Mapping[int, str],
 ) -> Exported:
-    """Write beside the target, compare with the network, and only then move into place."""
+    """Write beside the target, compare with the network, and only then move into place; the encoder stays as it is."""
     if encoder.dtype != torch.float32:
         raise ArgumentError(
             f"{encoder.spec.name} is loaded as {encoder.dtype}; load it with dtype='float32' to export it"
         )
     if path.is_dir():
         raise ArgumentError(f"{path} is a folder; name a file in it")
-    training = encoder.model.training
-    encoder.model.eval()
-    try:
-        with torch.no_grad(), writing(path):
-            example = _noise(encoder, 2)
-            names = _output_names(encoder, encoder.model(example))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
-                file = Path(scratch) / path.name
-                try:
-                    write(file, example, names)
-                except CpchubError:
-                    raise
-                except (RuntimeError, ValueError) as error:  # torch's own errors of exporting are RuntimeErrors
-                    raise ExportError(
-                        f"{encoder.spec.name} cannot be exported{_hint(free)}: {_first_line(error)}"
-                    ) from error
-                difference = _compare(encoder, runner(file), free)
-                for each in sorted(Path(scratch).iterdir(), key=lambda each: each == file):  # its weights first
-                    each.replace(path.with_name(each.name))
-    finally:
-        encoder.model.train(training)
+    # A copy on the CPU: there torch computes in float32 to the end, and a file says nothing of the device it is from.
+    encoder = copy.deepcopy(encoder).eval().to("cpu")
+    with torch.no_grad(), writing(path):
+        example = _noise(encoder, 2)
+        names = _output_names(encoder, encoder.model(example))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
+            file = Path(scratch) / path.name
+            try:
+                write(encoder, file, example, names)
+            except CpchubError:
+                raise
+            except (RuntimeError, ValueError) as error:  # torch's own errors of exporting are RuntimeErrors
+                raise ExportError(
+                    f"{encoder.spec.name} cannot be exported{_hint(free)}: {_first_line(error)}"
+                ) from error
+            difference = _compare(encoder, runner(file), free)
+            for each in sorted(Path(scratch).iterdir(), key=lambda each: each == file):  # its weights first
+                each.replace(path.with_name(each.name))
     inputs = tuple(free.get(axis, size) for axis, size in enumerate(example.shape))
     return Exported(path, inputs, tuple(names), difference)
 
@@ -145,7 +144,7 @@ def _compare(encoder: Encoder, run: Run, free: Mapping[int, str]) -> float:
     for larger in (0, 32) if len(free) > 1 else (0,):
         x = _noise(encoder, 3, larger=larger)
         try:
-            outputs = run(x.cpu())
+            outputs = run(x)
         except (RuntimeError, AssertionError) as error:  # a program's guards are assertions
             raise ExportError(
                 f"the exported {encoder.spec.name} does not run on {tuple(x.shape)}{_hint(free)}: {_first_line(error)}"
@@ -189,7 +188,7 @@ def _noise(encoder: Encoder, count: int, *, larger: int = 0) -> Tensor:
         (count, channels, height + larger, width + 2 * larger), generator=torch.Generator().manual_seed(0)
     )
     mean, std = (torch.tensor(values).reshape(-1, 1, 1) for values in (encoder.spec.mean, encoder.spec.std))
-    return ((pixels - mean) / std).to(encoder.device)
+    return (pixels - mean) / std
 
 
 def _free_sizes(dynamic_size: bool) -> dict[int, str]:
@@ -203,7 +202,7 @@ def _output_names(encoder: Encoder, outputs: Tensor | Sequence[Tensor]) -> list[
 
 
 def _as_arrays(outputs: Tensor | Sequence[Tensor]) -> Arrays:
-    return [each.cpu().numpy() for each in ([outputs] if isinstance(outputs, Tensor) else outputs)]
+    return [each.numpy() for each in ([outputs] if isinstance(outputs, Tensor) else outputs)]
 
 
 def _facts(encoder: Encoder) -> str:

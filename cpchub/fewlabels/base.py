@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from cpchub.errors import LabelError
 
 Array = npt.NDArray[Any]
-FLOATS = (np.float64, np.float32)
+FLOATS = (np.float32, np.float64)  # what else comes, float16 for one, becomes the first
+AT_ONCE = 65_536  # rows that are predicted together, so that features may be mapped from a disk
 
 
 class FeatureClassifier(ClassifierMixin, BaseEstimator, ABC):
@@ -30,6 +31,8 @@ class FeatureClassifier(ClassifierMixin, BaseEstimator, ABC):
     def predict_proba(self, X: Any) -> Array:
         """Class probabilities `[N, len(classes_)]`, each row summing to one."""
         check_is_fitted(self)
+        if isinstance(X, np.ndarray) and len(X) > AT_ONCE:
+            return np.concatenate([self.predict_proba(X[at : at + AT_ONCE]) for at in range(0, len(X), AT_ONCE)])
         return self._probabilities(normalize(validate_data(self, X, dtype=FLOATS, reset=False)))
 
     def predict(self, X: Any) -> Array:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from cpchub.collection import Collection
@@ -69,19 +70,31 @@ def classify(collection: Collection, labels: Mapping[str, str], method: str = "l
     if not labels:
         raise LabelError("no labels to learn from; label a few pictures of each class")
     rows = _rows_of(collection, labels)
-    labelled = np.fromiter(rows, dtype=np.int64)
-    vectors = collection.vectors()
-    classifier = METHODS[method]().fit(vectors[labelled], np.array(list(rows.values())))
-    probabilities = classifier.predict_proba(vectors)
-    winners = probabilities.argmax(axis=1)
+    vectors = _vectors_of(collection, np.fromiter(rows, dtype=np.int64))
+    classifier = METHODS[method]().fit(vectors, np.array(list(rows.values())))
+    predicted, confidence = [], []
+    for _, vectors in collection.vector_shards():
+        probabilities = classifier.predict_proba(vectors)
+        predicted.append(pa.array(classifier.classes_[probabilities.argmax(axis=1)].tolist(), pa.string()))
+        confidence.append(pa.array(probabilities.max(axis=1), pa.float32()))
     return pa.table(
         {
             "path": pa.array(collection.paths, pa.string()),
-            "predicted": pa.array(classifier.classes_[winners].tolist(), pa.string()),
-            "confidence": pa.array(probabilities.max(axis=1), pa.float32()),
+            "predicted": pa.chunked_array(predicted),
+            "confidence": pa.chunked_array(confidence),
             "label": pa.array([rows.get(row) for row in range(len(collection))], pa.string()),
         }
     )
+
+
+def _vectors_of(collection: Collection, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """The vectors of some rows, `[n, D]`, without those of all others in memory."""
+    found, first = np.empty((len(rows), collection.dim), np.float32), 0
+    for ids, vectors in collection.vector_shards():
+        here = (rows >= first) & (rows < first + len(ids))
+        found[here] = vectors[rows[here] - first]
+        first += len(ids)
+    return found
 
 
 def _rows_of(collection: Collection, labels: Mapping[str, str]) -> dict[int, str]:
@@ -97,7 +110,11 @@ def _rows_of(collection: Collection, labels: Mapping[str, str]) -> dict[int, str
             f"labels for pictures that {collection.folder} does not hold: {', '.join(named)}{more}. Paths are those "
             f"below {collection.source}, for example {collection.paths[0]}"
         )
-    return {row: labels[path] for path, row in found.items() if row is not None}
+    classes: dict[int, str] = {}
+    for path, row in found.items():
+        if row is not None and classes.setdefault(row, labels[path]) != labels[path]:
+            raise LabelError(f"{path} is {labels[path]} here and {classes[row]} under another spelling of its path")
+    return classes
 
 
 def _below(path: str, source: Path) -> str:

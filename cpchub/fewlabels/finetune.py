@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ Array = npt.NDArray[Any]
 class FineTunedEncoder(ClassifierMixin, BaseEstimator):
     """An encoder with a linear classifier on it, all of it trained on uint8 pictures `[N, H, W, 3]` of one size.
 
-    encoder: what `cpchub.load` takes, or an `Encoder`, which is copied.
+    encoder: what `cpchub.load` takes, or an `Encoder`, which is copied, without the classifier that it may have.
     pretrained: False trains the same network from scratch.
     steps, batch_size, lr, weight_decay, backbone_lr: as in `cpchub.fewlabels.supervised.Plan`; None takes 300 steps at
         lr 3e-3, the encoder at a tenth of it, or all of it at 5e-3 from scratch.
@@ -113,18 +114,23 @@ class FineTunedEncoder(ClassifierMixin, BaseEstimator):
         """The encoder with its weights, or with new ones; always a network of our own to change."""
         from cpchub.encoder import Encoder, load
 
+        if self.encoder is None:
+            raise ArgumentError("encoder is None; give the name of one, its folder, or an Encoder")
         if not isinstance(self.encoder, Encoder):
             return load(self.encoder, pretrained=self.pretrained, device=self.device)
-        spec = self.encoder.spec
-        fresh = load(spec.folder or spec.name, pretrained=False, device=self.device or self.encoder.device)
+        device = self.device or self.encoder.device
         if self.pretrained:
-            fresh.load_state_dict(self.encoder.state_dict())
-        return fresh
+            copied = copy.deepcopy(self.encoder).float().to(device)
+            copied.reset_classifier(0)
+            return copied
+        spec = self.encoder.spec
+        arguments = {name: value for name, value in spec.model_args.items() if name != "num_classes"}
+        return load(spec.folder or spec.name, pretrained=False, device=device, **arguments)
 
 
 def pictures(X: Any) -> torch.Tensor:
     """uint8 `[N, H, W, 3]` as a tensor `[N, 3, H, W]`; ArgumentError for anything else."""
     array = np.asarray(X)
-    if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8:
+    if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8 or not len(array):
         raise ArgumentError(f"an array of {array.dtype} {array.shape} is not uint8 pictures [N, H, W, 3] of one size")
     return torch.from_numpy(np.ascontiguousarray(array)).permute(0, 3, 1, 2)

@@ -9,7 +9,7 @@ import numpy as np
 from cpchub.errors import ArgumentError
 from cpchub.fewlabels.base import Array, FeatureClassifier
 
-QUERIES_AT_ONCE = 1024  # bounds the similarity matrix to 1024 x N
+CELLS = 1 << 25  # of the similarity matrix: so many queries are answered together that it is no larger
 
 
 class KNNClassifier(FeatureClassifier):
@@ -30,13 +30,12 @@ class KNNClassifier(FeatureClassifier):
         """Remember features `[N, D]` and labels `[N]`. Raises LabelError on a single class."""
         if self.k < 1 or self.temperature <= 0:
             raise ArgumentError(f"k={self.k}, temperature={self.temperature}: both must be positive")
-        self._features, codes = self._training_data(X, y)
-        self._one_hot = np.eye(len(self.classes_), dtype=self._features.dtype)[codes]
+        self._features, self._codes = self._training_data(X, y)
         return self
 
     def _probabilities(self, unit: Array) -> Array:
-        starts = range(0, len(unit), QUERIES_AT_ONCE)
-        return np.concatenate([self._vote(unit[start : start + QUERIES_AT_ONCE]) for start in starts])
+        step = max(1, CELLS // len(self._features))
+        return np.concatenate([self._vote(unit[start : start + step]) for start in range(0, len(unit), step)])
 
     def _vote(self, unit: Array) -> Array:
         similarity = unit @ self._features.T  # [Q, N]
@@ -44,5 +43,7 @@ class KNNClassifier(FeatureClassifier):
         nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
         s = np.take_along_axis(similarity, nearest, axis=1)  # [Q, k]
         weights = np.exp((s - s.max(axis=1, keepdims=True)) / self.temperature)
-        votes = np.einsum("qk,qkc->qc", weights, self._one_hot[nearest])
-        return np.asarray(votes / votes.sum(axis=1, keepdims=True))
+        q, c = len(unit), len(self.classes_)
+        places = self._codes[nearest] + c * np.arange(q)[:, None]  # of each vote in [Q, C]
+        votes = np.bincount(places.ravel(), weights.ravel(), minlength=q * c).reshape(q, c)
+        return np.asarray(votes / votes.sum(axis=1, keepdims=True), dtype=unit.dtype)

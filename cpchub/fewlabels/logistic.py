@@ -65,7 +65,7 @@ class LogisticProbe(FeatureClassifier):
         return C_GRID[int(np.mean(losses, axis=0).argmin())]
 
     def _splits(self, codes: npt.NDArray[np.int64]) -> Iterator[tuple[Array, Array]]:
-        if len(codes) > ENOUGH_FOR_ONE_SPLIT:
+        if len(codes) > max(ENOUGH_FOR_ONE_SPLIT, 5 * len(self.classes_)):  # a fifth must have room for every class
             splitter = StratifiedShuffleSplit(1, test_size=0.2, random_state=self.random_state)
         else:
             folds = min(FOLDS, int(np.bincount(codes).min()))

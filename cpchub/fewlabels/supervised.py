@@ -113,6 +113,8 @@ def flip_and_shift(side: int) -> Views:
         theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = sign, 1, shift
         grid = F.affine_grid(theta, [n, 1, side, side], align_corners=False)
         x = pictures.float() / 255
+        if max(x.shape[2:]) > side:  # as at test time: grid_sample would leave pixels out
+            x = F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
         return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
     return views

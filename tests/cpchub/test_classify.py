@@ -41,6 +41,19 @@ def test_two_labels_a_class_classify_the_rest(collection: Collection, method: st
     assert {path: label for path, label in labels.items() if label} == given
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_vectors_are_read_file_by_file(
+    collection: Collection, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cpchub.embed.SHARD", 5)
+    parts = embed(collection.source, tmp_path / "out", TinyEncoder(), progress=False, dtype="float16")
+    given = {f"{name}/{number:02d}.png": name for name in ("red", "blue") for number in (0, 1)}
+    monkeypatch.setattr(Collection, "vectors", lambda self: pytest.fail("all vectors are in memory"))
+    assert classify(parts, given, method=method)["predicted"].to_pylist() == [
+        path.split("/")[0] for path in collection.paths
+    ]
+
+
 def test_a_path_may_be_that_of_the_file(collection: Collection) -> None:
     given = {str(collection.source / "red" / "00.png"): "red", "./blue/../blue/00.png": "blue"}
     assert classify(collection, given)["label"].to_pylist().count("red") == 1
@@ -51,6 +64,8 @@ def test_labels_that_do_not_fit_are_refused_by_name(collection: Collection) -> N
         classify(collection, {"red/99.png": "red", "blue/00.png": "blue"})
     with pytest.raises(LabelError, match=r"broken\.png \(could not be read\)"):
         classify(collection, {"broken.png": "red"})
+    with pytest.raises(LabelError, match=r"\./red/00\.png is blue here and red under another spelling"):
+        classify(collection, {"red/00.png": "red", "./red/00.png": "blue"})
     with pytest.raises(LabelError, match="and 2 more"):
         classify(collection, {f"{number}.png": "red" for number in range(5)})
     with pytest.raises(LabelError, match=r"one class only \(red\)"):

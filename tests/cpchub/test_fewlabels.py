@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +95,46 @@ def test_knn_lets_everyone_vote_where_fewer_than_k_are_labelled(digits: Any) -> 
 def test_knn_gives_the_same_answer_in_batches(digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels, labels = digits
     whole = KNNClassifier().fit(pixels[:300], labels[:300]).predict_proba(pixels[300:400])
-    monkeypatch.setattr("cpchub.fewlabels.knn.QUERIES_AT_ONCE", 7)
+    monkeypatch.setattr("cpchub.fewlabels.knn.CELLS", 7 * 300)
     pieces = KNNClassifier().fit(pixels[:300], labels[:300]).predict_proba(pixels[300:400])
     assert np.allclose(whole, pieces, atol=1e-6)
+
+
+def test_knn_of_many_classes_needs_little_memory() -> None:
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(4000, 8)).astype(np.float32), np.arange(4000) % 2000
+    tracemalloc.start()
+    probabilities = KNNClassifier().fit(features, labels).predict_proba(features[:256])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert probabilities.dtype == np.float32
+    assert peak < 100e6  # a vote for each of 200 neighbours and 2,000 classes would be 400 MB
+
+
+@pytest.mark.parametrize("classifier", [KNNClassifier(k=5), ClassMeans(), LogisticProbe(C=10.0)])
+def test_features_in_half_precision_and_in_batches_are_classified_alike(
+    digits: Any, classifier: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels, labels = digits
+    fitted = classifier.fit(pixels[:200].astype(np.float16), labels[:200])
+    whole = fitted.predict_proba(pixels[200:300].astype(np.float32))
+    monkeypatch.setattr("cpchub.fewlabels.base.AT_ONCE", 7)
+    halves = fitted.predict_proba(pixels[200:300].astype(np.float16))
+    assert halves.dtype == np.float32
+    assert np.allclose(whole, halves, atol=5e-3)
+
+
+def test_the_probe_is_undecided_where_all_features_are_alike() -> None:
+    probe = LogisticProbe().fit(np.ones((6, 4), np.float32), ["a", "b"] * 3)
+    assert np.allclose(probe.predict_proba(np.ones((2, 4), np.float32)), 0.5, atol=1e-3)
+
+
+def test_the_probe_takes_more_classes_than_a_fifth_of_its_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cpchub.fewlabels.logistic.ENOUGH_FOR_ONE_SPLIT", 50)
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(30), 2)
+    features = np.eye(30, dtype=np.float32)[labels] + 0.01 * rng.normal(size=(60, 30)).astype(np.float32)
+    assert LogisticProbe().fit(features, labels).score(features, labels) == 1
 
 
 def test_class_means_go_by_the_cosine_to_each_mean() -> None:

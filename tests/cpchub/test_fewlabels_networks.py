@@ -114,7 +114,22 @@ def test_fine_tuning_starts_from_the_encoder_and_training_from_scratch_does_not(
     assert not torch.allclose(fresh.backbone_.state_dict()["conv1.0.weight"], weights, atol=1e-2)
 
 
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_an_encoder_with_a_classifier_of_its_own_is_fine_tuned_without_it(
+    tiny_encoder_folder: Path, pretrained: bool
+) -> None:
+    x, y = colours(12)
+    encoder = load(tiny_encoder_folder, num_classes=7)
+    fitted = FineTunedEncoder(encoder, pretrained=pretrained, steps=1).fit(x, y)
+    assert fitted.predict_proba(x).shape == (12, 3)
+    assert encoder.num_classes == 7
+
+
 def test_what_are_no_pictures_is_refused(tiny_encoder_folder: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"\(0, 8, 8, 3\)"):
+        FineTunedEncoder(tiny_encoder_folder).fit(np.zeros((0, 8, 8, 3), np.uint8), [])
+    with pytest.raises(ArgumentError, match="encoder is None"):
+        FineTunedEncoder().fit(*colours(6))
     with pytest.raises(ArgumentError, match="float32"):
         FineTunedEncoder(tiny_encoder_folder).fit(np.zeros((4, 8, 8, 3), np.float32), [0, 1, 0, 1])
     with pytest.raises(LabelError, match="one class only"):
@@ -138,6 +153,12 @@ def test_views_are_flipped_and_shifted_pictures() -> None:
     bright_left = views[:, 0, :, 0].mean(dim=1) > views[:, 0, :, -1].mean(dim=1)
     assert 150 < int(bright_left.sum()) < 250
     assert 0 <= float(views.min()) <= float(views.max()) <= 1
+
+
+def test_views_that_shrink_a_picture_look_at_all_of_its_pixels() -> None:
+    noise = torch.randint(0, 256, (8, 3, 128, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    views = flip_and_shift(8)(noise, torch.Generator().manual_seed(0))
+    assert float(views.std()) < 0.06  # 0.29 / 16 is that of means of 16 x 16 pixels, 0.2 that of single ones
 
 
 def test_fractions_are_nested_and_keep_a_label_of_every_class() -> None:
