@@ -6,10 +6,12 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from torch import nn
 
@@ -23,6 +25,7 @@ from training.methods.fine_tune import FineTune
 from training.methods.projector import projector
 from training.recipes import Recipe
 from training.saved_run import saved_run
+from training.streaming import Stream
 from training.views import Views
 
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16], "stem_type": "deep", "stem_width": 4}
@@ -153,3 +156,31 @@ def test_what_is_no_classifier_cannot_teach(pretrained: Path, tmp_path: Path) ->
         train(wrong, tmp_path / "run")
     with pytest.raises(RecipeError, match="name its folder with --teacher"):
         train(replace(wrong, teacher=""), tmp_path / "run")
+
+
+def test_pictures_that_pretraining_streamed_are_streamed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(12):
+        path = tmp_path / "photos" / f"class{i % 2}" / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (20 * i, 0, 0)).save(path)
+    recipe = pretraining(data=str(tmp_path / "photos"), stream="always", stored_size=16)
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "recipe.json").write_text(json.dumps(recipe.to_dict()))
+    (tmp_path / "run" / "checkpoints" / "last.safetensors").write_bytes(b"weights")
+    seen: list[Stream] = []
+
+    def watched(recipe: Recipe, run_dir: Path, *, pictures: Stream) -> SimpleNamespace:
+        seen.append(pictures)
+        return SimpleNamespace(method=None, backbone=None)
+
+    monkeypatch.setattr(distill, "train", watched)
+    monkeypatch.setattr(distill, "export", lambda *args, **facts: None)
+    monkeypatch.setattr(distill, "write_classifier", lambda *args: None)
+    results = distill.run(tmp_path / "run", tmp_path / "out", distill.Distillation(labels=0.5))
+    few, every = seen
+    assert (len(few), len(every)) == (results["labels"], 12)
+    assert few.labels is not None
+    assert few.labels.bincount().tolist() == [3, 3]
+    assert every.labels is None
+    rows = [every.pictures.pictures.index(picture) for picture in few.pictures.pictures]
+    assert torch.equal(few.take(torch.arange(6)), every.take(torch.tensor(rows)))

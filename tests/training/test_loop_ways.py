@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from cpchub.errors import RecipeError
-from training import data, recipes
+from training import data, methods, recipes
+from training.backbone import build_backbone
 from training.finish import describe
 from training.loop import Result, train
 from training.publish import export
@@ -61,6 +62,18 @@ def test_accumulated_parts_give_the_step_of_the_whole_batch(tmp_path: Path) -> N
         train(replace(recipe, accumulate=n), tmp_path / str(n), pictures=digits(), stop_after_steps=1) for n in (1, 4)
     )
     torch.testing.assert_close(weights(whole), weights(parts), atol=1e-6, rtol=1e-4)
+
+
+def test_a_key_encoder_moves_by_its_momentum_once_a_batch_in_however_many_parts() -> None:
+    recipe = small(method="moco_v2", key_momentum=0.9, queue_size=32, accumulate=4)
+    method = methods.build(recipe, build_backbone(recipe), 64)
+    key = method.get_parameter("projector_k.0.weight")
+    start = key.clone()
+    with torch.no_grad():
+        method.get_parameter("projector.0.weight").add_(1.0)
+    for _ in range(4):
+        method([torch.rand(4, 3, 16, 16)] * 2)
+    torch.testing.assert_close(key, start + 0.1)
 
 
 def test_an_epoch_with_a_ragged_end_has_a_step_more(tmp_path: Path) -> None:

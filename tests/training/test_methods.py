@@ -100,6 +100,12 @@ def test_split_batch_norm_uses_the_statistics_of_each_part() -> None:
     torch.testing.assert_close(norm(x), expected)
 
 
+@pytest.mark.parametrize("n", [2, 3, 7, 9, 17])
+def test_no_part_of_a_split_batch_norm_is_a_single_picture(n: int) -> None:
+    norm = moco(bn_splits=8).backbone_k.get_submodule("norm")
+    assert norm(torch.randn(n, 8, 1, 1)).shape == (n, 8, 1, 1)
+
+
 def test_moco_symmetric_fills_the_queue_with_both_views() -> None:
     method = moco(symmetric=True)
     method(views(8))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from training import optimizers, recipes
+from training import checkpoint, optimizers, recipes
 from training.average import WeightAverage
 from training.optimizers import LARS
 
@@ -95,3 +96,24 @@ def test_an_average_of_weights_follows_its_formula() -> None:
     assert average.network.num_batches_tracked == 7
     assert not average.network.training
     assert not any(p.requires_grad for p in average.parameters())
+
+
+def test_restored_state_lies_in_memory_as_its_weights_do_and_follows_the_machine(tmp_path: Path) -> None:
+    """Fused optimizers refuse a momentum whose channels are not where the weights have them."""
+    torch.manual_seed(0)
+
+    def begun(**settings: bool) -> tuple[nn.Module, torch.optim.Optimizer]:
+        network = nn.Conv2d(4, 8, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network, torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, **settings)
+
+    network, optimizer = begun(fused=True)
+    network(torch.rand(2, 4, 5, 5)).sum().backward()
+    optimizer.step()
+    checkpoint.save(tmp_path / "run.safetensors", {"network": network}, optimizer, {})
+    other, restored = begun()
+    checkpoint.load(tmp_path / "run.safetensors", {"network": other}, restored)
+    for mine, theirs in zip(other.parameters(), network.parameters(), strict=True):
+        momentum = restored.state[mine]["momentum_buffer"]
+        assert momentum.stride() == mine.stride()
+        assert torch.equal(momentum, optimizer.state[theirs]["momentum_buffer"])
+    assert not restored.param_groups[0]["fused"]

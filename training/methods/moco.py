@@ -113,14 +113,18 @@ class MoCo(nn.Module):
 
 
 class _SplitBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm whose statistics in training are those of `splits` parts of the batch, as of that many devices."""
+    """Batch norm whose statistics in training are those of `splits` parts of the batch, as of that many devices.
+
+    Of fewer parts where they would be of one picture, which has no statistics.
+    """
 
     splits: int
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        return torch.cat([super(_SplitBatchNorm2d, self).forward(part) for part in x.chunk(self.splits)])
+        parts = x.tensor_split(max(1, min(self.splits, len(x) // 2)))
+        return torch.cat([super(_SplitBatchNorm2d, self).forward(part) for part in parts])
 
 
 def _split_batch_norms(backbone: nn.Module, splits: int) -> nn.Module:
