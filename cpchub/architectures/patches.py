@@ -68,7 +68,7 @@ class PatchGrid(nn.Module):
         """
         # super() is never kept in a variable: torch.compile would break its graph there on Python 3.12
         if self.patch_size is None:
-            return super().forward_features(x, **kwargs)  # type: ignore[misc,no-any-return]
+            return super().forward_features(x, **kwargs)  # type: ignore[misc]
         patches, rows, columns = self._fold(x)
         return _to_grid(super().forward_features(patches, **kwargs), rows, columns)  # type: ignore[misc]
 

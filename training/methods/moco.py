@@ -83,10 +83,8 @@ class MoCo(nn.Module):
     @torch.no_grad()
     def _momentum_update(self) -> None:
         """theta_k <- m theta_k + (1 - m) theta_q (eq. 2); batch norm buffers are the key encoder's own."""
-        theta_q, theta_k = (
-            [*encoder.parameters(), *head.parameters()]
-            for encoder, head in ((self.backbone, self.projector), (self.backbone_k, self.projector_k))
-        )
+        theta_q: list[Tensor] = [*self.backbone.parameters(), *self.projector.parameters()]
+        theta_k: list[Tensor] = [*self.backbone_k.parameters(), *self.projector_k.parameters()]
         torch._foreach_mul_(theta_k, self.m)
         torch._foreach_add_(theta_k, theta_q, alpha=1 - self.m)
 

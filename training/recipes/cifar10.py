@@ -1,4 +1,8 @@
-"""CIFAR-10 with ResNet-18 on one GPU, a recipe a method."""
+"""CIFAR-10 with ResNet-18 on one GPU, a recipe a method.
+
+Where settings are those of somebody's code, two things differ: momentum is Nesterov's, and weight decay leaves norms and
+biases alone.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,10 @@ from training.views import Views
 
 @recipe
 def simclr_resnet18_cifar10_200e() -> Recipe:
-    """SimCLR on CIFAR-10 for one GPU: github.com/dkobak/simclr-cifar10's settings, grey p 0.1 as in W-MSE."""
+    """SimCLR on CIFAR-10 for one GPU: github.com/dkobak/simclr-cifar10's settings, grey p 0.1 as in W-MSE.
+
+    The head is SimCLR's, with a batch norm, 512 wide.
+    """
     return Recipe("simclr_resnet18_cifar10_200e", views=Views(grey_p=0.1), precision="bf16", compile=True)
 
 
@@ -22,7 +29,10 @@ def simclr_resnet18_cifar10_500e() -> Recipe:
 
 @recipe
 def moco_v2_resnet18_cifar10_200e() -> Recipe:
-    """MoCo v2 on CIFAR-10 for one GPU: settings of the authors' colab demo (symmetric, split batch norm)."""
+    """MoCo v2 on CIFAR-10 for one GPU: settings of the authors' colab demo (symmetric, split batch norm).
+
+    With version 2's head and crops, where the demo has a linear head and torchvision's crops.
+    """
     return replace(
         simclr_resnet18_cifar10_200e(),
         name="moco_v2_resnet18_cifar10_200e",
