@@ -1,7 +1,7 @@
 """CIFAR-10 with ResNet-18 on one GPU, a recipe a method.
 
-Where settings are those of somebody's code, two things differ: momentum is Nesterov's, and weight decay leaves norms and
-biases alone.
+Where settings are those of somebody's code, two things differ: momentum is Nesterov's, and weight decay leaves norms
+and biases alone.
 """
 
 from __future__ import annotations
