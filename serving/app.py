@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +124,11 @@ def _add_endpoint(finder: Finder) -> None:
 
     @shown_errors
     def neighbours(row: int, k: int = API_NEIGHBOURS) -> list[dict[str, Any]]:
-        """The `k` pictures (at most 100) nearest to picture `row` of the collection, best first, with cosine scores."""
+        """The `k` pictures (at most 100) nearest to picture `row`, best first: row, picture and score of each."""
         if k > MOST_API_NEIGHBOURS:
             raise QueryError(f"k={k}: this page answers with at most {MOST_API_NEIGHBOURS} neighbours; ask for fewer.")
-        return [asdict(neighbour) for neighbour in finder.by_row(row, k).neighbours]
+        found = finder.by_row(row, k).neighbours
+        # Not "path": Gradio's client takes whatever has one for a file of the server's, and tries to download it.
+        return [{"row": each.row, "picture": each.path, "score": each.score} for each in found]
 
     gr.api(neighbours, api_name="neighbours")

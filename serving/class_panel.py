@@ -8,6 +8,8 @@ from serving import tiles
 from serving.fewlabel import Estimate
 from serving.session import Session
 
+WIDE = 0.4  # an interval wider than this is shown in place of its middle, which would promise too much
+
 
 def class_panel(session: Session) -> str:
     """The classes; the active one is what the next click gives."""
@@ -45,8 +47,14 @@ def estimate_card(session: Session, estimate: Estimate | None) -> str:
     if estimate is None:
         text = "Label a second picture of a class to estimate the accuracy."
         return f'<div class="cpc-estimate cpc-waiting"><p>{text}</p><small>{basis}</small></div>'
+    found = f"{estimate.correct} of {estimate.total} labelled pictures, each held out once"
+    if estimate.high - estimate.low > WIDE:
+        headline = f"{100 * estimate.low:.0f}–{estimate.high:.0%}"
+        detail = f"{found}: too few to say more. Every label narrows it."
+    else:
+        headline = f"{estimate.accuracy:.0%}"
+        detail = f"{found}; 95&nbsp;% interval {estimate.low:.0%} to {estimate.high:.0%}."
     return (
-        f'<div class="cpc-estimate"><div><b>{estimate.accuracy:.0%}</b><p>right when held out</p></div>'
-        f"<small>{estimate.correct} of {estimate.total} labelled pictures, each held out once; 95&nbsp;% interval "
-        f"{estimate.low:.0%} to {estimate.high:.0%}.<br>{basis}</small></div>"
+        f'<div class="cpc-estimate"><div><b>{headline}</b><p>right when held out</p></div>'
+        f"<small>{detail}<br>{basis}</small></div>"
     )

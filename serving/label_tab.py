@@ -66,7 +66,8 @@ class LabelTab:
         drawn = [session, panel, board]
         # Quick clicks must all count, hence "multiple"; one at a time, so that they are applied in order.
         quiet: dict[str, Any] = {
-            "show_progress": "hidden",
+            "show_progress": "minimal",
+            "show_progress_on": board,
             "api_visibility": "private",
             "trigger_mode": "multiple",
             "concurrency_id": "labels",

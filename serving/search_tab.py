@@ -44,14 +44,15 @@ class SearchTab:
                 browse = tiles.html(self._browse(start), acts=["query", "turn"], elem_id="collection")
 
         answer = [session, picture, about, results]
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        waiting: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
+        quiet = waiting | {"show_progress_on": results}
         picture.upload(self.upload, [session, picture], answer, concurrency_id="encoder", **quiet)
         picture.clear(self.clear, [session], answer, **quiet)
         results.query(self.query, [session], answer, **quiet)
         browse.query(self.query, [session], answer, **quiet).success(None, None, None, js=TO_THE_ANSWER)
         about.back(self.back, [session], answer, **quiet)
         results.neighbours(self.choose_count, [session], answer, **quiet)
-        browse.turn(self.turn_page, [session], [session, browse], **quiet)
+        browse.turn(self.turn_page, [session], [session, browse], **waiting, show_progress_on=browse)
 
     # -- events -------------------------------------------------------------------------------------------------
 

@@ -59,7 +59,14 @@ def test_a_program_can_ask_for_neighbours(page_url: str) -> None:
     found = json.loads(answer.split("data: ", 1)[1])[0]
     assert len(found) == 5
     assert found[0]["score"] >= found[4]["score"]
-    assert set(found[0]) == {"row", "path", "score"}
+    assert set(found[0]) == {"row", "picture", "score"}
+
+
+def test_gradios_own_client_takes_the_answer_as_it_is(page_url: str) -> None:
+    from gradio_client import Client
+
+    found = Client(page_url, verbose=False).predict(3, 2, api_name="/neighbours")
+    assert found == json.loads(ask(page_url, 3, 2).split("data: ", 1)[1])[0]
 
 
 def test_a_row_that_is_not_there_is_answered_in_words(page_url: str) -> None:

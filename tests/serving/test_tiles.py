@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
 import pytest
 
 from cpchub.errors import QueryError
 from serving import tiles
 from serving.class_panel import class_panel, estimate_card
+from serving.fewlabel import Estimate
 from serving.session import Session
 
 NASTY = """<img src=x onerror="alert('1')">"""
@@ -60,6 +62,15 @@ def test_a_page_that_is_no_number_is_refused(page: str) -> None:
 def test_an_event_without_a_text_argument_is_refused(data: object) -> None:
     with pytest.raises(QueryError):
         tiles.read_arg(gr.EventData(None, data))
+
+
+def test_few_held_out_labels_are_shown_as_an_interval_and_many_as_a_share() -> None:
+    session = Session(10, classes=["a", "b"], labels={0: "a", 1: "a", 2: "b"})
+    session.classify(np.eye(10, dtype=np.float32))
+    few = estimate_card(session, Estimate(0, 4, 0.0, 0.49))
+    assert "<b>0–49%</b>" in few
+    assert "too few" in few
+    assert "<b>90%</b>" in estimate_card(session, Estimate(90, 100, 0.83, 0.94))
 
 
 def test_the_estimate_card_says_what_is_missing() -> None:
