@@ -32,7 +32,7 @@ def sha256_of(path: Path, *, fresh: bool = False) -> str:
     key = _key(path)
     if fresh or key not in memory:
         seen = read_sha256(path)
-        remember(path, seen)
+        remember(path, seen, key)  # the key of before: what was written to meanwhile is not the file that was hashed
         return seen
     return memory[key]
 
@@ -46,10 +46,10 @@ def read_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def remember(path: Path, sha256: str) -> None:
-    """Keep the sha256 of a file that was just hashed, until its size or times change."""
+def remember(path: Path, sha256: str, key: str | None = None) -> None:
+    """Keep the sha256 of a file that was just hashed, until its size or times are other than now, or than in `key`."""
     memory = {name: value for name, value in _read_memory().items() if not name.startswith(f"{path.resolve()}|")}
-    _write_memory({**memory, _key(path): sha256})
+    _write_memory({**memory, key or _key(path): sha256})
 
 
 def sha256_of_bytes(data: bytes) -> str:

@@ -23,6 +23,9 @@ from cpchub.spec import ModelSpec
 
 SoundLike = str | Path | bytes | npt.NDArray[Any] | Tensor
 Output = Literal["pooled", "sequence"]
+Batch = tuple[list[int], npt.NDArray[np.float32]]
+
+AT_ONCE = 1024  # sounds that are read before they are sorted by length and encoded
 
 
 class AudioEncoder(Encoder):
@@ -66,18 +69,18 @@ class AudioEncoder(Encoder):
             raise ArgumentError(f"batch_size is {batch_size}; it must be at least 1")
         if output not in ("pooled", "sequence"):
             raise ArgumentError(f"output is {output!r}; use 'pooled' or 'sequence'")
-        waveforms = [self._waveform(i, sound, sample_rate) for i, sound in enumerate(_as_list(sounds))]
-        found: list[npt.NDArray[np.float32]] = [np.empty(0, np.float32)] * len(waveforms)
-        batches = _of_equal_length(waveforms, batch_size)
+        several = _as_list(sounds)
+        found: list[npt.NDArray[np.float32]] = [np.empty(0, np.float32)] * len(several)
+        batches = self._waveform_batches(several, sample_rate, batch_size)
         if progress:
-            batches = _with_progress(batches, len(waveforms))
+            batches = _with_progress(batches, len(several))
         parameter = next(self.model.parameters())
         training = self.model.training
         self.model.eval()
         try:
             with torch.inference_mode():
-                for rows in batches:
-                    x = torch.from_numpy(np.stack([waveforms[i] for i in rows])).to(parameter.device, parameter.dtype)
+                for rows, waveforms in batches:
+                    x = torch.from_numpy(waveforms).to(parameter.device, parameter.dtype)
                     features = self.model.forward_features(x)
                     if output == "pooled":
                         vectors = self.model.forward_head(features, pre_logits=True)
@@ -94,6 +97,20 @@ class AudioEncoder(Encoder):
     def prepare(self, sound: SoundLike) -> Tensor:  # type: ignore[override]
         """One sound as a float32 tensor `[1, 1, samples]` on the CPU."""
         return torch.from_numpy(self._waveform(0, sound, None))[None, None]
+
+    def _waveform_batches(
+        self, sounds: Sequence[SoundLike], sample_rate: int | None, batch_size: int
+    ) -> Iterator[Batch]:
+        """Positions and waveforms `[B, samples]` of sounds of one length, with AT_ONCE sounds in memory at a time."""
+        for start in range(0, len(sounds), AT_ONCE):
+            by_length: dict[int, list[tuple[int, npt.NDArray[np.float32]]]] = {}
+            for position in range(start, min(start + AT_ONCE, len(sounds))):
+                waveform = self._waveform(position, sounds[position], sample_rate)
+                by_length.setdefault(len(waveform), []).append((position, waveform))
+            for alike in by_length.values():
+                for first in range(0, len(alike), batch_size):
+                    positions, waveforms = zip(*alike[first : first + batch_size], strict=True)
+                    yield list(positions), np.stack(waveforms)
 
     def _waveform(self, position: int, sound: SoundLike, sample_rate: int | None) -> npt.NDArray[np.float32]:
         """One sound as float32 `[samples]`, at this encoder's rate and long enough for it."""
@@ -141,26 +158,16 @@ def _as_list(sounds: SoundLike | Iterable[SoundLike]) -> list[SoundLike]:
     raise ArgumentError(f"cannot encode {type(sounds).__name__}; give paths, bytes, arrays or tensors")
 
 
-def _of_equal_length(waveforms: Sequence[npt.NDArray[np.float32]], batch_size: int) -> Iterator[list[int]]:
-    """Positions of waveforms of the same length, up to `batch_size` at a time."""
-    by_length: dict[int, list[int]] = {}
-    for i, waveform in enumerate(waveforms):
-        by_length.setdefault(len(waveform), []).append(i)
-    for rows in by_length.values():
-        for start in range(0, len(rows), batch_size):
-            yield rows[start : start + batch_size]
-
-
 def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
 
 
-def _with_progress(batches: Iterator[list[int]], total: int) -> Iterator[list[int]]:
+def _with_progress(batches: Iterator[Batch], total: int) -> Iterator[Batch]:
     from rich.progress import Progress
 
     with Progress() as bar:
         task = bar.add_task("Encoding", total=total)
-        for rows in batches:
-            yield rows
+        for rows, waveforms in batches:
+            yield rows, waveforms
             bar.advance(task, len(rows))

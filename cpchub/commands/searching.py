@@ -24,7 +24,7 @@ from cpchub.commands.base import (
     encoder_of,
     say,
 )
-from cpchub.errors import QueryError
+from cpchub.errors import BrokenImageError, QueryError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,10 +55,9 @@ class Search(Command):
     show: Annotated[Path | None, arg(metavar="PNG")] = None
     """write a contact sheet of the pictures to this PNG"""
     encoder: EncoderName = None
-    """needed only if the collection's own encoder is not found by its name"""
+    """needed only if the collection's own encoder is not found by its name, and a file is searched with"""
 
     def run(self) -> None:
-        from cpchub.collection import Collection
         from cpchub.index import Index
 
         if not self.pictures:
@@ -66,10 +65,11 @@ class Search(Command):
         check_out(self.show)
         if self.each and (self.plus or self.minus):
             raise QueryError("--each searches with each picture by itself; --plus and --minus make one query of all")
-        encoder = encoder_of(Collection.open(self.collection), self.encoder)
-        index = Index.open(self.collection, encoder)
+        index = Index.open(self.collection)
         subjects = [subject_of(text, index) for text in self.pictures]
         plus, minus = [weighted(text, index) for text in self.plus], [weighted(text, index) for text in self.minus]
+        if any(isinstance(subject, Path) for subject in (*subjects, *(what for what, _ in (*plus, *minus)))):
+            index.encoder = encoder_of(index.collection, self.encoder)
         k = self.k if self.where is None else min(self.k, allowed(index, self.where))
         if self.each:
             answers = index.search_each(subjects, k, where=self.where)
@@ -236,12 +236,19 @@ def draw_hits(index: Index, asked: Sequence[Sequence[Path | Item]], answers: Seq
     rows = []
     for subjects, hits in zip(asked, answers, strict=True):
         pictures = [
-            subject if isinstance(subject, Path) else index.collection.picture(index.row_of(subject.id))
-            for subject in subjects
+            subject if isinstance(subject, Path) else _picture(index, index.row_of(subject.id)) for subject in subjects
         ]
         queries = [Tile(picture, "query", highlighted=True) for picture in pictures]
-        rows.append([*queries, *(Tile(index.collection.picture(hit.row), f"{hit.score:.3f}") for hit in hits)])
+        rows.append([*queries, *(Tile(_picture(index, hit.row), f"{hit.score:.3f}") for hit in hits)])
     contact_sheet(rows, out)
+
+
+def _picture(index: Index, row: int) -> Path | bytes:
+    """The picture of a row; no bytes, which is drawn as an empty card, for one that is no longer in its source."""
+    try:
+        return index.collection.picture(row)
+    except BrokenImageError:
+        return b""
 
 
 def collection_or_pictures(folder: Path, encoder_name: str | None, stack: ExitStack) -> Index:

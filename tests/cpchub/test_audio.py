@@ -106,6 +106,18 @@ class TestEncode:
             expected = encoder.model(torch.from_numpy(sound)[None]).detach()[0]
             np.testing.assert_allclose(vector, expected.numpy(), atol=1e-6)
 
+    def test_sounds_are_read_some_at_a_time(self, encoder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        rng = np.random.default_rng(0)
+        sounds = [rng.normal(size=2000 + 100 * (n % 2)).astype(np.float32) for n in range(7)]
+        whole = encoder.encode(sounds)
+        events: list[str] = []
+        read, hear = encoder._waveform, encoder.model.forward_features
+        monkeypatch.setattr("cpchub.audio.encoder.AT_ONCE", 3)
+        monkeypatch.setattr(encoder, "_waveform", lambda *args: events.append("read") or read(*args))
+        monkeypatch.setattr(encoder.model, "forward_features", lambda x: events.append("heard") or hear(x))
+        assert np.allclose(encoder.encode(sounds), whole, atol=1e-6)
+        assert events == [*["read"] * 3, *["heard"] * 2] * 2 + ["read", "heard"]
+
     def test_the_sequence_has_a_vector_for_each_step(self, encoder: Any) -> None:
         sequences = encoder.encode([waveform(300), waveform(200)], output="sequence")
         assert [s.shape for s in sequences] == [(14, 5), (9, 5)]

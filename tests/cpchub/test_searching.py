@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ import pytest
 from PIL import Image
 
 from cpchub.cli import main
-from cpchub.commands.searching import subject_of, weighted
+from cpchub.commands.searching import draw_hits, subject_of, weighted
 from cpchub.embed import embed
 from cpchub.encoder import load
+from cpchub.imported import import_vectors
 from cpchub.index import Index, Item
-from tests.cpchub.pictures import folder_of_pictures
+from tests.cpchub.pictures import TinyEncoder, folder_of_pictures, picture, save
 
 COUNT = 8
 
@@ -94,6 +96,24 @@ class TestSearch:
         with Image.open(tmp_path / "one.png") as one, Image.open(tmp_path / "two.png") as two:
             assert two.width == one.width
             assert two.height > one.height
+
+    def test_pictures_of_the_collection_are_searched_with_where_the_encoder_is_not_to_be_had(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Index.build(import_vectors(tmp_path / "in", np.eye(4), ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]))
+        assert main(["search", str(tmp_path / "in"), "id:2", "--plus", "d.jpg", "-k", "2"]) == 0
+        assert {line.split("\t")[1] for line in capsys.readouterr().out.splitlines()} == {"c.jpg", "d.jpg"}
+
+    def test_a_hit_that_has_left_its_source_is_an_empty_card(self, tmp_path: Path) -> None:
+        shard = tmp_path / "a.tar"
+        with tarfile.open(shard, "w") as tar:
+            for number in range(3):
+                tar.add(save(picture(number), tmp_path / f"{number}.png"), f"{number}.png")
+        index = Index.build(embed(shard, tmp_path / "out", TinyEncoder(), progress=False))
+        with tarfile.open(shard, "w") as tar:
+            tar.add(tmp_path / "0.png", "0.png")
+        draw_hits(index, [[Item(0)]], [index.search(Item(0), k=3)], tmp_path / "sheet.png")
+        assert (tmp_path / "sheet.png").is_file()
 
     def test_an_id_that_is_not_there_is_refused(self, search: Runs) -> None:
         search("id:99", status=2)

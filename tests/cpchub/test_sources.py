@@ -373,6 +373,20 @@ class TestBuckets:
             run("memory://bucket/tables", tmp_path / "tables")[0], {"a.parquet/0000000": 1, "a.parquet/0000001": 2}
         )
 
+    def test_what_a_stores_own_library_raises_is_told(
+        self, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class NoCredentialsError(Exception):
+            """As botocore's, which is no OSError."""
+
+        def find(*args: Any, **options: Any) -> None:
+            raise NoCredentialsError("Unable to locate credentials")
+
+        bucket.pipe("/bucket/0.png", png(0))
+        monkeypatch.setattr(type(bucket), "find", find)
+        with pytest.raises(SourceError, match="cannot list memory://bucket: Unable to locate credentials"):
+            run("memory://bucket", tmp_path / "out")
+
     def test_an_empty_bucket_and_a_lone_web_address_are_refused(self, tmp_path: Path) -> None:
         pytest.importorskip("fsspec")
         with pytest.raises(SourceError, match="memory://nothing"):

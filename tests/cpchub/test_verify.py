@@ -47,6 +47,22 @@ class TestFolder:
         expected = dict.fromkeys(files_of(folder), "not on record") | {"model.safetensors": "fine"}
         assert states(folder) == expected
 
+    def test_a_file_that_changes_while_it_is_hashed_is_not_remembered(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = folder / "file"
+        file.write_bytes(b"good")
+
+        def read(path: Path) -> str:
+            seen = hashlib.sha256(path.read_bytes()).hexdigest()
+            path.write_bytes(b"bad!")
+            return seen
+
+        with monkeypatch.context() as patch:
+            patch.setattr("cpchub.integrity.read_sha256", read)
+            sha256_of(file)
+        assert sha256_of(file) == hashlib.sha256(b"bad!").hexdigest()
+
     def test_damage_that_the_memory_hides_is_found_and_remembered(self, folder: Path) -> None:
         load(folder)
         weights = folder / "model.safetensors"

@@ -108,8 +108,8 @@ class Bucket:
         try:
             filesystem.invalidate_cache()
             found = filesystem.find(root, detail=True)
-        except (OSError, ValueError) as error:
-            raise SourceError(f"cannot list {self.url}: {error}") from error
+        except Exception as error:  # each store's library has errors of its own, for want of credentials above all
+            raise SourceError(f"cannot list {self.url}: {error or type(error).__name__}") from error
         files = [StoredFile(_below(name, root), info.get("size"), None, _etag(info)) for name, info in found.items()]
         visible = [file for file in files if not any(part.startswith(".") for part in file.path.split("/"))]
         return sorted((file for file in visible if suffix_of(file.path) in suffixes), key=lambda file: file.path)
