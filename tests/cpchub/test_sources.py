@@ -383,9 +383,10 @@ class TestBuckets:
             raise NoCredentialsError("Unable to locate credentials")
 
         bucket.pipe("/bucket/0.png", png(0))
-        monkeypatch.setattr(type(bucket), "find", find)
-        with pytest.raises(SourceError, match="cannot list memory://bucket: Unable to locate credentials"):
-            run("memory://bucket", tmp_path / "out")
+        with monkeypatch.context() as patch:
+            patch.setattr(type(bucket), "find", find)
+            with pytest.raises(SourceError, match="cannot list memory://bucket: Unable to locate credentials"):
+                run("memory://bucket", tmp_path / "out")
 
     def test_an_empty_bucket_and_a_lone_web_address_are_refused(self, tmp_path: Path) -> None:
         pytest.importorskip("fsspec")
