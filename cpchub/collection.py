@@ -262,8 +262,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        stopped = (folder / PENDING).is_dir()
-        why = "embedding stopped before its end; run it again and it goes on" if stopped else f"it has no {MANIFEST}"
+        if not folder.exists():
+            raise CollectionError(
+                f"there is no collection at {folder}; make one: cpchub index PICTURES -o {folder}"
+            ) from error
+        if (folder / PENDING).is_dir():
+            why = "embedding stopped before its end; run it again and it goes on"
+        else:
+            why = f"it has no {MANIFEST}. Make one of a folder of pictures: cpchub index PICTURES -o COLLECTION"
         raise CollectionError(f"{folder} is not a collection: {why}") from error
     except (OSError, ValueError) as error:
         raise CollectionError(

@@ -156,8 +156,14 @@ class TestSearching:
         assert "tiny-simclr" in error
         assert "other-encoder" in error
 
-    def test_a_folder_that_is_no_collection_is_an_error(self, tmp_path: Path, pictures: Path) -> None:
+    def test_a_folder_that_is_no_collection_is_an_error_with_the_command_that_makes_one(
+        self, tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         assert main(["search", str(tmp_path), str(pictures / "001.png")]) == 2
+        assert "is not a collection" in (said := capsys.readouterr().err)
+        assert "cpchub index PICTURES" in said
+        assert main(["demo", str(tmp_path / "nowhere")]) == 2
+        assert f"cpchub index PICTURES -o {tmp_path / 'nowhere'}\n" in capsys.readouterr().err
 
 
 class TestClassifying:
