@@ -52,6 +52,11 @@ def choose(count: int, dim: int, wish: Wish) -> Plan:
     if count < FEW:
         return Plan("exact", f"{count:,} vectors are too few to compress")
     if wish.recall == 1:
+        if wish.memory is not None and flat > wish.memory:
+            raise ArgumentError(
+                f"recall 1 cannot be had in {_size(wish.memory)}: every vector has to be compared, and {count:,} take "
+                f"{_size(flat)}. Allow as much memory, or ask for a recall below 1"
+            )
         return Plan("exact", "nothing may be missed (recall 1)")
     if wish.kind == "auto":
         room = wish.memory if wish.memory is not None else math.inf

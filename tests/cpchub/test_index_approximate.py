@@ -237,6 +237,11 @@ class TestChoosing:
         with pytest.raises(ArgumentError, match=r"1,000,000 vectors cannot be indexed in 1 MB.*9 MB at least"):
             choose(1_000_000, 128, Wish(memory=1_000_000))
 
+    def test_nothing_missed_in_less_memory_than_all_vectors_take_is_refused(self) -> None:
+        assert choose(10_000, 128, Wish(recall=1, memory=6_000_000)).kind == "exact"
+        with pytest.raises(ArgumentError, match=r"recall 1 cannot be had in 5 MB: .* 10,000 take 5 MB"):
+            choose(10_000, 128, Wish(recall=1, memory=5_000_000))
+
     def test_a_recall_that_cannot_be_had_is_refused_with_the_best_there_is(self, tmp_path: Path) -> None:
         noise = np.random.default_rng(0).normal(size=(60_000, 64)).astype(np.float32)
         collection = stored(tmp_path, np.arange(len(noise)), noise)
