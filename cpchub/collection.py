@@ -62,6 +62,10 @@ def vector_schema(dim: int, dtype: str = "float32") -> pa.Schema:
     return pa.schema([("id", pa.int64()), ("vector", vector_type(dim, dtype))])
 
 
+def _is_of(kind: pa.DataType, dim: int) -> bool:
+    return pa.types.is_fixed_size_list(kind) and kind.list_size == dim and pa.types.is_floating(kind.value_type)
+
+
 class HasFingerprint(Protocol):
     """The part of a ModelSpec that tells encoders apart."""
 
@@ -182,11 +186,8 @@ class Collection:
         ids, row = self.items["id"].to_numpy(), 0
         for shard in self.manifest["shards"]:
             table = read_table(self.folder / VECTORS / shard["file"])
-            kind = table.schema.field("vector").type
-            if not pa.types.is_fixed_size_list(kind) or kind.list_size != self.dim:
-                raise self._damaged(
-                    f"the vectors in {shard['file']} are {kind}, the manifest says {self.dim} dimensions"
-                )
+            if table.column_names != ["id", "vector"] or not _is_of(table["vector"].type, self.dim):
+                raise self._damaged(f"{VECTORS}/{shard['file']} does not hold ids and vectors of {self.dim} dimensions")
             end = row + table.num_rows
             # a row and its picture must never drift apart
             if not np.array_equal(table["id"].to_numpy(), ids[row:end]):

@@ -14,6 +14,7 @@ from cpchub.images.sources.base import PATH
 from cpchub.images.sources.columns import LABEL, user_columns
 
 FOLDERS = "folders"
+PARSE = csv.ParseOptions(newlines_in_values=True)  # as names of files may have
 
 ITEM_SCHEMA = pa.schema(
     [
@@ -72,7 +73,7 @@ def check_labels(labels: str | Path | None) -> str | None:
             "labels from class folders"
         )
     try:
-        with csv.open_csv(file) as reader:
+        with csv.open_csv(file, parse_options=PARSE) as reader:
             _check_has_paths(file, reader.schema.names)
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(file, error) from error
@@ -93,7 +94,7 @@ def _read_csv(file: Path, paths: list[str]) -> pa.Table:
     try:
         table = csv.read_csv(
             file,
-            parse_options=csv.ParseOptions(newlines_in_values=True),
+            parse_options=PARSE,
             convert_options=csv.ConvertOptions(column_types={LABEL: pa.string(), PATH: pa.string()}),
         )
     except (OSError, pa.ArrowException) as error:

@@ -226,7 +226,7 @@ class TestARefusal:
         [
             ({"shards": [{"file": "../items.parquet", "rows": 1, "first_id": 0, "last_id": 0}]}, "one of shards"),
             ({"shards": [7]}, "one of shards is 7"),
-            ({"dim": 24}, "says 24 dimensions"),
+            ({"dim": 24}, "ids and vectors of 24 dimensions"),
             ({"shards": []}, "has 0 vectors for 10 pictures"),
         ],
     )

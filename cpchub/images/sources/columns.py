@@ -38,13 +38,12 @@ def user_columns(paths: list[str], table: pa.Table) -> pa.Table:
 
 def stacked(tables: list[pa.Table]) -> pa.Table:
     """Tables one below the other, null where one lacks a column; what is of several types in them becomes text."""
-    types: dict[str, set[pa.DataType]] = {}
-    for table in tables:
-        for field in table.schema:
-            types.setdefault(field.name, set()).add(field.type)
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException:  # a number here, a word there
+        types: dict[str, set[pa.DataType]] = {}
+        for field in (field for table in tables for field in table.schema):
+            types.setdefault(field.name, set()).add(field.type)
         mixed = {name for name, seen in types.items() if len(seen) > 1}
         return pa.concat_tables([_as_text(table, mixed) for table in tables], promote_options="default")
 
