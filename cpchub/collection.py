@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from cpchub.errors import BrokenImageError, CollectionError, EncoderMismatchError, QueryError
 from cpchub.files import replacing
 from cpchub.images.sources import Picture, Source, open_source
-from cpchub.images.sources.lists import listed_file
+from cpchub.images.sources.storage import listed_file
 from cpchub.sync import Counts
 
 FORMAT = 1

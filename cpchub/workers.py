@@ -129,7 +129,7 @@ def _move(encoder: Any, device: str) -> None:
     if not hasattr(encoder, "to"):
         return
     try:
-        if device.startswith("cuda:"):
+        if device.startswith("cuda:") and "torch" in sys.modules:
             sys.modules["torch"].cuda.set_device(device)  # else pinned memory takes room on the first GPU
         encoder.to(device)
     except (RuntimeError, ValueError, AssertionError) as error:  # the last: a torch without CUDA

@@ -51,7 +51,7 @@ class Search(Command):
     where: Annotated[str | None, arg(metavar="CONDITION")] = None
     """only pictures for which it holds, for example "label == 'cat' and width >= 500\""""
     each: Switch = False
-    """search with each picture by itself; its name stands in a third column"""
+    """search with each picture by itself; its name stands in the last column"""
     show: Annotated[Path | None, arg(metavar="PNG")] = None
     """write a contact sheet of the pictures to this PNG"""
     encoder: EncoderName = None

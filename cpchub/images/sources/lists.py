@@ -14,7 +14,7 @@ from cpchub.errors import BrokenImageError, SourceError
 from cpchub.images.sources import web
 from cpchub.images.sources.base import PATH, Listing, Picture, StoredFile
 from cpchub.images.sources.columns import LABEL, user_columns
-from cpchub.images.sources.storage import Bucket, read_part
+from cpchub.images.sources.storage import Bucket, listed_file, read_part
 
 LIST_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".lst"})
 NAMES = (PATH, "url", "file", "filename", "file_name", "image", "image_path", "filepath", "uri")
@@ -78,12 +78,6 @@ class ListSource:
         if "\0" in entry:
             raise BrokenImageError("the path holds a zero byte")
         return listed_file(self.file, entry)
-
-
-def listed_file(file: Path, entry: str) -> Path:
-    """The file of this machine that an entry of a list means; `~` is the home, but `~name` may be a file's own name."""
-    path = Path(entry)
-    return path.expanduser() if path.parts[:1] == ("~",) else file.parent / path
 
 
 def read_list(file: Path) -> tuple[pa.Table, str]:

@@ -144,6 +144,12 @@ def read_part(path: Path, start: int = 0, length: int | None = None) -> bytes:
         raise BrokenImageError(f"the file cannot be read ({error.strerror or error})") from error
 
 
+def listed_file(file: Path, entry: str) -> Path:
+    """The file of this machine that an entry of a list means; `~` is the home, but `~name` may be a file's own name."""
+    path = Path(entry)
+    return path.expanduser() if path.parts[:1] == ("~",) else file.parent / path
+
+
 def _whole(data: bytes, length: int | None) -> bytes:
     if length is not None and len(data) < length:
         raise BrokenImageError("the file that holds it ends before its last byte")
