@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import re
 import sys
+import types
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union, get_args, get_origin
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
+    UnsupportedTypeAnnotationError,
+)
 
 from cpchub.errors import (
     DependencyError,
@@ -33,6 +40,24 @@ Switch = Annotated[bool, FlagCreatePairsOff]
 Port = Annotated[int | None, arg(metavar="PORT", help="port of the page; without it, the first free one from 7860 on")]
 EncoderName = Annotated[str | None, arg(metavar="NAME")]
 
+OPTIONS = ConstructorRegistry()  # how words become values: as tyro has it, but for what `may_be_left_out` answers
+
+
+@OPTIONS.primitive_rule
+def may_be_left_out(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | UnsupportedTypeAnnotationError | None:
+    """`X | None` takes an X: None is what an option is without a word, and no word of its own in help and errors."""
+    kinds = get_args(info.type)
+    if get_origin(info.type) not in (Union, types.UnionType) or len(kinds) != 2 or kinds[1] is not type(None):
+        return None
+    spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kinds[0], set(info.markers)))
+    if isinstance(spec, UnsupportedTypeAnnotationError):
+        return spec
+    return replace(
+        spec,
+        is_instance=lambda value: value is None or spec.is_instance(value),
+        str_from_instance=lambda value: ["none"] if value is None else spec.str_from_instance(value),
+    )
+
 
 @dataclass(frozen=True)
 class Command:
@@ -49,7 +74,7 @@ class Command:
     def parse(cls, args: Sequence[str]) -> Command:
         """The command with its flags taken from `args`; ends by SystemExit 2 where they do not fit."""
         config = (tyro.conf.HelptextFromCommentsOff,)
-        return tyro.cli(cls, prog=f"cpchub {cls.command_name()}", args=args, config=config)
+        return tyro.cli(cls, prog=f"cpchub {cls.command_name()}", args=args, config=config, registry=OPTIONS)
 
     def run(self) -> None:
         """Do the job; raises CpchubError for bad input."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import tyro
 from tyro.conf import Positional, arg
 
-from cpchub.commands.base import Command, Port, Switch, need, say
+from cpchub.commands.base import OPTIONS, Command, Port, Switch, need, say
 from cpchub.commands.collections import Demo
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Train(Command):
     def parse(cls, args: Sequence[str]) -> Command:
         if args and not args[0].startswith("-"):
             return TrainRecipe.parse(args)
-        return tyro.cli(cls, prog="cpchub train RECIPE", args=args or ["--help"])
+        return tyro.cli(cls, prog="cpchub train RECIPE", args=args or ["--help"], registry=OPTIONS)
 
     def run(self) -> None:
         from training import recipes
@@ -88,7 +88,7 @@ class TrainRecipe(Command):
                 ("out", Annotated[Path, run_folder], Path("runs", recipe.name)),
             ],
         )
-        given: Any = tyro.cli(flags, prog=f"cpchub train {args[0]}", description="", args=args[1:])
+        given: Any = tyro.cli(flags, prog=f"cpchub train {args[0]}", description="", args=args[1:], registry=OPTIONS)
         return cls(given.recipe, given.out)
 
     def run(self) -> None:
@@ -121,7 +121,7 @@ class Distil(Command):
                 ("out", Annotated[Path, arg(aliases=["-o"], help="folder for both steps")], Path("runs", "distilled")),
             ],
         )
-        given: Any = tyro.cli(flags, prog="cpchub distil", description=cls.__doc__, args=args)
+        given: Any = tyro.cli(flags, prog="cpchub distil", description=cls.__doc__, args=args, registry=OPTIONS)
         return cls(given.run_folder, given.out, given.settings)
 
     def run(self) -> None:

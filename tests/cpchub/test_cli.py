@@ -55,6 +55,24 @@ class TestUsage:
     def test_flags_that_do_not_fit_end_with_status_2(self, args: list[str]) -> None:
         assert usage_error(*args) == 2
 
+    @pytest.mark.parametrize(
+        ("args", "said"),
+        [
+            (
+                ["index", "x", "-o", "y", "--kind", "flat"],
+                "'auto', 'exact', 'rabitq', 'ivf-rabitq', 'hnsw', 'pq', 'ivf-pq'",
+            ),
+            (["demo", "x", "--port", "abc"], "invalid literal for int() with base 10: 'abc'"),
+        ],
+    )
+    def test_an_option_that_may_be_left_out_never_offers_none(
+        self, args: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert usage_error(*args) == 2
+        answer = " ".join(capsys.readouterr().err.replace("│", " ").split())
+        assert said in answer
+        assert "None" not in answer
+
     @pytest.mark.parametrize("name", sorted(commands.COMMANDS))
     def test_every_command_has_help(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert usage_error(name, "--help") == 0
