@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cpchub.collection import Collection
+from cpchub.collection import Collection, read_manifest
 from cpchub.embed import ImageEncoder
 from cpchub.errors import CollectionError, QueryError
 from cpchub.images.decode import ImageSource
@@ -121,7 +121,12 @@ class Index:
                 f"{collection.folder} has no index for the pictures it holds now; "
                 f"build it again: cpchub index {collection.source} -o {collection.folder}"
             )
-        index = building.read_faiss(collection, setting)
+        try:
+            index = building.read_faiss(collection, setting)
+        except CollectionError:
+            if read_manifest(collection.folder) == collection.manifest:
+                raise
+            return cls.open(folder, encoder, device=device)  # a writer has finished in between
         return cls(collection, building.open_engine(collection, setting, index), setting, encoder, device)
 
     def __len__(self) -> int:

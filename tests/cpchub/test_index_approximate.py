@@ -6,7 +6,7 @@ import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import faiss
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 from cpchub.collection import Collection
 from cpchub.errors import ArgumentError, CollectionError, QueryError
 from cpchub.imported import import_vectors
-from cpchub.index import Index, Item
+from cpchub.index import Index, Item, build
 from cpchub.index.exact import OnDevice, nearest
 from cpchub.index.kinds import choose
 from cpchub.index.setting import Kind, Setting, Wish
@@ -94,6 +94,21 @@ def test_an_exact_index_leaves_nothing_of_the_compressed_one_before_it(tmp_path:
     assert not (tmp_path / "search").exists()
     q = clustered(3, 5)
     assert np.allclose(exact.search_vectors(q, 1)[0], approximate.search_vectors(q, 1)[0], atol=1e-5)
+
+
+def test_an_index_that_is_written_again_while_it_is_opened_is_opened_as_it_is_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = stored(tmp_path, np.arange(N), clustered(N, 0))
+    Index.build(collection, kind="exact")
+    read, meanwhile = build.read_faiss, iter([lambda: Index.build(collection, kind="hnsw")])
+
+    def watched(*args: Any) -> Any:
+        next(meanwhile, lambda: None)()
+        return read(*args)
+
+    monkeypatch.setattr(build, "read_faiss", watched)
+    assert Index.open(tmp_path).setting.kind == "hnsw"
 
 
 def test_scores_are_those_of_the_vectors_and_come_best_first(rabitq: Index) -> None:
