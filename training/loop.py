@@ -86,7 +86,7 @@ def train(
         start_from(recipe, backbone)
     n_classes = 0 if pictures.labels is None else int(pictures.labels.max()) + 1
     method: nn.Module = methods.build(recipe, backbone, len(pictures), n_classes)
-    with claimed(run_dir, recipe) if fabric.is_global_zero else nullcontext(), _ranks_that_vanish(run_dir):
+    with claimed(run_dir, recipe) if fabric.is_global_zero else nullcontext(), _failures_named(run_dir):
         return _run(recipe, run_dir, pictures, method, fabric, stop_after_steps)
 
 
@@ -225,11 +225,14 @@ def _agreed(asked: bool, step: int, device: torch.device) -> bool:
 
 
 @contextmanager
-def _ranks_that_vanish(run_dir: Path) -> Iterator[None]:
-    """Turns what the collectives say when another rank is gone into one sentence with the way out."""
+def _failures_named(run_dir: Path) -> Iterator[None]:
+    """Turns what a compiler says, or the collectives when another rank is gone, into a sentence with the way out."""
     try:
         yield
     except RuntimeError as error:
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = str(error).strip().partition("\n")[0]
+            raise RunError(f"torch.compile does not work here ({reason}); use --no-compile") from error
         if world_size() == 1 or not _speaks_of_a_lost_rank(str(error)):
             raise
         raise RunError(

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from cpchub.errors import RecipeError
+from cpchub.errors import RecipeError, RunError
 from training import data, methods, recipes
 from training.backbone import build_backbone
 from training.finish import describe
@@ -180,3 +180,15 @@ def test_when_a_rank_is_killed_the_other_stops_with_one_sentence_and_the_run_goe
         stop_after_steps=2,
     )
     assert resumed.metrics["step"] > 2
+
+
+def test_a_compiler_that_fails_is_one_sentence_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> None:
+        raise OSError("no C compiler here")
+
+    compiled = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda method, **how: compiled(method, backend=broken))
+    with pytest.raises(RunError, match=r"torch\.compile does not work here .*use --no-compile"):
+        train(small(compile=True), tmp_path / "run", pictures=digits())

@@ -24,11 +24,11 @@ for method in METHODS:
     for _ in range(2):
         parts = train(recipe, out / method / "parts", pictures=some_digits(), accelerator="cpu", stop_after_steps=5)
     for (name, a), b in zip(whole.method.state_dict().items(), parts.method.state_dict().values(), strict=True):
-        assert torch.equal(a, b), name
+        own = "running" in name  # each rank's batch norm has statistics of its own on a CPU; the first rank's are kept
+        assert torch.equal(a, b) or (own and torch.distributed.get_rank() > 0), name
         ranks = [torch.empty_like(a) for _ in range(2)]
         torch.distributed.all_gather(ranks, a)
-        if "running" not in name:  # each rank's batch norm has statistics of its own on a CPU
-            assert torch.equal(*ranks), f"{method}: the ranks have different {name}"
+        assert torch.equal(*ranks) or own, f"{method}: the ranks have different {name}"
     assert torch.distributed.get_world_size() == 2
 print("equal on rank", torch.distributed.get_rank())
 torch.distributed.destroy_process_group()  # its threads would abort a process that just ends
