@@ -36,6 +36,8 @@ RECIPES = {
     "inva_spread": "inva_spread_resnet18_cifar10_200e",
     "cmc": "cmc_resnet18_cifar10_200e",
     "sup_con": "supcon_resnet18_cifar10_200e",
+    "exemplar": "exemplar_resnet18_cifar10_200e",
+    "relative_position": "relative_position_resnet18_cifar10_200e",
 }
 # What so small a slice needs: InstDisc's rate of the paper, in many small steps, because its features must not outrun a
 # bank that is renewed once an epoch; CMC in the batch for the same reason; AdamW where a head without batch norm would
