@@ -70,7 +70,7 @@ class Search(Command):
         plus, minus = [weighted(text, index) for text in self.plus], [weighted(text, index) for text in self.minus]
         if any(isinstance(subject, Path) for subject in (*subjects, *(what for what, _ in (*plus, *minus)))):
             index.encoder = encoder_of(index.collection, self.encoder)
-        k = self.k if self.where is None else min(self.k, allowed(index, self.where))
+        k = self.k if self.where is None else min(self.k, max(1, allowed(index, self.where)))
         if self.each:
             answers = index.search_each(subjects, k, where=self.where)
         else:
@@ -193,13 +193,10 @@ class ExportIndex(Command):
 
 
 def allowed(index: Index, where: str) -> int:
-    """How many pictures a condition leaves. Raises QueryError where it leaves none."""
+    """How many pictures a condition leaves; where it leaves none, the index refuses to search."""
     from cpchub.index.where import rows_where
 
-    count = int(rows_where(index.items, where).sum())
-    if count == 0:
-        raise QueryError(f"none of the {counted(len(index), 'picture')} fits --where {where!r}")
-    return count
+    return int(rows_where(index.items, where).sum())
 
 
 def subject_of(text: str, index: Index) -> Path | Item:
