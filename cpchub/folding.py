@@ -12,6 +12,8 @@ import torch
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
+from cpchub.weight_gradient import QuickConv2d
+
 
 def folded(model: nn.Module, sample: Tensor) -> nn.Module:
     """A copy of `model` in eval mode whose batch norms are folded away where they directly follow a convolution.
@@ -51,7 +53,7 @@ def _pairs(model: nn.Module, sample: Tensor) -> list[tuple[nn.Conv2d, str, Any]]
 
     handles = []
     for module in names:
-        if type(module) is nn.Conv2d:
+        if type(module) in (nn.Conv2d, QuickConv2d):
             handles.append(module.register_forward_hook(after_convolution))
         elif type(module) in (nn.BatchNorm2d, BatchNormAct2d):
             handles.append(module.register_forward_pre_hook(before_norm))

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from cpchub.errors import OtherRunError, RunError
 from cpchub.fewlabels import label_fractions
+from cpchub.weight_gradient import quicken
 from training import checkpoint, data, methods, optimizers
 from training.advice import Advice
 from training.average import WeightAverage
@@ -101,6 +102,7 @@ def _run(
     """The steps from the last checkpoint on, in a folder that is ours."""
     # on the device first: an optimizer loads its state to where its parameters are
     method = method.to(fabric.device).to(memory_format=torch.channels_last)
+    quicken(method)
     if fabric.world_size > 1 and fabric.device.type == "cuda" and getattr(method, "sync_batch_norm", True):
         method = convert_sync_batchnorm(method)
     backbone = method.get_submodule("backbone")

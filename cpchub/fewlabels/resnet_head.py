@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cpchub.errors import ArgumentError, LabelError
 from cpchub.fewlabels.base import FLOATS, Array
 from cpchub.fewlabels.supervised import Plan
+from cpchub.weight_gradient import quicken
 
 PAPER = {"blocks": 11, "width": 4096, "bottleneck": 1024}  # 196 million parameters
 
@@ -102,6 +103,7 @@ class ResNetHead(ClassifierMixin, BaseEstimator):
         plan = Plan(self.steps, self.batch_size, self.lr, self.weight_decay)
         optimizer = torch.optim.AdamW(self.network_.parameters(), lr=plan.lr, weight_decay=plan.weight_decay)
         generator = torch.Generator().manual_seed(self.random_state)
+        quicken(self.network_)
         self.network_.train()
         for step in range(plan.steps):
             for group in optimizer.param_groups:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from cpchub.weight_gradient import quicken
+
 Views = Callable[[Tensor, Generator], Tensor]  # uint8 [B, C, H, W] -> float [B, C, side, side] in 0..1
 
 
@@ -63,6 +65,7 @@ def train(
     optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=plan.lr, weight_decay=plan.weight_decay)
     generator = torch.Generator(device=device).manual_seed(seed)
     centre, spread = (torch.tensor(v, device=device).reshape(1, -1, 1, 1) for v in (mean, std))
+    quicken(backbone)
     backbone.train()
     head.train()
     for step in range(plan.steps):

@@ -1,0 +1,108 @@
+"""Weight gradients of convolutions on a CPU, as one matrix product where that is faster than torch's own kernel.
+
+oneDNN, which torch calls on a CPU, is at a processor's limit in the forward pass and in the gradient of the input, but
+not in the gradient of the weights: it reaches two thirds of it with many channels on maps of 8 x 8, and a tenth on maps
+of 2 x 2, which is where small pictures end in a ResNet. Values and gradients are those of `nn.Conv2d` up to rounding;
+on a GPU, in mixed precision and without gradients it is `nn.Conv2d`. Measured by `benchmarks/weight_gradient.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ROWS = 512  # places whose receptive fields are gathered at once: they stay in a core's cache
+TINY_MAP = 16  # places: where the matrix product is faster for any number of channels
+SMALL_MAP = 64  # places: where it is from MANY channels on, and with VERY_MANY it is on any map
+MANY, VERY_MANY = 64, 256
+
+
+def quicken(network: nn.Module) -> None:
+    """Let the convolutions of `network` take the faster way; names and values of its weights stay as they are.
+
+    Left alone: subclasses of `nn.Conv2d`, groups, dilation, and padding with anything but zeros.
+    """
+    for module in network.modules():
+        if type(module) is nn.Conv2d and _is_plain(module):
+            module.__class__ = QuickConv2d
+
+
+class QuickConv2d(nn.Conv2d):
+    """`nn.Conv2d` whose weight gradient is a matrix product where that pays."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[N, C, H, W]` to `[N, K, h, w]`."""
+        learns = torch.is_grad_enabled() and self.weight.requires_grad
+        if learns and x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
+            y: Tensor = _Convolution.apply(x, self.weight, self.bias, self.stride, self.padding)
+            return y
+        return super().forward(x)
+
+
+def weight_gradient(x: Tensor, gradient: Tensor, kernel: Any, stride: Any, padding: Any) -> Tensor:
+    """Gradient of a convolution's weights `[K, C, kh, kw]` from its input `[N, C, H, W]` and that of its output.
+
+    gradient: `[N, K, h, w]`. The sum over all places of (gradient there) x (receptive field there).
+    """
+    n, outputs, height, width = gradient.shape
+    (kernel_h, kernel_w), (pad_h, pad_w) = kernel, padding
+    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, pad_w, pad_w, pad_h, pad_h)).contiguous()
+    image, row, column, channel = padded.stride()
+    fields = padded.as_strided(
+        (n, height, width, kernel_h, kernel_w, x.shape[1]),
+        (image, row * stride[0], column * stride[1], row, column, channel),
+    )
+    by_place = gradient.permute(0, 2, 3, 1)
+    total = x.new_zeros(outputs, kernel_h * kernel_w * x.shape[1])
+    pictures = max(1, ROWS // (height * width))
+    for some, field in zip(by_place.split(pictures), fields.split(pictures), strict=True):
+        total.addmm_(some.reshape(-1, outputs).t(), field.reshape(-1, total.shape[1]))
+    return total.view(outputs, kernel_h, kernel_w, -1).permute(0, 3, 1, 2)
+
+
+def pays(channels: int, kernel: Any, places: int) -> bool:
+    """Whether the matrix product is the faster way, for so many input channels and places in the output."""
+    if channels >= VERY_MANY or places <= TINY_MAP:
+        return True
+    return channels >= MANY and (places <= SMALL_MAP or tuple(kernel) == (1, 1))
+
+
+def _is_plain(module: nn.Conv2d) -> bool:
+    padding = isinstance(module.padding, tuple) and module.padding_mode == "zeros"
+    return padding and module.groups == 1 and tuple(module.dilation) == (1, 1)
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding, ctx.has_bias = stride, padding, bias is not None
+        return F.conv2d(x, weight, bias, stride, padding)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,), (x, weight) = gradients, ctx.saved_tensors
+        kernel = weight.shape[2:]
+        ours = pays(x.shape[1], kernel, gradient.shape[2] * gradient.shape[3])
+        for_x, for_weight = ctx.needs_input_grad[:2]
+        dx, dw, db = torch.ops.aten.convolution_backward(
+            gradient,
+            x,
+            weight,
+            [len(gradient[0])] if ctx.has_bias else None,
+            ctx.stride,
+            ctx.padding,
+            (1, 1),
+            False,
+            (0, 0),
+            1,
+            (for_x, for_weight and not ours, ctx.has_bias and not ours),
+        )
+        if ours and for_weight:
+            dw = weight_gradient(x, gradient, kernel, ctx.stride, ctx.padding)
+        if ours and ctx.has_bias:
+            db = gradient.sum((0, 2, 3))
+        return dx, dw, db, None, None
