@@ -1,9 +1,10 @@
 """Weight gradients of convolutions on a CPU, as one matrix product where that is faster than torch's own kernel.
 
 oneDNN, which torch calls on a CPU, is at a processor's limit in the forward pass and in the gradient of the input, but
-not in the gradient of the weights: it reaches two thirds of it with many channels on maps of 8 x 8, and a tenth on maps
-of 2 x 2, which is where small pictures end in a ResNet. Values and gradients are those of `nn.Conv2d` up to rounding;
-on a GPU, in mixed precision and without gradients it is `nn.Conv2d`. Measured by `benchmarks/weight_gradient.py`.
+not in the gradient of the weights: it reaches two thirds of it on large maps, a third on maps of 2 x 2 and a tenth on
+single places, which is where small pictures end in a ResNet. Values and gradients are those of `nn.Conv2d` up to
+rounding; on a GPU, in mixed precision and without gradients it is `nn.Conv2d`. `benchmarks/weight_gradient.py` has
+the numbers.
 """
 
 from __future__ import annotations
@@ -14,10 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ROWS = 512  # places whose receptive fields are gathered at once: they stay in a core's cache
-TINY_MAP = 16  # places: where the matrix product is faster for any number of channels
-SMALL_MAP = 64  # places: where it is from MANY channels on, and with VERY_MANY it is on any map
-MANY, VERY_MANY = 64, 256
+SMALL_MAP = 16  # places of the output, up to which it is faster
+GATHERED = 2**24  # numbers of receptive fields at once, 64 MB; smaller parts cost more waiting than they save
 
 
 def quicken(network: nn.Module) -> None:
@@ -57,17 +56,18 @@ def weight_gradient(x: Tensor, gradient: Tensor, kernel: Any, stride: Any, paddi
     )
     by_place = gradient.permute(0, 2, 3, 1)
     total = x.new_zeros(outputs, kernel_h * kernel_w * x.shape[1])
-    pictures = max(1, ROWS // (height * width))
+    pictures = max(1, GATHERED // (height * width * total.shape[1]))
     for some, field in zip(by_place.split(pictures), fields.split(pictures), strict=True):
         total.addmm_(some.reshape(-1, outputs).t(), field.reshape(-1, total.shape[1]))
     return total.view(outputs, kernel_h, kernel_w, -1).permute(0, 3, 1, 2)
 
 
-def pays(channels: int, kernel: Any, places: int) -> bool:
-    """Whether the matrix product is the faster way, for so many input channels and places in the output."""
-    if channels >= VERY_MANY or places <= TINY_MAP:
-        return True
-    return channels >= MANY and (places <= SMALL_MAP or tuple(kernel) == (1, 1))
+def pays(kernel: Any, places: int) -> bool:
+    """Whether the matrix product is the faster way, for so many places in the output.
+
+    On larger maps a quiet processor would still gain a little, and one with other work to do would lose more.
+    """
+    return places <= SMALL_MAP or tuple(kernel) == (1, 1)
 
 
 def _is_plain(module: nn.Conv2d) -> bool:
@@ -86,7 +86,7 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,), (x, weight) = gradients, ctx.saved_tensors
         kernel = weight.shape[2:]
-        ours = pays(x.shape[1], kernel, gradient.shape[2] * gradient.shape[3])
+        ours = pays(kernel, gradient.shape[2] * gradient.shape[3])
         for_x, for_weight = ctx.needs_input_grad[:2]
         dx, dw, db = torch.ops.aten.convolution_backward(
             gradient,

@@ -46,7 +46,7 @@ def gradients(convolution: nn.Conv2d, x: Tensor, weights: Tensor | None = None) 
 
 @pytest.mark.parametrize(("channels", "outputs", "side", "options"), SHAPES)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("rows", [1, 100, 10**6])
+@pytest.mark.parametrize("gathered", [1, 2**14, 2**24])
 def test_values_and_gradients_are_torchs(
     monkeypatch: pytest.MonkeyPatch,
     channels: int,
@@ -54,9 +54,9 @@ def test_values_and_gradients_are_torchs(
     side: Any,
     options: dict[str, Any],
     layout: torch.memory_format,
-    rows: int,
+    gathered: int,
 ) -> None:
-    monkeypatch.setattr(weight_gradient, "ROWS", rows)  # a picture at a time, some with a ragged rest, all at once
+    monkeypatch.setattr(weight_gradient, "GATHERED", gathered)  # one at a time, some and a rest, all
     monkeypatch.setattr(weight_gradient, "pays", lambda *shape: True)
     torch.manual_seed(0)
     ours, theirs = both(channels, outputs, options)
@@ -81,15 +81,13 @@ def test_it_is_its_own_only_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> No
     own = weight_gradient.weight_gradient
     monkeypatch.setattr(weight_gradient, "weight_gradient", lambda *a: asked.append(a) or own(*a))
     small, _ = both(64, 8, {"kernel_size": 3, "padding": 1})
-    gradients(small, torch.randn(2, 64, 8, 8))
+    gradients(small, torch.randn(2, 64, 4, 4))
     assert len(asked) == 1
-    gradients(small, torch.randn(2, 64, 9, 9))
+    gradients(small, torch.randn(2, 64, 4, 5))
     assert len(asked) == 1
-    assert pays(3, (3, 3), 16)
-    assert not pays(3, (3, 3), 17)
-    assert pays(64, (1, 1), 10**4)
-    assert not pays(63, (1, 1), 10**4)
-    assert pays(256, (3, 3), 10**4)
+    assert pays((3, 3), 16)
+    assert not pays((3, 3), 17)
+    assert pays((1, 1), 10**4)
 
 
 def test_nothing_else_about_a_network_changes() -> None:
