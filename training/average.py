@@ -30,9 +30,11 @@ class WeightAverage(nn.Module):
         self.updates += 1
         n = self.updates.double()
         share = 1 - torch.minimum(torch.full_like(n, self.decay), (1 + n) / (10 + n))
-        theirs = network.state_dict()
-        for name, mine in self.network.state_dict().items():
-            if mine.is_floating_point():
-                mine.lerp_(theirs[name], share.to(mine.dtype))
-            else:
-                mine.copy_(theirs[name])
+        mine, theirs = self.network.state_dict(), network.state_dict()
+        averaged = [name for name, value in mine.items() if value.is_floating_point()]
+        old, new = [mine[name] for name in averaged], [theirs[name] for name in averaged]
+        way = torch._foreach_sub(new, old)
+        torch._foreach_mul_(way, share.float())  # a few kernels for all tensors, and no waiting for `updates`
+        torch._foreach_add_(old, way)
+        for name in mine.keys() - averaged:
+            mine[name].copy_(theirs[name])

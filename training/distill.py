@@ -21,7 +21,7 @@ from cpchub.files import write_json, writing
 from cpchub.integrity import sha256_of
 from training.audio_data import Recordings
 from training.classifier import CLASSIFIER, write_classifier
-from training.finish import describe
+from training.finish import describe, exports
 from training.loop import train
 from training.publish import export
 from training.recipes import Recipe
@@ -50,11 +50,12 @@ class Distillation:
     seed: int = 0  # of the labels that are drawn, and of both steps
 
 
-def run(pretrained: Path, out: Path, settings: Distillation) -> dict[str, Any]:
+def run(pretrained: Path, out: Path, settings: Distillation) -> dict[str, Any] | None:
     """Fine-tune and distil the SimCLR run `pretrained` into the folder `out`; returns the content of `results.json`.
 
-    A call that was stopped goes on where it was. Raises `RunError` for a folder without a run, `OtherRunError` where
-    `out` was begun from another state of the pretraining, `RecipeError` for settings that cannot work.
+    A call that was stopped goes on where it was. Under `torchrun` the first rank exports and the others return None.
+    Raises `RunError` for a folder without a run, `OtherRunError` where `out` was begun from another state of the
+    pretraining, `RecipeError` for settings that cannot work.
     """
     pretraining = saved_recipe(pretrained)
     _begun_from(pretrained / CHECKPOINT, out)
@@ -69,6 +70,8 @@ def run(pretrained: Path, out: Path, settings: Distillation) -> dict[str, Any]:
     )
     recipe = distillation(pretraining, out / "fine_tuned", settings)
     student = train(recipe, out / "student", pictures=pictures.without_labels())
+    if not exports():
+        return None
     export(
         student.backbone,
         out / "export",

@@ -25,23 +25,28 @@ from training.streaming import open_data
 DATA_NAMES = {"cifar10": "CIFAR-10", "digits": "UCI handwritten digits (scikit-learn)", "fsdd": "Free Spoken Digits"}
 
 
-def run(recipe: Recipe, run_dir: Path) -> Path:
+def run(recipe: Recipe, run_dir: Path) -> Path | None:
     """Train, export and evaluate `recipe` in `run_dir`; returns the model folder, `run_dir/export`.
 
     On a data set with a test part the encoder is evaluated as published, and its card has the numbers. Under
-    `torchrun` the first rank exports and the others are done after training.
+    `torchrun` the first rank exports; the others are done after training and return None.
     """
     pictures = open_data(recipe)
     result = train(recipe, run_dir, pictures=pictures)
-    exported = run_dir / "export"
-    if dist.is_initialized():
-        first = dist.get_rank() == 0
-        dist.destroy_process_group()  # nothing is shared any more, and its threads would abort a process that ends
-        if not first:
-            return exported
+    if not exports():
+        return None
     if hasattr(result.method, "logits") and not recipe.ema_decay:  # it does not belong to the average that is exported
         write_classifier(result.method, recipe, run_dir / CLASSIFIER)
-    return export_run(recipe, result.backbone, exported, len(pictures))
+    return export_run(recipe, result.backbone, run_dir / "export", len(pictures))
+
+
+def exports() -> bool:
+    """Whether this process exports what has been trained. Of the ranks under `torchrun`, which part here, the first."""
+    if not dist.is_initialized():
+        return True
+    first = dist.get_rank() == 0
+    dist.destroy_process_group()  # nothing is shared any more, and its threads would abort a process that ends
+    return first
 
 
 def export_run(recipe: Recipe, backbone: nn.Module, folder: Path, n_pictures: int, *, name: str | None = None) -> Path:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn as nn
+from torch import Tensor
 
 from training.recipes import Recipe
 
@@ -74,23 +75,31 @@ class LARS(torch.optim.Optimizer):
                 loss = closure()
         google = self.convention == "google"
         for group in self.param_groups:
-            lr, wd = group["lr"], group["weight_decay"]
-            for w in group["params"]:
-                if w.grad is None:
-                    continue
-                g = w.grad.add(w, alpha=wd)
-                trust: torch.Tensor | float = 1.0
-                if group["adapt"]:
-                    w_norm = w.norm()
-                    g_norm = g.norm() if google else w.grad.norm() + wd * w_norm
-                    usable = (w_norm > 0) & (g_norm > 0)
-                    trust = torch.where(usable, group["eta"] * w_norm / g_norm.clamp(min=1e-30), 1.0)
+            weights = [w for w in group["params"] if w.grad is not None]
+            if not weights:
+                continue
+            lr = group["lr"]
+            g = self._gradients(group, weights, google)
+            for w in weights:
                 if not self.state[w]:
                     self.state[w]["momentum_buffer"] = torch.zeros_like(w)
-                v = self.state[w]["momentum_buffer"]
-                v.mul_(group["momentum"]).add_(g * trust * (lr if google else 1.0))
-                w.sub_(v, alpha=1.0 if google else lr)
+            v = [self.state[w]["momentum_buffer"] for w in weights]
+            torch._foreach_mul_(v, group["momentum"])
+            torch._foreach_add_(v, g, alpha=lr if google else 1.0)
+            torch._foreach_sub_(weights, v, alpha=1.0 if google else lr)
         return loss
+
+    def _gradients(self, group: dict[str, Any], weights: list[Tensor], google: bool) -> list[Tensor]:
+        """Gradients with weight decay, times the trust of each tensor; a kernel for all of them where torch has one."""
+        wd, raw = group["weight_decay"], [cast(Tensor, w.grad) for w in weights]
+        g = list(torch._foreach_add(raw, weights, alpha=wd))
+        if group["adapt"]:
+            w_norm = torch.stack(torch._foreach_norm(weights))
+            g_norm = torch.stack(torch._foreach_norm(g if google else raw)) + (0.0 if google else wd * w_norm)
+            usable = (w_norm > 0) & (g_norm > 0)
+            trust = torch.where(usable, group["eta"] * w_norm / g_norm.clamp(min=1e-30), 1.0)
+            torch._foreach_mul_(g, trust.unbind())
+        return g
 
 
 def schedule(

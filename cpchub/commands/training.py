@@ -95,7 +95,8 @@ class TrainRecipe(Command):
         from training import finish
 
         exported = finish.run(self.recipe, self.out)
-        say(f"Trained {self.recipe.name}. Publish or load it from {exported}")
+        if exported:
+            say(f"Trained {self.recipe.name}. Publish or load it from {exported}")
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,8 @@ class Distil(Command):
         from training.classifier import CLASSIFIER
 
         results = distill.run(self.run_folder, self.out, self.settings)
+        if results is None:
+            return
         for name, accuracy in results["accuracy"].items():
             print(f"{name}\t{accuracy:.1%}")
         say(f"The student's encoder: {self.out / 'export'}, its classifier: {self.out / CLASSIFIER}")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -184,3 +187,18 @@ def test_pictures_that_pretraining_streamed_are_streamed_again(tmp_path: Path, m
     assert every.labels is None
     rows = [every.pictures.pictures.index(picture) for picture in few.pictures.pictures]
     assert torch.equal(few.take(torch.arange(6)), every.take(torch.tensor(rows)))
+
+
+def test_of_two_ranks_the_first_exports(pretrained: Path, tmp_path: Path) -> None:
+    arguments = ["--labels", "0.02", "--batch-size", "16", "--fine-tune-epochs", "1", "--epochs", "1"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "cpchub"]
+    done = subprocess.run(
+        [*command, "distil", str(pretrained), "-o", str(tmp_path / "out"), *arguments],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("student\t") == 1
+    assert cpchub.load(tmp_path / "out" / "export", device="cpu").dim == 16
