@@ -1,10 +1,10 @@
 """The fastest way through a network that gives the same vectors, for many pictures.
 
-On a CPU: batch norms folded, channels last, one batch a core instead of one batch over all cores; OpenVINO for long
-jobs where it is installed (extra `fast`); bfloat16 where the CPU computes with it. On a GPU: bfloat16, channels last,
-8-bit pixels over a pinned buffer, JPEG files decoded there. A path counts as safe where the vectors of real pictures
-are within a cosine of 0.999 of the plain network in float32, on pictures that the CPU decoded, which is measured on the
-first of each job; if not, the plain one runs.
+On a CPU: batch norms folded, channels last, one batch a core instead of one batch over all cores; bfloat16 where the
+CPU computes with it; MNN or OpenVINO for long jobs where they are installed (extra `fast`). On a GPU: bfloat16,
+channels last, 8-bit pixels over a pinned buffer, JPEG files decoded there. A path counts as safe where the vectors of
+real pictures are within a cosine of 0.999 of the plain network in float32, on pictures that the CPU decoded, which is
+measured on the first of each job; if not, the plain one runs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import threading
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +23,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from cpchub.engines import Network, has_mnn, has_openvino, in_mnn, in_openvino
 from cpchub.folding import folded
 from cpchub.images.decode import decode_bytes
 from cpchub.jpeg import GpuDecoder, Jpeg, decoder_for, jpeg_for_gpu
@@ -34,8 +34,10 @@ CHECKED = 8  # pictures that it is measured on
 STEP = 16  # pictures that a lane of a CPU takes at once: more is no faster and needs more memory
 MOST_LANES = 8
 OPENVINO_FROM = 2000  # pictures; converting the network takes as long as it saves in some 1000
-
-Network = Callable[[Tensor], Tensor]  # `[B, C, H, W]` float32, normalised -> `[B, D]`
+# Pixels that a lane takes in, 200 pictures of 224 x 224: converting ResNets takes 1 to 2 s, as much as a lane saves in
+# half as many, whether they are large or small.
+MNN_FROM = 10_000_000
+MNN_WEIGHTS = 2**30  # bytes of weights in all lanes: each holds its own, and rearranged once more
 
 
 class FastEmbedder:
@@ -55,7 +57,7 @@ class FastEmbedder:
         self._threads = max(1, threads // self.lanes)
         self._lock = threading.Lock()
         self._network: Network | None = None
-        self._long = pictures >= OPENVINO_FROM
+        self._pictures = pictures
         self.path = "not chosen yet"
         self._decoder = None if exact else decoder_for(self._device, self._pixels)
         self.gpu_decodes = False  # not before its first pictures are compared
@@ -150,7 +152,7 @@ class FastEmbedder:
             try:
                 network = make(some)
                 agreement = _agreement(network(some), expected)
-            except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
+            except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
                 warnings.warn(f"the {path} path does not run this network ({error}); another is used", stacklevel=2)
                 continue
             if agreement >= COSINE:
@@ -165,11 +167,30 @@ class FastEmbedder:
         if self._device.type != "cpu":
             return []
         paths: list[tuple[str, Callable[[Tensor], Network]]] = []
-        if self._long and find_spec("openvino") is not None:
-            paths.append(("OpenVINO", lambda x: _in_openvino(self._plain, x, self.lanes, self._threads)))
-        if _cpu_has_bfloat16():
+        bfloat16, lanes, threads = _cpu_has_bfloat16(), self.lanes, self._threads
+        if not bfloat16 and has_mnn() and self._worth_mnn():
+            paths.append(("MNN", lambda x: in_mnn(self._plain, x, lanes=lanes, batch=STEP)))
+        elif self._pictures >= OPENVINO_FROM and has_openvino():
+            paths.append(
+                ("OpenVINO", lambda x: in_openvino(self._plain, x, lanes=lanes, threads=threads, bfloat16=bfloat16))
+            )
+        if bfloat16:
             paths.append(("bfloat16", lambda x: _in_bfloat16(folded(self._plain, x), x)))
         return [*paths, ("folded", lambda x: folded(self._plain, x).to(memory_format=torch.channels_last))]
+
+    def _worth_mnn(self) -> bool:
+        """Whether MNN is faster for this network and the job repays the conversion.
+
+        Transformers gain nothing. Lanes of several threads would share the one pool of threads that MNN has.
+        """
+        _, height, width = self._encoder.spec.input_size
+        weights = sum(each.nbytes for each in self._plain.parameters())
+        long = self._pictures * height * width >= MNN_FROM * self.lanes
+        convolves = any(
+            isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1 and max(module.stride) == 1
+            for module in self._plain.modules()
+        )
+        return long and convolves and self._threads == 1 and weights * self.lanes <= MNN_WEIGHTS
 
 
 class Pooled(nn.Module):
@@ -207,28 +228,6 @@ def _agreement(found: Tensor, expected: Tensor) -> float:
 def _in_bfloat16(network: nn.Module, x: Tensor) -> Network:
     half = copy.deepcopy(network).to(torch.bfloat16).to(memory_format=torch.channels_last)
     return lambda x: half(x.to(torch.bfloat16))
-
-
-def _in_openvino(network: nn.Module, x: Tensor, lanes: int, threads: int) -> Network:
-    """The network compiled by OpenVINO, in float32 unless the CPU computes with bfloat16; any batch size."""
-    import openvino
-
-    shape = openvino.PartialShape([-1, *x.shape[1:]])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tracing, about checks of shapes in timm
-        converted = openvino.convert_model(network, example_input=x.contiguous(), input=[shape])
-    precision = "bf16" if _cpu_has_bfloat16() else "f32"
-    settings = {"INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": lanes, "INFERENCE_NUM_THREADS": lanes * threads}
-    compiled = openvino.Core().compile_model(converted, "CPU", settings)
-    requests = threading.local()  # one a lane: a request works on one batch at a time
-
-    def run(x: Tensor) -> Tensor:
-        if not hasattr(requests, "own"):
-            requests.own = compiled.create_infer_request()
-        output = requests.own.infer({0: x.contiguous().numpy()})[0]
-        return torch.from_numpy(np.array(output))
-
-    return run
 
 
 def _gpu_has_bfloat16(device: torch.device) -> bool:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,10 +16,13 @@ import timm
 import torch
 from torch import nn
 
-from cpchub import fast
+from cpchub import engines, fast
 from cpchub.encoder import Encoder, load
+from cpchub.fast import STEP
 from cpchub.folding import folded
 from tests.cpchub.pictures import picture
+
+LONG = 50_000  # pictures, enough for MNN
 
 
 def seen_data(model: Any) -> Any:
@@ -125,11 +132,161 @@ def test_bfloat16_is_close_enough_where_a_cpu_has_it(encoder: Encoder, monkeypat
     assert (found * exactly(encoder)).sum(1).min() >= 0.999
 
 
-def test_long_jobs_use_openvino_where_it_is_installed(encoder: Encoder) -> None:
+@pytest.fixture
+def for_mnn(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine of two cores without bfloat16, whatever this one is."""
+    if not engines.has_mnn():
+        pytest.skip("MNN is not installed")
+    monkeypatch.setattr(fast, "_cpu_has_bfloat16", lambda: False)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def small() -> Encoder:
+    torch.manual_seed(0)
+    found = load("timm/resnet18", pretrained=False, num_classes=0, pretrained_cfg_overlay={"input_size": (3, 64, 64)})
+    seen_data(found.model)
+    return found
+
+
+def test_long_jobs_use_openvino_where_it_is_installed_and_mnn_is_not(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("openvino")
+    monkeypatch.setattr(fast, "has_mnn", lambda: False)
     path, found = vectors(encoder, pictures=fast.OPENVINO_FROM)
     assert path == "OpenVINO"
     assert (found * exactly(encoder)).sum(1).min() >= 0.9999
+
+
+@pytest.mark.usefixtures("for_mnn")
+def test_long_jobs_use_mnn_and_no_file_is_left(small: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path, found = vectors(small, pictures=LONG, count=STEP + 3)
+    assert path == "MNN"
+    assert (found * exactly(small, STEP + 3)).sum(1).min() >= 0.99999
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("for_mnn")
+def test_many_lanes_of_mnn_at_once_give_each_batch_its_own_vectors_whatever_its_size(small: Encoder) -> None:
+    embedder = small.embedder(LONG)
+    embedder.lanes = 3
+    prepared = [embedder.prepare(picture(n, (90, 70))) for n in range(STEP)]
+    expected = exactly(small, STEP)
+    batches = [(start, start + size) for start in (0, 5, 9) for size in (1, 7, 4, 2)]
+    with ThreadPoolExecutor(2 * embedder.lanes) as pool:
+        found = list(pool.map(lambda batch: embedder.encode(prepared[slice(*batch)]), batches))
+    embedder.close()
+    assert embedder.path == "MNN"
+    for (start, stop), some in zip(batches, found, strict=True):
+        assert np.allclose(some, expected[start:stop], atol=1e-4)
+
+
+@pytest.mark.usefixtures("for_mnn")
+def test_a_vector_of_mnn_is_the_same_whatever_is_in_its_batch(small: Encoder) -> None:
+    embedder = small.embedder(LONG)
+    prepared = [embedder.prepare(picture(n, (90, 70))) for n in range(STEP)]
+    together = embedder.encode(prepared)
+    alone = embedder.encode(prepared[3:4])
+    embedder.close()
+    assert np.array_equal(together[3:4], alone)
+
+
+@pytest.mark.usefixtures("for_mnn")
+def test_a_network_that_mnn_does_not_run_is_told_and_folded(
+    small: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(engines, "CONVERT", "import os; print('no such operator', flush=True); os.abort()")
+    with pytest.warns(UserWarning, match="the MNN path does not run this network .*no such operator"):
+        path, found = vectors(small, pictures=LONG)
+    assert path == "folded"
+    assert (found * exactly(small)).sum(1).min() >= 0.9999
+    assert list(tmp_path.iterdir()) == []
+
+
+class Unwritable(nn.Module):
+    """An operator that ONNX has no word for."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.special.bessel_j0(x).mean((2, 3))
+
+
+class Recurrent(nn.Module):
+    """What MNN converts and then does not run, for more pictures than it was exported with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(8, 4, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.gru(x[:, 0])[0].mean(1)
+
+
+@pytest.mark.usefixtures("for_mnn")
+@pytest.mark.parametrize(("network", "reason"), [(Unwritable(), "bessel"), (Recurrent(), "MNN")], ids=["onnx", "mnn"])
+def test_what_mnn_cannot_run_is_an_error_that_the_choice_of_a_path_expects(
+    network: nn.Module, reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with torch.inference_mode(), pytest.raises(RuntimeError, match=reason):
+        engines.in_mnn(network, torch.randn(2, 3, 8, 8), lanes=1, batch=4)
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.usefixtures("for_mnn")
+def test_mnn_refuses_pictures_of_another_size_than_the_first() -> None:
+    run = engines.in_mnn(nn.Conv2d(3, 4, 3), torch.randn(2, 3, 8, 8), lanes=1, batch=4)
+    assert run(torch.randn(5, 3, 8, 8)).shape == (5, 4, 6, 6)
+    with pytest.raises(ValueError, match="9"):
+        run(torch.randn(2, 3, 9, 9))
+
+
+QUIET = """
+import torch
+from cpchub.engines import in_mnn
+print(in_mnn(torch.nn.Conv2d(3, 4, 3), torch.randn(2, 3, 8, 8), lanes=2, batch=4)(torch.randn(5, 3, 8, 8)).shape[0])
+"""
+
+
+@pytest.mark.usefixtures("for_mnn")
+def test_mnn_says_nothing_on_the_standard_output() -> None:
+    done = subprocess.run([sys.executable, "-c", QUIET], capture_output=True, check=True)
+    assert done.stdout == b"5\n"
+
+
+@pytest.mark.usefixtures("for_mnn")
+@pytest.mark.parametrize(
+    ("pictures", "changes"),
+    [(LONG // 50, {}), (LONG, {"MNN_WEIGHTS": 2**20}), (LONG, {"has_mnn": lambda: False})],
+    ids=["short", "large", "missing"],
+)
+def test_jobs_that_mnn_would_not_repay_or_have_room_for_do_not_convert(
+    small: Encoder, monkeypatch: pytest.MonkeyPatch, pictures: int, changes: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(fast, "has_openvino", lambda: False)
+    monkeypatch.setattr(fast, "in_mnn", lambda *args, **kwargs: pytest.fail("converted"))
+    for name, value in changes.items():
+        monkeypatch.setattr(fast, name, value)
+    assert vectors(small, pictures=pictures)[0] == "folded"
+
+
+@pytest.mark.usefixtures("for_mnn")
+@pytest.mark.parametrize(
+    "name", ["resnet18_cifar", "cpc_resnet18_small", "cmc_resnet18_v1", "simclr_resnet18_cifar", "vit_tiny_patch16_224"]
+)
+def test_mnn_computes_networks_of_many_kinds(name: str) -> None:
+    torch.manual_seed(0)
+    model = seen_data(timm.create_model(name, num_classes=0))
+    size = 224 if name.startswith("vit") else 32
+    x = torch.randn(3, 3, size, size)
+    with torch.inference_mode():
+        expected = fast.Pooled(model)(x)
+        found = engines.in_mnn(fast.Pooled(model).eval(), x, lanes=1, batch=4)(x)
+    assert nn.functional.cosine_similarity(found, expected).min() >= 0.9999
 
 
 def test_an_unusual_transform_goes_through_timms_own(tiny_encoder_folder: Path) -> None:
