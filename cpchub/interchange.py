@@ -106,12 +106,17 @@ def _into_milvus(collection: Collection, name: str, uri: str) -> int:
             if metric:
                 index.add_index("vector", index_type="AUTOINDEX", metric_type=metric)
         client.create_collection(name, schema=schema, index_params=index)
-        for table in _batches(collection):
-            for start in range(0, table.num_rows, 1000):  # a request of Milvus holds 64 MB at most
-                rows = table.slice(start, 1000).to_pylist()
-                client.insert(name, [{**row, "label": row["label"] or ""} for row in rows])
-        client.flush(name)
-        client.close()
+        try:
+            for table in _batches(collection):
+                for start in range(0, table.num_rows, 1000):  # a request of Milvus holds 64 MB at most
+                    rows = table.slice(start, 1000).to_pylist()
+                    client.insert(name, [{**row, "label": row["label"] or ""} for row in rows])
+            client.flush(name)
+        except BaseException:
+            client.drop_collection(name)  # a part of it would pass for the whole
+            raise
+        finally:
+            client.close()
     except milvus.MilvusException as error:
         raise OutputError(f"Milvus at {uri} refuses: {error}") from error
     return len(collection)

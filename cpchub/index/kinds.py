@@ -28,6 +28,7 @@ ID = 8  # bytes
 RABITQ_FACTORS = 8  # bytes of correction factors beside the bits of each vector
 SAMPLES_PER_LIST = 40  # FAISS warns below 39
 HNSW_LINKS = 32
+LINK = 4  # bytes
 FEW = 1024  # vectors, below which nothing is gained and a quantiser has too few to learn from
 DEPTHS = (20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000)
 PQ_DEPTHS = (*DEPTHS, 2000, 5000, 10_000)
@@ -45,8 +46,18 @@ class Plan:
 
 
 def choose(count: int, dim: int, wish: Wish) -> Plan:
-    """The index for N = count vectors of D = dim. Raises ArgumentError where `wish.memory` is too small for any."""
+    """The index for N = count vectors of D = dim.
+
+    Raises ArgumentError where `wish.memory` is too small for any, or for the kind that was asked for.
+    """
     flat, code = 4 * dim * count, (math.ceil(dim / 8) + RABITQ_FACTORS) * count
+    needs = {"exact": flat, "rabitq": code + ID * count, "ivf-rabitq": code + ID * count}
+    needs["hnsw"] = flat + (2 * HNSW_LINKS * LINK + ID) * count
+    if wish.memory is not None and needs.get(wish.kind, 0) > wish.memory:
+        raise ArgumentError(
+            f"an index of kind {wish.kind} takes {_size(needs[wish.kind])} for {count:,} vectors, more than the "
+            f"{_size(wish.memory)} allowed. Allow as much memory, or leave the kind to cpchub (auto)"
+        )
     if wish.kind == "exact":
         return Plan("exact", "it was asked for")
     if count < FEW:

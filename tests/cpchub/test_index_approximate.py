@@ -263,6 +263,17 @@ class TestChoosing:
         with pytest.raises(ArgumentError, match=r"recall 0\.999 cannot be kept by pq .*the best is 0\.\d"):
             Index.build(collection, recall=0.999, memory=540_000)
 
+    @pytest.mark.parametrize(
+        ("kind", "bytes_a_vector"), [("exact", 512), ("rabitq", 32), ("ivf-rabitq", 32), ("hnsw", 776)]
+    )
+    def test_a_kind_that_does_not_fit_the_memory_is_refused_with_what_it_takes(
+        self, kind: Any, bytes_a_vector: int
+    ) -> None:
+        takes = bytes_a_vector * 100_000
+        assert choose(100_000, 128, Wish(kind, memory=takes)).kind == kind
+        with pytest.raises(ArgumentError, match=f"kind {kind} takes {takes / 1e6:.0f} MB for 100,000 vectors"):
+            choose(100_000, 128, Wish(kind, memory=takes - 1))
+
     @pytest.mark.parametrize("wish", [{"kind": "annoy"}, {"recall": 0}, {"recall": 1.1}, {"memory": 0}])
     def test_wishes_that_mean_nothing_are_refused(self, wish: dict) -> None:
         with pytest.raises(ArgumentError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -139,6 +141,23 @@ class TestExporting:
         data = lance.dataset(str(tmp_path / "out" / "items.lance"))
         near = data.to_table(nearest={"column": "vector", "q": collection.vectors()[9], "k": 1, "metric": "cosine"})
         assert near["path"].to_pylist() == ["009.jpg"]
+
+    @pytest.mark.parametrize("reason", ["refused", "Ctrl-C"])
+    def test_nothing_is_left_in_a_milvus_that_took_only_a_part(
+        self, reason: str, collection: Collection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Refusal(Exception):
+            pass
+
+        client = mock.MagicMock()
+        client.has_collection.return_value = False
+        client.flush.side_effect = Refusal("disk full") if reason == "refused" else KeyboardInterrupt
+        library = SimpleNamespace(MilvusClient=lambda uri: client, DataType=mock.MagicMock(), MilvusException=Refusal)
+        monkeypatch.setitem(sys.modules, "pymilvus", library)
+        with pytest.raises(OutputError if reason == "refused" else KeyboardInterrupt):
+            export(collection, "photos", "milvus", uri="http://milvus")
+        client.drop_collection.assert_called_once_with("photos")
+        client.close.assert_called_once_with()
 
     def test_milvus_lite_finds_what_was_inserted(self, collection: Collection, tmp_path: Path) -> None:
         pytest.importorskip("milvus_lite")
