@@ -1,6 +1,6 @@
 """Encoders pretrained without labels: load one by name, embed pictures, search and classify them.
 
-    encoder = cpchub.load(cpchub.list_models(bundled=True)[0])
+    encoder = cpchub.load("simclr")
     vectors = encoder.encode(["a.jpg", "b.jpg"], normalize=True)    # float32 [2, D]
 
     cpchub.embed_folder("photos", "photos-index", encoder)

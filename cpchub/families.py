@@ -47,7 +47,12 @@ def family_name(name: str) -> str | None:
 def members(family: str, specs: Iterable[ModelSpec]) -> list[ModelSpec]:
     """The encoders of a family, the best measured first."""
     own = [spec for spec in specs if (method := method_of(spec.method)) is not None and method.family == family]
-    return sorted(own, key=lambda spec: (*(-value for value in measured(spec)), spec.name))
+    return best_first(own)
+
+
+def best_first(specs: Iterable[ModelSpec]) -> list[ModelSpec]:
+    """Encoders by what was measured, the best first."""
+    return sorted(specs, key=lambda spec: (*(-value for value in measured(spec)), spec.name))
 
 
 def best_offline(family: str, specs: Iterable[ModelSpec], cache_dir: str | Path | None = None) -> ModelSpec | None:

@@ -87,13 +87,14 @@ def say(sentence: str) -> None:
 
 
 def bundled_encoder() -> str:
-    """The encoder used where none is named: the first whose weights ship with the package."""
-    from cpchub.catalog import list_models
+    """The encoder used where none is named: the best measured of those whose weights ship with the package."""
+    from cpchub.catalog import get_spec, list_models
+    from cpchub.families import best_first
 
-    names = list_models(bundled=True)
-    if not names:
+    specs = best_first(get_spec(name) for name in list_models(bundled=True))
+    if not specs:
         raise UnknownModelError("No encoder ships with this installation; name one with --encoder (a folder, a Hub id)")
-    return names[0]
+    return specs[0].name
 
 
 def encoder_of(collection: Collection, name: str | None = None) -> Encoder:

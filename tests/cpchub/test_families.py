@@ -15,8 +15,9 @@ import cpchub.architectures  # noqa: F401  registers the networks
 from cpchub import catalog
 from cpchub.catalog import get_spec, list_models
 from cpchub.cli import main
+from cpchub.commands.base import bundled_encoder
 from cpchub.encoder import load
-from cpchub.errors import WeightsUnavailableError
+from cpchub.errors import UnknownModelError, WeightsUnavailableError
 from cpchub.families import FAMILIES
 from cpchub.hub import publish
 from cpchub.vocabulary import METHODS, method_of
@@ -145,6 +146,17 @@ class TestNoneHere:
     def test_it_can_be_shown(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["show", "moco"]) == 0
         assert "The network of MoCo" in capsys.readouterr().out
+
+
+def test_where_no_encoder_is_named_the_best_measured_one_is_taken(exported: Path, cards: Path) -> None:
+    put(exported, cards, "a-cpc", knn(0.4), method="cpc_v2")
+    put(exported, cards, "b-simclr", knn(0.6))
+    put(exported, cards, "c-moco", method="moco_v2")
+    assert bundled_encoder() == "b-simclr"
+    shutil.rmtree(cards)
+    cards.mkdir()
+    with pytest.raises(UnknownModelError, match="No encoder ships"):
+        bundled_encoder()
 
 
 class TestModelsCommand:
