@@ -8,7 +8,9 @@ Networks have random weights: speed does not depend on them. The two take turns,
 meets both, and ratios are of the medians.
 
 whole: every second from the call to the last vector, on disk for ours. steady: two runs of different length, and their
-difference in photos by their difference in time. ready_tensors: the network alone, on tensors that are in memory.
+difference in photos by their difference in time; both are long enough for the path that long jobs take. ready_tensors:
+the network alone, on tensors that are in memory, on the path of the steady state; ready_tensors_folded and the like:
+on the paths of shorter and longer jobs, where they are others.
 Rates are photos by seconds of the clock and, as `of_a_core`, by seconds that the cores worked, child processes
 included: the second is what a machine that others use too can be asked for. camera: 12-megapixel photos decoded for a
 small encoder. memory: peak of a process by number of photos. gpu_decoding, where there is a CUDA device: JPEG files
@@ -31,7 +33,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ from cpchub.jpeg import jpeg_for_gpu
 
 PARTS = ("network", "camera", "memory", "gpu_decoding")
 BATCH = 64
-SIZES = (1000, 50000)  # photos, for the memory
+SIZES = (10000, 50000)  # photos, for the memory: both long jobs
 WORKERS = (2, 8, 16)  # reading threads, for decoding on a GPU
 
 
@@ -115,7 +116,7 @@ def ours(encoder: Any, folder: Path, scratch: Path, **options: Any) -> Collectio
     return embed(folder, out, encoder, batch_size=BATCH, progress=False, **options)
 
 
-def network_alone(encoder: Any, batches: int, pictures: int = 0) -> Cost:
+def network_alone(encoder: Any, batches: int, pictures: int) -> Cost:
     """The network in the mode that `embed` uses for so many pictures, on prepared ones that are in memory."""
     embedder = encoder.embedder(pictures)
     rng = np.random.default_rng(0)
@@ -150,13 +151,17 @@ def speed(name: str, photos: Path, scratch: Path, options: argparse.Namespace) -
         "timm": lambda count: timms_loop(model, folders[count]),
         "cpchub": lambda count: ours(encoder, folders[count], scratch),
     }
-    report: dict[str, Any] = {"path": _path(encoder), "cosine_to_fp32": round(agreement(encoder, photos), 7)}
+    path = _path(encoder, long)
+    if options.turns and _path(encoder, short) != path:
+        raise SystemExit(f"--steady {short} {long}: the longer run takes the path {path}, the shorter does not")
+    report: dict[str, Any] = {"path": path, "cosine_to_fp32": round(agreement(encoder, photos, long), 7)}
     report["load_average"] = round(os.getloadavg()[0], 1)  # of the machine before it is measured
     if options.turns:
         report |= in_turns(runs, model, encoder, options)
     if options.whole:
         whole = {who: [Cost.of(partial(run, options.whole))] for who, run in runs.items()}
-        report["whole"] = {"photos": options.whole} | _rates(whole, options.whole)
+        report["whole"] = {"photos": options.whole, "path": _path(encoder, options.whole)}
+        report["whole"] |= _rates(whole, options.whole)
     return report
 
 
@@ -172,21 +177,23 @@ def in_turns(
             less, more = (Cost.of(partial(runs[who], count)) for count in (short, long))
             steady[who].append(more - less)
         alone["timm"].append(plain_network_alone(model, options.alone))
-        alone["cpchub"].append(network_alone(encoder, options.alone))
+        alone["cpchub"].append(network_alone(encoder, options.alone, long))
     report = {"steady": _rates(steady, long - short), "ready_tensors": _rates(alone, options.alone * BATCH)}
     for key in ("rate", "of_a_core"):
         share = report["steady"][key]["cpchub"] / report["ready_tensors"][key]["cpchub"]
         report.setdefault("share_of_own_network", {})[key] = round(share, 3)
-    if find_spec("openvino") is not None:
-        long_jobs = {"timm": alone["timm"], "cpchub": [network_alone(encoder, options.alone, OPENVINO_FROM)]}
-        report["ready_tensors_openvino"] = _rates(long_jobs, options.alone * BATCH)
+    paths = {_path(encoder, count): count for count in (OPENVINO_FROM, 0, long)}
+    for path, count in paths.items():
+        if count != long:
+            costs = {"timm": alone["timm"], "cpchub": [network_alone(encoder, options.alone, count)]}
+            report[f"ready_tensors_{path.lower()}"] = _rates(costs, options.alone * BATCH)
     return report
 
 
-def agreement(encoder: Any, photos: Path) -> float:
-    """The least cosine between the vectors of `embed`'s path and those of the plain network, over 32 photos."""
+def agreement(encoder: Any, photos: Path, pictures: int) -> float:
+    """The least cosine between vectors of the path that so many pictures take and of the plain one, on 32 photos."""
     paths = sorted(photos.iterdir())[:32]
-    embedder = encoder.embedder(0)
+    embedder = encoder.embedder(pictures)
     size = resize_side(encoder.spec.input_size, encoder.spec.crop_pct)
     found = embedder.encode([embedder.prepare(decode_bytes(path.read_bytes(), size=size).image) for path in paths])
     embedder.close()
@@ -310,8 +317,9 @@ def _rates(costs: dict[str, list[Cost]], photos: int) -> dict[str, Any]:
     return rates
 
 
-def _path(encoder: Any) -> str:
-    embedder = encoder.embedder(0)
+def _path(encoder: Any, pictures: int) -> str:
+    """The path that a job of so many pictures takes."""
+    embedder = encoder.embedder(pictures)
     embedder.encode([embedder.prepare(Image.new("RGB", (300, 300), (9, 90, 200)))])
     embedder.close()
     return str(embedder.path)
@@ -323,7 +331,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="*", default=["resnet50", "resnet18"])
     parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=PARTS)
     parser.add_argument("--whole", type=int, default=1000, help="photos of the run in which everything counts; 0: none")
-    parser.add_argument("--steady", type=int, nargs=2, default=(128, 384), help="photos of the two runs compared")
+    parser.add_argument("--steady", type=int, nargs=2, default=(448, 704), help="photos of the two runs compared")
     parser.add_argument("--alone", type=int, default=2, help="batches of the network alone")
     parser.add_argument("--turns", type=int, default=3, help="of steady state and the networks alone; 0: none")
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="photos, for the peak of memory")
