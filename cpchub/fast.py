@@ -1,7 +1,7 @@
 """The fastest way through a network that gives the same vectors, for many pictures.
 
 On a CPU: batch norms folded, channels last, one batch a core instead of one batch over all cores; bfloat16 where the
-CPU computes with it; MNN or OpenVINO for long jobs where they are installed (extra `fast`). On a GPU: bfloat16,
+CPU computes with it; MNN or OpenVINO for long jobs where they are installed (extras `cpu`, `fast`). On a GPU: bfloat16,
 channels last, 8-bit pixels over a pinned buffer, JPEG files decoded there. A path counts as safe where the vectors of
 real pictures are within a cosine of 0.999 of the plain network in float32, on pictures that the CPU decoded, which is
 measured on the first of each job; if not, the plain one runs.
