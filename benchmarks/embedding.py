@@ -54,7 +54,7 @@ from cpchub.jpeg import jpeg_for_gpu
 
 PARTS = ("network", "camera", "memory", "gpu_decoding")
 BATCH = 64
-SIZES = (10000, 50000)  # photos, for the memory: both long jobs
+SIZES = (1000, 10_000, 50_000)  # photos, for the memory; the last two take the path of long jobs
 WORKERS = (2, 8, 16)  # reading threads, for decoding on a GPU
 
 
