@@ -7,9 +7,10 @@ moment leaves the last complete checkpoint. Loading it and going on gives the sa
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn as nn
@@ -50,14 +51,8 @@ def save(path: Path, modules: Mapping[str, nn.Module], optimizer: Optimizer, pro
 
 def load(path: Path, modules: Mapping[str, nn.Module], optimizer: Optimizer | None = None) -> dict[str, Any]:
     """Restore what `save` wrote into the modules and the optimizer, in place; returns `progress`."""
-    try:
-        with safe_open(path, framework="pt") as f:
-            header = json.loads((f.metadata() or {})["cpchub"])
-            tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118  (not a dict)
-    except (OSError, SafetensorError, KeyError, ValueError) as e:
-        raise RunError(f"the checkpoint {path} cannot be read ({e}); delete it to start the run again") from e
-    if header["format"] != FORMAT:
-        raise RunError(f"the checkpoint {path} has format {header['format']}, this version reads {FORMAT}")
+    with _opened(path) as (f, header):
+        tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118  (not a dict)
     for name, module in modules.items():
         mine = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
         try:
@@ -81,6 +76,25 @@ def load(path: Path, modules: Mapping[str, nn.Module], optimizer: Optimizer | No
             if isinstance(value, Tensor) and value.shape == parameter.shape:  # fused kernels ask for one memory format
                 slots[key] = torch.empty_like(parameter).copy_(value)
     return header["progress"]
+
+
+def progress(path: Path) -> dict[str, Any]:
+    """What `load` returns; no tensor is read."""
+    with _opened(path) as (_, header):
+        return cast("dict[str, Any]", header["progress"])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The file and its header, of a format that this version reads."""
+    try:
+        with safe_open(path, framework="pt") as f:
+            header = json.loads((f.metadata() or {})["cpchub"])
+            if header["format"] != FORMAT:
+                raise RunError(f"the checkpoint {path} has format {header['format']}, this version reads {FORMAT}")
+            yield f, header
+    except (OSError, SafetensorError, KeyError, ValueError) as e:
+        raise RunError(f"the checkpoint {path} cannot be read ({e}); delete it to start the run again") from e
 
 
 def shapes(path: Path) -> dict[str, list[int]]:

@@ -87,7 +87,8 @@ def train(
         start_from(recipe, backbone)
     n_classes = 0 if pictures.labels is None else int(pictures.labels.max()) + 1
     method: nn.Module = methods.build(recipe, backbone, len(pictures), n_classes)
-    with claimed(run_dir, recipe) if fabric.is_global_zero else nullcontext(), _failures_named(run_dir):
+    steps = Plan(recipe, len(pictures), fabric.global_rank, fabric.world_size).steps_per_epoch
+    with claimed(run_dir, recipe, steps) if fabric.is_global_zero else nullcontext(), _failures_named(run_dir):
         return _run(recipe, run_dir, pictures, method, fabric, stop_after_steps)
 
 

@@ -137,3 +137,11 @@ def rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
         steps=recipe.steps if recipe.schedule == "steps" else None,
         constant=recipe.schedule == "constant",
     )
+
+
+def independent_of_length(recipe: Recipe, steps_per_epoch: int) -> int:
+    """The number of first steps whose rates `recipe.epochs` does not decide."""
+    total = recipe.epochs * steps_per_epoch
+    if recipe.schedule == "trapezoid":
+        return math.floor((1 - recipe.cooldown) * total)
+    return total if recipe.schedule == "constant" else 0

@@ -15,9 +15,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from cpchub.errors import OutputError, RecipeError, RunError
+from cpchub.errors import OtherRunError, OutputError, RecipeError, RunError
 from training import data, recipes
 from training.backbone import build_backbone
+from training.batches import Plan
 from training.loop import train
 from training.optimizers import schedule
 from training.recipes import Recipe
@@ -258,6 +259,42 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
     train(small(epochs=1), tmp_path / "run", pictures=some_digits())
     with only_writer(tmp_path / "run"), pytest.raises(OutputError, match="another process"):
         train(small(epochs=1), tmp_path / "run", pictures=some_digits())
+
+
+def test_the_length_of_a_trapezoid_may_be_chosen_until_it_cools_down(tmp_path: Path) -> None:
+    def recipe(epochs: int) -> Recipe:
+        return small(epochs=epochs, schedule="trapezoid", cooldown=0.5, knn_every=0)
+
+    pictures = some_digits()
+    steps = Plan(recipe(4), len(pictures)).steps_per_epoch
+    train(recipe(4), tmp_path / "whole", pictures=pictures)
+    train(recipe(8), tmp_path / "run", pictures=pictures, stop_after_steps=steps)
+    train(recipe(4), tmp_path / "run", pictures=pictures, stop_after_steps=2 * steps)
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["epochs"] == 4
+    with pytest.raises(OtherRunError, match="epochs: 4 there, 8 here"):
+        train(recipe(8), tmp_path / "run", pictures=pictures)
+    train(recipe(4), tmp_path / "run", pictures=pictures)
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("change", [{"schedule": "cosine"}, {"schedule": "trapezoid", "lr": 0.5}])
+def test_no_other_change_to_a_run_is_taken_over(tmp_path: Path, change: dict[str, object]) -> None:
+    train(
+        small(epochs=8, schedule=change["schedule"], knn_every=0),
+        tmp_path / "run",
+        pictures=some_digits(),
+        stop_after_steps=1,
+    )
+    with pytest.raises(OtherRunError, match="another recipe"):
+        train(small(epochs=9, **change, knn_every=0), tmp_path / "run", pictures=some_digits())
+
+
+def test_a_constant_rate_goes_on_past_its_end(tmp_path: Path) -> None:
+    short, long = (small(epochs=n, schedule="constant", knn_every=0) for n in (1, 2))
+    train(long, tmp_path / "whole", pictures=some_digits())
+    train(short, tmp_path / "run", pictures=some_digits())
+    train(long, tmp_path / "run", pictures=some_digits())
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
 
 def test_training_on_digits_learns_something(tmp_path: Path) -> None:
