@@ -183,7 +183,7 @@ def cpc_small_cifar10_cpu() -> Recipe:
         small,
         name="cpc_small_cifar10_cpu",
         backbone_args={**small.backbone_args, "channels": [16, 32, 96, 256], "norm_layer": "batchnorm2d"},
-        epochs=15,
+        epochs=12,
         batch_size=64,
         schedule="trapezoid",
         checkpoint_minutes=3,

@@ -47,6 +47,7 @@ def moco_v2_resnet18_w32_cifar10_cpu() -> Recipe:
         method="moco_v2",
         views=Views(size=40, grey_p=0.1),
         input_size=56,
+        epochs=15,
         lr=0.1,
         queue_size=4096,
         key_momentum=0.99,
