@@ -24,7 +24,8 @@ from cpchub.commands.base import (
     encoder_of,
     say,
 )
-from cpchub.errors import BrokenImageError, QueryError
+from cpchub.commands.lines import line, read_column
+from cpchub.errors import ArgumentError, BrokenImageError, QueryError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +44,7 @@ class Search(Command):
     pictures: Annotated[Positional[tuple[str, ...]], arg(metavar="PICTURE")]
     """the picture to search with: a file, a path that a search has printed, or id:NUMBER; of several, their mean"""
     k: Annotated[int, arg(aliases=["-k"])] = 5
-    """how many"""
+    """how many; all, where there are fewer"""
     plus: Annotated[Some, arg(metavar=WEIGHTED)] = ()
     """a picture to add to the query, for example 0.5:sunset.jpg; may be given again"""
     minus: Annotated[Some, arg(metavar=WEIGHTED)] = ()
@@ -63,6 +64,8 @@ class Search(Command):
         if not self.pictures:
             raise QueryError("nothing to search with: name a picture, or id:NUMBER for one of the collection")
         check_out(self.show)
+        if self.show is not None and self.show.suffix.lower() != ".png":
+            raise ArgumentError(f"{self.show} does not end with .png; --show writes a PNG")
         if self.each and (self.plus or self.minus):
             raise QueryError("--each searches with each picture by itself; --plus and --minus make one query of all")
         index = Index.open(self.collection)
@@ -70,14 +73,14 @@ class Search(Command):
         plus, minus = [weighted(text, index) for text in self.plus], [weighted(text, index) for text in self.minus]
         if any(isinstance(subject, Path) for subject in (*subjects, *(what for what, _ in (*plus, *minus)))):
             index.encoder = encoder_of(index.collection, self.encoder)
-        k = self.k if self.where is None else min(self.k, max(1, allowed(index, self.where)))
+        k = min(self.k, max(1, allowed(index, self.where)))
         if self.each:
             answers = index.search_each(subjects, k, where=self.where)
         else:
             answers = [index.search(subjects, k, plus=plus, minus=minus, where=self.where)]
         for name, hits in zip(self.pictures if self.each else ("",), answers, strict=True):
             for hit in hits:
-                print("\t".join(filter(None, [f"{hit.score:.4f}", hit.path, hit.label, name])))
+                print(line(*filter(None, [f"{hit.score:.4f}", hit.path, hit.label, name])))
         if self.show is not None:
             asked = [[subject] for subject in subjects] if self.each else [subjects]
             draw_hits(index, asked, answers, self.show)
@@ -192,10 +195,12 @@ class ExportIndex(Command):
         say(f"{count:,} vectors for {self.to}: {self.out}" + (f" in {self.uri}" if self.uri else ""))
 
 
-def allowed(index: Index, where: str) -> int:
+def allowed(index: Index, where: str | None) -> int:
     """How many pictures a condition leaves; where it leaves none, the index refuses to search."""
     from cpchub.index.where import rows_where
 
+    if where is None:
+        return len(index)
     return int(rows_where(index.items, where).sum())
 
 
@@ -210,8 +215,11 @@ def subject_of(text: str, index: Index) -> Path | Item:
     kind, _, number = text.partition(":")
     if kind == "id" and number.isdecimal():
         return Item(int(number))
-    row = pc.index(index.items["path"], text).as_py()
-    return Path(text) if row < 0 else Item(index.items["id"][row].as_py())
+    for path in (text, read_column(text)):
+        row = pc.index(index.items["path"], path).as_py()
+        if row >= 0:
+            return Item(index.items["id"][row].as_py())
+    return Path(text)
 
 
 def weighted(text: str, index: Index) -> tuple[Path | Item, float]:

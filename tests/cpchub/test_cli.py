@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from pathlib import Path
 
 import pytest
@@ -156,12 +157,44 @@ class TestSearching:
         assert main([*command, "--show", str(sheet)]) == 0
         assert sheet.read_bytes().startswith(b"\x89PNG")
 
-    def test_more_neighbours_than_pictures_is_an_error_with_the_number_there_is(
+    def test_more_neighbours_than_pictures_are_all_the_pictures(
         self, collection: Path, pictures: Path, tiny_encoder_folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         command = ["search", str(collection), str(pictures / "001.png"), "--encoder", str(tiny_encoder_folder)]
-        assert main([*command, "-k", "9"]) == 2
-        assert "8" in capsys.readouterr().err
+        assert main([*command, "-k", "9"]) == 0
+        assert capsys.readouterr().out.count("\n") == 8
+
+    def test_no_neighbours_are_an_error(self, collection: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["search", str(collection), "id:0", "-k", "0"]) == 2
+        assert "k=0" in capsys.readouterr().err
+
+    def test_a_contact_sheet_is_a_png_by_name_too(
+        self, collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        sheet = tmp_path / "sheet.txt"
+        assert main(["search", str(collection), "id:0", "--show", str(sheet)]) == 2
+        assert ".png" in capsys.readouterr().err
+        assert not sheet.exists()
+
+    def test_a_name_with_a_tab_or_a_line_end_stays_in_its_column_and_is_found_as_printed(
+        self, pictures: Path, tmp_path: Path, tiny_encoder_folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        photos = tmp_path / "photos"
+        names = ["a\tb.png", "c\nd.png", "e\\f.png", "g\x1b[31m.png"]
+        for number, name in enumerate(names):
+            (photos / "x\ty").mkdir(parents=True, exist_ok=True)
+            shutil.copy(pictures / f"00{number}.png", photos / "x\ty" / name)
+        out = tmp_path / "out"
+        Index.build(embed(photos, out, load(tiny_encoder_folder), progress=False, labels="folders"))
+        capsys.readouterr()
+        assert main(["search", str(out), "id:0"]) == 0
+        rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+        assert {len(row) for row in rows} == {3}
+        assert {row[1] for row in rows} == {r"x\ty/a\tb.png", r"x\ty/c\nd.png", r"x\ty/e\\f.png", r"x\ty/g\x1b[31m.png"}
+        assert {row[2] for row in rows} == {r"x\ty"}
+        for _, printed, _ in rows:
+            assert main(["search", str(out), printed, "-k", "1"]) == 0
+            assert capsys.readouterr().out.split("\t")[1] == printed
 
     def test_another_encoder_is_refused_by_name(
         self, collection: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
