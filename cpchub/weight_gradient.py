@@ -35,7 +35,8 @@ class QuickConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """`[N, C, H, W]` to `[N, K, h, w]`."""
         learns = torch.is_grad_enabled() and self.weight.requires_grad
-        if learns and x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
+        plain = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        if learns and plain and x.ndim == 4:
             y: Tensor = _Convolution.apply(x, self.weight, self.bias, self.stride, self.padding)
             return y
         return super().forward(x)

@@ -143,6 +143,15 @@ def test_in_mixed_precision_and_without_gradients_it_is_torchs(monkeypatch: pyte
         ours(x)
 
 
+def test_a_single_picture_without_a_batch_and_one_that_needs_no_gradient() -> None:
+    ours, theirs = both(8, 8, {"kernel_size": 3, "padding": 1})
+    for x in (torch.randn(8, 4, 4), torch.randn(1, 8, 4, 4)):
+        for convolution in (ours, theirs):
+            convolution.zero_grad()
+            convolution(x).square().sum().backward()
+        torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
+
+
 def test_gradients_of_gradients() -> None:
     torch.manual_seed(0)
 
