@@ -125,6 +125,9 @@ def _add_endpoint(finder: Finder) -> None:
     @shown_errors
     def neighbours(row: int, k: int = API_NEIGHBOURS) -> list[dict[str, Any]]:
         """The `k` pictures (at most 100) nearest to picture `row`, best first: row, picture and score of each."""
+        for name, value in (("row", row), ("k", k)):
+            if type(value) is not int:  # JSON has what Python's types do not promise: 3.7, true, "3"
+                raise QueryError(f"{name}={value!r}: a whole number is needed.")
         if k > MOST_API_NEIGHBOURS:
             raise QueryError(f"k={k}: this page answers with at most {MOST_API_NEIGHBOURS} neighbours; ask for fewer.")
         found = finder.by_row(row, k).neighbours

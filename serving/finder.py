@@ -81,7 +81,8 @@ class Finder:
 
     def by_row(self, row: int, k: int) -> Answer:
         """The `k` pictures nearest to picture `row`, without itself. Raises QueryError for a row that is not there."""
-        row = self.index.collection.check_row(row)
+        if not 0 <= row < self.count:  # not the collection's own check, whose words name its folder on this machine
+            raise QueryError(f"There is no row {row}; the collection has {self.count} pictures, from row 0 on.")
         if k < 1:
             raise QueryError(f"k={k}: at least one neighbour has to be asked for.")
         found, search_ms = self._search(self.features[row : row + 1], min(k + 1, self.count))

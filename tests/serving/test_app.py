@@ -42,7 +42,7 @@ def test_thumbnails_are_served_and_the_pictures_themselves_are_not(page_url: str
     assert status(f"{page_url}gradio_api/file={quote(str(original))}") == 403
 
 
-def ask(page_url: str, *arguments: int) -> str:
+def ask(page_url: str, *arguments: object) -> str:
     """Call the endpoint as any HTTP client would: post the arguments, then read the event's stream."""
     endpoint = f"{page_url}gradio_api/call/neighbours"
     body = json.dumps({"data": arguments}).encode()
@@ -73,6 +73,17 @@ def test_a_row_that_is_not_there_is_answered_in_words(page_url: str) -> None:
     answer = ask(page_url, 1000, 5)
     assert "event: error" in answer
     assert "no row 1000" in answer
+
+
+def test_an_answer_to_a_program_never_names_a_place_on_the_server(page_url: str, served) -> None:
+    assert str(served.index.collection.folder) not in ask(page_url, -1, 5)
+
+
+@pytest.mark.parametrize("arguments", [(3.7, 5), (True, 5), ("3", 5), ([3], 5), (None, 5), (3, 2.5), (3, None)])
+def test_what_is_not_a_whole_number_is_refused_in_words(page_url: str, arguments: tuple[object, ...]) -> None:
+    answer = ask(page_url, *arguments)
+    assert "event: error" in answer
+    assert "a whole number is needed" in answer
 
 
 def test_more_neighbours_than_the_page_gives_are_refused_in_words(page_url: str) -> None:
