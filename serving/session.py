@@ -123,10 +123,6 @@ class Session:
         self._check_only()
         return True
 
-    @property
-    def can_undo(self) -> bool:
-        return bool(self._undo)
-
     def counts(self) -> dict[str, int]:
         """Number of labelled pictures of every class, in the order in which the classes were added."""
         counted = Counter(self.labels.values())

@@ -94,11 +94,10 @@ def empty(title: str, text: str) -> str:
     return f'<div class="cpc-empty"><b>{escape(title)}</b><p>{escape(text)}</p></div>'
 
 
-def button(label: str, act: str, arg: object = "", *, title: str = "", disabled: bool = False) -> str:
+def button(label: str, act: str, arg: object = "", *, disabled: bool = False) -> str:
     off = " disabled" if disabled else ""
-    tip = f' title="{escape(title)}" aria-label="{escape(title)}"' if title else ""
     return (
-        f'<button type="button" class="cpc-button" data-act="{act}" data-arg="{escape(str(arg))}"{tip}{off}>'
+        f'<button type="button" class="cpc-button" data-act="{act}" data-arg="{escape(str(arg))}"{off}>'
         f"{escape(label)}</button>"
     )
 

@@ -62,7 +62,7 @@ def test_names_that_cannot_be_classes_are_refused_and_change_nothing(text: str) 
     with pytest.raises(LabelError):
         session.add_classes(text)
     assert session.classes == []
-    assert not session.can_undo
+    assert not session.undo()
 
 
 def test_removing_a_class_takes_its_labels_along_and_undo_brings_both_back(session: Session) -> None:
