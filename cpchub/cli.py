@@ -13,8 +13,6 @@ import textwrap
 from collections.abc import Sequence
 
 from cpchub import __version__
-from cpchub.commands import COMMANDS
-from cpchub.commands.base import say
 from cpchub.errors import CpchubError
 
 STOPPED = 130  # the status of a program that Ctrl-C ended, as shells give it
@@ -23,6 +21,12 @@ BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its status; `--help` and usage errors of a command end by SystemExit, 0 and 2."""
+    try:
+        from cpchub.commands import COMMANDS
+        from cpchub.commands.base import say
+    except KeyboardInterrupt:  # on a busy machine that alone takes a second
+        print("stopped", file=sys.stderr)
+        return STOPPED
     args = [*(sys.argv[1:] if argv is None else argv)]
     if not args or args[0] in ("-h", "--help"):
         print(overview())
@@ -58,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def overview() -> str:
     """What `cpchub --help` prints: every command with the first sentence of its docstring."""
+    from cpchub.commands import COMMANDS
+
     lines = [
         f"cpchub {__version__}: encoders pretrained on unlabelled pictures, for search and few-label classification",
         "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,21 @@ class TestIndexing:
         monkeypatch.setattr(commands.Index, "run", stop)
         assert main(["index", "my photos", "-o", "out"]) == 130
         assert capsys.readouterr().err == "stopped; to go on: cpchub index 'my photos' -o out\n"
+
+    def test_ctrl_c_before_the_commands_are_loaded_is_one_word_too(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        class Stop:
+            @staticmethod
+            def find_spec(name: str, *_: object) -> None:
+                if name.startswith("cpchub.commands"):
+                    raise KeyboardInterrupt
+
+        for name in [name for name in sys.modules if name.startswith("cpchub.commands")]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setattr(sys, "meta_path", [Stop, *sys.meta_path])
+        assert main(["index", "photos", "-o", "out"]) == 130
+        assert capsys.readouterr().err == "stopped\n"
 
 
 class TestSearching:
