@@ -37,6 +37,16 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def save_tensors(tensors: dict[str, Any], path: Path, metadata: dict[str, str]) -> None:
+    """Write a safetensors file that whoever may read new files here may read."""
+    from safetensors.torch import save_file
+
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(tensors, path, metadata=metadata)
+    path.chmod(mode)  # safetensors makes it readable by its owner alone
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON for people to read, complete or not at all; raises as `replacing` does."""
     try:

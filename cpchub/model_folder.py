@@ -16,14 +16,13 @@ from typing import Any
 
 import timm
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import cpchub
 from cpchub import card
 from cpchub.catalog import CARD, CONFIG, EVALUATION, PUBLISHED_FILES, RECIPE, WEIGHTS
 from cpchub.errors import ModelFolderError, OutputError
-from cpchub.files import put_in_place, replacing, visible_names, write_json, writing
+from cpchub.files import put_in_place, replacing, save_tensors, visible_names, write_json, writing
 from cpchub.integrity import sha256_of
 from cpchub.network import Network
 
@@ -114,7 +113,7 @@ def _write(
     network = _network(facts)
     state = _headless(backbone, network, str(facts["architecture"]))
     weights = folder / WEIGHTS
-    save_file(state, weights, metadata={"format": "pt"})
+    save_tensors(state, weights, {"format": "pt"})
     config = _config(network, facts, {"sha256": sha256_of(weights), "size": weights.stat().st_size})
     settings = _without_paths(recipe)
     write_json(folder / CONFIG, config)

@@ -15,12 +15,11 @@ from typing import Any, cast
 import torch
 import torch.nn as nn
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
 from cpchub.errors import NoSpaceError, RunError
-from cpchub.files import PARTIAL, replacing, writing
+from cpchub.files import PARTIAL, replacing, save_tensors, writing
 
 FORMAT = 1
 _OF_THE_DEVICE = ("fused", "foreach")  # settings of optimizers that follow the machine, not the run
@@ -44,7 +43,7 @@ def save(path: Path, modules: Mapping[str, nn.Module], optimizer: Optimizer, pro
             left.unlink()  # of a run that was killed while it saved
     try:
         with replacing(path) as partial:
-            save_file(tensors, partial, metadata={"cpchub": json.dumps(header)})
+            save_tensors(tensors, partial, {"cpchub": json.dumps(header)})
     except SafetensorError as e:  # how safetensors reports what the system said
         raise NoSpaceError(f"the checkpoint {path} could not be written ({e}); the one before it is intact") from e
 

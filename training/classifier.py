@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 import torch.nn as nn
-from safetensors.torch import save_file
 
-from cpchub.files import replacing
+from cpchub.files import replacing, save_tensors
 from training import data
 from training.monitors import prepared
 from training.recipes import Recipe
@@ -34,7 +33,7 @@ def write_classifier(method: nn.Module, recipe: Recipe, path: Path) -> float | N
     head = method.get_submodule("classifier")
     tensors = {name: each.detach().cpu().contiguous() for name, each in head.state_dict().items()}
     with replacing(path) as partial:
-        save_file(tensors, partial, metadata=facts)
+        save_tensors(tensors, partial, facts)
     return value
 
 

@@ -7,9 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from cpchub import files
-from cpchub.files import put_in_place, write_json
+from cpchub.files import put_in_place, save_tensors, write_json
 
 
 def folder_with(path: Path, **contents: str) -> Path:
@@ -58,3 +60,12 @@ def test_json_is_readable_and_holds_names_that_are_not_utf8(tmp_path: Path) -> N
     odd = os.fsdecode(b"caf\xe9")
     write_json(tmp_path / "b.json", {"folder": odd})
     assert json.loads((tmp_path / "b.json").read_text(encoding="utf-8")) == {"folder": odd}
+
+
+def test_tensors_are_readable_by_whoever_may_read_new_files_here(tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.touch()
+    for _ in range(2):  # anew, and over what is there
+        save_tensors({"a": torch.arange(3)}, tmp_path / "a.safetensors", {"format": "pt"})
+        assert (tmp_path / "a.safetensors").stat().st_mode == other.stat().st_mode
+    assert load_file(tmp_path / "a.safetensors")["a"].tolist() == [0, 1, 2]
