@@ -100,7 +100,13 @@ def bundled_encoder() -> str:
 def encoder_of(collection: Collection, name: str | None = None) -> Encoder:
     """The encoder that embedded a collection, loaded by `name` if one is given, else as the manifest has it."""
     from cpchub.encoder import load
+    from cpchub.imported import IMPORTED
 
+    if collection.manifest["encoder"]["fingerprint"] == IMPORTED:
+        raise EncoderMismatchError(
+            f"{collection.folder} holds vectors that were computed elsewhere, so no encoder here gives vectors to "
+            "compare with them. Search it by pictures that it holds: their path, or id:NUMBER."
+        )
     try:
         encoder = load(name or collection.encoder_to_load)
         collection.check_encoder(encoder.spec)

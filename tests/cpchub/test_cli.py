@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cpchub import commands
@@ -183,6 +184,18 @@ class TestSearching:
     def test_no_neighbours_are_an_error(self, collection: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["search", str(collection), "id:0", "-k", "0"]) == 2
         assert "k=0" in capsys.readouterr().err
+
+    def test_imported_vectors_are_searched_by_what_they_hold_and_say_so_where_an_encoder_is_needed(
+        self, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        from cpchub.imported import import_vectors
+
+        Index.build(import_vectors(tmp_path / "out", np.eye(4, dtype=np.float32), ["a", "b", "c", "d"]))
+        assert main(["search", str(tmp_path / "out"), "b", "-k", "1"]) == 0
+        assert capsys.readouterr().out == "1.0000\tb\n"
+        for command in (["search", str(tmp_path / "out"), str(pictures / "000.png")], ["demo", str(tmp_path / "out")]):
+            assert main(command) == 2
+            assert "computed elsewhere" in capsys.readouterr().err
 
     def test_a_contact_sheet_is_a_png_by_name_too(
         self, collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
