@@ -263,7 +263,7 @@ def load(
     UnsafeWeightsError, ModelFolderError, ArgumentError.
     """
     text = str(name_or_path)
-    chosen_dtype = _dtype(dtype)
+    chosen_device, chosen_dtype = _device(device), _dtype(dtype)
     if text.startswith("timm/"):
         _refuse_what_timm_lacks(text, revision, token)
         model, spec = network.build_timm(text.removeprefix("timm/"), pretrained, cache_dir, timm_kwargs)
@@ -276,7 +276,7 @@ def load(
         from cpchub.audio.encoder import AudioEncoder
 
         kind = AudioEncoder
-    encoder = kind(model.to(_device(device), chosen_dtype), spec)
+    encoder = kind(model.to(chosen_device, chosen_dtype), spec)
     encoder.exact = dtype is not None
     return encoder
 
@@ -302,9 +302,16 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Modul
 
 
 def _device(device: str | torch.device | None) -> torch.device:
-    if device is not None:
-        return torch.device(device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The device asked for. Raises ArgumentError where there is none of that name."""
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:  # the second: a torch without CUDA
+        reason = str(error).partition("\n")[0]
+        raise ArgumentError(f"device {str(device)!r} cannot be used: {reason}. Leave it out, or give 'cpu'") from error
+    return chosen
 
 
 def _dtype(dtype: str | torch.dtype | None) -> torch.dtype:

@@ -29,7 +29,7 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> Collection:
     a source is not a folder, OutputError where `out` holds something.
     """
     if len(folders) < 2:
-        raise ArgumentError(f"{len(folders)} collections to merge; name two or more")
+        raise ArgumentError("there is nothing to merge with: name two collections or more")
     parts = [Collection.open(folder) for folder in folders]
     first, out = parts[0], Path(out)
     for part in parts:

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from cpchub.commands.base import counted
 from cpchub.embed import ImageEncoder
 from cpchub.encoder import Encoder, load
 from cpchub.errors import ArgumentError, QueryError
@@ -86,7 +87,7 @@ def serve(
         )
     except OSError as error:
         raise _unusable(host, port, error) from error
-    print(f"{collection_name(index)}, {len(index):,} pictures: {url}  (Ctrl-C stops)", flush=True)
+    print(f"{collection_name(index)}, {counted(len(index), 'picture')}: {url}  (Ctrl-C stops)", flush=True)
     page.block_thread()
 
 

@@ -35,7 +35,7 @@ class Thumbnails:
         self._keys = [_key(*facts) for facts in _facts(collection)]
 
     def tile(self, row: int) -> Path | None:
-        """The thumbnail of picture `row`, at most 320 pixels; None if the picture is gone or broken."""
+        """The thumbnail of picture `row`, at most 320 pixels; None if it is gone or broken, or cannot be written."""
         return self._make(row, TILE)
 
     def preview(self, row: int) -> Path | None:
@@ -57,10 +57,19 @@ class Thumbnails:
             return None
         lossless = max(picture.size) <= LOSSLESS_UP_TO
         picture.thumbnail((size, size), Image.Resampling.LANCZOS)
-        handle, part = tempfile.mkstemp(dir=self.folder, suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            picture.save(file, "WEBP", lossless=lossless, quality=84)
-        Path(part).replace(target)  # two visitors may ask for the same one at the same time
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)  # a cache may be cleared while the page runs
+            handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
+        except OSError:
+            return None
+        part = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                picture.save(file, "WEBP", lossless=lossless, quality=84)
+            part.replace(target)  # two visitors may ask for the same one at the same time
+        except OSError:  # a full disk
+            part.unlink(missing_ok=True)
+            return None
         return target
 
 

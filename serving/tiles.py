@@ -75,7 +75,8 @@ def picture_url(path: Path | None) -> str | None:
 
 def header(name: str, count: int, encoder: str, dim: int) -> str:
     """The page's head: the product, the collection and what it was embedded with."""
-    facts = [f"<b>{count:,}</b> pictures", f"<b>{dim}</b> dimensions", f"encoder <b>{escape(encoder)}</b>"]
+    pictures = f"<b>{count:,}</b> picture" + ("" if count == 1 else "s")
+    facts = [pictures, f"<b>{dim}</b> dimensions", f"encoder <b>{escape(encoder)}</b>"]
     return (
         '<header class="cpc-header"><div class="cpc-brand"><span class="cpc-mark" aria-hidden="true">'
         "<i></i><i></i><i></i><i></i></span>cpchub</div>"

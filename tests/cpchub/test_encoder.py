@@ -284,3 +284,9 @@ def test_large_jpegs_give_nearly_the_vector_of_a_full_decode(encoder: Encoder) -
     reduced = encoder.encode(buffer.getvalue(), normalize=True)
     full = encoder.encode(np.asarray(Image.open(buffer).convert("RGB")), normalize=True)
     assert float((reduced * full).sum()) > 0.999
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused_before_anything_is_read(device: str, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=f"device '{device}' cannot be used: .*give 'cpu'"):
+        load(tmp_path / "nothing", device=device)

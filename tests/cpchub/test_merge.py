@@ -75,7 +75,7 @@ def test_labels_and_columns_stay_with_their_pictures(tmp_path: Path) -> None:
 
 def test_what_cannot_be_merged_is_refused_and_nothing_is_written(parts: list[Collection], tmp_path: Path) -> None:
     one, other = (part.folder for part in parts)
-    with pytest.raises(ArgumentError, match="two or more"):
+    with pytest.raises(ArgumentError, match="two collections or more"):
         merge([one], tmp_path / "all")
     with pytest.raises(CollectionError, match=r"000\.png is in two of the collections"):
         merge([one, one], tmp_path / "all")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable
@@ -55,6 +57,26 @@ def test_nothing_is_written_beside_the_pictures_and_no_part_is_left(collection, 
     Thumbnails(collection, tmp_path / "small").tiles(range(3))
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["0.jpg", "1.jpg", "2.jpg"]
     assert {path.suffix for path in (tmp_path / "small").iterdir()} == {".webp"}
+
+
+def test_a_cache_that_is_cleared_meanwhile_is_made_again(collection, tmp_path: Path) -> None:
+    thumbnails = Thumbnails(collection, tmp_path / "small")
+    thumbnails.tile(0)
+    shutil.rmtree(tmp_path / "small")
+    made = thumbnails.tile(0)
+    assert made is not None
+    assert made.is_file()
+
+
+def test_on_a_full_disk_there_is_no_thumbnail_and_no_part_of_one(
+    collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    assert Thumbnails(collection, tmp_path / "small").tile(0) is None
+    assert not list((tmp_path / "small").iterdir())
 
 
 def test_the_default_folder_lies_in_the_cache_of_the_user(
