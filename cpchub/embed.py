@@ -137,7 +137,7 @@ class _Run:
         collection = Collection.open(self.out)
         sweep(collection)
         collection.counts = counts
-        self.console.print(f"{counts.sentence()}, in {time.monotonic() - started:.0f} s: {self.out}")
+        self.console.print(f"{counts.sentence()}, in {time.monotonic() - started:.0f} s")
         return collection
 
     def _check_same_job(self) -> None:
