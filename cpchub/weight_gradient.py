@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SMALL_MAP = 16  # places of the output, up to which it is faster
+SMALL_MAP = 9  # places of the output, up to which it is faster
 GATHERED = 2**24  # numbers of receptive fields at once, 64 MB; smaller parts cost more waiting than they save
 
 
@@ -66,7 +66,7 @@ def weight_gradient(x: Tensor, gradient: Tensor, kernel: Any, stride: Any, paddi
 def pays(kernel: Any, places: int) -> bool:
     """Whether the matrix product is the faster way, for so many places in the output.
 
-    On larger maps a quiet processor would still gain a little, and one with other work to do would lose more.
+    On larger maps it gains or loses a little, by their channels, on a quiet processor, and loses on a busy one.
     """
     return places <= SMALL_MAP or tuple(kernel) == (1, 1)
 
