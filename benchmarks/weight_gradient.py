@@ -65,7 +65,7 @@ def measure(channels: int, outputs: int, side: int, kernel: int, stride: int, pi
     return {
         "shape": f"{channels} -> {outputs}, {side} x {side}, {kernel} x {kernel} / {stride}",
         "gflops": {name: round(work / fastest(call)) for name, call in rates.items()},
-        "pays": pays((kernel, kernel), places),
+        "pays": pays(places),
     }
 
 

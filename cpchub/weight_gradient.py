@@ -63,12 +63,12 @@ def weight_gradient(x: Tensor, gradient: Tensor, kernel: Any, stride: Any, paddi
     return total.view(outputs, kernel_h, kernel_w, -1).permute(0, 3, 1, 2)
 
 
-def pays(kernel: Any, places: int) -> bool:
+def pays(places: int) -> bool:
     """Whether the matrix product is the faster way, for so many places in the output.
 
     On larger maps it gains or loses a little, by their channels, on a quiet processor, and loses on a busy one.
     """
-    return places <= SMALL_MAP or tuple(kernel) == (1, 1)
+    return places <= SMALL_MAP
 
 
 def _is_plain(module: nn.Conv2d) -> bool:
@@ -86,8 +86,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,), (x, weight) = gradients, ctx.saved_tensors
-        kernel = weight.shape[2:]
-        ours = pays(kernel, gradient.shape[2] * gradient.shape[3])
+        ours = pays(gradient.shape[2] * gradient.shape[3])
         for_x, for_weight = ctx.needs_input_grad[:2]
         dx, dw, db = torch.ops.aten.convolution_backward(
             gradient,
@@ -103,7 +102,7 @@ class _Convolution(torch.autograd.Function):
             (for_x, for_weight and not ours, ctx.has_bias and not ours),
         )
         if ours and for_weight:
-            dw = weight_gradient(x, gradient, kernel, ctx.stride, ctx.padding)
+            dw = weight_gradient(x, gradient, weight.shape[2:], ctx.stride, ctx.padding)
         if ours and ctx.has_bias:
             db = gradient.sum((0, 2, 3))
         return dx, dw, db, None, None

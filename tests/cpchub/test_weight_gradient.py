@@ -85,9 +85,8 @@ def test_it_is_its_own_only_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(asked) == 1
     gradients(small, torch.randn(2, 64, 2, 5))
     assert len(asked) == 1
-    assert pays((3, 3), 9)
-    assert not pays((3, 3), 10)
-    assert pays((1, 1), 10**4)
+    assert pays(9)
+    assert not pays(10)
 
 
 def test_nothing_else_about_a_network_changes() -> None:
@@ -145,7 +144,7 @@ def test_in_mixed_precision_and_without_gradients_it_is_torchs(monkeypatch: pyte
 
 def test_a_single_picture_without_a_batch_and_one_that_needs_no_gradient() -> None:
     ours, theirs = both(8, 8, {"kernel_size": 3, "padding": 1})
-    for x in (torch.randn(8, 4, 4), torch.randn(1, 8, 4, 4)):
+    for x in (torch.randn(8, 3, 3), torch.randn(1, 8, 3, 3)):
         for convolution in (ours, theirs):
             convolution.zero_grad()
             convolution(x).square().sum().backward()
