@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import unquote
 
 from cpchub.errors import SourceError
 from cpchub.images.sources.base import PICTURE_SUFFIXES, Listing, Picture, Source, StoredFile
@@ -36,7 +37,7 @@ def open_source(source: object, *, skip: Path | None = None) -> Source:
     scheme, has_scheme, rest = str(source).partition("://")
     if has_scheme and scheme.lower() != "file":
         return _in_bucket(str(source))
-    return _on_disk(Path(rest if has_scheme else source).expanduser().resolve(), skip)
+    return _on_disk(Path(unquote(rest) if has_scheme else source).expanduser().resolve(), skip)
 
 
 def is_gone(location: str) -> bool:

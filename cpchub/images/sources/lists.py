@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -46,6 +47,9 @@ class ListSource:
         if not first:
             raise SourceError(f"{self.file} lists no pictures")
         paths = sorted(first)
+        for store in {_scheme(path): path for path in paths if not _is_at_hand(path)}.values():
+            with suppress(SourceError):  # that address is bad; a package that is missing ends it here, before the work
+                Bucket(store)
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             files = list(pool.map(self._look, paths))
         pictures = [Picture(file.path, file.size, file.mtime_ns, file.etag) for file in files]
@@ -56,15 +60,18 @@ class ListSource:
         scheme = _scheme(picture.path)
         if scheme in ("http", "https"):
             return web.download(picture.path)
-        if scheme not in ("", "file"):
-            return Bucket(picture.path).read("")
+        if not _is_at_hand(picture.path):
+            try:
+                return Bucket(picture.path).read("")
+            except SourceError as error:
+                raise BrokenImageError(str(error)) from error
         return read_part(self._local(picture.path))
 
     def _look(self, entry: str) -> StoredFile:
         scheme = _scheme(entry)
         if scheme in ("http", "https"):
             return web.look(entry)
-        if scheme not in ("", "file"):
+        if not _is_at_hand(entry):
             return StoredFile(entry, None)
         try:
             stat = self._local(entry).stat()
@@ -105,3 +112,8 @@ def read_list(file: Path) -> tuple[pa.Table, str]:
 def _scheme(entry: str) -> str:
     scheme, found, _ = entry.partition("://")
     return scheme.lower() if found and scheme.isalnum() else ""
+
+
+def _is_at_hand(entry: str) -> bool:
+    """Whether an entry is a file of this machine or an address on the web; else it is in a store of fsspec's."""
+    return _scheme(entry) in ("", "file", "http", "https")

@@ -76,7 +76,7 @@ class ParquetSource:
                 self._cursors.popitem(last=False)[1].close()
             try:
                 self._cursors[name] = _Cursor(self.storage, name)
-            except (OSError, pa.ArrowException) as error:
+            except (OSError, pa.ArrowException, SourceError) as error:
                 raise BrokenImageError(f"the Parquet file is damaged ({error})") from error
         self._cursors.move_to_end(name)
         return self._cursors[name]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
 from stat import S_ISREG
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from cpchub.errors import BrokenImageError, DependencyError, SourceError
 from cpchub.images.sources.base import StoredFile, is_text
+from cpchub.patience import patiently
 
 
 class Storage(Protocol):
@@ -99,35 +101,87 @@ class Bucket:
             raise DependencyError(f'{self.url} needs fsspec; run: pip install "cpchub[scale]"') from error
         try:
             filesystem, root = fsspec.core.url_to_fs(self.url)
-        except (ImportError, ValueError) as error:  # no package for that kind of store, or no such kind
-            raise DependencyError(f"{self.url} cannot be reached: {error}") from error
+        except ImportError as error:
+            raise DependencyError(f"{self.url} needs a package for that kind of store: {error}") from error
+        except Exception as error:  # no such kind of store, or one whose library wants to know more about it
+            raise SourceError(f"{self.url} cannot be reached: {str(error) or type(error).__name__}") from error
         return filesystem, root.rstrip("/")
 
     def files(self, suffixes: Collection[str]) -> list[StoredFile]:
         filesystem, root = self._filesystem
         try:
             filesystem.invalidate_cache()
-            found = filesystem.find(root, detail=True)
+            found = patiently(lambda: filesystem.find(root, detail=True))
         except Exception as error:  # each store's library has errors of its own, for want of credentials above all
-            raise SourceError(f"cannot list {self.url}: {error or type(error).__name__}") from error
+            raise SourceError(f"cannot list {self.url}: {str(error) or type(error).__name__}") from error
         files = [StoredFile(_below(name, root), info.get("size"), None, _etag(info)) for name, info in found.items()]
         visible = [file for file in files if not any(part.startswith(".") for part in file.path.split("/"))]
         return sorted((file for file in visible if suffix_of(file.path) in suffixes), key=lambda file: file.path)
 
     def open(self, path: str) -> BinaryIO:
-        filesystem, root = self._filesystem
-        return cast(BinaryIO, filesystem.open(f"{root}/{path}" if path else root, "rb"))
+        return cast(BinaryIO, io.BufferedReader(_PatientFile(lambda: self._filesystem[0].open(self._name(path), "rb"))))
 
     def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
-        filesystem, root = self._filesystem
+        filesystem, name = self._filesystem[0], self._name(path)
+        end = None if length is None else start + length
         try:
-            end = None if length is None else start + length
-            data = bytes(filesystem.cat_file(f"{root}/{path}" if path else root, start=start or None, end=end))
+            data = patiently(lambda: bytes(filesystem.cat_file(name, start=start or None, end=end)))
         except FileNotFoundError as error:
             raise BrokenImageError("no such file") from error
-        except (OSError, ValueError) as error:
-            raise BrokenImageError(f"the file cannot be read ({error})") from error
+        except MemoryError:
+            raise
+        except Exception as error:  # each store's library has errors of its own here, too
+            raise BrokenImageError(f"the file cannot be read ({str(error) or type(error).__name__})") from error
         return _whole(data, length)
+
+    def _name(self, path: str) -> str:
+        """What the store calls a file below this place, or the place itself."""
+        root = self._filesystem[1]
+        return f"{root}/{path}" if path else root
+
+
+class _PatientFile(io.RawIOBase):
+    """A file of a store: a read that fails is tried again, and what fails in the end is an OSError."""
+
+    def __init__(self, open_it: Callable[[], Any]) -> None:
+        self._open_it, self._place = open_it, 0
+        self._file = self._try(open_it)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._place = self._try(lambda: self._file.seek(offset, whence))
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        def read() -> bytes:
+            self._file.seek(self._place)  # a try that failed may have left it anywhere
+            return bytes(self._file.read(len(buffer)))
+
+        data = self._try(read)
+        buffer[: len(data)] = data
+        self._place += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+    def _try(self, call: Callable[[], Any]) -> Any:
+        try:
+            return patiently(call)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:
+            raise OSError(f"{str(error) or type(error).__name__}") from error
 
 
 def read_part(path: Path, start: int = 0, length: int | None = None) -> bytes:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import time
 import urllib.error
 import urllib.request
 from email.message import Message
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from cpchub.errors import BrokenImageError
 from cpchub.images.sources.base import StoredFile
+from cpchub.patience import PAUSES, patiently
 
 TIMEOUT = 20.0  # seconds that a server may be silent
 DEADLINE = 120.0  # seconds for a whole picture
 LARGEST = 128 << 20  # bytes
-TRIES = 3
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that another try may not meet
 _CHUNK = 1 << 16
 
@@ -32,22 +34,42 @@ def look(url: str) -> StoredFile:
 
 
 def download(url: str) -> bytes:
-    """The bytes at a URL. Raises BrokenImageError with the reason after TRIES tries."""
-    for left in reversed(range(TRIES)):
-        try:
-            return _download(url)
-        except urllib.error.HTTPError as error:
-            if error.code not in PASSING or not left:
-                raise BrokenImageError(f"the server answers {error.code} {error.reason}") from error
-        except (OSError, HTTPException) as error:
-            if not left:
-                raise BrokenImageError(f"cannot be downloaded ({getattr(error, 'reason', None) or error})") from error
-        except BrokenImageError:
-            raise
-        except ValueError as error:
-            raise BrokenImageError(f"not a URL that can be fetched ({error})") from error
-        time.sleep(0.5 * (TRIES - left))
-    raise BrokenImageError("cannot be downloaded")
+    """The bytes at a URL. Raises BrokenImageError with the reason, after some tries where another may help."""
+    try:
+        return patiently(lambda: _download(url), hopeless=_stays, pauses=PAUSES[:2])
+    except urllib.error.HTTPError as error:
+        raise BrokenImageError(f"the server answers {error.code} {error.reason}") from error
+    except InvalidURL as error:
+        raise BrokenImageError(f"not a URL that can be fetched ({error})") from error
+    except (OSError, HTTPException) as error:
+        raise BrokenImageError(f"cannot be downloaded ({getattr(error, 'reason', None) or error})") from error
+    except BrokenImageError:
+        raise
+    except ValueError as error:
+        raise BrokenImageError(f"not a URL that can be fetched ({error})") from error
+
+
+def encoded(url: str) -> str:
+    """An address as it goes over the network: letters, spaces and signs that are not in it percent-encoded.
+
+    What is encoded already stays: `%20` does not become `%2520`, and a lone `%` becomes `%25`. The name of a server in
+    other letters goes as IDNA has it (RFC 3490).
+    """
+    parts = urlsplit(url)
+    host = parts.netloc
+    if not host.isascii():
+        name, colon, port = host.partition(":")
+        host = name.encode("idna").decode() + colon + port
+    lone = re.compile(r"%(?![0-9A-Fa-f]{2})")
+    path, query = (quote(lone.sub("%25", part), safe="%/:=&?~+!$,;'@()*[]|") for part in (parts.path, parts.query))
+    return urlunsplit((parts.scheme, host, path, query, ""))
+
+
+def _stays(error: Exception) -> bool:
+    """Whether another try would meet the same."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code not in PASSING
+    return isinstance(error, InvalidURL) or not isinstance(error, (OSError, HTTPException))
 
 
 def _download(url: str) -> bytes:
@@ -70,7 +92,7 @@ def _download(url: str) -> bytes:
 
 def _open(url: str, method: str) -> Any:
     request = urllib.request.Request(
-        url, method=method, headers={"User-Agent": "cpchub", "Accept-Encoding": "identity"}
+        encoded(url), method=method, headers={"User-Agent": "cpchub", "Accept-Encoding": "identity"}
     )
     return urllib.request.urlopen(request, timeout=TIMEOUT)
 
