@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 from torchvision.transforms import functional as F
 
 from cpchub.errors import BrokenImageError, RecipeError
+from cpchub.images.ground import on_ground
 from training.views import Views
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -69,7 +70,7 @@ def _cropped(image: Image.Image, views: Views, generator: Generator) -> Image.Im
     # at least one decoded pixel for each of the view; draft takes the next finer of the scales that JPEG offers
     needed = (max(1, int(views.size / w)), max(1, int(views.size / h)))
     image.draft("RGB", (needed[1], needed[0]) if turned else needed)
-    upright = ImageOps.exif_transpose(image).convert("RGB")
+    upright = on_ground(ImageOps.exif_transpose(image))
     width, height = upright.size
     box = (left * width, top * height, (left + w) * width, (top + h) * height)
     return upright.resize((views.size, views.size), _FILTERS[views.interpolation], box=box)

@@ -1,7 +1,7 @@
 """From a file, bytes, array or PIL image to an upright 8-bit RGB picture.
 
-Whatever a person's folder holds must come out as the eye sees it: EXIF orientation applied, transparency over white,
-16-bit and CMYK brought to 8-bit RGB, the first frame of an animation. What cannot be shown raises `BrokenImageError`
+Whatever a person's folder holds must come out as the eye sees it: EXIF orientation applied, transparency over white
+(over black where white hides it), 16-bit and CMYK brought to 8-bit RGB, the first frame of an animation. What cannot be shown raises `BrokenImageError`
 with a reason a person can act on.
 """
 
@@ -22,6 +22,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError, features
 
 from cpchub.errors import BrokenImageError
+from cpchub.images.ground import on_ground
 from cpchub.images.sources.storage import read_part
 
 ImageSource: TypeAlias = "str | Path | bytes | Image.Image | npt.NDArray[Any]"
@@ -169,11 +170,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     """A new 8-bit RGB image with the colours a viewer would show."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return Image.fromarray(_to_bytes(np.asarray(image))).convert("RGB")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+    return on_ground(image)
 
 
 def _to_bytes(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
