@@ -1,8 +1,8 @@
 """From a file, bytes, array or PIL image to an upright 8-bit RGB picture.
 
 Whatever a person's folder holds must come out as the eye sees it: EXIF orientation applied, transparency over white
-(over black where white hides it), 16-bit and CMYK brought to 8-bit RGB, the first frame of an animation. What cannot be shown raises `BrokenImageError`
-with a reason a person can act on.
+(over black where white hides it), 16-bit and CMYK brought to 8-bit RGB, the first frame of an animation. What cannot be
+shown raises `BrokenImageError` with a reason a person can act on.
 """
 
 from __future__ import annotations
