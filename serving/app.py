@@ -13,7 +13,7 @@ from cpchub.embed import ImageEncoder
 from cpchub.encoder import Encoder, load
 from cpchub.errors import ArgumentError, QueryError
 from cpchub.index import Index
-from serving import tiles
+from serving import stopping, tiles
 from serving.finder import Finder
 from serving.label_tab import LabelTab
 from serving.messages import shown_errors
@@ -62,11 +62,12 @@ def serve(
     host: str = "127.0.0.1",
     port: int | None = None,
     open_browser: bool = False,
-) -> None:
-    """Open the page on a collection folder and serve it until Ctrl-C.
+) -> bool:
+    """Open the page on a collection folder and serve it until Ctrl-C or SIGTERM; then end it within five seconds.
 
     `encoder` is needed only where the collection's own cannot be found again by what its manifest says. `port` None
-    takes the first free one from 7860 on. Raises what `Index.open` and `cpchub.load` raise, and ArgumentError for a
+    takes the first free one from 7860 on. Returns whether all work has ended: False where a visitor's job still
+    computes in a thread of this process. Raises what `Index.open` and `cpchub.load` raise, and ArgumentError for a
     port that is taken.
     """
     if port is not None:
@@ -74,21 +75,24 @@ def serve(
     index = Index.open(collection_dir)
     if encoder is None or isinstance(encoder, str):
         encoder = load(encoder or index.collection.encoder_to_load)
-    page = build(index, encoder)
-    try:
-        _, url, _ = page.launch(
-            server_name=host,
-            server_port=port,
-            inbrowser=open_browser,
-            share=False,
-            quiet=True,
-            prevent_thread_lock=True,
-            **launch_options(),
-        )
-    except OSError as error:
-        raise _unusable(host, port, error) from error
-    print(f"{collection_name(index)}, {counted(len(index), 'picture')}: {url}  (Ctrl-C stops)", flush=True)
-    page.block_thread()
+    with stopping.own_uploads(), stopping.stops_interrupt():
+        page = build(index, encoder)
+        try:
+            _, url, _ = page.launch(
+                server_name=host,
+                server_port=port,
+                inbrowser=open_browser,
+                share=False,
+                quiet=True,
+                prevent_thread_lock=True,
+                **launch_options(),
+            )
+        except OSError as error:
+            raise _unusable(host, port, error) from error
+        with stopping.stops_noted() as stopped:
+            print(f"{collection_name(index)}, {counted(len(index), 'picture')}: {url}  (Ctrl-C stops)", flush=True)
+            stopping.wait_until(stopped, page)
+            return stopping.close(page)
 
 
 def _check_port(host: str, port: int) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.processes import Processes, ended_processes
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -28,6 +31,13 @@ def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factor
     monkeypatch.setenv("CPCHUB_CACHE", str(tmp_path_factory.getbasetemp() / "cpchub-cache"))
     for name in ("CPCHUB_HUB", "CPCHUB_ORG", "HF_TOKEN", "HF_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def processes() -> Iterator[Processes]:
+    """Starts processes for a test; none of them outlives it, however it ends."""
+    with ended_processes() as processes:
+        yield processes
 
 
 @pytest.fixture(scope="session")

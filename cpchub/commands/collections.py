@@ -89,6 +89,10 @@ class Demo(Command):
         need("gradio", extra="demo")
         from cpchub.collection import Collection
         from serving.app import serve
+        from serving.stopping import leave_process
 
         encoder = encoder_of(Collection.open(self.collection), self.encoder)
-        serve(self.collection, encoder=encoder, host=self.host, port=self.port, open_browser=self.open)
+        ended = serve(self.collection, encoder=encoder, host=self.host, port=self.port, open_browser=self.open)
+        say("stopped")
+        if not ended:
+            leave_process(0)

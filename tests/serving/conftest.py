@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import itertools
+import json
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,10 +19,10 @@ from PIL import Image
 from cpchub.embed import embed
 from cpchub.encoder import Encoder, load
 from cpchub.index import Index
+from tests.processes import Processes, ended_processes, wait_for
 
 COLOURS = {"blue": (40, 80, 200), "green": (50, 170, 70), "red": (210, 50, 40)}
 PER_CLASS = 20
-REPOSITORY = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -50,53 +50,82 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny_encoder_folder: Path) 
     return Served(Index.build(collection, encoder), encoder, pictures)
 
 
-SERVE = "import sys; from serving.app import serve; serve(sys.argv[1], encoder=sys.argv[2], port=int(sys.argv[3]))"
-
-
 @dataclass(frozen=True)
 class Page:
-    """A page that is served, and the process that serves it."""
+    """A page that is served by a process of its own, which keeps its files in `folder`."""
 
+    host: PageHost
+    pid: int
     url: str
-    server: subprocess.Popen
+    folder: Path
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def files(self) -> list[Path]:
+        """What it has of its visitors: uploads, whole or in parts, and whatever else was put in a temporary folder."""
+        return [path for path in (self.folder / "temporary").rglob("*") if path.is_file()]
+
+    def exit_code(self) -> int | None:
+        """None while the process runs."""
+        return self.host.ask({"wait": self.pid})
 
 
-@contextmanager
-def serving_page(collection: Path, encoder: Path, cache: Path) -> Iterator[Page]:
-    """The page, served on a free port by a process of its own, as `cpchub demo` does it; it writes to `cache` only."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with (
-        (cache / "log").open("w+") as log,
-        subprocess.Popen(
-            [sys.executable, "-c", SERVE, str(collection), str(encoder), str(port)],
-            cwd=REPOSITORY,
-            env={**os.environ, "XDG_CACHE_HOME": str(cache), "GRADIO_TEMP_DIR": str(cache / "uploads")},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        ) as server,
-    ):
-        try:
-            until = time.monotonic() + 120
-            while "http://" not in (cache / "log").read_text():
-                assert server.poll() is None, (cache / "log").read_text()
-                assert time.monotonic() < until, "the page is not up after two minutes"
-                time.sleep(0.2)
-            yield Page(f"http://127.0.0.1:{port}/", server)
-        finally:
-            server.terminate()
+class PageHost:
+    """Starts pages: forks of one process that has loaded what they take, which serve `cpchub demo`."""
 
+    def __init__(self, processes: Processes) -> None:
+        command = (sys.executable, "-m", "tests.serving.page_host")
+        self.process = processes.start(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == "loaded\n"
 
-@pytest.fixture
-def page(served: Served, tiny_encoder_folder: Path, tmp_path: Path) -> Iterator[Page]:
-    """A page of one test alone, which may stop it."""
-    with serving_page(served.index.collection.folder, tiny_encoder_folder, tmp_path) as page:
-        yield page
+    def ask(self, question: dict[str, Any]) -> Any:
+        self.process.stdin.write(json.dumps(question) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def start(self, collection: Path, encoder: Path, folder: Path, job: str | None = None) -> Page:
+        """Serve a collection on a free port. With `job`, one of page_host.JOBS, a search by row is that job."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        args = [str(collection), "--encoder", str(encoder), "--port", str(port)]
+        (folder / "log").touch()
+        (folder / "temporary").mkdir()
+        env = {"XDG_CACHE_HOME": str(folder), "TMPDIR": str(folder / "temporary")}
+        pid = self.ask({"args": args, "env": env, "log": str(folder / "log"), "job": job})
+        page = Page(self, pid, f"http://127.0.0.1:{port}/", folder)
+        wait_for(lambda: "http://" in page.log or page.exit_code() is not None, "the page is not up")
+        assert "http://" in page.log, page.log
+        return page
 
 
 @pytest.fixture(scope="session")
-def page_url(served: Served, tiny_encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def page_host() -> Iterator[PageHost]:
+    with ended_processes() as processes:
+        yield PageHost(processes)
+
+
+StartPage = Callable[..., Page]
+
+
+@pytest.fixture
+def start_page(page_host: PageHost, served: Served, tiny_encoder_folder: Path, tmp_path: Path) -> StartPage:
+    """Starts pages of one test alone, which may stop them."""
+    numbers = itertools.count()
+
+    def start(job: str | None = None) -> Page:
+        folder = tmp_path / f"page{next(numbers)}"
+        folder.mkdir()
+        return page_host.start(served.index.collection.folder, tiny_encoder_folder, folder, job)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def page_url(
+    page_host: PageHost, served: Served, tiny_encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> str:
     """A page that all tests share."""
-    cache = tmp_path_factory.mktemp("cache")
-    with serving_page(served.index.collection.folder, tiny_encoder_folder, cache) as page:
-        yield page.url
+    folder = tmp_path_factory.mktemp("page")
+    return page_host.start(served.index.collection.folder, tiny_encoder_folder, folder).url

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from cpchub.collection import Collection
 from cpchub.errors import ArgumentError
 from serving.app import serve
+from tests.serving.visitors import post_upload
 
 
 def status(url: str) -> int:
@@ -94,29 +94,9 @@ def test_more_neighbours_than_the_page_gives_are_refused_in_words(page_url: str)
     assert "event: complete" in ask(page_url, 3, 100)
 
 
-def upload(page_url: str, content: bytes) -> Path:
-    """Upload a file as the page does; where the server keeps it. Raises HTTPError where it is refused."""
-    edge = "the-edge"
-    head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
-    body = head.encode() + content + f"\r\n--{edge}--\r\n".encode()
-    kind = {"Content-Type": f"multipart/form-data; boundary={edge}"}
-    with urllib.request.urlopen(
-        urllib.request.Request(f"{page_url}gradio_api/upload", body, kind), timeout=60
-    ) as answer:
-        return Path(json.load(answer)[0])
-
-
-def test_an_upload_is_gone_when_the_page_is_stopped(page) -> None:
-    kept = upload(page.url, b"a picture")
-    assert kept.read_bytes() == b"a picture"
-    page.server.send_signal(signal.SIGINT)
-    page.server.wait(timeout=30)
-    assert not kept.exists()
-
-
 def test_an_upload_that_is_too_large_is_refused(page_url: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
-        upload(page_url, bytes(31 * 2**20))
+        post_upload(page_url, bytes(31 * 2**20))
     with refused.value as error:
         assert error.code == 413
 

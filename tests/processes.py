@@ -1,0 +1,60 @@
+"""Processes that tests start, and waiting for what they do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+REPOSITORY = Path(__file__).parents[1]
+PATIENCE = 300  # seconds until a test is sure that something will not happen; nothing is expected to take as long
+
+
+def wait_for(look: Callable[[], T | None], missing: str) -> T:
+    """Look again and again until there is something (not None, not False), and return it.
+
+    The only use of time: a machine that is slow or busy makes it longer, never wrong.
+    """
+    until = time.monotonic() + PATIENCE
+    while (found := look()) is None or found is False:
+        assert time.monotonic() < until, f"{missing}, after {PATIENCE} seconds"
+        time.sleep(0.02)
+    return found
+
+
+class Processes:
+    """Starts processes in the repository; `end` kills whatever is left of them and of what they have started."""
+
+    def __init__(self) -> None:
+        self.started: list[subprocess.Popen[Any]] = []
+
+    def start(self, *command: object, **options: Any) -> subprocess.Popen[Any]:
+        """`subprocess.Popen` with a process group of its own and the repository as its folder."""
+        process = subprocess.Popen([*map(str, command)], **{"cwd": REPOSITORY, "start_new_session": True, **options})
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        for process in self.started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
+            process.wait()
+
+
+@contextlib.contextmanager
+def ended_processes() -> Iterator[Processes]:
+    processes = Processes()
+    try:
+        yield processes
+    finally:
+        processes.end()

@@ -1,0 +1,75 @@
+"""A process that has loaded what a page takes, and forks a `cpchub demo` of its own for every line on its stdin.
+
+Importing torch and Gradio takes seconds, a fork of what has imported them does not. Each page still ends as a command
+does, by the end of its interpreter. A line is a JSON object: {"args", "env", "log", "job"} starts a page and is
+answered by its process id; {"wait": pid} is answered by its exit code, or null while it runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cpchub.cli import main
+from serving import app, finder  # noqa: F401 - loaded once, for all pages
+
+
+def sleep() -> None:
+    time.sleep(3600)
+
+
+def spin() -> None:
+    while True:  # holds the interpreter's lock but for a moment now and then
+        pass
+
+
+def multiply() -> None:
+    matrix = np.eye(300, dtype=np.float32)
+    while True:  # in native code, which the end of an interpreter cannot stop
+        matrix = matrix @ matrix
+
+
+JOBS = {"sleep": sleep, "spin": spin, "multiply": multiply}
+
+
+def serve_page(args: list[str], env: dict[str, str], log: str, job: str | None) -> int:
+    os.environ.update(env)
+    tempfile.tempdir = None  # to be asked for again
+    with Path(os.devnull).open() as nothing, Path(log).open("w") as file:
+        os.dup2(nothing.fileno(), 0)
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    if job is not None:
+
+        def by_row(*_: Any) -> None:
+            print("at work", flush=True)
+            JOBS[job]()
+
+        finder.Finder.by_row = by_row
+    return main(["demo", *args])
+
+
+def listen() -> int:
+    codes: dict[int, int] = {}
+    print("loaded", flush=True)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "wait" in asked:
+            answer = codes.get(asked["wait"])
+            if answer is None and (ended := os.waitpid(asked["wait"], os.WNOHANG))[0]:
+                answer = codes[asked["wait"]] = os.waitstatus_to_exitcode(ended[1])
+        elif not (answer := os.fork()):
+            return serve_page(**asked)
+        print(json.dumps(answer), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(listen())
