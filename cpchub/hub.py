@@ -8,17 +8,18 @@ what they always mean; with a 40-hex revision and a warm cache there is no reque
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, RemoteEntryNotFoundError
+from huggingface_hub import HfApi, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RemoteEntryNotFoundError
 
 from cpchub.catalog import CARD, CONFIG, EVALUATION, RECIPE, WEIGHTS, FileRecord, ModelSpec, get_spec, list_models
 from cpchub.errors import ArgumentError, ModelFolderError, UnknownModelError, WeightsUnavailableError
 from cpchub.families import family_name
 from cpchub.hub_client import endpoint, hub_errors
+from cpchub.hub_files import fetch
 from cpchub.integrity import PICKLE_SUFFIXES, refuse_pickles, verified
 from cpchub.release import Plan, Release, plan, publish
 from cpchub.resume import bring
@@ -193,35 +194,42 @@ def _from_hub(
 ) -> ModelSpec:
     """Download our files of a repository, all of one commit, and check them against the release or their own record."""
 
-    def fetch(filename: str, at: str | None) -> Path:
-        path = hf_hub_download(
-            repo_id, filename, revision=at, token=token, cache_dir=cache_dir, endpoint=endpoint(), library_name="cpchub"
-        )
-        return Path(path)
-
+    access: dict[str, Any] = {"token": token, "cache_dir": cache_dir}
     with hub_errors(repo_id, "Fetching"):
         try:
-            folder = fetch(CONFIG, revision).parent
+            folder = fetch(repo_id, CONFIG, revision, **access).parent
         except RemoteEntryNotFoundError as error:
             raise ModelFolderError(f"{repo_id} has no {CONFIG}, so it is not an encoder that timm can build") from error
         commit = folder.name  # the cache names a snapshot's folder by its commit; the rest is fetched from the same one
         if weights:
-            bring(repo_id, WEIGHTS, commit, token=token, cache_dir=cache_dir)
+            bring(repo_id, WEIGHTS, commit, **access)
             try:
-                fetch(WEIGHTS, commit)
+                fetch(repo_id, WEIGHTS, commit, answers=True, **access)
             except RemoteEntryNotFoundError:
                 refuse_pickles(
                     HfApi(endpoint=endpoint(), token=token).list_repo_files(repo_id, revision=commit), repo_id
                 )
                 raise
-        for filename in (CARD, RECIPE, EVALUATION):  # descriptive files: a repository without them still loads
-            cached = try_to_load_from_cache(repo_id, filename, cache_dir=cache_dir, revision=commit)
-            if cached is None:  # else it is here, or known not to be in this commit, of which the client asks again
-                with suppress(EntryNotFoundError):
-                    fetch(filename, commit)
+        _describe(repo_id, commit, **access)
     spec = ModelSpec.from_folder(folder, status="hub")
     files = {**spec.files, **(release.files if release else {})}
     spec = replace(spec, repo_id=repo_id, revision=commit, files=files)
     if release is not None or spec.name == commit:
         spec = replace(spec, name=name)
     return verified(spec, repo_id, every_file=release is not None) if weights else spec
+
+
+def _describe(repo_id: str, commit: str, *, token: str | None, cache_dir: str | Path | None) -> None:
+    """Fetch the descriptive files; a repository without them still loads, and so does one whose Hub is out of reach."""
+    answers = False
+    for filename in (CARD, RECIPE, EVALUATION):
+        cached = try_to_load_from_cache(repo_id, filename, cache_dir=cache_dir, revision=commit)
+        if cached is not None:  # it is here, or known not to be in this commit, of which the client asks again
+            continue
+        try:
+            fetch(repo_id, filename, commit, token=token, cache_dir=cache_dir, answers=answers)
+        except LocalEntryNotFoundError:
+            return  # nor would the Hub give the next one
+        except EntryNotFoundError:
+            pass
+        answers = True

@@ -150,7 +150,7 @@ def _read(folder: str | Path, repo_id: str) -> tuple[Path, Path | None, str]:
 
 
 def _api(token: str | None, endpoint: str | None) -> HfApi:
-    return HfApi(endpoint=endpoint or default_endpoint(), token=token, library_name="cpchub")
+    return HfApi(endpoint=default_endpoint(endpoint), token=token, library_name="cpchub")
 
 
 def _refuse_other_parent(planned: Plan, parent: str | None) -> None:

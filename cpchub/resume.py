@@ -17,7 +17,7 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # httpx's or httpx2's, as installed
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public, but not in its __all__
 
@@ -41,7 +41,7 @@ def bring(
     url = hf_hub_url(repo_id, filename, revision=commit, endpoint=endpoint())
     try:
         metadata = get_hf_file_metadata(url, token=token, library_name="cpchub", endpoint=endpoint())
-    except (HTTPError, ConnectionError):
+    except (HfHubHTTPError, OfflineModeIsEnabled):
         return  # hf_hub_download meets the same, and says which it is
     speaks_xet = not constants.HF_HUB_DISABLE_XET and find_spec("hf_xet") is not None
     carried_by_xet = speaks_xet and metadata.xet_file_data is not None

@@ -59,6 +59,10 @@ class Handler(BaseHTTPRequestHandler):
             if method == self.command and match:
                 with self.hub.lock:
                     self.hub.requests[f"{method} {name}"] += 1
+                if self.hub.portal:
+                    return self.send(200, b"<html>Please log in</html>", {"Content-Type": "text/html"})
+                if name in self.hub.statuses:
+                    return self.send(self.hub.statuses[name], b"<Error><Code>AccessDenied</Code></Error>", {})
                 at_storage = path.startswith((STORAGE, PARTS))
                 if at_storage and self.token:
                     return self.refuse(400, "BadRequest", "a token was sent to another origin")
@@ -243,6 +247,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return self.send(200, content, headers)
         time.sleep(self.hub.answer_after)
+        content = content[: len(content) - self.hub.lacks]
         with self.hub.lock:
             cut_after = self.hub.cuts.pop(0) if self.hub.cuts else None
         return self.send_ranged(content, headers, cut_after=cut_after, counted=True)

@@ -71,6 +71,9 @@ class LoopbackHub:
         self.part_size = part_size  # LFS uploads larger than this come in parts
         self.token: str | None = None  # when set, every call needs it
         self.cuts: list[int] = []  # after how many bytes the next downloads of LFS files break off
+        self.statuses: dict[str, int] = {}  # by the handler's method that answers: the status it answers instead
+        self.portal = False  # every call is answered 200 with a page, as by a network that wants a login first
+        self.lacks = 0  # how many bytes at its end every download of an LFS file lacks, by its own word, too
         self.answer_after = 0.0  # seconds that an LFS file takes
         self.yaml_errors: list[str] = []  # what is wrong with any card
         self.before_commit: Callable[[], object] | None = None  # somebody else, a moment earlier
