@@ -41,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     command_class = COMMANDS[args[0]]
     try:
-        command_class.parse(args[1:]).run()
+        command = command_class.parse(args[1:])
+        command_class.check_alone()
+        command.run()
     except CpchubError as error:
         say(f"error: {error}")
         return 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import types
@@ -21,6 +22,7 @@ from tyro.constructors import (
 )
 
 from cpchub.errors import (
+    ArgumentError,
     DependencyError,
     EncoderMismatchError,
     ModelFolderError,
@@ -64,6 +66,7 @@ class Command:
     """Base of the commands."""
 
     resumes: ClassVar[bool] = False  # whether the same command goes on after Ctrl-C
+    shared: ClassVar[bool] = False  # whether the processes that torchrun starts can share its work
 
     @classmethod
     def command_name(cls) -> str:
@@ -75,6 +78,15 @@ class Command:
         """The command with its flags taken from `args`; ends by SystemExit 2 where they do not fit."""
         config = (tyro.conf.HelptextFromCommentsOff,)
         return tyro.cli(cls, prog=f"cpchub {cls.command_name()}", args=args, config=config, registry=OPTIONS)
+
+    @classmethod
+    def check_alone(cls) -> None:
+        """Raise ArgumentError under `torchrun` where its processes would do the same work, into the same files."""
+        if not cls.shared and int(os.environ.get("WORLD_SIZE", "1")) > 1 and "TORCHELASTIC_RUN_ID" in os.environ:
+            raise ArgumentError(
+                f"`cpchub {cls.command_name()}` is work of one process, not of {os.environ['WORLD_SIZE']}; start it "
+                "without torchrun"
+            )
 
     def run(self) -> None:
         """Do the job; raises CpchubError for bad input."""

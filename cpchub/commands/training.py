@@ -54,6 +54,7 @@ class Train(Command):
     """print the names of the recipes"""
 
     resumes: ClassVar[bool] = True
+    shared: ClassVar[bool] = True
 
     @classmethod
     def parse(cls, args: Sequence[str]) -> Command:
@@ -108,6 +109,7 @@ class Distil(Command):
     settings: Distillation
 
     resumes: ClassVar[bool] = True
+    shared: ClassVar[bool] = True
 
     @classmethod
     def parse(cls, args: Sequence[str]) -> Command:

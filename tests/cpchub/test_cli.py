@@ -54,6 +54,17 @@ class TestUsage:
         assert main(["serch", "x"]) == 2
         assert capsys.readouterr().err == "error: no command 'serch'; did you mean 'search'?\n"
 
+    @pytest.mark.parametrize("args", [["models"], ["duplicates", "COLLECTION"], ["quickstart"]])
+    def test_what_is_work_of_one_process_is_refused_under_torchrun(
+        self, args: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, value in (("WORLD_SIZE", "2"), ("TORCHELASTIC_RUN_ID", "none")):
+            monkeypatch.setenv(name, value)
+        assert main(args) == 2
+        said = capsys.readouterr()
+        assert said.err == f"error: `cpchub {args[0]}` is work of one process, not of 2; start it without torchrun\n"
+        assert not said.out
+
     @pytest.mark.parametrize("args", [["index"], ["index", "x", "--nope"], ["search", "a", "b", "-k", "many"]])
     def test_flags_that_do_not_fit_end_with_status_2(self, args: list[str]) -> None:
         assert usage_error(*args) == 2
