@@ -19,6 +19,7 @@ from cpchub.errors import OtherRunError, RecipeError, SourceError
 from cpchub.fewlabels import label_fractions
 from cpchub.files import write_json, writing
 from cpchub.integrity import sha256_of
+from training import ranks
 from training.audio_data import Recordings
 from training.classifier import CLASSIFIER, write_classifier
 from training.finish import describe, exports
@@ -57,14 +58,19 @@ def run(pretrained: Path, out: Path, settings: Distillation) -> dict[str, Any] |
     Raises `RunError` for a folder without a run, `OtherRunError` where `out` was begun from another state of the
     pretraining, `RecipeError` for settings that cannot work.
     """
-    pretraining = saved_recipe(pretrained)
-    _begun_from(pretrained / CHECKPOINT, out)
-    pictures = open_data(pretraining)
-    if isinstance(pictures, Recordings):
-        raise RecipeError(f"{pretrained} is a run on sound; distillation is for pictures")
-    if pictures.labels is None:
-        raise SourceError(f"{pretraining.data} has no labels to fine-tune on; put its pictures in one folder a class")
-    rows = label_fractions(pictures.labels.numpy(), [settings.labels], settings.seed)[settings.labels]
+    ranks.launch()
+    with ranks.first_writes(f"{out / ORIGIN}") as mine:
+        pretraining = saved_recipe(pretrained)
+        if mine:
+            _begun_from(pretrained / CHECKPOINT, out)
+        pictures = open_data(pretraining)
+        if isinstance(pictures, Recordings):
+            raise RecipeError(f"{pretrained} is a run on sound; distillation is for pictures")
+        if pictures.labels is None:
+            raise SourceError(
+                f"{pretraining.data} has no labels to fine-tune on; put its pictures in one folder a class"
+            )
+        rows = label_fractions(pictures.labels.numpy(), [settings.labels], settings.seed)[settings.labels]
     tuned = train(
         fine_tuning(pretraining, pretrained, settings, len(rows)), out / "fine_tuned", pictures=pictures.subset(rows)
     )

@@ -20,7 +20,6 @@ from training.evaluate import Settings, evaluate, open_labelled
 from training.loop import train
 from training.publish import export, render_card
 from training.recipes import Recipe
-from training.streaming import open_data
 
 DATA_NAMES = {"cifar10": "CIFAR-10", "digits": "UCI handwritten digits (scikit-learn)", "fsdd": "Free Spoken Digits"}
 
@@ -31,13 +30,12 @@ def run(recipe: Recipe, run_dir: Path) -> Path | None:
     On a data set with a test part the encoder is evaluated as published, and its card has the numbers. Under
     `torchrun` the first rank exports; the others are done after training and return None.
     """
-    pictures = open_data(recipe)
-    result = train(recipe, run_dir, pictures=pictures)
+    result = train(recipe, run_dir)
     if not exports():
         return None
     if hasattr(result.method, "logits") and not recipe.ema_decay:  # it does not belong to the average that is exported
         write_classifier(result.method, recipe, run_dir / CLASSIFIER)
-    return export_run(recipe, result.backbone, run_dir / "export", len(pictures))
+    return export_run(recipe, result.backbone, run_dir / "export", result.pictures)
 
 
 def exports() -> bool:

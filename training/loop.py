@@ -11,10 +11,9 @@ from (seed, step, rank). So there is no random state to save, and a killed run t
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +22,13 @@ import torch
 import torch.distributed as dist
 import torch.nn as nn
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor
 
-from cpchub.errors import OtherRunError, RunError
+from cpchub.errors import CpchubError, OtherRunError, RunError
 from cpchub.fewlabels import label_fractions
 from cpchub.weight_gradient import quicken
-from training import checkpoint, data, methods, optimizers
+from training import checkpoint, data, methods, optimizers, ranks
 from training.advice import Advice
 from training.average import WeightAverage
 from training.backbone import build_backbone, start_from
@@ -47,11 +45,14 @@ from training.streaming import open_data
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished run leaves: the trained method, the encoder to keep, and the last line of its metrics."""
+    """What a finished run leaves: the trained method, the encoder to keep, the last line of its metrics, and on how
+    many pictures it was trained.
+    """
 
     method: nn.Module
     backbone: nn.Module
     metrics: dict[str, Any]
+    pictures: int
 
 
 def train(
@@ -69,27 +70,28 @@ def train(
     work for values that cannot work, `RunError` for a folder that holds another run, a loss that is no longer finite,
     or a rank that is gone.
     """
-    precision: Any = "bf16-mixed" if recipe.precision == "bf16" else "32-true"
-    local_ranks, nodes = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"))
-    # what a method remembers is the same on every rank: to broadcast a bank before each step would be for nothing
-    strategy: Any = DDPStrategy(broadcast_buffers=False) if local_ranks * nodes > 1 else "auto"
-    fabric = Fabric(
-        accelerator=accelerator, devices=local_ranks, num_nodes=nodes, precision=precision, strategy=strategy
-    )
-    fabric.launch()
+    fabric = ranks.launch(accelerator, recipe.precision)
     torch.backends.cudnn.benchmark = True  # the shapes of all steps are equal: look for the fastest convolutions once
-    if pictures is None:
-        pictures = open_data(recipe)
-    recipe.check(len(pictures), fabric.world_size, labelled=pictures.labels is not None)
+    with ExitStack() as held, _failures_named(run_dir):
+        with ranks.first_writes(f"the run folder {run_dir}") as mine:
+            if pictures is None:
+                pictures = open_data(recipe)
+            recipe.check(len(pictures), fabric.world_size, labelled=pictures.labels is not None)
+            method = _method(recipe, pictures)
+            if mine:
+                steps = Plan(recipe, len(pictures), 0, fabric.world_size).steps_per_epoch
+                held.enter_context(claimed(run_dir, recipe, steps))
+        return _run(recipe, run_dir, pictures, method, fabric, stop_after_steps)
+
+
+def _method(recipe: Recipe, pictures: data.Source) -> nn.Module:
+    """The recipe's method around its network, the same on every rank."""
     torch.manual_seed(recipe.seed)
     backbone = build_backbone(recipe)
     if recipe.init_from:
         start_from(recipe, backbone)
     n_classes = 0 if pictures.labels is None else int(pictures.labels.max()) + 1
-    method: nn.Module = methods.build(recipe, backbone, len(pictures), n_classes)
-    steps = Plan(recipe, len(pictures), fabric.global_rank, fabric.world_size).steps_per_epoch
-    with claimed(run_dir, recipe, steps) if fabric.is_global_zero else nullcontext(), _failures_named(run_dir):
-        return _run(recipe, run_dir, pictures, method, fabric, stop_after_steps)
+    return methods.build(recipe, backbone, len(pictures), n_classes)
 
 
 def _run(
@@ -113,6 +115,11 @@ def _run(
     last = run_dir / CHECKPOINT
     seen = f"{len(pictures)} pictures, {pictures.digest()}"
     done = first = _resume(last, state, optimizer, seen)
+    ranks.check_alike(
+        f"the run folder {run_dir}",
+        f"{done} steps done there, on {seen}",
+        "all machines must share the disk of the run folder, and have the same pictures",
+    )
     kept = average.network if average else backbone
     compiled: Any = torch.compile(method) if recipe.compile else method
     forward, optimizer = fabric.setup(compiled, optimizer)
@@ -182,15 +189,18 @@ def _run(
                 minutes = (time.monotonic() - saved_at) / 60
                 asked = _agreed(stopping.asked, step, fabric.device)
                 if done == stop or asked or minutes >= recipe.checkpoint_minutes:
-                    _check_finite(_all_finite(loss, method), "loss or weights are not finite", step, last)
-                    if fabric.is_global_zero:
-                        checkpoint.save(last, state, optimizer.optimizer, {"step": done, "pictures": seen})
+                    # only the last one is waited for: it may be read next; for those on the way each clock has its time
+                    end = done == stop or asked
+                    with ranks.first_writes(f"the checkpoint {last}") if end else nullcontext():
+                        _check_finite(_all_finite(loss, method), "loss or weights are not finite", step, last)
+                        if fabric.is_global_zero:
+                            checkpoint.save(last, state, optimizer.optimizer, {"step": done, "pictures": seen})
                     saved_at = time.monotonic()
                 if asked and done < total:
                     raise KeyboardInterrupt(f"stopped at step {done} of {total}, saved in {last}; to go on")
     finally:
         metrics.close()
-    return Result(method, kept, line)
+    return Result(method, kept, line, len(pictures))
 
 
 def _resume(last: Path, state: dict[str, nn.Module], optimizer: torch.optim.Optimizer, seen: str) -> int:
@@ -232,18 +242,15 @@ def _failures_named(run_dir: Path) -> Iterator[None]:
     """Turns what a compiler says, or the collectives when another rank is gone, into a sentence with the way out."""
     try:
         yield
+    except CpchubError:
+        raise
     except RuntimeError as error:
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             reason = str(error).strip().partition("\n")[0]
             raise RunError(f"torch.compile does not work here ({reason}); use --no-compile") from error
-        if world_size() == 1 or not _speaks_of_a_lost_rank(str(error)):
+        if world_size() == 1 or not ranks.speaks_of_a_lost_rank(str(error)):
             raise
         raise RunError(
-            f"rank {rank()}: another rank is gone (killed, out of memory, or its machine), so this one stops. The last "
-            f"good state, if any, is {run_dir / CHECKPOINT}; start the same command again to go on"
+            f"rank {rank()}: another rank {ranks.GONE}, so this one stops. The last "
+            f"good state, if any, is {run_dir / CHECKPOINT}; {ranks.AGAIN}"
         ) from error
-
-
-def _speaks_of_a_lost_rank(message: str) -> bool:
-    signs = ("connection closed by peer", "connection reset", "broken pipe", "socket", "nccl", "gloo", "timed out")
-    return any(sign in message.lower() for sign in signs)
