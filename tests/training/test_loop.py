@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +13,14 @@ import torch
 from safetensors import safe_open
 
 from cpchub.errors import OtherRunError, OutputError, RecipeError, RunError
-from training import data, recipes
+from tests.training.several_ranks import started, wait_until
+from training import checkpoint, data, recipes
 from training.backbone import build_backbone
 from training.batches import Plan
 from training.loop import train
 from training.optimizers import schedule
 from training.recipes import Recipe
+from training.run_folder import CHECKPOINT
 from training.views import Views
 
 METHODS = ("simclr", "moco_v2", "instdisc", "inva_spread", "cmc", "sup_con")
@@ -94,30 +93,31 @@ def test_a_stopped_run_that_goes_on_equals_one_never_stopped(way: str, tmp_path:
     assert len(lines[0]) == len(lines[1]) == 3
 
 
+def hangs_after_six_steps(run_dir: Path) -> None:
+    """In a process of its own; the checkpoint of the seventh step is begun and never finished."""
+    save = checkpoint.save_tensors
+
+    def slow(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
+        if json.loads(metadata["cpchub"])["progress"]["step"] == 7:
+            path.write_bytes(b"half a file")
+            print("hangs", flush=True)
+            wait_until(lambda: False)
+        save(tensors, path, metadata)
+
+    checkpoint.save_tensors = slow
+    train(small(epochs=5, checkpoint_minutes=0, knn_every=0), run_dir, pictures=some_digits())
+
+
 def test_a_run_killed_in_mid_epoch_and_resumed_ends_with_the_same_bits(tmp_path: Path) -> None:
-    script = (
-        "import sys, torch; torch.set_num_threads(1); from pathlib import Path\n"
-        "from tests_training_loop import small, some_digits\n"
-        "from training.loop import train\n"
-        "train(small(epochs=40, checkpoint_minutes=0, knn_every=0), Path(sys.argv[1]), pictures=some_digits())\n"
-    )
-    (tmp_path / "tests_training_loop.py").write_text(Path(__file__).read_text())
-    root = Path(__file__).parents[2]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(root)])}
-
-    def start(run_dir: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", script, str(tmp_path / run_dir)]
-        return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
-
-    assert start("whole").wait() == 0
-    running = start("killed")
-    checkpoint = tmp_path / "killed" / "checkpoints" / "last.safetensors"
-    while not checkpoint.exists() and running.poll() is None:
-        time.sleep(0.005)
-    running.send_signal(signal.SIGKILL)
-    assert running.wait() == -signal.SIGKILL
+    recipe = small(epochs=5, checkpoint_minutes=0, knn_every=0)
+    train(recipe, tmp_path / "whole", pictures=some_digits())
+    with started(1, tmp_path / "process", hangs_after_six_steps, tmp_path / "killed") as (running,):
+        wait_until(lambda: "hangs" in running.said() or running.process.exitcode is not None)
+        running.process.kill()
+        assert running.end() == -signal.SIGKILL, running.said()
     assert weights(tmp_path / "killed") != weights(tmp_path / "whole")
-    assert start("killed").wait() == 0
+    assert checkpoint.progress(tmp_path / "killed" / CHECKPOINT)["step"] == 6  # of 4 an epoch
+    train(recipe, tmp_path / "killed", pictures=some_digits())
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
 
 

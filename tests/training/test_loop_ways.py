@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +11,7 @@ import pytest
 import torch
 
 from cpchub.errors import RecipeError, RunError
+from tests.training.several_ranks import started, wait_until
 from training import data, methods, recipes
 from training.backbone import build_backbone
 from training.finish import describe
@@ -115,56 +110,20 @@ def test_a_run_goes_on_from_a_published_encoder(tmp_path: Path) -> None:
         train(wider, tmp_path / "third", pictures=digits())
 
 
-SCRIPT = """
-import sys, torch
-torch.set_num_threads(1)
-from pathlib import Path
-from ways import digits, small
-from cpchub.errors import CpchubError
-from training.loop import train
-try:
-    train(small(epochs=int(sys.argv[2]), checkpoint_minutes=0), Path(sys.argv[1]), pictures=digits(), accelerator="cpu")
-except CpchubError as error:
-    print(f"error: {error}", file=sys.stderr, flush=True)
-    sys.exit(2)
-"""
-
-
-def start(rank: int, port: int, run_dir: Path, epochs: int, folder: Path) -> subprocess.Popen[str]:
-    """What torchrun starts on each of two ranks, without the agent, which would kill the survivor itself."""
-    (folder / "ways.py").write_text(Path(__file__).read_text())
-    env = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(folder), str(Path(__file__).parents[2])]),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "GROUP_RANK": "0",
-        "GROUP_WORLD_SIZE": "1",
-        "TORCHELASTIC_RUN_ID": "test",
-    }
-    command = [sys.executable, "-c", SCRIPT, str(run_dir), str(epochs)]
-    return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+def until_killed(run_dir: Path) -> None:
+    train(small(epochs=400, checkpoint_minutes=0), run_dir, pictures=digits(), accelerator="cpu")
 
 
 def test_when_a_rank_is_killed_the_other_stops_with_one_sentence_and_the_run_goes_on(
     tmp_path: Path,
 ) -> None:
     run_dir = tmp_path / "run"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    ranks = [start(rank, port, run_dir, 400, tmp_path) for rank in (0, 1)]
     checkpoint = run_dir / "checkpoints" / "last.safetensors"
-    while not checkpoint.exists() and all(rank.poll() is None for rank in ranks):
-        time.sleep(0.02)
-    ranks[1].send_signal(signal.SIGKILL)
-    _, said = ranks[0].communicate(timeout=120)
-    ranks[1].communicate()
-    assert ranks[0].returncode == 2, said
-    lines = [line for line in said.splitlines() if line.startswith("error: ")]
+    with started(2, tmp_path / "ranks", until_killed, run_dir) as ranks:
+        wait_until(lambda: checkpoint.exists() or any(rank.process.exitcode is not None for rank in ranks))
+        ranks[1].process.kill()
+        assert ranks[0].end() == 2, ranks[0].said()
+        lines = [line for line in ranks[0].said().splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
     assert re.search(r"rank 0: another rank is gone .* start the same command again to go on", lines[0])
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor
 
+from tests.training.several_ranks import on_ranks
 from training.losses import dcl, info_nce, inva_spread, mined_triplet, nt_xent, sup_con
 
 CLASSES = torch.arange(8) % 3
@@ -192,27 +192,26 @@ def test_inva_spread_stays_finite_with_the_same_picture_twice_in_a_batch() -> No
         assert part.isfinite().all()
 
 
-def _on_rank(rank: int, a: Tensor, b: Tensor, folder: str) -> None:
-    torch.set_num_threads(1)
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "RANK": str(rank), "WORLD_SIZE": "2"}
-    store = torch.distributed.FileStore(f"{folder}/store", 2)
-    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+def two_batches() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(8, 16, generator=generator), torch.randn(8, 16, generator=generator)
+
+
+def half_of_each(folder: Path) -> None:
+    rank, (a, b) = torch.distributed.get_rank(), two_batches()
     mine = slice(rank * 4, rank * 4 + 4)
     results = {}
     for name, loss in LOSSES.items():
         results[name] = list(gradients(lambda x, y, loss=loss: loss(x, y, CLASSES[mine]), a[mine], b[mine]))
-    torch.save(results, f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+    torch.save(results, folder / f"{rank}.pt")
 
 
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tensor, Tensor, list[dict[str, list[Tensor]]]]:
     """Two batches of features, and what each of two ranks computed from its half of them."""
     folder = tmp_path_factory.mktemp("ranks")
-    torch.manual_seed(0)
-    a, b = torch.randn(8, 16), torch.randn(8, 16)
-    mp.spawn(_on_rank, args=(a, b, str(folder)), nprocs=2)
-    return a, b, [torch.load(folder / f"{r}.pt", weights_only=True) for r in (0, 1)]
+    on_ranks(2, folder, half_of_each, folder)
+    return *two_batches(), [torch.load(folder / f"{r}.pt", weights_only=True) for r in (0, 1)]
 
 
 @pytest.mark.parametrize("name", LOSSES)

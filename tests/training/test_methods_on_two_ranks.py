@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from cpchub.architectures.colour_paths import ColourPaths
+from tests.training.several_ranks import on_ranks
 from training.methods import CMC, InstDisc, InvaSpread, Method, MoCo, SimCLR, SupCon
 
 N_PICTURES = 20
@@ -63,19 +63,15 @@ def one_step(name: str, mine: slice) -> Outcome:
     return {"loss": loss.detach(), **gradients, **{n: b.clone() for n, b in method.named_buffers()}}
 
 
-def _on_rank(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "RANK": str(rank), "WORLD_SIZE": "2"}
-    dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/store", 2), rank=rank, world_size=2)
-    outcomes = {name: one_step(name, slice(4 * rank, 4 * rank + 4)) for name in METHODS}
-    torch.save(outcomes, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+def half_of_each(folder: Path) -> None:
+    mine = slice(4 * dist.get_rank(), 4 * dist.get_rank() + 4)
+    torch.save({name: one_step(name, mine) for name in METHODS}, folder / f"{dist.get_rank()}.pt")
 
 
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Outcome]]:
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(_on_rank, args=(str(folder),), nprocs=2)
+    on_ranks(2, folder, half_of_each, folder)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
