@@ -12,6 +12,10 @@ from torch import Tensor
 _XYZ_FROM_RGB = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 _WHITE = (0.95047, 1.0, 1.08883)
 _YCBCR_FROM_RGB = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # JFIF 1.02
+# ITU-R 601 with its narrow range (Y from 16 to 235), the numbers of scikit-image, and by what CMC's code scales them
+_NARROW_FROM_RGB = ((65.481, 128.553, 24.966), (-37.797, -74.203, 112.0), (112.0, -93.786, -18.214))
+_NARROW_OFFSET = (16.0, 128.0, 128.0)
+_CMC_MEAN, _CMC_STD = (116.151, 121.080, 132.342), (109.500, 111.855, 111.964)
 # middle and half of the range of L, a and b over all of sRGB
 _LAB_MIDDLE = (50.0, 6.025, -6.6895)
 _LAB_HALF = (50.0, 92.208, 101.1675)
@@ -38,6 +42,13 @@ def scaled_ycbcr(rgb: Tensor) -> Tensor:
     return torch.cat([2 * y - 1, 2 * cb, 2 * cr], dim=1)
 
 
+def cmc_ycbcr(rgb: Tensor) -> Tensor:
+    """Y, Cb and Cr as the official code of CMC has them (`--view YCbCr`) for pictures in [0, 1]: the narrow range of
+    ITU-R 601, from which a mean is taken, and divided by a std."""
+    offset, mean, std = (_beside(rgb, v).reshape(1, 3, 1, 1) for v in (_NARROW_OFFSET, _CMC_MEAN, _CMC_STD))
+    return (_mix(rgb.float(), _NARROW_FROM_RGB) + offset - mean) / std
+
+
 def _mix(rgb: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
     rows = _beside(rgb, matrix)
     return (rows[None, :, :, None, None] * rgb[:, None]).sum(2)  # not a product of matrices: autocast would round it
@@ -48,4 +59,4 @@ def _beside(x: Tensor, values: Sequence[Any]) -> Tensor:
     return torch.tensor(values).to(x.device, non_blocking=True)
 
 
-SPACES: dict[str, Callable[[Tensor], Tensor]] = {"lab": scaled_lab, "ycbcr": scaled_ycbcr}
+SPACES: dict[str, Callable[[Tensor], Tensor]] = {"lab": scaled_lab, "ycbcr": scaled_ycbcr, "cmc_ycbcr": cmc_ycbcr}

@@ -6,12 +6,13 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from cpchub.importers import resnet
+from cpchub.importers import resnet, said
 from cpchub.importers.format import IMAGENET_MEAN, IMAGENET_STD, Checkpoint, Claims, Plan
 from cpchub.importers.ledger import CLASSIFIER, PROJECTION, Ledger, Taken, has, training_settings
+from cpchub.importers.places import root_of
 from cpchub.importers.plans import facts_of, recognised, resnet_plan
 
-_ENCODER = "state_dict/encoder."
+_STEM = "encoder.conv1.weight"
 _CIFAR_MEAN, _CIFAR_STD = (125.3 / 255, 123.0 / 255, 113.9 / 255), (63.0 / 255, 62.1 / 255, 66.7 / 255)
 NORMALISATIONS = {  # pl_bolts/transforms/dataset_normalizations.py
     "cifar10": (_CIFAR_MEAN, _CIFAR_STD),
@@ -25,6 +26,7 @@ _KNOWN_LAYERS: dict[tuple[int, ...], str] = {(3, 4, 46, 3): "bolts_cpc_resnet101
 _CHANNELS = (64, 128, 512, 512)
 _STL_SIDE = 96
 _LARGEST_PATCH = 512
+_TASKS = ("contrastive_task.", "info_nce.")
 _MEASURED = "non_linear_evaluator."
 
 
@@ -33,24 +35,30 @@ class BoltsSimclr:
     title = "SimCLR of pl_bolts (lightning-bolts)"
 
     def detect(self, checkpoint: Checkpoint) -> float:
-        own = has(checkpoint, "state_dict/projection.model.")
-        return 1.0 if own and f"{_ENCODER}conv1.weight" in checkpoint.tensors else 0.0
+        root = root_of(checkpoint, _STEM)
+        return 1.0 if root is not None and has(checkpoint, f"{root}projection.model.") else 0.0
 
     def plan(self, checkpoint: Checkpoint, claims: Claims) -> Plan:
         ledger = Ledger(checkpoint, self.name)
-        if f"{_ENCODER}conv1.weight" not in checkpoint.tensors:
-            raise ledger.error(f"it has no {_ENCODER}conv1.weight")
-        options = _options(checkpoint)
-        small = checkpoint.tensors[f"{_ENCODER}conv1.weight"].shape[-1] == 3
+        root = root_of(checkpoint, _STEM)
+        if root is None:
+            raise ledger.error(f"it has no state_dict/{_STEM}")
+        encoder = f"{root}encoder."
+        options = said.settings(checkpoint)
+        small = checkpoint.tensors[f"{encoder}conv1.weight"].shape[-1] == 3
         pooled = options.get("maxpool1", not small)
         if small and pooled:
             raise ledger.error("maxpool1 is True, so it pools behind a 3x3 stem, for which there is no network here")
-        ledger.drop(f"{_ENCODER}fc.", CLASSIFIER)
-        ledger.drop("state_dict/projection.", PROJECTION)
-        ledger.drop(f"state_dict/{_MEASURED}", CLASSIFIER)
+        ledger.drop(f"{encoder}fc.", CLASSIFIER)
+        ledger.drop(f"{root}projection.", PROJECTION)
+        ledger.drop(f"{root}{_MEASURED}", CLASSIFIER)
         facts = facts_of("simclr", options.get("dataset"), NORMALISATIONS, "cifar10" if small else "imagenet")
+        if not small and "maxpool1" not in options:
+            facts = said.noted(
+                facts, "The file does not say whether its stem pools (maxpool1); it is taken to, as on ImageNet."
+            )
         settings = training_settings(checkpoint, "hyper_parameters")
-        plan = resnet_plan(ledger, _ENCODER, claims, facts, stem_padding=1 if small else None, settings=settings)
+        plan = resnet_plan(ledger, encoder, claims, facts, stem_padding=1 if small else None, settings=settings)
         if small or pooled:
             return plan
         # On STL-10 the stem is of 7x7, but does not pool.
@@ -64,22 +72,26 @@ class BoltsCpc:
     title = "CPC v2 of pl_bolts (lightning-bolts)"
 
     def detect(self, checkpoint: Checkpoint) -> float:
-        encoder = f"{_ENCODER}conv1.weight" in checkpoint.tensors
-        norms = f"{_ENCODER}ln1.weight" in checkpoint.tensors
-        tasks = has(checkpoint, "state_dict/contrastive_task.") or has(checkpoint, "state_dict/info_nce.")
-        return 1.0 if encoder and (norms or tasks) else 0.0
+        root = root_of(checkpoint, _STEM)
+        if root is None:
+            return 0.0
+        norms = f"{root}encoder.ln1.weight" in checkpoint.tensors
+        tasks = any(has(checkpoint, f"{root}{task}") for task in _TASKS)
+        return 1.0 if norms or tasks else 0.0
 
     def plan(self, checkpoint: Checkpoint, claims: Claims) -> Plan:
         ledger = Ledger(checkpoint, self.name)
-        if f"{_ENCODER}conv1.weight" not in checkpoint.tensors:
-            raise ledger.error(f"it has no {_ENCODER}conv1.weight")
-        for task in ("contrastive_task.", "info_nce."):
-            ledger.drop(f"state_dict/{task}", "the context network and the predictors, which only the loss uses")
-        ledger.drop(f"state_dict/{_MEASURED}", CLASSIFIER)
-        ledger.drop(f"{_ENCODER}fc.", CLASSIFIER)
-        options = _options(checkpoint)
-        taken = ledger.take(_ENCODER, lambda name: re.sub(r"^ln1\.", "bn1.", name))
-        if f"{_ENCODER}ln1.weight" in checkpoint.tensors:
+        root = root_of(checkpoint, _STEM)
+        if root is None:
+            raise ledger.error(f"it has no state_dict/{_STEM}")
+        encoder = f"{root}encoder."
+        for task in _TASKS:
+            ledger.drop(f"{root}{task}", "the context network and the predictors, which only the loss uses")
+        ledger.drop(f"{root}{_MEASURED}", CLASSIFIER)
+        ledger.drop(f"{encoder}fc.", CLASSIFIER)
+        options = said.settings(checkpoint)
+        taken = ledger.take(encoder, lambda name: re.sub(r"^ln1\.", "bn1.", name))
+        if f"{encoder}ln1.weight" in checkpoint.tensors:
             architecture, args = _layer_norm_network(ledger, taken, (claims.patch_size, options.get("patch_size")))
         else:
             found = recognised(ledger, taken, claims, None)
@@ -91,9 +103,9 @@ class BoltsCpc:
                 )
             args = {**found.model_args, "patch_size": size}
         size = args["patch_size"]
-        for said, source in ((claims.patch_size, "you said"), (options.get("patch_size"), "its hyperparameters say")):
-            if said not in (None, size):
-                raise ledger.error(f"its weights are for patches of {size} pixels; {source} {said}")
+        for stated, source in ((claims.patch_size, "you said"), (options.get("patch_size"), "its hyperparameters say")):
+            if stated not in (None, size):
+                raise ledger.error(f"its weights are for patches of {size} pixels; {source} {stated}")
         overlap = options.get("patch_overlap")
         args["patch_stride"] = size - overlap if isinstance(overlap, int) and 0 < overlap < size else size // 2
         dataset = options.get("dataset") or _BY_PATCH.get(size)
@@ -113,7 +125,7 @@ def _layer_norm_network(ledger: Ledger, taken: Taken, said: tuple[Any, ...]) -> 
     """The network with position-wise norms. The first norm is of half a patch, of an odd one or of the even above."""
     shape = taken.shapes["bn1.weight"]
     if len(shape) != 3 or shape[1] != shape[2]:
-        raise ledger.error(f"{_ENCODER}ln1.weight is {shape}, not channels x height x width")
+        raise ledger.error(f"*encoder.ln1.weight is {shape}, not channels x height x width")
     layers = tuple(_blocks(taken, stage) for stage in (1, 2, 3, 4))
     odd = 2 * shape[1] - 1
     args: dict[str, Any] = {"patch_size": odd if odd in said else 2 * shape[1]}
@@ -128,11 +140,3 @@ def _layer_norm_network(ledger: Ledger, taken: Taken, said: tuple[Any, ...]) -> 
 
 def _blocks(taken: Taken, stage: int) -> int:
     return len({match[1] for name in taken.shapes if (match := re.match(rf"layer{stage}\.(\d+)\.", name))})
-
-
-def _options(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The hyperparameters, of Lightning's versions: their own dictionary, or the one argument `hparams`."""
-    found = checkpoint.meta.get("hyper_parameters", checkpoint.meta.get("hparams"))
-    options = dict(found) if isinstance(found, dict) else {}
-    nested = options.get("hparams")
-    return {**options, **nested} if isinstance(nested, dict) else options

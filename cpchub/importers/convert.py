@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cpchub import model_folder
 from cpchub.errors import ImportFormatError
-from cpchub.importers.format import Checkpoint, Claims, Format, Plan
+from cpchub.importers.format import NOTHING_CLAIMED, Checkpoint, Claims, Format, Plan
 from cpchub.importers.formats import format_of
 from cpchub.importers.read import read_checkpoint
 from cpchub.integrity import sha256_of
@@ -22,7 +22,6 @@ from cpchub.network import Network, create_timm_model
 from cpchub.vocabulary import data_title, method_title
 
 UNKNOWN = "unknown"
-NOTHING_CLAIMED = Claims()
 _COUNTER = ".num_batches_tracked"  # of batch norms; files before PyTorch 0.4.1 lack them, and nothing depends on them
 
 
@@ -32,6 +31,7 @@ class Imported:
 
     used: the checkpoint's name of each tensor that was taken over, with its name in the network.
     dropped: the checkpoint's name of each other tensor, with the reason.
+    notes: what the file says and the import does not follow, or what was assumed; a sentence each.
     """
 
     folder: Path
@@ -41,6 +41,7 @@ class Imported:
     license: str
     used: Mapping[str, str]
     dropped: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def convert(
@@ -62,14 +63,16 @@ def convert(
     out: the folder to write; its name is the encoder's, unless `name` is given.
     as_: the format, by its name in `formats.FORMATS`; recognised where it is None.
     license, data, method: what the card says of the weights, their training pictures and their training.
-    architecture, patch_size, stem_padding: what you know of the network. They decide what the file leaves open.
+    architecture, patch_size, stem_padding: what you know of the network. They decide what the file leaves open. The
+        first is timm's name of it, for a network of any kind in any format.
 
     Nothing in the file is executed. Raises ImportFormatError where the file does not fit the format, the claims or a
     network, UnsafeWeightsError for a file made to run code, OutputError where the folder cannot be written.
     """
     checkpoint = read_checkpoint(path)
-    layout = format_of(checkpoint, as_)
-    network, plan = network_of(checkpoint, layout, Claims(architecture, patch_size, stem_padding))
+    claims = Claims(architecture, patch_size, stem_padding)
+    layout = format_of(checkpoint, as_, claims)
+    network, plan = network_of(checkpoint, layout, claims)
     found = plan.facts
     facts = replace(found, license=license or found.license, data=data or found.data, method=method or found.method)
     plan = replace(plan, facts=facts)
@@ -77,7 +80,14 @@ def convert(
     described = _described(checkpoint, plan, name or out.resolve().name)
     model_folder.write(network, out, facts=described, recipe=_recipe(checkpoint, plan, layout), evaluation=None)
     return Imported(
-        out, layout.name, layout.title, plan.architecture, plan.facts.license, dict(plan.used), dict(plan.dropped)
+        folder=out,
+        format=layout.name,
+        title=layout.title,
+        architecture=plan.architecture,
+        license=plan.facts.license,
+        used=dict(plan.used),
+        dropped=dict(plan.dropped),
+        notes=plan.facts.notes,
     )
 
 
@@ -153,7 +163,7 @@ def _described(checkpoint: Checkpoint, plan: Plan, name: str) -> dict[str, Any]:
     """The facts as `model_folder.write` takes them."""
     facts = plan.facts
     trained = "" if facts.method == UNKNOWN else f" trained with {method_title(facts.method)}"
-    limits = [*facts.limits, "Its weights were imported; nothing was measured with them here."]
+    limits = [*facts.limits, *facts.notes, "Its weights were imported; nothing was measured with them here."]
     if facts.license == UNKNOWN:
         limits.append("Nobody has said under which licence its weights are; ask before you publish it.")
     return {

@@ -44,6 +44,9 @@ class Claims:
     stem_padding: int | None = None
 
 
+NOTHING_CLAIMED = Claims()
+
+
 @dataclass(frozen=True)
 class Facts:
     """What the published encoder states about itself; the fields are those of `cpchub.model_folder`."""
@@ -57,6 +60,7 @@ class Facts:
     data: str = UNNAMED_DATA
     license: str = "unknown"
     limits: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # where the file says what was not used, or what is assumed for want of its word
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cpchub.errors import ImportFormatError
 from cpchub.importers.bolts import BoltsCpc, BoltsSimclr
 from cpchub.importers.cmc import Cmc
-from cpchub.importers.format import Checkpoint, Format
+from cpchub.importers.format import NOTHING_CLAIMED, Checkpoint, Claims, Format
 from cpchub.importers.google_simclr import GoogleSimclr
 from cpchub.importers.lemniscate import Lemniscate
 from cpchub.importers.lightly import Lightly
@@ -38,8 +38,10 @@ FORMATS: list[Format] = [
 ]
 
 
-def format_of(checkpoint: Checkpoint, name: str | None = None) -> Format:
+def format_of(checkpoint: Checkpoint, name: str | None = None, claims: Claims = NOTHING_CLAIMED) -> Format:
     """The format called `name`, or the one that is surest of the file.
+
+    A network that is claimed to be one of timm's needs no layout that is known: its tensors have timm's names.
 
     Raises ImportFormatError where there is none, and where two are equally sure.
     """
@@ -54,9 +56,11 @@ def format_of(checkpoint: Checkpoint, name: str | None = None) -> Format:
         return known[sure[0]]
     if sure:
         raise ImportFormatError(f"{checkpoint.path.name} may be {' or '.join(sorted(sure))}; say which with --as")
+    if claims.architecture is not None:
+        return known["timm"]
     tensors = list(checkpoint.tensors)
     has = f"its tensors are {', '.join(tensors[:3])}, ... ({len(tensors)})" if tensors else "it has no tensors"
     raise ImportFormatError(
         f"{checkpoint.path.name} has no layout that is known here: {has}. Known: {', '.join(known)}; "
-        "to force one, pass it with --as"
+        "to force one, pass it with --as; if it is a network of timm's, give its name with --architecture"
     )

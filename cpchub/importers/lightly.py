@@ -1,8 +1,8 @@
-"""Checkpoints of lightly's benchmarks and tutorials: Lightning files.
+"""Checkpoints of lightly's benchmarks, examples and tutorials: Lightning files, and plain ones.
 
 On ImageNet the backbone has torchvision's names. Elsewhere it is a network taken apart with `children()` and put into a
 Sequential, so its layers are numbered. Taken from `ResNetGenerator` (3x3 stem), it loses the ReLU of the stem, which is
-no child; taken from torchvision, it keeps it, as number 2.
+no child; taken from torchvision, it keeps it, as number 2. A transformer is one of timm's, whose name has to be given.
 """
 
 from __future__ import annotations
@@ -16,62 +16,119 @@ from torch import Tensor
 
 from cpchub.importers.format import Checkpoint, Claims, Facts, Plan
 from cpchub.importers.ledger import CLASSIFIER, PROJECTION, Ledger, has, training_settings
+from cpchub.importers.places import root_of
 from cpchub.importers.plans import resnet_plan
 from cpchub.importers.resnet import shortcut_to_downsample
 
 _GENERATOR = {"0": "conv1", "1": "bn1", "2": "layer1", "3": "layer2", "4": "layer3", "5": "layer4"}
 _TORCHVISION = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
-_BACKBONE = "state_dict/backbone."
-_OWN = ("state_dict/projection_head.", "state_dict/online_classifier.", "state_dict/prediction_head.")
+_FIRST_BLOCKS = ("2.0.conv1.weight", "4.0.conv1.weight")  # of a network that was taken apart
+_FOLLOWED = "the momentum encoder; the encoder that it follows is published"
+_LEARNER = "the student; its teacher, an average of it, is what the papers evaluate"
+_MOMENTUM = ("key_backbone.", "backbone_momentum.", "teacher_backbone.")
+_STUDENTS = ("student_backbone.", "anchor_backbone.")
+# By name, in the order in which they are published. The `backbone` of DINO's benchmark and of MSN is the teacher.
+_BACKBONES = ("backbone.", "teacher_backbone.", "student_backbone.")
+_OWN = ("projection_head.", "online_classifier.", "prediction_head.", "student_head.", "projection_head_global.")
 
 
 class Lightly:
     name = "lightly"
-    title = "lightly (lightly-ai/lightly): ImageNet benchmark, CIFAR benchmarks, tutorials"
+    title = "lightly (lightly-ai/lightly): ImageNet benchmark, CIFAR benchmarks, examples, tutorials"
 
     def detect(self, checkpoint: Checkpoint) -> float:
-        numbered = f"{_BACKBONE}0.weight" in checkpoint.tensors
-        named = f"{_BACKBONE}conv1.weight" in checkpoint.tensors
-        if numbered or (named and any(has(checkpoint, own) for own in _OWN)):
+        place = _place(checkpoint)
+        if place is None:
+            return 0.0
+        root, backbone = place
+        encoder = f"{root}{backbone}"
+        if not backbone:
+            return 0.6
+        own = any(has(checkpoint, f"{root}{each}") for each in _OWN)
+        if own or _is_numbered(checkpoint, encoder) or backbone != "backbone.":
             return 1.0
-        return 0.5 if named else 0.0
+        return 0.5 if f"{encoder}conv1.weight" in checkpoint.tensors else 0.0
 
     def plan(self, checkpoint: Checkpoint, claims: Claims) -> Plan:
         ledger = Ledger(checkpoint, self.name)
-        for own in _OWN:
-            ledger.drop(own, CLASSIFIER if "classifier" in own else PROJECTION)
-        for momentum in ("key_backbone.", "backbone_momentum.", "teacher_backbone."):
-            ledger.drop(f"state_dict/{momentum}", "the momentum encoder; the encoder that it follows is published")
-        for head in ("key_projection_head.", "projection_head_momentum.", "teacher_projection_head."):
-            ledger.drop(f"state_dict/{head}", PROJECTION)
-        ledger.drop("state_dict/criterion.", "the memory bank of the loss")
+        place = _place(checkpoint)
+        if place is None:
+            raise ledger.error("it has neither *backbone.conv1.weight nor a network taken apart, *0.weight and so on")
+        root, backbone = place
+        encoder = f"{root}{backbone}"
+        if backbone:
+            self._drop_others(ledger, root, backbone)
         settings = training_settings(checkpoint, "hyper_parameters")
         # The benchmarks normalise by ImageNet's mean and std, on CIFAR-10 too.
         facts = Facts("unknown")
-        if f"{_BACKBONE}conv1.weight" in checkpoint.tensors:
-            ledger.drop(f"{_BACKBONE}fc.", CLASSIFIER)
-            return resnet_plan(ledger, _BACKBONE, claims, facts, settings=settings)
-        if f"{_BACKBONE}0.weight" not in checkpoint.tensors:
-            raise ledger.error(f"it has neither {_BACKBONE}conv1.weight nor {_BACKBONE}0.weight")
-        generator = f"{_BACKBONE}2.0.conv1.weight" in checkpoint.tensors
+        if not _is_numbered(checkpoint, encoder):
+            return self._named(ledger, root, encoder, claims, facts, settings)
+        generator = f"{encoder}{_FIRST_BLOCKS[0]}" in checkpoint.tensors
         names = _GENERATOR if generator else _TORCHVISION
         plan = resnet_plan(
             ledger,
-            _BACKBONE,
+            encoder,
             claims,
             facts,
-            rename=lambda name: shortcut_to_downsample(_named(ledger, name, names)),
+            rename=lambda name: shortcut_to_downsample(_renumbered(ledger, encoder, name, names)),
             stem_padding=1 if generator else None,
             settings=settings,
             extra_args={"stem_act": False} if generator else {},
         )
         return replace(plan, weights=_without_splits(plan.weights))
 
+    def _drop_others(self, ledger: Ledger, root: str, backbone: str) -> None:
+        for own in _OWN:
+            ledger.drop(f"{root}{own}", CLASSIFIER if "classifier" in own else PROJECTION)
+        for others, reason in ((_STUDENTS, _LEARNER), (_MOMENTUM, _FOLLOWED)):
+            for other in others:
+                if other != backbone:
+                    ledger.drop(f"{root}{other}", reason)
+        for head in ("key_projection_head.", "projection_head_", "teacher_", "student_", "anchor_"):
+            for name in ledger.names(f"{root}{head}"):
+                if not f"{head}{name}".startswith(backbone):
+                    ledger.drop(f"{root}{head}{name}", PROJECTION)
+        ledger.drop(f"{root}criterion.", "the memory bank of the loss")
 
-def _named(ledger: Ledger, name: str, names: Mapping[str, str]) -> str:
+    def _named(
+        self, ledger: Ledger, root: str, encoder: str, claims: Claims, facts: Facts, settings: Mapping[str, Any]
+    ) -> Plan:
+        """Of a network that keeps its names: torchvision's ResNet, or timm's transformer."""
+        if has(ledger.checkpoint, f"{root}projection_head.blocks."):
+            raise ledger.error("AIM's transformer attends causally, for which there is no network here")
+        for head in ("fc.", "vit.head."):
+            ledger.drop(f"{encoder}{head}", CLASSIFIER)
+        if not has(ledger.checkpoint, f"{encoder}vit."):
+            return resnet_plan(ledger, encoder, claims, facts, settings=settings)
+        if has(ledger.checkpoint, f"{encoder}vit.conv_proj."):
+            raise ledger.error("its backbone is torchvision's vision transformer, for which there is no network here")
+        ledger.drop(f"{encoder}mask_token", "the token that stands for what is masked in training")
+        return resnet_plan(ledger, f"{encoder}vit.", claims, facts, settings=settings)
+
+
+def _place(checkpoint: Checkpoint) -> tuple[str, str] | None:
+    """Where the encoder lies: what stands before its name, and its name; none for a network that is the whole file."""
+    for backbone in _BACKBONES:
+        root = root_of(checkpoint, backbone)
+        if root is not None:
+            return root, backbone
+    for block in _FIRST_BLOCKS:
+        root = root_of(checkpoint, block)
+        if root is not None and _is_numbered(checkpoint, root):
+            return root, ""
+    return None
+
+
+def _is_numbered(checkpoint: Checkpoint, encoder: str) -> bool:
+    stem = checkpoint.tensors.get(f"{encoder}0.weight")
+    blocks = any(f"{encoder}{block}" in checkpoint.tensors for block in _FIRST_BLOCKS)
+    return blocks and stem is not None and stem.ndim == 4
+
+
+def _renumbered(ledger: Ledger, encoder: str, name: str, names: Mapping[str, str]) -> str:
     number, _, rest = name.partition(".")
     if number not in names:
-        raise ledger.error(f"{_BACKBONE}{name} is no layer of a ResNet; its layers are {', '.join(names)}")
+        raise ledger.error(f"{encoder}{name} is no layer of a ResNet; its layers are {', '.join(names)}")
     return f"{names[number]}.{rest}"
 
 

@@ -11,7 +11,8 @@ from cpchub.errors import ImportFormatError
 from cpchub.importers import vit
 from cpchub.importers.format import Checkpoint, Claims, Facts, Plan
 from cpchub.importers.ledger import PROJECTION, Ledger, has, training_settings
-from cpchub.importers.plans import resnet_plan
+from cpchub.importers.places import root_of
+from cpchub.importers.plans import agreed, resnet_plan
 
 LICENSE = "cc-by-nc-4.0"
 NOT_COMMERCIAL = (
@@ -28,11 +29,11 @@ class Moco:
     title = "MoCo v1 and v2 (facebookresearch/moco)"
 
     def detect(self, checkpoint: Checkpoint) -> float:
-        return 1.0 if _prefix(checkpoint, "encoder_q.") is not None else 0.0
+        return 1.0 if root_of(checkpoint, "encoder_q.") is not None else 0.0
 
     def plan(self, checkpoint: Checkpoint, claims: Claims) -> Plan:
         ledger = Ledger(checkpoint, self.name)
-        prefix = _prefix(checkpoint, "encoder_q.")
+        prefix = root_of(checkpoint, "encoder_q.")
         if prefix is None:
             raise ledger.error("it has no tensor *encoder_q.conv1.weight")
         version = 2 if has(checkpoint, f"{prefix}encoder_q.fc.0.") else 1
@@ -49,21 +50,21 @@ class MocoV3:
     title = "MoCo v3 (facebookresearch/moco-v3), ResNet and ViT"
 
     def detect(self, checkpoint: Checkpoint) -> float:
-        return 1.0 if self._prefix(checkpoint) is not None else 0.0
+        return 1.0 if root_of(checkpoint, "base_encoder.") is not None else 0.0
 
     def plan(self, checkpoint: Checkpoint, claims: Claims) -> Plan:
         ledger = Ledger(checkpoint, self.name)
-        prefix = self._prefix(checkpoint)
+        prefix = root_of(checkpoint, "base_encoder.")
         if prefix is None:
             raise ledger.error("it has no tensor *base_encoder.conv1.weight and no *base_encoder.cls_token")
         encoder = f"{prefix}base_encoder."
-        for head in ("fc.", "head."):
-            ledger.drop(f"{encoder}{head}", PROJECTION)
+        transformer = has(checkpoint, f"{encoder}cls_token")
+        ledger.drop(f"{encoder}{'head.' if transformer else 'fc.'}", PROJECTION)
         ledger.drop(f"{prefix}momentum_encoder.", _MOMENTUM)
         ledger.drop(f"{prefix}predictor.", "the predictor, which the paper discards after training")
         facts = Facts(method="moco-v3", license=LICENSE, limits=(NOT_COMMERCIAL,))
         settings = training_settings(checkpoint)
-        if not has(checkpoint, f"{encoder}cls_token"):
+        if not transformer:
             return resnet_plan(ledger, encoder, claims, facts, settings=settings)
         taken = ledger.take(encoder)
         width = taken.shapes.get("patch_embed.proj.weight", (0,))[0]
@@ -72,21 +73,7 @@ class MocoV3:
             found = vit.recognise(taken.shapes, num_heads=heads)
         except ImportFormatError as error:
             raise ledger.error(str(error)) from error
+        facts = agreed(ledger, claims, found, facts)
         side = found.model_args.get("img_size", 224)
         facts = replace(facts, input_size=(found.in_chans, side, side))
         return ledger.plan(found.architecture, found.model_args, taken, facts, settings)
-
-    def _prefix(self, checkpoint: Checkpoint) -> str | None:
-        for stem in ("conv1.weight", "cls_token"):
-            prefix = _prefix(checkpoint, "base_encoder.", stem)
-            if prefix is not None:
-                return prefix
-        return None
-
-
-def _prefix(checkpoint: Checkpoint, encoder: str, stem: str = "conv1.weight") -> str | None:
-    """What stands before the encoder's name: the dictionary's, and DataParallel's "module."."""
-    for prefix in ("state_dict/module.", "state_dict/", "module.", ""):
-        if f"{prefix}{encoder}{stem}" in checkpoint.tensors:
-            return prefix
-    return None

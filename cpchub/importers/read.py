@@ -44,12 +44,13 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise ImportFormatError(f"{path} cannot be read: {error.strerror or error}") from error
     if content is None:
         raise ImportFormatError(f"{path} is empty; fetch it again")
+    # safetensors first: its file begins with a number, any bytes at all, so it may begin as a pickle or a zip does.
+    if _is_safetensors(start, size):
+        return _safetensors(path)
     if start.startswith(b"PK\x03\x04"):
         return _zip(path, content)
     if start.startswith(b"\x80"):
         return _legacy(path, content)
-    if _is_safetensors(start, size):
-        return _safetensors(path)
     raise ImportFormatError(f"{path} is no checkpoint that can be read here: {_what_it_is(start)}")
 
 
@@ -131,6 +132,7 @@ def _checkpoint(path: Path, value: Any, storage: Any) -> Checkpoint:
 
 
 def _is_safetensors(start: bytes, size: int) -> bool:
+    """The length of the header in 8 bytes, little-endian, then the header, which is JSON and lies within the file."""
     return len(start) > 9 and start[8:9] == b"{" and int.from_bytes(start[:8], "little") + 8 <= size
 
 

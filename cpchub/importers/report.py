@@ -22,6 +22,7 @@ def formats() -> Iterator[str]:
 def account(imported: Imported, every_tensor: bool = False) -> Iterator[str]:
     """The format and the network; what was used, then what was dropped: a line a reason, or `every_tensor`."""
     yield f"{imported.title}: {imported.architecture}"
+    yield from (f"note     {note}" for note in imported.notes)
     if every_tensor:
         yield from (f"used     {name} -> {new}" for name, new in imported.used.items())
         yield from (f"dropped  {name}: {reason}" for name, reason in imported.dropped.items())

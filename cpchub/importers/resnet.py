@@ -39,12 +39,17 @@ STEM = 64
 
 @dataclass(frozen=True)
 class Recognised:
-    """A network as `timm.create_model` takes it. `stem` is the size of the first convolution's kernel."""
+    """A network as `timm.create_model` takes it.
+
+    stem: the size of the first convolution's kernel; 0 for a network that was named and not recognised.
+    side: of its pictures, where the network tells.
+    """
 
     architecture: str
     model_args: dict[str, Any] = field(default_factory=dict)
     stem: int = 7
     in_chans: int = 3
+    side: int | None = None
 
 
 def shortcut_to_downsample(name: str) -> str:
@@ -124,6 +129,11 @@ def _stem(shapes: Shapes) -> int:
         raise ImportFormatError(f"conv1.weight is {shape}: a stem of {shape[0]} channels; timm's has {STEM}")
     if "bn1.weight" not in shapes:
         raise ImportFormatError("it has no bn1.weight, so its stem has another normalisation than a ResNet's")
+    if "bn1.running_mean" not in shapes:
+        raise ImportFormatError(
+            "bn1 has no running_mean, so its norms are no batch norms; group norms have as many groups as no tensor "
+            "tells. Give timm's name of the network with --architecture, for example resnet50_gn"
+        )
     return int(shape[2])
 
 

@@ -18,7 +18,9 @@ _MAX_NESTING = 64  # of containers, on the way to a tensor
 _MAX_TENSORS = 100_000  # some hundred times those of a large network with its optimiser
 _MAX_DEPTH = 12  # of containers, among the other values
 _MAX_VALUES = 20_000
-_MAX_TEXT = 1_000
+_MAX_TEXT = 1_000  # characters of a name
+_MAX_VALUE = 50_000  # characters of a text, for example of a config that was saved whole
+_MAX_ALL_TEXT = 1_000_000  # characters of all of them together; then each is cut
 
 
 def flatten(value: Any) -> tuple[dict[str, TensorRecord], dict[str, Any]]:
@@ -106,6 +108,7 @@ class _Plain:
 
     def __init__(self) -> None:
         self.left = _MAX_VALUES
+        self.text_left = _MAX_ALL_TEXT
 
     def fields(self, value: Any) -> dict[str, Any]:
         found = self.of(value, 0)
@@ -116,7 +119,9 @@ class _Plain:
         if isinstance(value, (bool, int, float, type(None))):
             return value if not isinstance(value, int) or abs(value) < 2**63 else "<a large number>"
         if isinstance(value, str):
-            return value[:_MAX_TEXT]
+            kept = value[: _MAX_VALUE if self.text_left > 0 else _MAX_TEXT]
+            self.text_left -= len(kept)
+            return kept
         if isinstance(value, Name):
             return str(value)
         if self.left < 0 or depth > _MAX_DEPTH:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from cpchub.importers import said
 from cpchub.importers.format import Checkpoint, Claims, Plan
 from cpchub.importers.ledger import CLASSIFIER, PROJECTION, Ledger, training_settings
 from cpchub.importers.plans import facts_of, resnet_plan
@@ -30,12 +33,16 @@ class SupContrast:
             raise ledger.error("it has no model/encoder.conv1.weight")
         ledger.drop("model/head.", PROJECTION)
         ledger.drop("model/fc.", CLASSIFIER)
-        opt = checkpoint.meta.get("opt")
-        options = opt if isinstance(opt, dict) else {}
+        options = said.settings(checkpoint)
         # Without a projection head it is the cross-entropy baseline.
         trained = METHODS.get(str(options.get("method")), "sup-con")
         method = "supervised" if "model/fc.weight" in checkpoint.tensors else trained
-        facts = facts_of(method, options.get("dataset"), NORMALISATIONS, default="cifar10")
+        dataset = options.get("dataset")
+        # The code has mean and std of its own for CIFAR, and takes those it is told for a folder of pictures.
+        stated = said.mean_and_std(options) if dataset == "path" else None
+        facts = facts_of(method, dataset, NORMALISATIONS, default="cifar10", stated=stated)
+        if type(side := options.get("size")) is int and side > 0:
+            facts = replace(facts, input_size=(3, side, side), crop_pct=1.0)
         return resnet_plan(
             ledger,
             prefix,
