@@ -2,9 +2,9 @@
 
 oneDNN, which torch calls on a CPU, is at a processor's limit in the forward pass and in the gradient of the input, but
 not in the gradient of the weights: it reaches two thirds of it on large maps, a third on maps of 2 x 2 and a tenth on
-single places, which is where small pictures end in a ResNet. Values and gradients are those of `nn.Conv2d` up to
-rounding; on a GPU, in mixed precision and without gradients it is `nn.Conv2d`. `benchmarks/weight_gradient.py` has
-the numbers.
+single places, which is where small pictures end in a ResNet. In bfloat16, on CPUs that compute with it, the two are further
+apart. Values and gradients are those of `nn.Conv2d` up to rounding; on a GPU, in other precisions and without gradients
+it is `nn.Conv2d`. `benchmarks/weight_gradient.py` has the numbers.
 """
 
 from __future__ import annotations
@@ -35,17 +35,18 @@ class QuickConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """`[N, C, H, W]` to `[N, K, h, w]`."""
         learns = torch.is_grad_enabled() and self.weight.requires_grad
-        plain = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-        if learns and plain and x.ndim == 4:
-            y: Tensor = _Convolution.apply(x, self.weight, self.bias, self.stride, self.padding)
-            return y
-        return super().forward(x)
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        if not (learns and x.device.type == "cpu" and x.ndim == 4 and dtype in (torch.float32, torch.bfloat16)):
+            return super().forward(x)
+        bias = None if self.bias is None else self.bias.to(dtype)
+        y: Tensor = _Convolution.apply(x.to(dtype), self.weight.to(dtype), bias, self.stride, self.padding)
+        return y
 
 
 def weight_gradient(x: Tensor, gradient: Tensor, kernel: Any, stride: Any, padding: Any) -> Tensor:
     """Gradient of a convolution's weights `[K, C, kh, kw]` from its input `[N, C, H, W]` and that of its output.
 
-    gradient: `[N, K, h, w]`. The sum over all places of (gradient there) x (receptive field there).
+    gradient: `[N, K, h, w]`. The sum over all places of (gradient there) x (receptive field there), in float32.
     """
     n, outputs, height, width = gradient.shape
     (kernel_h, kernel_w), (pad_h, pad_w) = kernel, padding
@@ -56,11 +57,11 @@ def weight_gradient(x: Tensor, gradient: Tensor, kernel: Any, stride: Any, paddi
         (image, row * stride[0], column * stride[1], row, column, channel),
     )
     by_place = gradient.permute(0, 2, 3, 1)
-    total = x.new_zeros(outputs, kernel_h * kernel_w * x.shape[1])
+    total = torch.zeros(outputs, kernel_h * kernel_w * x.shape[1])
     pictures = max(1, GATHERED // (height * width * total.shape[1]))
     for some, field in zip(by_place.split(pictures), fields.split(pictures), strict=True):
-        total.addmm_(some.reshape(-1, outputs).t(), field.reshape(-1, total.shape[1]))
-    return total.view(outputs, kernel_h, kernel_w, -1).permute(0, 3, 1, 2)
+        total += some.reshape(-1, outputs).t() @ field.reshape(-1, total.shape[1])
+    return total.to(x.dtype).view(outputs, kernel_h, kernel_w, -1).permute(0, 3, 1, 2)
 
 
 def pays(places: int) -> bool:

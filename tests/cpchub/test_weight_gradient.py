@@ -124,7 +124,36 @@ def test_other_convolutions_are_left_alone() -> None:
     assert [type(module) for module in others] == kinds
 
 
-def test_in_mixed_precision_and_without_gradients_it_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_bfloat16_too_it_gives_torchs_values_and_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[torch.dtype] = []
+    own = weight_gradient.weight_gradient
+    monkeypatch.setattr(weight_gradient, "weight_gradient", lambda x, *a: asked.append(x.dtype) or own(x, *a))
+    for channels, outputs, options in (
+        (64, 32, {"kernel_size": 3, "padding": 1, "bias": True}),
+        (64, 32, {"kernel_size": 1, "stride": 2}),
+        (3, 8, {"kernel_size": 3, "padding": 1, "stride": 2}),
+    ):
+        torch.manual_seed(0)
+        ours, theirs = both(channels, outputs, options)
+        x = torch.randn(16, channels, 3, 3)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = gradients(ours, x)
+        for a, b in zip(found, gradients(theirs, x), strict=True):
+            torch.testing.assert_close(a.float(), b, rtol=0.02, atol=0.02 * float(b.abs().max()))
+        assert found[0].dtype == torch.bfloat16
+        assert ours.weight.grad is not None
+        assert ours.weight.grad.dtype == torch.float32
+    assert asked == [torch.bfloat16] * 3
+
+
+def test_a_sum_over_many_pictures_is_not_lost_in_the_rounding_of_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weight_gradient, "GATHERED", 1)  # a part a picture, 2,000 sums in a row
+    x = torch.ones(2000, 1, 1, 1, dtype=torch.bfloat16)
+    found = weight_gradient.weight_gradient(x, torch.ones_like(x), (1, 1), (1, 1), (0, 0))
+    assert float(found) == 2000
+
+
+def test_in_half_precision_and_without_gradients_it_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_: Any) -> Tensor:
         raise AssertionError("our convolution was asked")
 
@@ -133,8 +162,8 @@ def test_in_mixed_precision_and_without_gradients_it_is_torchs(monkeypatch: pyte
     x = torch.randn(2, 64, 2, 2)
     with torch.no_grad():
         torch.testing.assert_close(ours(x), theirs(x))
-    with torch.autocast("cpu", torch.bfloat16):
-        assert ours(x).dtype == torch.bfloat16
+    with torch.autocast("cpu", torch.float16):
+        assert ours(x).dtype == torch.float16
     ours.requires_grad_(False)
     torch.testing.assert_close(ours(x), theirs(x).detach())
     ours.requires_grad_(True)
