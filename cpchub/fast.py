@@ -167,7 +167,7 @@ class FastEmbedder:
         if self._device.type != "cpu":
             return []
         paths: list[tuple[str, Callable[[Tensor], Network]]] = []
-        bfloat16, lanes, threads = _cpu_has_bfloat16(), self.lanes, self._threads
+        bfloat16, lanes, threads = cpu_has_bfloat16(), self.lanes, self._threads
         if not bfloat16 and has_mnn() and self._worth_mnn():
             paths.append(("MNN", lambda x: in_mnn(self._plain, x, lanes=lanes, batch=STEP)))
         elif self._pictures >= OPENVINO_FROM and has_openvino():
@@ -237,7 +237,7 @@ def _gpu_has_bfloat16(device: torch.device) -> bool:
 
 
 @cache
-def _cpu_has_bfloat16() -> bool:
+def cpu_has_bfloat16() -> bool:
     """Whether the CPU multiplies in bfloat16 (AVX512-BF16 or AMX); emulated, it is slower than float32."""
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")

@@ -2,9 +2,9 @@
 
 oneDNN, which torch calls on a CPU, is at a processor's limit in the forward pass and in the gradient of the input, but
 not in the gradient of the weights: it reaches two thirds of it on large maps, a third on maps of 2 x 2 and a tenth on
-single places, which is where small pictures end in a ResNet. In bfloat16, on CPUs that compute with it, the two are further
-apart. Values and gradients are those of `nn.Conv2d` up to rounding; on a GPU, in other precisions and without gradients
-it is `nn.Conv2d`. `benchmarks/weight_gradient.py` has the numbers.
+single places, which is where small pictures end in a ResNet. In bfloat16, on CPUs that compute with it, the two are
+further apart. Values and gradients are those of `nn.Conv2d` up to rounding; on a GPU, in other precisions and without
+gradients it is `nn.Conv2d`. `benchmarks/weight_gradient.py` has the numbers.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ class Pictures:
             pictures = images[sent(batch.rows, images.device)]
             if images.device != device:
                 pictures = sent(pictures, device)
-            yield batch, [random_view(pictures, recipe, generator) for _ in range(recipe.n_views)]
+            yield batch, [random_view(pictures, recipe, generator, i) for i in range(recipe.n_views)]
 
     def _at(self, device: torch.device) -> Tensor:
         """The images on `device`, copied there once; where they would take more than a quarter of it, as they are."""
@@ -126,12 +126,12 @@ class Pictures:
         return h.hexdigest()[:16]
 
 
-def random_view(pictures: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """One random view of each picture as the network takes it: uint8 `[N, C, H, W]` to float32 `[N, C, S, S]`.
+def random_view(pictures: Tensor, recipe: Recipe, generator: torch.Generator, number: int = 0) -> Tensor:
+    """View `number` of each picture, random, as the network takes it: uint8 `[N, C, H, W]` to float32 `[N, C, S, S]`.
 
     For CPC the grid of its patches, each a view by itself: `[N, rows, columns, C, p, p]`.
     """
-    view = recipe.views(pictures, generator)
+    view = recipe.views_of(number)(pictures, generator)
     if recipe.method in ("cpc_v1", "cpc_v2"):
         size, stride = (int(recipe.backbone_args.get(name, 0)) for name in ("patch_size", "patch_stride"))
         view = recipe.cpc.patches(view, size, stride, generator)

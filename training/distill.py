@@ -153,5 +153,5 @@ def distillation(pretraining: Recipe, teacher: Path, settings: Distillation) -> 
 def _plain(pretraining: Recipe) -> Recipe:
     """One view of a crop and a flip, nothing of the pretraining's own devices."""
     views = replace(pretraining.views, jitter_p=0.0, grey_p=0.0, blur_p=0.0, solarize_p=0.0)
-    once = replace(pretraining, views=views, n_views=1, schedule="cosine", knn_every=0)
+    once = replace(pretraining, views=views, n_views=1, plain_views=0, schedule="cosine", knn_every=0)
     return replace(once, init_from="", ema_decay=0.0, accumulate=1)

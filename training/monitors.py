@@ -103,7 +103,7 @@ def _of_views(
     twice = [Batch(step=0, epoch=0, rows=rows, seed=seed) for seed in (1, 2)]
     was_training = backbone.training
     backbone.eval()
-    one_view = replace(recipe, n_views=1) if recipe.n_views != 1 else recipe
+    one_view = replace(recipe, n_views=1, plain_views=0) if recipe.n_views != 1 else recipe
     a, b = (
         F.normalize(torch.cat([backbone(part).float() for part in views[0].split(128)]), dim=1)
         for _, views in pictures.views(twice, one_view, device)

@@ -23,6 +23,7 @@ from lightning_fabric.strategies import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
 from cpchub.errors import RunError
+from cpchub.fast import cpu_has_bfloat16
 from training.losses.ranks import rank, world_size
 
 PATIENCE = timedelta(minutes=15)  # a checkpoint of many gigabytes on a slow disk takes minutes
@@ -38,8 +39,13 @@ _meeting: tuple[Any, Any] = (None, None)  # the process group, and the group ove
 
 
 def launch(accelerator: str = "auto", precision: str = "fp32") -> Fabric:
-    """Lightning Fabric on one device, or under `torchrun` on one a process; calling it again joins the same ranks."""
-    numbers: Any = "bf16-mixed" if precision == "bf16" else "32-true"
+    """Lightning Fabric on one device, or under `torchrun` on one a process; calling it again joins the same ranks.
+
+    A CPU that would emulate bf16 computes in fp32.
+    """
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
+    mixed = precision == "bf16" and (not on_cpu or cpu_has_bfloat16())
+    numbers: Any = "bf16-mixed" if mixed else "32-true"
     local_ranks, nodes = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"))
     # what a method remembers is the same on every rank: to broadcast a bank before each step would be for nothing
     several: Any = DDPStrategy(timeout=PATIENCE, **{_SENDS_BUFFERS: False}) if local_ranks * nodes > 1 else "auto"

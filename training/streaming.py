@@ -111,7 +111,7 @@ class Stream:
         generator = torch.Generator().manual_seed(seed)
         try:
             encoded = self.pictures.read(row)
-            views = [picture_views.picture_view(encoded, recipe.views, generator) for _ in range(recipe.n_views)]
+            views = [picture_views.picture_view(encoded, recipe.views_of(i), generator) for i in range(recipe.n_views)]
         except BrokenImageError as error:
             self._skip(row, error)
             side = recipe.views.size
@@ -121,7 +121,7 @@ class Stream:
     def _views_of_squares(self, batch: Batch, squares: Tensor, recipe: Recipe, device: torch.device) -> list[Tensor]:
         generator = torch.Generator(device=device).manual_seed(batch.seed)
         images = sent(squares, device)
-        return [random_view(images, recipe, generator) for _ in range(recipe.n_views)]
+        return [random_view(images, recipe, generator, i) for i in range(recipe.n_views)]
 
     def _stacked_views(self, batch: Batch, views: Tensor, recipe: Recipe, device: torch.device) -> list[Tensor]:
         return [normalised(sent(view, device), recipe) for view in views.unbind(1)]

@@ -92,7 +92,7 @@ def test_a_network_that_folding_would_change_is_left_as_it_is() -> None:
 
 def test_the_fast_path_gives_the_vectors_of_encode(encoder: Encoder) -> None:
     path, found = vectors(encoder)
-    assert path == "folded" or fast._cpu_has_bfloat16()
+    assert path == "folded" or fast.cpu_has_bfloat16()
     assert (found * exactly(encoder)).sum(1).min() >= 0.9999
 
 
@@ -106,7 +106,7 @@ def test_a_dtype_that_is_named_keeps_to_the_plain_network() -> None:
 
 def test_a_path_whose_vectors_differ_is_not_taken(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast, "folded", lambda model, x: nn.Sequential(model, nn.ReLU(), nn.LayerNorm(512)))
-    monkeypatch.setattr(fast, "_cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(fast, "cpu_has_bfloat16", lambda: False)
     path, found = vectors(encoder)
     assert path == "plain"
     assert np.allclose(found, exactly(encoder), atol=1e-5)
@@ -117,7 +117,7 @@ def test_a_path_that_fails_is_told_and_not_taken(encoder: Encoder, monkeypatch: 
         raise RuntimeError("no such kernel")
 
     monkeypatch.setattr(fast, "folded", fails)
-    monkeypatch.setattr(fast, "_cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(fast, "cpu_has_bfloat16", lambda: False)
     with pytest.warns(UserWarning, match="no such kernel"):
         path, found = vectors(encoder)
     assert path == "plain"
@@ -126,7 +126,7 @@ def test_a_path_that_fails_is_told_and_not_taken(encoder: Encoder, monkeypatch: 
 
 @pytest.mark.slow
 def test_bfloat16_is_close_enough_where_a_cpu_has_it(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast, "_cpu_has_bfloat16", lambda: True)  # emulated here, with the same rounding
+    monkeypatch.setattr(fast, "cpu_has_bfloat16", lambda: True)  # emulated here, with the same rounding
     path, found = vectors(encoder)
     assert path in ("bfloat16", "folded")
     assert (found * exactly(encoder)).sum(1).min() >= 0.999
@@ -137,7 +137,7 @@ def for_mnn(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A machine of two cores without bfloat16, whatever this one is."""
     if not engines.has_mnn():
         pytest.skip("MNN is not installed")
-    monkeypatch.setattr(fast, "_cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(fast, "cpu_has_bfloat16", lambda: False)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     yield

@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from cpchub.errors import OtherRunError, OutputError, RecipeError, RunError
 from tests.training.several_ranks import started, wait_until
-from training import checkpoint, data, recipes
+from training import checkpoint, data, loop, ranks, recipes
 from training.backbone import build_backbone
 from training.batches import Plan
 from training.loop import train
@@ -68,12 +68,17 @@ def some_digits(n: int = 64) -> data.Pictures:
     return data.digits().subset(np.arange(n))
 
 
+def weight(result: loop.Result) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in result.backbone.parameters()])
+
+
 def weights(run_dir: Path) -> bytes:
     return (run_dir / "checkpoints" / "last.safetensors").read_bytes()
 
 
 WAYS: dict[str, dict[str, object]] = {
     "averaged weights": {"ema_decay": 0.9},
+    "decoupled, a plain view, bfloat16": {"decoupled": True, "plain_views": 1, "precision": "bf16"},
     "clipped gradients": {"clip_norm": 0.01, "optimizer": "adam", "lr": 0.002, "schedule": "constant"},
     "LARS": {"optimizer": "lars", "lars_convention": "google", "lr": 1.0},
     "a ragged last batch in parts": {"drop_last": False, "batch_size": 24, "accumulate": 2, "lr": 0.1},
@@ -146,6 +151,20 @@ def test_a_run_told_to_stop_finishes_its_step_saves_and_goes_on(
     assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
 
 
+def test_a_run_in_bfloat16_goes_on_in_float32_on_a_cpu_that_would_emulate_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, pictures = small(precision="bf16"), some_digits()
+    monkeypatch.setattr(ranks, "cpu_has_bfloat16", lambda: True)
+    begun = train(recipe, tmp_path / "run", pictures=pictures, stop_after_steps=5)
+    exact = train(replace(recipe, precision="fp32"), tmp_path / "exact", pictures=pictures, stop_after_steps=5)
+    assert not torch.equal(weight(begun), weight(exact))
+    monkeypatch.setattr(ranks, "cpu_has_bfloat16", lambda: False)
+    train(recipe, tmp_path / "run", pictures=pictures)
+    emulating = train(recipe, tmp_path / "other", pictures=pictures, stop_after_steps=5)
+    assert torch.equal(weight(emulating), weight(exact))
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     recipe, pictures = small(), some_digits()
     train(recipe, tmp_path / "run", pictures=pictures)
@@ -207,6 +226,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(t
         ({"accumulate": 16}, "accumulate=16"),
         ({"ema_decay": 1.0}, "ema_decay=1.0"),
         ({"clip_norm": -1.0}, "clip_norm=-1.0"),
+        ({"plain_views": 3}, "plain_views=3"),
+        ({"plain_views": -1}, "plain_views=-1"),
+        ({"decoupled": True, "n_views": 3}, "decoupled is for simclr with two views"),
+        ({"decoupled": True, "method": "moco_v2"}, "decoupled is for simclr.*not for moco_v2"),
     ],
 )
 def test_values_that_cannot_work_are_refused_by_name(changes: dict[str, object], named: str, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.losses import inva_spread, sup_con
+from training.losses import dcl, inva_spread, nt_xent, sup_con
 from training.methods import InvaSpread, MoCo, SimCLR, SupCon
 
 
@@ -186,3 +186,16 @@ def test_sup_con_works_with_a_batch_of_one_class_and_asks_for_labels() -> None:
     assert loss.isfinite()
     with pytest.raises(ValueError, match="the class of each picture"):
         method(views())
+
+
+def test_simclr_is_nt_xent_or_decoupled_the_loss_without_the_positive_among_the_negatives() -> None:
+    torch.manual_seed(0)
+    x = views()
+    coupled, decoupled = (SimCLR(Tiny(), 8, 16, 4, 0.2, decoupled=d).eval() for d in (False, True))
+    decoupled.load_state_dict(coupled.state_dict())
+    with torch.no_grad():
+        z1, z2 = (coupled.projector(coupled.backbone(view)) for view in x)
+        torch.testing.assert_close(coupled(x)[0], nt_xent(z1, z2, 0.2))
+        torch.testing.assert_close(decoupled(x)[0], dcl(z1, z2, 0.2))
+    assert coupled.chance(8) == pytest.approx(float(nt_xent(torch.ones(8, 4), torch.ones(8, 4), 0.2)), abs=1e-5)
+    assert decoupled.chance(8) == pytest.approx(float(dcl(torch.ones(8, 4), torch.ones(8, 4), 0.2)), abs=1e-5)

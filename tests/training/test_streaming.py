@@ -89,6 +89,18 @@ def test_a_streamed_run_stopped_and_resumed_ends_with_the_same_bits(
     assert (tmp_path / "whole" / checkpoint).read_bytes() == (tmp_path / "parts" / checkpoint).read_bytes()
 
 
+@pytest.mark.parametrize("way", ["memory", "streamed", "on the cpu"])
+def test_the_last_views_keep_their_colours_where_the_recipe_says_so(photos: Path, way: str) -> None:
+    grey = Views(size=16, jitter_p=0.0, grey_p=1.0)
+    wanted = recipe(views=grey, n_views=3, plain_views=2, views_on="cpu" if way == "on the cpu" else "device")
+    source = data.load(str(photos), size=SIDE) if way == "memory" else streamed(photos)
+    (_, made), *_ = source.views(Plan(wanted, 30).batches(0, 1), wanted, torch.device("cpu"))
+    std, mean = (torch.tensor(each).reshape(1, 3, 1, 1) for each in (wanted.std, wanted.mean))
+    spread = [float((view * std + mean).std(dim=1).max()) for view in made]  # over the channels
+    assert spread[0] < 1e-5
+    assert min(spread[1:]) > 0.1
+
+
 def test_views_made_on_the_cpu_do_not_depend_on_the_number_of_threads(photos: Path) -> None:
     wanted = recipe(views_on="cpu")
     one, four = (

@@ -53,7 +53,7 @@ def build(recipe: Recipe, backbone: nn.Module, n_pictures: int, n_classes: int =
     hidden, dim, T = recipe.projector_hidden, recipe.projector_dim, recipe.temperature
     match recipe.method:
         case "simclr":
-            return SimCLR(backbone, width, hidden, dim, T, recipe.projector_layers, recipe.n_views)
+            return SimCLR(backbone, width, hidden, dim, T, recipe.projector_layers, recipe.n_views, recipe.decoupled)
         case "moco_v1" | "moco_v2":
             return MoCo(
                 backbone,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
@@ -54,6 +54,7 @@ class Recipe:
     projector_hidden: int = 512
     projector_dim: int = 128
     projector_layers: Literal[2, 3] = 2  # SimCLR: 2 is version 1, 3 is version 2
+    decoupled: bool = False  # SimCLR: the positive is no negative (DCL), which suits small batches
     # data and views
     data: str = "cifar10"  # cifar10, digits, or pictures: a folder, tar shards, Parquet, a list, s3://...
     stored_size: int = 32  # pictures of your own become squares of this side, of which views show parts
@@ -61,6 +62,7 @@ class Recipe:
     views_on: Literal["device", "cpu"] = "device"  # cpu: from the full pictures, one by one, as official code does
     views: Views = field(default_factory=Views)
     n_views: int = 2
+    plain_views: int = 0  # so many of them, the last, keep the picture's colours: no jitter, no grey
     mean: tuple[float, float, float] = (0.4914, 0.4822, 0.4465)
     std: tuple[float, float, float] = (0.2470, 0.2435, 0.2616)
     input_size: int = 32  # what the finished encoder takes; may be larger than the views (arXiv 1906.06423)
@@ -110,7 +112,7 @@ class Recipe:
     cpc: CPCSettings = field(default_factory=CPCSettings)
     audio: AudioSettings = field(default_factory=AudioSettings)
     # how it runs
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16"] = "fp32"  # a CPU that would emulate bf16 computes in fp32
     compile: bool = False
     seed: int = 0
     knn_every: int = 10  # epochs between two looks at kNN accuracy; 0 never
@@ -118,6 +120,11 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def views_of(self, number: int) -> Views:
+        """How view `number` of a picture is drawn, from 0 up to `n_views`."""
+        coloured = number < self.n_views - self.plain_views
+        return self.views if coloured else replace(self.views, jitter_p=0.0, grey_p=0.0)
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Recipe:
@@ -154,6 +161,7 @@ class Recipe:
             "bn_splits": self.bn_splits >= 1,
             "temperature": self.temperature > 0,
             "n_views": self.n_views in _VIEWS_OF.get(self.method, range(2, 101)),
+            "plain_views": 0 <= self.plain_views <= self.n_views,
             "queue_size": self.queue_size >= 1,
             "key_momentum": 0 <= self.key_momentum <= 1,
             "std": min(self.std) > 0,
@@ -189,6 +197,10 @@ class Recipe:
                 raise RecipeError(
                     f"knn_every={self.knn_every} looks at pictures, cpc_audio has none; use --knn-every 0"
                 )
+        if self.decoupled and (self.method != "simclr" or self.n_views != 2):
+            raise RecipeError(
+                f"decoupled is for simclr with two views, not for {self.method} with {self.n_views}; use --no-decoupled"
+            )
         if self.method in SUPERVISED and not labelled:
             raise RecipeError(f"method={self.method!r} needs labels, and the data has none; use --method simclr")
         if self.method in ("fine_tune", "distil") and not self.teacher:
