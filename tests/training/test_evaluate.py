@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import nn
 
 from cpchub.encoder import Encoder, load
 from cpchub.errors import ArgumentError, LabelError, SourceError
+from cpchub.files import only_writer
 from training.evaluate import FeatureCache, Settings, evaluate, evaluation, features, merged, open_labelled
 from training.evaluate.cpc_linear import EPS, cpc_linear, train_heads
 from training.evaluate.datasets import DataSet, Part
@@ -189,6 +191,32 @@ def test_cpcs_linear_protocol_needs_two_pictures_a_class() -> None:
     x = np.zeros((3, 2, 4), np.float32)
     with pytest.raises(LabelError, match="1 training picture"):
         cpc_linear(x, np.array([0, 0, 1]), x)
+
+
+def test_features_that_another_process_is_making_are_not_removed(
+    encoder: Encoder, data: DataSet, cache: FeatureCache
+) -> None:
+    cache.of(data, "train")
+    (home,) = cache.folder.iterdir()
+    changed = replace(data, train=replace(data.train, digest="another"))
+    with only_writer(home):
+        cache.of(changed, "train")
+        assert (home / features.FEATURES).exists()
+    cache.of(replace(data, train=replace(data.train, digest="a third")), "train")
+    assert not home.exists()
+
+
+def test_features_that_another_process_has_just_made_are_not_made_again(
+    encoder: Encoder, data: DataSet, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def after_the_other(home: Path) -> AbstractContextManager[None]:
+        monkeypatch.setattr(features, "only_writer", only_writer)
+        FeatureCache(encoder, cache.folder).of(data, "train")  # the other one had the folder first
+        monkeypatch.setitem(features.KINDS, "pooled", lambda *_: pytest.fail("made again"))
+        return only_writer(home)
+
+    monkeypatch.setattr(features, "only_writer", after_the_other)
+    assert len(cache.of(data, "train")) == len(data.train)
 
 
 def test_a_changed_data_set_is_noticed_and_embedded_anew(

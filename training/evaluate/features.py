@@ -22,7 +22,7 @@ import numpy.typing as npt
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cpchub.encoder import Encoder
-from cpchub.errors import ModelFolderError
+from cpchub.errors import ModelFolderError, OutputError
 from cpchub.files import only_writer, replacing, write_json, writing
 from cpchub.progress import PicturesPerSecond
 from training.evaluate.datasets import DataSet, Part
@@ -68,18 +68,17 @@ class FeatureCache:
             with writing(home):
                 home.mkdir(parents=True, exist_ok=True)
             with only_writer(home):
-                self._drop_outdated(data.name, part, kind, pictures.digest)
-                about: dict[str, Any] = {
-                    "encoder": self.encoder.spec.name,
-                    "data": data.name,
-                    "part": part,
-                    "kind": kind,
-                }
-                about |= {"fingerprint": self._name(), "digest": pictures.digest, "pictures": len(pictures)}
-                about |= {"transform": self.encoder.spec.transform}
-                write_json(home / ABOUT, about)
-                self._compute(home, pictures, kind, f"{data.name}, {part}")
+                if not (home / FEATURES).exists():  # another process may have made them since
+                    self._make(home, data.name, part, pictures, kind)
         return np.load(home / FEATURES, mmap_mode="r")
+
+    def _make(self, home: Path, name: str, part: str, pictures: Part, kind: Kind) -> None:
+        self._drop_outdated(name, part, kind, pictures.digest)
+        about: dict[str, Any] = {"encoder": self.encoder.spec.name, "data": name, "part": part, "kind": kind}
+        about |= {"fingerprint": self._name(), "digest": pictures.digest, "pictures": len(pictures)}
+        about |= {"transform": self.encoder.spec.transform}
+        write_json(home / ABOUT, about)
+        self._compute(home, pictures, kind, f"{name}, {part}")
 
     def _name(self) -> str:
         dtype = str(self.encoder.dtype).removeprefix("torch.")
@@ -88,10 +87,14 @@ class FeatureCache:
 
     def _drop_outdated(self, name: str, part: str, kind: Kind, digest: str) -> None:
         for about in self.folder.glob(f"{self._name()}-*-{kind}/{ABOUT}"):
-            kept = json.loads(about.read_text(encoding="utf-8"))
-            if (kept["data"], kept["part"]) == (name, part) and kept["digest"] != digest:
-                console.print(f"{name}, {part}: the pictures or labels have changed, so they are embedded anew")
-                shutil.rmtree(about.parent)
+            try:
+                with only_writer(about.parent):
+                    kept = json.loads(about.read_text(encoding="utf-8"))
+                    if (kept["data"], kept["part"]) == (name, part) and kept["digest"] != digest:
+                        console.print(f"{name}, {part}: the pictures or labels have changed, so they are embedded anew")
+                        shutil.rmtree(about.parent)
+            except (OutputError, FileNotFoundError):  # another process makes them now, or has removed them
+                continue
 
     def _compute(self, home: Path, pictures: Part, kind: Kind, what: str) -> None:
         """Shard after shard, then all of them as one file."""
