@@ -28,7 +28,9 @@ from cpchub import network
 from cpchub.catalog import ModelSpec
 from cpchub.errors import ArgumentError, BrokenImageError
 from cpchub.hub import locate
+from cpchub.images.damage import TOO_LITTLE_MEMORY
 from cpchub.images.decode import read_image, resize_side
+from cpchub.pixels import shown
 
 if TYPE_CHECKING:
     from cpchub.fast import FastEmbedder
@@ -139,7 +141,10 @@ class Encoder(nn.Module):
                 f"{self.spec.name} takes {channels} channels, a picture has 3 or 1; make the tensor yourself and call "
                 "encoder(x)"
             )
-        tensor: Tensor = self.transform(picture)
+        try:
+            tensor: Tensor = self.transform(shown(self.transform, picture))
+        except MemoryError as error:
+            raise BrokenImageError(TOO_LITTLE_MEMORY) from error
         return tensor
 
     def _network(self, pictures: int, output: Output) -> Callable[[Tensor], Tensor]:

@@ -25,13 +25,15 @@ from PIL import Image
 from PIL.JpegImagePlugin import get_sampling
 from torch import Tensor, nn
 
-from cpchub.images.decode import DAMAGE, MARGIN, orientation_of
+from cpchub.errors import BrokenImageError
+from cpchub.images.crop import LONGEST
+from cpchub.images.damage import damage_as_failure
+from cpchub.images.decode import MARGIN, orientation_of
 from cpchub.pixels import Pixels
 
 START = b"\xff\xd8\xff"
 LEAST_PIXELS = 1 << 16
 MOST_PIXELS = 1 << 22
-LONGEST = 8  # times the short side: all of it is resized, before it is cropped
 MOST_BYTES = 1 << 20  # of a file that waits for its batch
 AT_ONCE = 1 << 25  # pixels on the GPU, as wide as the files have them
 BLOCK = 8
@@ -62,14 +64,14 @@ def jpeg_for_gpu(data: bytes, size: int) -> Jpeg | None:
     if not data.startswith(START) or len(data) > MOST_BYTES:
         return None
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+        with damage_as_failure(), Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
             if not _pays(image, size):
                 return None
             width, height = image.size
             image.draft(None, (1, 1))
             blocks = np.array(image.convert("RGB"))
             orientation = orientation_of(image)
-    except (*DAMAGE, Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except BrokenImageError:
         return None
     if orientation >= 5:
         width, height = height, width

@@ -15,6 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import CenterCrop, Normalize, Resize
 
+from cpchub.images.crop import LONGEST, middle
+
 PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -48,6 +50,7 @@ class Pixels:
         """One picture as `[H, W, channels]`."""
         if image.mode != self.mode:
             image = image.convert(self.mode)
+        image = middle(image)
         resized, (left, top) = self._fit(*image.size)
         rows, columns = self.crop
         image = image.resize(resized, self.filter).crop((left, top, left + columns, top + rows))
@@ -75,6 +78,20 @@ class Pixels:
         """uint8 `[B, H, W, channels]` to `[B, channels, H, W]`, channels last in memory, on the same device."""
         x = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last)
         return x.mul_(self.scale.to(x.device)).add_(self.shift.to(x.device)).to(dtype)
+
+
+def shown(transform: Any, image: Image.Image) -> Image.Image:
+    """The picture without the ends that a transform of timm would resize and then crop away; see `middle`."""
+    steps = list(getattr(transform, "transforms", []))
+    if len(steps) < 2 or type(steps[1]) is not CenterCrop:
+        return image
+    resize = steps[0]
+    if type(resize) is Resize and isinstance(resize.size, int) and resize.max_size is None:
+        return middle(image)
+    if type(resize).__name__ == "ResizeKeepRatio" and resize.longest == 0:
+        height, width = resize.size
+        return middle(image, LONGEST * max(height / width, width / height))
+    return image
 
 
 def _margin(length: int, wanted: int) -> int:

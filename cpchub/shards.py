@@ -19,6 +19,7 @@ from PIL import Image
 
 from cpchub.catalog import ModelSpec
 from cpchub.errors import BrokenImageError, CollectionError
+from cpchub.images.damage import TOO_LITTLE_MEMORY
 from cpchub.images.decode import decode_bytes, resize_side
 from cpchub.images.sources.base import Picture, Source
 from cpchub.sync import Row
@@ -194,6 +195,8 @@ class ShardEncoder:
             return Outcome(row, self.embedder.prepare(decoded.image))
         except BrokenImageError as error:
             return Outcome(row | {"reason": str(error)})
+        except MemoryError:  # of a file that is read, or a picture that is prepared
+            return Outcome(row | {"reason": TOO_LITTLE_MEMORY})
 
     def _encode(self, prepared: Sequence[Any]) -> Vectors:
         vectors = self.embedder.encode(prepared)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from cpchub.errors import BrokenImageError, SourceError
+from cpchub.images.crop import centre_square
+from cpchub.images.damage import TOO_LITTLE_MEMORY, damage_as_failure
 from cpchub.images.decode import decode_bytes
 from cpchub.images.sources import Picture, Source, open_source
 
@@ -36,7 +38,10 @@ class Listed:
 
     def read(self, row: int) -> bytes:
         """The encoded picture. Raises BrokenImageError."""
-        return self.source.read(self.pictures[row])
+        try:
+            return self.source.read(self.pictures[row])
+        except MemoryError as error:
+            raise BrokenImageError(TOO_LITTLE_MEMORY) from error
 
     def digest(self) -> str:
         """Short sha256 over names, sizes and labels; the pixels are not read for it."""
@@ -96,9 +101,6 @@ def square(data: bytes, size: int) -> Tensor:
     """
     if size < 1:
         raise SourceError(f"pictures cannot be kept at {size} pixels a side; use --stored-size 32 or more")
-    picture = decode_bytes(data, size=size).image
-    scale = size / min(picture.size)
-    width, height = (max(size, round(side * scale)) for side in picture.size)
-    left, top = (width - size) // 2, (height - size) // 2
-    cut = picture.resize((width, height), 2).crop((left, top, left + size, top + size))
-    return torch.from_numpy(np.array(cut)).permute(2, 0, 1)
+    with damage_as_failure():
+        cut = centre_square(decode_bytes(data, size=size).image, size)
+        return torch.from_numpy(np.array(cut)).permute(2, 0, 1)

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import PurePosixPath
 
 import torch
-from PIL import Image
 
 from cpchub.errors import BrokenImageError, SourceError
+from cpchub.images.decode import EncodedPicture
 from training import data
 from training.listing import Listed, listed, squares
 
@@ -73,8 +72,7 @@ def _is_grey(pictures: Listed) -> bool:
     """By the first picture that can be opened; only its header is read."""
     for row in range(len(pictures)):
         try:
-            with Image.open(io.BytesIO(pictures.read(row))) as image:
-                return image.mode in ("1", "L", "F") or image.mode.startswith("I")
-        except (OSError, BrokenImageError):
+            return EncodedPicture(pictures.read(row)).is_grey
+        except BrokenImageError:
             continue
     return False

@@ -7,19 +7,17 @@ pixel of the crop for each of the view. For pictures that are stored as small sq
 
 from __future__ import annotations
 
-import io
-
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Generator, Tensor
 from torchvision.transforms import functional as F
 
-from cpchub.errors import BrokenImageError, RecipeError
-from cpchub.images.ground import on_ground
+from cpchub.errors import RecipeError
+from cpchub.images.damage import damage_as_failure
+from cpchub.images.decode import EncodedPicture
 from training.views import Views
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-_EXIF_ORIENTATION = 0x0112
 
 
 def check(views: Views) -> None:
@@ -39,11 +37,7 @@ def picture_view(data: bytes, views: Views, generator: Generator) -> Tensor:
 
     Raises BrokenImageError for bytes that are no picture.
     """
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            x = _cropped(image, views, generator)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BrokenImageError(f"it cannot be decoded ({error})") from error
+    x = _cropped(EncodedPicture(data), views, generator)
     view = F.pil_to_tensor(x).float() / 255
     if views.flip and _draw(generator) < views.flip:
         view = view.flip(-1)
@@ -61,19 +55,17 @@ def picture_view(data: bytes, views: Views, generator: Generator) -> Tensor:
     return view.clamp(0, 1)
 
 
-def _cropped(image: Image.Image, views: Views, generator: Generator) -> Image.Image:
+def _cropped(picture: EncodedPicture, views: Views, generator: Generator) -> Image.Image:
     """A random crop of the upright picture, resized; only its share of the pixels is decoded."""
-    turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5  # a quarter turn exchanges the sides
-    width, height = reversed(image.size) if turned else image.size
+    width, height = picture.size
     w, h = (float(share) for share in views.crop(1, width / height, torch.device("cpu"), generator))
     left, top = _draw(generator) * (1 - w), _draw(generator) * (1 - h)
-    # at least one decoded pixel for each of the view; draft takes the next finer of the scales that JPEG offers
-    needed = (max(1, int(views.size / w)), max(1, int(views.size / h)))
-    image.draft("RGB", (needed[1], needed[0]) if turned else needed)
-    upright = on_ground(ImageOps.exif_transpose(image))
+    # at least one decoded pixel for each of the view; a JPEG has some scales only, and the next finer one is taken
+    upright = picture.rgb((max(1, int(views.size / w)), max(1, int(views.size / h))))
     width, height = upright.size
     box = (left * width, top * height, (left + w) * width, (top + h) * height)
-    return upright.resize((views.size, views.size), _FILTERS[views.interpolation], box=box)
+    with damage_as_failure():
+        return upright.resize((views.size, views.size), _FILTERS[views.interpolation], box=box)
 
 
 def _jitter(x: Tensor, views: Views, generator: Generator) -> Tensor:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import io
 import math
-import struct
-import zlib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,6 +20,8 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError, features
 
 from cpchub.errors import BrokenImageError
+from cpchub.images import depth
+from cpchub.images.damage import damage_as_failure
 from cpchub.images.ground import on_ground
 from cpchub.images.sources.storage import read_part
 
@@ -46,9 +46,8 @@ UPRIGHT = {
 # JPEG can be decoded at 1/2, 1/4 or 1/8 for a fraction of the work. Twice the wanted side keeps the picture within
 # 54 dB of a full decode after the resize; at the wanted side itself the loss shows in the vectors.
 MARGIN = 2
-
-# What Pillow's plugins raise on damaged files, beside OSError for a truncated one.
-DAMAGE = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, struct.error, zlib.error)
+SCALED = ("JPEG", "MPO")  # a HEIC file's draft is its thumbnail, which may show what the picture was before an edit
+MANY_BITS = ("PNG", "TIFF")
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,63 @@ class Decoded:
     image: Image.Image
     width: int
     height: int
+
+
+class EncodedPicture:
+    """An encoded picture of FORMATS, with the extra `heif` also HEIC, of which the header is read.
+
+    Raises BrokenImageError with the bare reason, for a list of failures that has the path beside it; so do its members.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        if not data:
+            raise BrokenImageError("the file is empty")
+        self._data = data
+        with damage_as_failure():
+            self._image = self._open()
+            self._deep = self._image.format in MANY_BITS and depth.is_colour(self._image)
+        self.is_grey = self._image.mode in ("1", "L", "LA") or depth.is_grey(self._image)
+        self._scaled = self._image.format in SCALED
+        self._loaded = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the upright picture; only of a JPEG are they known before its pixels are decoded."""
+        with damage_as_failure():
+            width, height = self._image.size if self._scaled else self._load().size
+            return (height, width) if self._orientation >= 5 else (width, height)
+
+    def rgb(self, at_least: tuple[int, int] | None = None) -> Image.Image:
+        """The upright 8-bit RGB picture; to be called once.
+
+        at_least: width and height that will be needed of the whole upright picture. A JPEG is then decoded at the
+            smallest scale that has them.
+        """
+        with damage_as_failure():
+            if at_least is not None and self._scaled:
+                self._image.draft(None, at_least[::-1] if self._orientation >= 5 else at_least)
+            image = self._load()
+            pixels = depth.colour(image, self._open) if self._deep else image
+            return _upright(_to_rgb(pixels), self._orientation)
+
+    def _open(self) -> Image.Image:
+        try:
+            return Image.open(io.BytesIO(self._data), formats=_formats())
+        except UnidentifiedImageError as error:
+            if self._data[4:8] == b"ftyp" and self._data[8:12] in HEIF_BRANDS and "HEIF" not in _formats():
+                raise BrokenImageError('HEIC pictures need one more package: pip install "cpchub[heif]"') from error
+            raise BrokenImageError("not a picture, or of an unknown format") from error
+
+    @cached_property
+    def _orientation(self) -> int:
+        """A TIFF turns itself while it is loaded; a PNG may have its EXIF block behind its pixels."""
+        return orientation_of(self._image if self._scaled else self._load())
+
+    def _load(self) -> Image.Image:
+        if not self._loaded:
+            self._image.load()
+            self._loaded = True
+        return self._image
 
 
 def read_image(source: ImageSource, *, size: int | None = None) -> Image.Image:
@@ -77,7 +133,9 @@ def read_image(source: ImageSource, *, size: int | None = None) -> Image.Image:
     if isinstance(source, bytes):
         return decode_bytes(source, size=size).image
     if isinstance(source, Image.Image):
-        return _load(source)[0]
+        with damage_as_failure():
+            source.load()
+            return _upright(_to_rgb(source), orientation_of(source))
     if isinstance(source, np.ndarray):
         return _from_array(source)
     raise BrokenImageError(f"cannot read a picture from {type(source).__name__}; give a path, bytes, image or array")
@@ -93,28 +151,13 @@ def decode_bytes(data: bytes, *, size: int | None = None) -> Decoded:
 
     Raises BrokenImageError with the bare reason, for a list of failures that has the path beside it.
     """
-    if not data:
-        raise BrokenImageError("the file is empty")
-    try:
-        with Image.open(io.BytesIO(data), formats=_formats()) as image:
-            full = image.size
-            if size is not None:
-                image.draft(None, (MARGIN * size, MARGIN * size))
-            drafted = image.size != full
-            upright, on_its_side = _load(image)
-    except UnidentifiedImageError as error:
-        if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS and "HEIF" not in _formats():
-            raise BrokenImageError('HEIC pictures need one more package: pip install "cpchub[heif]"') from error
-        raise BrokenImageError("not a picture, or of an unknown format") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BrokenImageError("too many pixels to decode safely; make a smaller copy") from error
-    except DAMAGE as error:
-        raise _damaged(error) from error
-    if not drafted:  # a TIFF turns itself while loading, so only its final size is the truth
-        full = upright.size
-    elif on_its_side:
-        full = full[::-1]
-    return Decoded(_reduced(upright, size), *full)
+    picture = EncodedPicture(data)
+    size_of_all = picture.size
+    if size is None:
+        return Decoded(picture.rgb(), *size_of_all)
+    image = picture.rgb((MARGIN * size, MARGIN * size))
+    with damage_as_failure():
+        return Decoded(_reduced(image, size), *size_of_all)
 
 
 @cache
@@ -134,58 +177,35 @@ def resize_side(input_size: tuple[int, int, int], crop_pct: float | None) -> int
     return math.ceil(max(input_size[1:]) / (crop_pct or 1.0))
 
 
-def _load(image: Image.Image) -> tuple[Image.Image, bool]:
-    """The pixels of an opened image, upright and RGB, and whether width and height changed places on the way.
-
-    The given image keeps its own state.
-    """
-    try:
-        image.load()
-    except DAMAGE as error:
-        raise _damaged(error) from error
-    orientation = orientation_of(image)
-    rgb = _to_rgb(image)
+def _upright(rgb: Image.Image, orientation: int) -> Image.Image:
+    """A new RGB image, turned as the EXIF orientation says, without the block that would turn it a second time."""
     if orientation in UPRIGHT:
         rgb = rgb.transpose(UPRIGHT[orientation])
-    rgb.info = {}  # the EXIF block would turn the picture a second time when it is read again
-    return rgb, orientation >= 5
+    rgb.info = {}
+    return rgb
 
 
-def _reduced(image: Image.Image, size: int | None) -> Image.Image:
+def _reduced(image: Image.Image, size: int) -> Image.Image:
     """The formats that have no scaled decoding, by averaging whole blocks: it bounds what waits for the network."""
-    factor = 1 if size is None else min(image.size) // (MARGIN * size)
+    factor = min(image.size) // (MARGIN * size)
     return image.reduce(factor) if factor > 1 else image
 
 
 def orientation_of(image: Image.Image) -> int:
     """EXIF orientation, 1 (upright) where there is none of 1..8 or the block is damaged: the pixels are still good."""
     try:
-        orientation = int(image.getexif().get(ORIENTATION_TAG, 1))
-    except DAMAGE:
+        with damage_as_failure():
+            orientation = int(image.getexif().get(ORIENTATION_TAG, 1))
+    except BrokenImageError:
         return 1
     return orientation if orientation in UPRIGHT else 1
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     """A new 8-bit RGB image with the colours a viewer would show."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_to_bytes(np.asarray(image))).convert("RGB")
+    if depth.is_grey(image):
+        image = depth.grey(image)
     return on_ground(image)
-
-
-def _to_bytes(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Grey values of more than 8 bits, `[H, W]`, to 0..255 by the smallest usual full scale that holds them."""
-    if not np.isfinite(values).all():
-        raise BrokenImageError("pixel values that are not finite numbers")
-    top = float(values.max(initial=0))
-    if values.dtype == np.uint16 or 255 < top <= 65535:
-        full_scale = 65535.0
-    elif values.dtype.kind == "f" and top <= 1:
-        full_scale = 1.0
-    else:
-        full_scale = max(top, 255.0)
-    scaled = np.clip(values.astype(np.float64), 0, None) * (255.0 / full_scale)
-    return np.asarray(np.rint(scaled), dtype=np.uint8)
 
 
 def _from_array(array: npt.NDArray[Any]) -> Image.Image:
@@ -198,10 +218,3 @@ def _from_array(array: npt.NDArray[Any]) -> Image.Image:
     if array.ndim == 3 and channels == 1:
         array = array[:, :, 0]
     return _to_rgb(Image.fromarray(np.ascontiguousarray(array)))
-
-
-def _damaged(error: BaseException) -> BrokenImageError:
-    if isinstance(error, BrokenImageError):
-        return error
-    reason = str(error) or type(error).__name__
-    return BrokenImageError(f"the picture is damaged ({reason})")
