@@ -1,8 +1,10 @@
-"""Groups of pictures that are the same, byte for byte or to the eye of the encoder."""
+"""Groups of pictures that are the same, byte for byte, or to the eye of the encoder and as whole pictures."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -10,27 +12,32 @@ import pyarrow as pa
 
 from cpchub.errors import ArgumentError
 from cpchub.index import Index
+from cpchub.near_groups import Group, Grouping, small_copies
+from cpchub.near_threshold import IDENTICAL, below, calibrate_threshold, shown, usual_distance
 from cpchub.neighbours import Neighbours, nearest_others
 
-NEIGHBOURS = 10
-FAR_FROM_USUAL = 5.0  # standard deviations
-IDENTICAL = 1 - 1e-6  # the highest threshold: rounding keeps equal vectors a little apart
-LEAST_SPREAD = 1e-3  # of the log distances: rounding alone must not make all pictures duplicates
-FEWEST = 20  # pictures, below which there is no usual distance to tell a duplicate from
+NEIGHBOURS = 10  # of other content
+MOST_COPIES = 30  # of one picture, beyond which fewer of other content are looked at
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """table: one row a picture that has a duplicate: group, path, kind, similarity, width, height, size, keep.
+    """table: one row a picture that has a duplicate, in the columns group, path, kind, similarity, difference, width,
+    height, size, keep.
 
-    kind is "exact" for one whose bytes another of its group has, else "near". similarity is the cosine to the most
-    similar other one of the group. keep marks one of each group, the one of most pixels. threshold: the cosine from
-    which two pictures are near-duplicates; how: where that number comes from.
+    kind is "exact" for one whose bytes another of its group has, else "near". keep marks one of each group: a file
+    rather than a link, then the one of most pixels. similarity is the cosine to that one, difference how far it is from
+    it as a whole picture: 0 is the same, 1 the most that is listed, null where it was not compared. For the one that is
+    kept they are those of the most similar other one.
+
+    threshold: the cosine from which two pictures can be near-duplicates; how: where that number comes from; notes:
+    sentences about what is not listed.
     """
 
     table: pa.Table
     threshold: float
     how: str
+    notes: tuple[str, ...] = ()
 
     @property
     def groups(self) -> int:
@@ -38,56 +45,38 @@ class Duplicates:
         return len(self.table["group"].unique())
 
 
-def find_duplicates(index: Index, *, threshold: float | None = None, progress: bool = True) -> Duplicates:
-    """Group the pictures of a collection that are duplicates of each other.
+def find_duplicates(
+    index: Index, *, threshold: float | None = None, confirm: bool = True, progress: bool = True
+) -> Duplicates:
+    """Group the pictures of a collection that are duplicates of one that is kept.
 
-    threshold: the cosine from which two are; by default it is calibrated, as `calibrate_threshold` says. Groups are
-    connected: of a chain of pictures, each a duplicate of the next, all are one group.
+    threshold: the cosine from which two may be; by default it is calibrated, as `calibrate_threshold` says. confirm:
+    compare near ones as whole pictures too, for which they are read from their source; where they cannot be read, the
+    encoder alone decides. Every picture of a group is near the one that is kept: of a chain of pictures, each like the
+    next, several are kept. Links to a file are that file, and a file that changed since it was embedded is left out.
 
     Raises ArgumentError for a threshold outside 0 to 1.
     """
     if threshold is not None and not 0 < threshold <= 1:
         raise ArgumentError(f"threshold={threshold}: a cosine above 0 and up to 1")
-    contents = _contents(index)
     if len(index) < 2:
-        return Duplicates(_table(index, np.zeros(len(index), int), contents, {}), threshold or IDENTICAL, "one picture")
-    neighbours = nearest_others(index, NEIGHBOURS, progress=progress)
+        return Duplicates(_table(index, []), threshold or IDENTICAL, "one picture")
+    contents = _contents(index)
+    copies = min(int(np.bincount(contents).max()), MOST_COPIES)
+    neighbours = nearest_others(index, NEIGHBOURS + copies - 1, progress=progress)
+    readable = confirm and _can_be_read(index)
+    how, given = "it was given", threshold is not None
     if threshold is None:
-        threshold, how = calibrate_threshold(neighbours, contents)
-    else:
-        how = "it was given"
-    one, place = np.nonzero(neighbours.scores >= min(threshold, IDENTICAL))
-    other = neighbours.rows[one, place]
-    similarity: dict[int, float] = {}
-    for a, b, score in zip(one.tolist(), other.tolist(), neighbours.scores[one, place].tolist(), strict=True):
-        similarity[a], similarity[b] = max(similarity.get(a, -1), score), max(similarity.get(b, -1), score)
-    first = np.unique(contents, return_index=True)[1][contents]
-    groups = _connected(len(index), np.concatenate([one, np.arange(len(index))]), np.concatenate([other, first]))
-    return Duplicates(_table(index, groups, contents, similarity), threshold, how)
-
-
-def calibrate_threshold(neighbours: Neighbours, contents: npt.NDArray[np.int64]) -> tuple[float, str]:
-    """The cosine that the nearest neighbour of an ordinary picture hardly ever reaches, and a sentence about it.
-
-    The logarithms of the distances of pictures to their nearest others are about normal. Duplicates are a second, much
-    nearer population, so centre and spread are taken where they do not reach: the median, and the half above it. The
-    threshold lies five standard deviations below the median. Copies byte for byte are left out of the count. Where
-    more than half of the pictures have near-duplicates the median is one of those, and a threshold should be given.
-    """
-    alone = np.bincount(contents)[contents] == 1
-    distances = neighbours.distances()[alone]
-    distances = distances[distances > np.sqrt(2 - 2 * IDENTICAL)]
-    if len(distances) < FEWEST:
-        return IDENTICAL, f"fewer than {FEWEST} different pictures tell no usual distance, so only equal vectors count"
-    logarithms = np.log(distances)
-    median, above = np.quantile(logarithms, [0.5, 0.8413])
-    nearest = np.exp(median - FAR_FROM_USUAL * max(above - median, LEAST_SPREAD))
-    threshold = float(min(1 - nearest**2 / 2, IDENTICAL))
-    usual = 1 - np.exp(median) ** 2 / 2
-    return threshold, (
-        f"the nearest other picture is usually at {usual:.4f}; {threshold:.4f} is "
-        f"{FAR_FROM_USUAL:g} standard deviations of the log distance nearer"
-    )
+        small = partial(small_copies, index.collection, progress=False) if readable else None
+        usual = usual_distance(index, contents, small)
+        threshold, how = calibrate_threshold(neighbours, contents, usual, confirmed=readable)
+    least = min(threshold, IDENTICAL)
+    grouping = Grouping(index, contents, least, confirm=confirm, readable=readable, progress=progress)
+    groups = grouping.groups(neighbours)
+    notes = [*_left_out(grouping, confirm)]
+    if not given and all(all(group.exact) for group in groups):
+        notes += _value_to_try(neighbours, contents, least)
+    return Duplicates(_table(index, groups), threshold, how, tuple(notes))
 
 
 def _contents(index: Index) -> npt.NDArray[np.int64]:
@@ -98,42 +87,58 @@ def _contents(index: Index) -> npt.NDArray[np.int64]:
     return np.array([numbers.setdefault(sha256, len(numbers)) for sha256 in known], dtype=np.int64)
 
 
-def _connected(count: int, one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    edges = coo_matrix((np.ones(len(one), np.bool_), (one, other)), shape=(count, count))
-    return np.asarray(connected_components(edges, directed=False)[1], dtype=np.int64)
+def _can_be_read(index: Index) -> bool:
+    """Whether the pictures are still to be had, by three of them."""
+    some = sorted({0, len(index) // 2, len(index) - 1})
+    return bool(small_copies(index.collection, some, progress=False))
 
 
-def _table(
-    index: Index, groups: npt.NDArray[np.int64], contents: npt.NDArray[np.int64], similarity: dict[int, float]
-) -> pa.Table:
-    """The groups of more than one, the largest first, and in each the one to keep first."""
-    sizes, copies = np.bincount(groups, minlength=1), np.bincount(contents, minlength=1)
-    rows = np.flatnonzero(sizes[groups] > 1)
-    items = index.items.select(["path", "width", "height", "size"]).take(rows)
-    pixels = [
-        (width or 0) * (height or 0)
-        for width, height in zip(items["width"].to_pylist(), items["height"].to_pylist(), strict=True)
-    ]
-    size, paths = [size or 0 for size in items["size"].to_pylist()], items["path"].to_pylist()
-    order = sorted(
-        range(len(rows)), key=lambda i: (-sizes[groups[rows[i]]], groups[rows[i]], -pixels[i], -size[i], paths[i])
-    )
-    places = np.array(order, dtype=np.int64)
-    items, rows = items.take(places), rows[places]
-    starts = np.diff(groups[rows], prepend=-1) != 0
-    exact = copies[contents[rows]] > 1
-    similarities = [1.0 if same else similarity[row] for row, same in zip(rows.tolist(), exact, strict=True)]
+def _left_out(grouping: Grouping, confirm: bool) -> Iterator[str]:
+    """A sentence about each kind of what is not listed, or is listed with less certainty."""
+    if grouping.other_names:
+        yield f"Not listed: links and second names of files, which are the same picture ({grouping.other_names:,})."
+    if grouping.changed:
+        yield (
+            f"Not listed: pictures that are gone or changed since they were embedded ({grouping.changed:,}). Run "
+            "`cpchub index` again."
+        )
+    if grouping.differing:
+        yield (
+            "Not listed: pairs that are near for the encoder, which sees a square from the middle, and differ as whole "
+            f"pictures ({grouping.differing:,})."
+        )
+    if confirm and grouping.unread:
+        yield (
+            f"Listed by the encoder alone: near pairs of which a picture cannot be read now ({grouping.unread:,}), in "
+            f"{grouping.index.collection.location}."
+        )
+
+
+def _value_to_try(neighbours: Neighbours, contents: npt.NDArray[np.int64], least: float) -> Iterator[str]:
+    """Where no near pair was found: how near the nearest are, and a threshold that reaches them."""
+    other = (contents[neighbours.rows] != contents[:, None]) & (neighbours.scores < least)
+    best = float(neighbours.scores[other].max(initial=0))
+    if best > 0:
+        yield (
+            "No two pictures of different bytes are as near as that. The nearest two are at a cosine of "
+            f"{shown(best)}: threshold {below(best)} reaches them."
+        )
+
+
+def _table(index: Index, groups: Sequence[Group]) -> pa.Table:
+    """The groups one after another, in each the one to keep first."""
+    rows = [row for group in groups for row in group.rows]
+    items = index.items.select(["path", "width", "height", "size"]).take(pa.array(rows, pa.int64()))
+    different = np.array([value for group in groups for value in group.difference], dtype=np.float64)
     columns = {
-        "group": np.cumsum(starts),
+        "group": pa.array([number for number, group in enumerate(groups, 1) for _ in group.rows], pa.int64()),
         "path": items["path"],
-        "kind": np.where(exact, "exact", "near").tolist(),
-        "similarity": np.round(similarities, 4),
+        "kind": pa.array(["exact" if exact else "near" for group in groups for exact in group.exact], pa.string()),
+        "similarity": pa.array([round(value, 6) for group in groups for value in group.similarity], pa.float64()),
+        "difference": pa.array(np.round(different, 3), pa.float64(), from_pandas=True),
         "width": items["width"],
         "height": items["height"],
         "size": items["size"],
-        "keep": starts,
+        "keep": pa.array([place == 0 for group in groups for place in range(len(group.rows))], pa.bool_()),
     }
     return pa.table(columns)

@@ -22,8 +22,8 @@ class Neighbours:
     rows: npt.NDArray[np.int64]
 
     def distances(self) -> npt.NDArray[np.float64]:
-        """The Euclidean distance of each picture to its nearest other, `[N]`, from the cosine."""
-        return np.asarray(np.sqrt(np.maximum(2 - 2 * self.scores[:, 0].astype(np.float64), 0)))
+        """The Euclidean distances of each picture to its nearest others, `[N, k]`, from the cosines."""
+        return np.asarray(np.sqrt(np.maximum(2 - 2 * self.scores.astype(np.float64), 0)))
 
 
 def nearest_others(index: Index, k: int, *, progress: bool = True) -> Neighbours:

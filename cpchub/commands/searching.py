@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +24,13 @@ from cpchub.commands.base import (
     say,
 )
 from cpchub.commands.lines import line, read_column
-from cpchub.errors import ArgumentError, BrokenImageError, QueryError
+from cpchub.commands.sheets import draw_groups, draw_hits
+from cpchub.errors import ArgumentError, QueryError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from cpchub.index import Hit, Index, Item
+    from cpchub.index import Index, Item
 
 Some = UseAppendAction[tuple[str, ...]]
 WEIGHTED = "[WEIGHT:]PICTURE"
@@ -63,9 +63,7 @@ class Search(Command):
 
         if not self.pictures:
             raise QueryError("nothing to search with: name a picture, or id:NUMBER for one of the collection")
-        check_out(self.show)
-        if self.show is not None and self.show.suffix.lower() != ".png":
-            raise ArgumentError(f"{self.show} does not end with .png; --show writes a PNG")
+        check_sheet(self.show)
         if self.each and (self.plus or self.minus):
             raise QueryError("--each searches with each picture by itself; --plus and --minus make one query of all")
         index = Index.open(self.collection)
@@ -94,24 +92,34 @@ class Duplicates(Command):
     pictures: Annotated[Positional[Path], arg(metavar="FOLDER")]
     """a collection that `cpchub index` wrote, or a folder of pictures, which is embedded first"""
     threshold: float | None = None
-    """cosine from which two pictures are near-duplicates; without it, calibrated from the pictures"""
+    """cosine from which two pictures can be near-duplicates; without it, calibrated from the pictures"""
+    unconfirmed: Switch = False
+    """list what the encoder alone takes for near-duplicates: series, mirrored or turned copies, parts of a picture"""
     out: Annotated[Path | None, Out] = None
-    """CSV to write: group,path,kind,similarity,width,height,size,keep; without it the table is printed"""
+    """CSV to write: group,path,kind,similarity,difference,width,height,size,keep; without it the table is printed"""
+    show: Annotated[Path | None, arg(metavar="PNG")] = None
+    """write a contact sheet of the groups to this PNG"""
     encoder: EncoderName = None
     """for a folder of pictures: what to embed them with, by default the bundled encoder"""
 
     def run(self) -> None:
         from cpchub.duplicates import find_duplicates
+        from cpchub.near_threshold import shown
 
         check_out(self.out)
+        check_sheet(self.show)
         with ExitStack() as stack:
-            found = find_duplicates(
-                collection_or_pictures(self.pictures, self.encoder, stack), threshold=self.threshold
-            )
-        say(f"Near-duplicates are pictures at a cosine of {found.threshold:.4f} or more: {found.how}.")
+            index = collection_or_pictures(self.pictures, self.encoder, stack)
+            found = find_duplicates(index, threshold=self.threshold, confirm=not self.unconfirmed)
+            all_shown = self.show is None or draw_groups(index, found, self.show)
+        say(f"Near-duplicates are pictures at a cosine of {shown(found.threshold)} or more: {found.how}.")
+        for note in found.notes:
+            say(note)
         write_csv(found.table, self.out)
         pictures, groups = counted(found.table.num_rows, "picture"), counted(found.groups, "group")
         say(f"{pictures} in {groups}" + (f": {self.out}" if self.out else ""))
+        if self.show is not None and found.groups:
+            say(f"Contact sheet: {self.show}" + ("" if all_shown else ", with the largest groups and a part of each"))
 
 
 @dataclass(frozen=True)
@@ -195,6 +203,13 @@ class ExportIndex(Command):
         say(f"{count:,} vectors for {self.to}: {self.out}" + (f" in {self.uri}" if self.uri else ""))
 
 
+def check_sheet(show: Path | None) -> None:
+    """Raises ArgumentError for a contact sheet that is no PNG, and what `check_out` does."""
+    check_out(show)
+    if show is not None and show.suffix.lower() != ".png":
+        raise ArgumentError(f"{show} does not end with .png; --show writes a PNG")
+
+
 def allowed(index: Index, where: str | None) -> int:
     """How many pictures a condition leaves; where it leaves none, the index refuses to search."""
     from cpchub.index.where import rows_where
@@ -232,28 +247,6 @@ def weighted(text: str, index: Index) -> tuple[Path | Item, float]:
     if not rest or Path(text).exists():
         return subject_of(text, index), 1.0
     return subject_of(rest, index), number
-
-
-def draw_hits(index: Index, asked: Sequence[Sequence[Path | Item]], answers: Sequence[list[Hit]], out: Path) -> None:
-    """A contact sheet with a row for each query: what was asked with, and what was found."""
-    from cpchub.contact_sheet import Tile, contact_sheet
-
-    rows = []
-    for subjects, hits in zip(asked, answers, strict=True):
-        pictures = [
-            subject if isinstance(subject, Path) else _picture(index, index.row_of(subject.id)) for subject in subjects
-        ]
-        queries = [Tile(picture, "query", highlighted=True) for picture in pictures]
-        rows.append([*queries, *(Tile(_picture(index, hit.row), f"{hit.score:.3f}") for hit in hits)])
-    contact_sheet(rows, out)
-
-
-def _picture(index: Index, row: int) -> Path | bytes:
-    """The picture of a row; no bytes, which is drawn as an empty card, for one that is no longer in its source."""
-    try:
-        return index.collection.picture(row)
-    except BrokenImageError:
-        return b""
 
 
 def collection_or_pictures(folder: Path, encoder_name: str | None, stack: ExitStack) -> Index:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from cpchub.duplicates import IDENTICAL, calibrate_threshold, find_duplicates
+from cpchub.duplicates import find_duplicates
 from cpchub.embed import embed
 from cpchub.errors import ArgumentError, DependencyError
 from cpchub.imported import import_vectors
 from cpchub.index import Index
 from cpchub.map import draw_map, plane
+from cpchub.near_threshold import calibrate_threshold
 from cpchub.neighbours import Neighbours, nearest_others
 from cpchub.outliers import find_outliers
 from tests.cpchub.pictures import TinyEncoder, folder_of_pictures, picture
@@ -43,7 +45,7 @@ def random_index(folder: Path, count: int = 300) -> Index:
     return Index.build(import_vectors(folder, vectors, [f"{i}.jpg" for i in range(count)]))
 
 
-def groups_of(index: Index, **options: float) -> list[tuple[str, ...]]:
+def groups_of(index: Index, **options: Any) -> list[tuple[str, ...]]:
     table = find_duplicates(index, progress=False, **options).table.to_pydict()
     groups: dict[int, list[str]] = {}
     for group, path in zip(table["group"], table["path"], strict=True):
@@ -70,7 +72,8 @@ class TestDuplicates:
 
     def test_a_threshold_can_be_given(self, pictures: Index) -> None:
         assert len(groups_of(pictures, threshold=1.0)) == 2  # only equal vectors
-        assert len(groups_of(pictures, threshold=0.01)[0]) > 50
+        assert len(groups_of(pictures, threshold=0.01, confirm=False)[0]) > 25  # all that are near the first kept
+        assert len(groups_of(pictures, threshold=0.01)) == 5  # none that are other pictures as a whole
         with pytest.raises(ArgumentError, match=r"threshold=1\.5"):
             find_duplicates(pictures, threshold=1.5)
 
@@ -81,22 +84,27 @@ class TestDuplicates:
         found = find_duplicates(random_index(tmp_path, 1), progress=False)
         assert (found.groups, found.table.num_rows) == (0, 0)
 
-    def test_the_threshold_is_five_deviations_of_the_log_distance_below_its_median(self) -> None:
+    def test_the_threshold_is_five_deviations_of_the_log_distance_below_its_median_four_if_confirmed(self) -> None:
         logarithms = np.random.default_rng(0).normal(np.log(0.5), 0.1, 100_000)
         cosines = 1 - np.exp(logarithms) ** 2 / 2
         cosines[:3000] = 0.9999  # duplicates do not move it much
         neighbours = Neighbours(cosines[:, None].astype(np.float32), np.zeros((100_000, 1), np.int64))
-        threshold, how = calibrate_threshold(neighbours, np.arange(100_000))
-        assert np.log(np.sqrt(2 - 2 * threshold)) == pytest.approx(np.log(0.5) - 0.5, abs=0.02)
-        assert f"{threshold:.4f}" in how
+        for confirmed, deviations in ((False, 5), (True, 4)):
+            threshold, how = calibrate_threshold(neighbours, np.arange(100_000), 1.0, confirmed=confirmed)
+            assert np.log(np.sqrt(2 - 2 * threshold)) == pytest.approx(np.log(0.5) - 0.1 * deviations, abs=0.02)
+            assert f"{threshold:.4f} is {deviations} standard deviations" in how
 
-    def test_few_pictures_tell_no_threshold(self) -> None:
+    def test_the_threshold_of_few_pictures_is_a_share_of_the_usual_distance_of_two(self) -> None:
         neighbours = Neighbours(np.full((5, 1), 0.5, np.float32), np.zeros((5, 1), np.int64))
-        assert calibrate_threshold(neighbours, np.arange(5))[0] == IDENTICAL
+        for confirmed, share in ((False, 0.2), (True, 0.3)):
+            threshold, how = calibrate_threshold(neighbours, np.arange(5), 1.0, confirmed=confirmed)
+            assert threshold == pytest.approx(1 - share**2 / 2)
+            assert f"{threshold:.4f} is {share} of that distance" in how
 
     def test_pictures_that_are_all_equally_far_apart_are_no_duplicates(self) -> None:
         neighbours = Neighbours(np.full((50, 1), 0.5, np.float32), np.zeros((50, 1), np.int64))
-        assert calibrate_threshold(neighbours, np.arange(50))[0] > 0.501
+        for confirmed in (True, False):
+            assert calibrate_threshold(neighbours, np.arange(50), 1.0, confirmed=confirmed)[0] > 0.501
 
     def test_nearest_others_are_those_of_numpy_without_the_picture_itself(self, tmp_path: Path) -> None:
         index = random_index(tmp_path)
