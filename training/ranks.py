@@ -41,7 +41,7 @@ _meeting: tuple[Any, Any] = (None, None)  # the process group, and the group ove
 def launch(accelerator: str = "auto", precision: str = "fp32") -> Fabric:
     """Lightning Fabric on one device, or under `torchrun` on one a process; calling it again joins the same ranks.
 
-    A CPU that would emulate bf16 computes in fp32.
+    A CPU that would emulate bf16 computes in fp32. Raises `RunError` where not all ranks come within `PATIENCE`.
     """
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
     mixed = precision == "bf16" and (not on_cpu or cpu_has_bfloat16())
@@ -50,9 +50,18 @@ def launch(accelerator: str = "auto", precision: str = "fp32") -> Fabric:
     # what a method remembers is the same on every rank: to broadcast a bank before each step would be for nothing
     several: Any = DDPStrategy(timeout=PATIENCE, **{_SENDS_BUFFERS: False}) if local_ranks * nodes > 1 else "auto"
     fabric = Fabric(accelerator=accelerator, devices=local_ranks, num_nodes=nodes, precision=numbers, strategy=several)
-    fabric.launch()
-    if world_size() > 1:
-        _group()  # now, while all are there
+    try:
+        fabric.launch()
+        if world_size() > 1:
+            _group()  # now, while all are there
+    except RuntimeError as error:
+        if local_ranks * nodes == 1:
+            raise
+        reason = str(error).strip().partition("\n")[0]
+        raise RunError(
+            f"rank {os.environ.get('RANK')} cannot reach the other ranks ({reason}); see whether all of them were "
+            "started, and set GLOO_SOCKET_IFNAME to the network interface that the machines share"
+        ) from error
     return fabric
 
 
@@ -138,14 +147,7 @@ def _group() -> Any:
     """A group of all ranks that speaks between processors, whatever the devices speak to each other."""
     global _meeting
     if _meeting[0] is not dist.group.WORLD:
-        try:
-            _meeting = (dist.group.WORLD, dist.new_group(backend="gloo", timeout=PATIENCE))
-        except RuntimeError as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise RunError(
-                f"rank {rank()} cannot reach the other ranks ({reason}); set GLOO_SOCKET_IFNAME to the network "
-                "interface that the machines share"
-            ) from error
+        _meeting = (dist.group.WORLD, dist.new_group(backend="gloo", timeout=PATIENCE))
     return _meeting[1]
 
 

@@ -160,6 +160,16 @@ def test_the_wait_for_a_rank_that_hangs_is_bounded(n: int, who: int, tmp_path: P
         assert f"rank {who} did not answer within" in all_of_them[asks].said()
 
 
+def test_the_wait_for_a_rank_that_was_never_started_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0"}
+    agent = {"GROUP_WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "x", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in (numbers | agent).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(ranks, "PATIENCE", timedelta(seconds=1))
+    with pytest.raises(RunError, match=r"rank 1 cannot reach the other ranks .* whether all of them were started"):
+        ranks.launch("cpu")
+
+
 def in_a_folder(run_dir: Path) -> None:
     train(small(epochs=1), run_dir, pictures=some_digits(), accelerator="cpu")
 
