@@ -5,8 +5,13 @@
 #   DEMO_SERVE=0          let `make demo` end instead of serving the page
 #   IMAGES=FOLDER         run `make demo` on these pictures instead of the handwritten digits
 #   PYTEST_ARGS="-k card" handed to pytest
+#   WORKERS=N             processes that run the tests at the same time; 0: none beside pytest itself (as --pdb needs)
+#   SINCE=COMMIT          what `make fast` compares the files with, in place of where this branch left main
 
 SHELL := /bin/sh
+CORES = $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+WORKERS ?= $(if $(filter 1,$(CORES)),0,$(if $(filter 2 3,$(CORES)),2,4))
+PYTEST = -n $(WORKERS) --dist worksteal
 BIN := .venv/bin
 PIP ?= $(BIN)/python -m pip --disable-pip-version-check
 
@@ -22,12 +27,13 @@ DEMO := .venv/.installed-demo-$(KEY)
 TEST := .venv/.installed-test-$(KEY)
 DOCS := .venv/.installed-docs-$(KEY)
 
-.PHONY: help demo test test-slow lint format docs clean
+.PHONY: help demo test fast test-slow lint format docs clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo      pretrain, search and classify on real pictures, then open the page (DEMO_SERVE=0: without)"
 	@echo "make test      ruff, mypy and the tests (make test-slow: the slow ones too)"
+	@echo "make fast      ruff and the tests that concern a change, in a minute"
 	@echo "make lint      ruff and mypy          make format    let ruff lay out the code"
 	@echo "make docs      build the documentation into site/"
 	@echo "make clean     remove builds and caches; .venv and runs/ stay"
@@ -38,10 +44,21 @@ demo: $(DEMO)
 test: lint
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
 	    || echo "There is no chromium here: the browser tests are skipped (Debian: apt-get install chromium chromium-driver)."
-	@$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m "not slow" $(PYTEST) $(PYTEST_ARGS)
+
+# What concerns a change, as far as a minute goes: what is left out is counted as skipped.
+fast: $(TEST)
+	@$(BIN)/ruff check .
+	@files=$$($(BIN)/python tests/concerned.py $(SINCE)) || exit; \
+	if [ -n "$$files" ]; then \
+	    $(BIN)/python -m pytest -m "not slow" -rs --within 45 \
+	        -n $(WORKERS) --dist loadfile --no-loadscope-reorder $$files $(PYTEST_ARGS); \
+	else \
+	    echo "No test is named for what has changed, or mentions it."; \
+	fi
 
 test-slow: $(TEST)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(PYTEST) $(PYTEST_ARGS)
 
 lint: $(TEST)
 	@$(BIN)/ruff check .

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +13,22 @@ import pytest
 
 from tests.processes import Processes, ended_processes
 
+# What is multiplied here is small: a second thread gains nothing, and on busy cores two wait for each other. Tests that
+# are about threads set their number. Before torch is loaded, and for the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+STARTED = time.monotonic()
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--within", type=float, metavar="SECONDS", help="skip the tests that have not begun by then")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    limit = item.config.getoption("--within")
+    if limit is not None and time.monotonic() - STARTED > limit:
+        pytest.skip(f"not begun within {limit:g} seconds: `make test` runs it")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,6 +41,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever libraries, and processes that were killed, leave behind lies in pytest's own temporary folder."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
+        monkeypatch.setattr(tempfile, "tempdir", None)  # to be asked for again
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import re
-import time
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -243,10 +242,11 @@ class Handler(BaseHTTPRequestHandler):
         return repo.commits[commit]
 
     def send_weights(self, content: bytes, headers: dict[str, str]) -> None:
-        """A large file, slow or broken off where the test wants it so; its bytes are counted."""
+        """A large file, held back or broken off where the test wants it so; its bytes are counted."""
         if self.command == "HEAD":
             return self.send(200, content, headers)
-        time.sleep(self.hub.answer_after)
+        if self.hub.before_weights is not None:
+            self.hub.before_weights()
         content = content[: len(content) - self.hub.lacks]
         with self.hub.lock:
             cut_after = self.hub.cuts.pop(0) if self.hub.cuts else None

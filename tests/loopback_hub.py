@@ -74,9 +74,9 @@ class LoopbackHub:
         self.statuses: dict[str, int] = {}  # by the handler's method that answers: the status it answers instead
         self.portal = False  # every call is answered 200 with a page, as by a network that wants a login first
         self.lacks = 0  # how many bytes at its end every download of an LFS file lacks, by its own word, too
-        self.answer_after = 0.0  # seconds that an LFS file takes
         self.yaml_errors: list[str] = []  # what is wrong with any card
         self.before_commit: Callable[[], object] | None = None  # somebody else, a moment earlier
+        self.before_weights: Callable[[], object] | None = None  # what an LFS file waits for
         self.lock = threading.Lock()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True

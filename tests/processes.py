@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+EVERYBODYS = tempfile.gettempdir()  # where other users may look too, as they may not in pytest's own folder
 REPOSITORY = Path(__file__).parents[1]
 PATIENCE = 300  # seconds until a test is sure that something will not happen; nothing is expected to take as long
 
@@ -27,6 +29,26 @@ def wait_for(look: Callable[[], T | None], missing: str) -> T:
         assert time.monotonic() < until, f"{missing}, after {PATIENCE} seconds"
         time.sleep(0.02)
     return found
+
+
+@contextlib.contextmanager
+def at_most(cpu_seconds: float) -> Iterator[None]:
+    """Fail what computes for longer; seconds of this process alone, so other programs change nothing. Main thread only.
+
+    For what is never to take quadratic or endless time, with a bound of many times what it takes.
+    """
+
+    def end(*_: Any) -> None:
+        raise AssertionError(f"more than {cpu_seconds} CPU seconds")
+
+    before, start = signal.signal(signal.SIGPROF, end), time.process_time()
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+    assert time.process_time() - start <= cpu_seconds
 
 
 class Processes:

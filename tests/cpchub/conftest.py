@@ -10,6 +10,16 @@ import pytest
 from tests.loopback_hub import LoopbackHub, loopback_hub
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cpu_without_bfloat16() -> Iterator[None]:
+    """The vectors of a test are of one precision on every machine; tests of bfloat16 say that the CPU has it."""
+    from cpchub import fast
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(fast, "cpu_has_bfloat16", lambda: False)
+        yield
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.tiny_encoder import export_tiny

@@ -5,10 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from cpchub.errors import (
 from cpchub.files import only_writer
 from cpchub.images.decode import ORIENTATION_TAG, read_image
 from tests.cpchub.pictures import TinyEncoder, folder_of_pictures, picture, save
+from tests.processes import Processes
 
 
 def run(source: Path, out: Path, encoder: TinyEncoder | None = None, **options: object) -> Collection:
@@ -477,32 +476,34 @@ class TestBeingStopped:
 
 
 KILLED = """
-import sys, time
+import sys
 sys.path.insert(0, {repository!r})
 from tests.cpchub.pictures import TinyEncoder
 import cpchub.embed
 cpchub.embed.SHARD = 3
-class Slow(TinyEncoder):
+class Stepwise(TinyEncoder):
     def encode(self, images, **options):
         print("batch", flush=True)
-        time.sleep(0.05)
+        sys.stdin.readline()
         return super().encode(images, **options)
-cpchub.embed.embed({source!r}, {out!r}, Slow(), batch_size=4, progress=False)
+cpchub.embed.embed({source!r}, {out!r}, Stepwise(), batch_size=4, progress=False)
 """
 
 
 def test_a_run_killed_without_warning_goes_on_and_ends_with_the_same_files(
-    source: Path, tmp_path: Path, small_shards: None
+    source: Path, tmp_path: Path, small_shards: None, processes: Processes
 ) -> None:
     run(source, tmp_path / "whole")
     out = tmp_path / "out"
     script = KILLED.format(repository=str(Path(__file__).parents[2]), source=str(source), out=str(out))
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for _ in range(3):
-            assert process.stdout.readline() == "batch\n"
-        time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
+    process = processes.start(sys.executable, "-c", script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    for _ in range(2):
+        assert process.stdout.readline() == "batch\n"
+        process.stdin.write("go on\n")
+        process.stdin.flush()
+    assert process.stdout.readline() == "batch\n"
+    process.kill()
+    process.wait()
     assert not (out / "manifest.json").exists()
     encoder = TinyEncoder()
     run(source, out, encoder)

@@ -22,7 +22,7 @@ from cpchub.export import export_onnx, export_program
 from cpchub.spec import ModelSpec
 from tests.cpchub.test_architectures import ONE_OF_EACH_KIND, SIDE, narrow
 
-DEFAULT = ("cpc_resnet170", "simclr_resnet50_1x_sk", "cmc_resnet18_v1")  # the others take the same ways, and time
+DEFAULT = ("cpc_resnet50", "simclr_resnet50_1x_sk", "cmc_resnet18_v1")  # the others take the same ways, and time
 GRID = {"patch_size": 32, "patch_stride": 16}
 
 
@@ -66,7 +66,7 @@ class TestOnnx:
     @pytest.mark.parametrize(
         "name",
         [
-            pytest.param(name, marks=[] if name == "cpc_resnet170" else pytest.mark.slow)
+            pytest.param(name, marks=[] if name == "cpc_resnet50" else pytest.mark.slow)
             for name in ONE_OF_EACH_KIND
             if name not in ("alexnet_bn", "cmc_alexnet", "colour_paths")  # AlexNets need larger patches
         ],

@@ -25,6 +25,15 @@ from tests.cpchub.pictures import picture
 LONG = 50_000  # pictures, enough for MNN
 
 
+@pytest.fixture(autouse=True)
+def two_threads() -> Iterator[None]:
+    """A job of two lanes, whatever the number of cores here."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
 def seen_data(model: Any) -> Any:
     """A network whose batch norms have statistics and weights of their own."""
     generator = torch.Generator().manual_seed(0)
@@ -133,15 +142,11 @@ def test_bfloat16_is_close_enough_where_a_cpu_has_it(encoder: Encoder, monkeypat
 
 
 @pytest.fixture
-def for_mnn(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine of two cores without bfloat16, whatever this one is."""
+def for_mnn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without bfloat16, whatever this one is."""
     if not engines.has_mnn():
         pytest.skip("MNN is not installed")
     monkeypatch.setattr(fast, "cpu_has_bfloat16", lambda: False)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from cpchub.encoder import load
 from cpchub.errors import ArgumentError, HubError, ModelFolderError, OutputError, WeightsUnavailableError
 from cpchub.hub import here, publish
 from tests.loopback_hub import LoopbackHub
+from tests.processes import EVERYBODYS
 from tests.tiny_encoder import DIM, export_tiny, files_of
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -166,7 +167,7 @@ class TestPermissions:
     @pytest.fixture
     def shared(self, exported: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         """A folder hub of two encoders that everybody may read, outside of the test's private folder."""
-        with tempfile.TemporaryDirectory() as root:
+        with tempfile.TemporaryDirectory(dir=EVERYBODYS) as root:
             hub = Path(root) / "hub"
             for name in ("lab/open", "lab/closed"):
                 shutil.copytree(exported, hub / name)

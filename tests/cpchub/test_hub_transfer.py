@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import huggingface_hub
@@ -18,6 +19,7 @@ from cpchub.encoder import load
 from cpchub.errors import HubError, IntegrityError
 from cpchub.hub import find, publish
 from tests.loopback_hub import LoopbackHub, loopback_hub
+from tests.processes import PATIENCE, Processes, wait_for
 from tests.tiny_encoder import DIM, files_of
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -147,33 +149,47 @@ class TestOtherProcesses:
 
     FIND = "import sys; from cpchub.hub import find; print(find(sys.argv[1]))"
 
-    def start(self, hub: LoopbackHub, home: Path, **settings: str) -> subprocess.Popen[str]:
-        ours = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
-        return subprocess.Popen(
-            [sys.executable, "-c", self.FIND, "lab/tiny"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, **ours, **settings},
-        )
+    @pytest.fixture
+    def start(self, hub: LoopbackHub, processes: Processes) -> Callable[..., subprocess.Popen[str]]:
+        def start(home: Path, **settings: str) -> subprocess.Popen[str]:
+            ours = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
+            return processes.start(
+                *(sys.executable, "-c", self.FIND, "lab/tiny"),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, **ours, **settings},
+            )
+
+        return start
 
     def test_two_at_once_download_a_file_once_and_offline_asks_for_nothing(
-        self, hub: LoopbackHub, exported: Path, tmp_path: Path
+        self,
+        hub: LoopbackHub,
+        exported: Path,
+        tmp_path: Path,
+        start: Callable[..., subprocess.Popen[str]],
     ) -> None:
         hub.add("lab/tiny", files_of(exported), private=True, readers={"secret"})
-        hub.answer_after = 3.0  # long enough for the second to come while the first is at it
-        both = [self.start(hub, tmp_path / "home", HF_TOKEN="secret") for _ in range(2)]
-        ends = [process.communicate(timeout=120) for process in both]
+        asked: list[int] = []
+
+        def until_the_second_is_as_far() -> None:
+            if not asked:
+                asked.append(hub.requests["HEAD resolve"])
+                wait_for(lambda: hub.requests["HEAD resolve"] >= 2 * asked[0], "the second has not come")
+
+        hub.before_weights = until_the_second_is_as_far
+        both = [start(tmp_path / "home", HF_TOKEN="secret") for _ in range(2)]
+        ends = [process.communicate(timeout=PATIENCE) for process in both]
         assert [process.returncode for process in both] == [0, 0], ends
         [folder] = {out.strip() for out, _ in ends}
         assert files_of(Path(folder)) == files_of(exported)
         assert hub.weights_sent == (exported / WEIGHTS).stat().st_size
         before = hub.total_requests()
-        offline = self.start(hub, tmp_path / "home", HF_HUB_OFFLINE="1")
-        assert offline.communicate(timeout=120)[0].strip() == folder
-        elsewhere = self.start(hub, tmp_path / "empty", HF_HUB_OFFLINE="1")
-        assert "HF_HUB_OFFLINE is set" in elsewhere.communicate(timeout=120)[1]
+        offline = start(tmp_path / "home", HF_HUB_OFFLINE="1")
+        assert offline.communicate(timeout=PATIENCE)[0].strip() == folder
+        elsewhere = start(tmp_path / "empty", HF_HUB_OFFLINE="1")
+        assert "HF_HUB_OFFLINE is set" in elsewhere.communicate(timeout=PATIENCE)[1]
         assert hub.total_requests() == before
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-import socket
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -56,12 +56,17 @@ class Page:
 
     host: PageHost
     pid: int
-    url: str
     folder: Path
 
     @property
     def log(self) -> str:
         return (self.folder / "log").read_text()
+
+    @property
+    def url(self) -> str | None:
+        """Where it says that it is; None before."""
+        said = re.search(r"http://\S+(?=  )", self.log)
+        return said and said.group()
 
     def files(self) -> list[Path]:
         """What it has of its visitors: uploads, whole or in parts, and whatever else was put in a temporary folder."""
@@ -86,17 +91,18 @@ class PageHost:
         return json.loads(self.process.stdout.readline())
 
     def start(self, collection: Path, encoder: Path, folder: Path, job: str | None = None) -> Page:
-        """Serve a collection on a free port. With `job`, one of page_host.JOBS, a search by row is that job."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        args = [str(collection), "--encoder", str(encoder), "--port", str(port)]
+        """Serve a collection on the first free port. With `job`, one of page_host.JOBS, a search by row is that job."""
         (folder / "log").touch()
         (folder / "temporary").mkdir()
-        env = {"XDG_CACHE_HOME": str(folder), "TMPDIR": str(folder / "temporary")}
-        pid = self.ask({"args": args, "env": env, "log": str(folder / "log"), "job": job})
-        page = Page(self, pid, f"http://127.0.0.1:{port}/", folder)
-        wait_for(lambda: "http://" in page.log or page.exit_code() is not None, "the page is not up")
-        assert "http://" in page.log, page.log
+        asked = {
+            "args": [str(collection), "--encoder", str(encoder)],
+            "env": {"XDG_CACHE_HOME": str(folder), "TMPDIR": str(folder / "temporary")},
+            "log": str(folder / "log"),
+            "job": job,
+        }
+        page = Page(self, self.ask(asked), folder)
+        wait_for(lambda: page.url or page.exit_code() is not None, "the page is not up")
+        assert page.url, page.log
         return page
 
 
@@ -128,4 +134,6 @@ def page_url(
 ) -> str:
     """A page that all tests share."""
     folder = tmp_path_factory.mktemp("page")
-    return page_host.start(served.index.collection.folder, tiny_encoder_folder, folder).url
+    url = page_host.start(served.index.collection.folder, tiny_encoder_folder, folder).url
+    assert url is not None
+    return url

@@ -2,13 +2,15 @@
 
 Importing torch and Gradio takes seconds, a fork of what has imported them does not. Each page still ends as a command
 does, by the end of its interpreter. A line is a JSON object: {"args", "env", "log", "job"} starts a page and is
-answered by its process id; {"wait": pid} is answered by its exit code, or null while it runs.
+answered by its process id, and ignores Ctrl-C until it asks for it, as shells have it for what runs in the background;
+{"wait": pid} is answered by its exit code, or null while it runs.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -46,6 +48,7 @@ def serve_page(args: list[str], env: dict[str, str], log: str, job: str | None) 
         os.dup2(nothing.fileno(), 0)
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if job is not None:
 
         def by_row(*_: Any) -> None:
@@ -58,6 +61,7 @@ def serve_page(args: list[str], env: dict[str, str], log: str, job: str | None) 
 
 def listen() -> int:
     codes: dict[int, int] = {}
+    pages: list[int] = []
     print("loaded", flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
@@ -67,7 +71,11 @@ def listen() -> int:
                 answer = codes[asked["wait"]] = os.waitstatus_to_exitcode(ended[1])
         elif not (answer := os.fork()):
             return serve_page(**asked)
+        else:
+            pages.append(answer)
         print(json.dumps(answer), flush=True)
+    for page in set(pages) - set(codes):  # nobody is there any more, as where pytest was killed
+        os.kill(page, signal.SIGKILL)
     return 0
 
 

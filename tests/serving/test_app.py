@@ -14,12 +14,13 @@ import pytest
 from cpchub.collection import Collection
 from cpchub.errors import ArgumentError
 from serving.app import serve
+from tests.processes import PATIENCE
 from tests.serving.visitors import post_upload
 
 
 def status(url: str) -> int:
     try:
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         with error:
@@ -27,14 +28,14 @@ def status(url: str) -> int:
 
 
 def test_the_page_names_the_collection_and_loads_nothing_from_elsewhere(page_url: str) -> None:
-    with urllib.request.urlopen(page_url, timeout=30) as answer:
+    with urllib.request.urlopen(page_url, timeout=PATIENCE) as answer:
         page = answer.read().decode()
     assert "colours · cpchub" in page
     assert not re.search(r"<(?:script|link)[^>]+(?:src|href)=[\"']https?://(?!127\.0\.0\.1)", page)
 
 
 def test_thumbnails_are_served_and_the_pictures_themselves_are_not(page_url: str, served) -> None:
-    with urllib.request.urlopen(page_url, timeout=30) as answer:
+    with urllib.request.urlopen(page_url, timeout=PATIENCE) as answer:
         shown = re.search(r"gradio_api/file=[^\\\"' ]+\.webp", answer.read().decode())
     assert shown is not None
     assert status(page_url + shown.group()) == 200
@@ -47,9 +48,9 @@ def ask(page_url: str, *arguments: object) -> str:
     endpoint = f"{page_url}gradio_api/call/neighbours"
     body = json.dumps({"data": arguments}).encode()
     request = urllib.request.Request(endpoint, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         event = json.load(answer)["event_id"]
-    with urllib.request.urlopen(f"{endpoint}/{event}", timeout=60) as stream:
+    with urllib.request.urlopen(f"{endpoint}/{event}", timeout=PATIENCE) as stream:
         return stream.read().decode()
 
 

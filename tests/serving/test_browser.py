@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
+from tests.processes import PATIENCE
+
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
 
 pytestmark = pytest.mark.browser
 
-PATIENCE = 60  # seconds; machines that run tests are busy
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
