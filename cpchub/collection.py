@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from cpchub.errors import BrokenImageError, CollectionError, EncoderMismatchError, QueryError
 from cpchub.files import replacing
+from cpchub.images.rules import Rules
 from cpchub.images.sources import Picture, Source, open_source
 from cpchub.images.sources.storage import listed_file
 from cpchub.sync import Counts
@@ -89,6 +90,7 @@ class Collection:
         self.folder = folder
         self.manifest = manifest
         self.counts = Counts(unchanged=manifest["count"])  # what the call of `embed` that returned it did
+        self.notes: tuple[str, ...] = ()  # what that call passed over, in sentences
 
     @classmethod
     def open(cls, folder: str | Path) -> Collection:
@@ -228,7 +230,8 @@ class Collection:
 
     @cached_property
     def _opened_source(self) -> Source:
-        return open_source(self.location)
+        rules = Rules.from_record(self.manifest["rules"])
+        return open_source(self.location, rules=rules, kind=self.manifest.get("source_kind"))
 
     @cached_property
     def _pictures(self) -> dict[str, Picture]:
@@ -295,7 +298,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise CollectionError(
                 f"{path} was edited by hand or is damaged (one of shards is {shard!r}); delete {folder} and embed again"
             )
-    return {"labels": None, "search": None, "created": None, **manifest}
+    return {"labels": None, "rules": None, "search": None, "created": None, **manifest}
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

@@ -7,26 +7,19 @@ same as those of a job that was not.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, get_args
 
 from rich.console import Console
 
-from cpchub.collection import (
-    MANIFEST,
-    PENDING,
-    Collection,
-    check_same_encoder,
-    finish_commit,
-    read_manifest,
-)
+from cpchub.claim import check_is_ours, claimed, recorded
+from cpchub.collection import MANIFEST, Collection, check_same_encoder, finish_commit
 from cpchub.errors import ArgumentError, LabelError, OutputError, SourceError
-from cpchub.files import only_writer, visible_names, writing
+from cpchub.images.rules import Rules
 from cpchub.images.sources import Listing, Picture, Source, is_gone, open_source
-from cpchub.items import check_labels
+from cpchub.labels import Labels, read_labels_of
 from cpchub.pending import MARKS, Pending, current_rows, read_job
 from cpchub.progress import embedding_bar
 from cpchub.shards import Decode, ImageEncoder, Shard, ShardEncoder
@@ -53,26 +46,30 @@ def embed(
     processes: int = 1,
     devices: Sequence[str] = (),
     decode: Decode = "auto",
+    rules: Rules | None = None,
 ) -> Collection:
     """Embed every picture of `source` into the collection at `out`; run again, it takes over what changed.
 
     source: what `cpchub.images.sources.open_source` takes: a folder of pictures, tar shards or Parquet files, a saved
         Hugging Face data set or a Dataset, a list of paths and URLs, `s3://...`.
     batch_size: pictures a step of the network. workers: threads that read and decode, in each process.
-    labels: "folders" fills the label column with the first folder of each path (class/picture.jpg); the name of a CSV
-        with the column `path` adds its other columns, `label` among them.
+    labels: "folders" fills the label column with the class folder of each picture (class/picture.jpg, in tar shards
+        too); the name of a CSV with the column `path` adds its other columns, `label` among them.
     dtype: how vectors are stored, "float32" (the default) or "float16", which takes half the room.
     processes, devices: work in several processes, on `devices` ("cuda:0", "cuda:1") in turn; one for each by default.
     decode: "cpu" keeps JPEG files from being decoded on a GPU, where "auto" does so for those for which it may pay.
 
-    Pictures that cannot be read are listed in `Collection.failures` and the rest is embedded. Ctrl-C and kill lose at
-    most a shard of work a process; the same call goes on. `Collection.counts` says what this run did.
+    rules: what is left out of the source, and where links may lead; those of the collection where none are given.
+
+    Pictures that cannot be read are listed in `Collection.failures` and the rest is embedded. So are folders that
+    cannot be listed; what the collection holds of them stays. Ctrl-C and kill lose at most a shard of work a process;
+    the same call goes on. `Collection.counts` says what this run did, `Collection.notes` what it passed over.
 
     Raises SourceError (nothing there, no pictures, none readable), OutputError (`out` holds other content, another
     collection's source, or is being written), EncoderMismatchError, LabelError, NoSpaceError, WorkerError. Nothing is
     written before the checks have passed.
     """
-    out, kept_labels = Path(out).expanduser(), check_labels(labels)
+    out, asked = Path(out).expanduser(), read_labels_of(labels)
     processes = max(processes, len(devices))
     if batch_size < 1 or workers < 1 or processes < 1:
         raise ArgumentError(
@@ -82,14 +79,23 @@ def embed(
         raise ArgumentError(f"decode is {decode!r}; it can be {' or '.join(get_args(Decode))}")
     if dtype not in (None, *DTYPES):
         raise ArgumentError(f"dtype is {dtype!r}; vectors are stored as {' or '.join(DTYPES)}")
-    _check_is_ours(out)
+    check_is_ours(out)
     console = Console(stderr=True, quiet=not progress)
     with console.status("Listing pictures"):
-        opened = open_source(source, skip=out)
+        before = recorded(out)
+        rules = Rules.from_record(before.get("rules")) if rules is None else rules
+        opened = open_source(source, skip=out, rules=rules, kind=before.get("source_kind"))
         listing = opened.listing()
-    with _claimed(out):
-        run = _Run(opened, listing, out, encoder, batch_size, workers, console, kept_labels, dtype, decode)
-        return run.sync(processes, devices)
+    paths = [picture.path for picture in listing.pictures]
+    said = [asked.sentence(paths, opened.kind, opened.location)] if asked else []
+    notes = (*listing.notes, *said)
+    for note in notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    with claimed(out):
+        run = _Run(opened, listing, out, encoder, batch_size, workers, console, asked, dtype, decode, rules)
+        collection = run.sync(processes, devices)
+    collection.notes = notes
+    return collection
 
 
 class _Run:
@@ -104,13 +110,14 @@ class _Run:
         batch_size: int,
         workers: int,
         console: Console,
-        labels: str | None,
+        labels: Labels | None,
         dtype: str | None,
         decode: Decode,
+        rules: Rules,
     ) -> None:
         self.source, self.listing, self.out, self.encoder = source, listing, out, encoder
         self.batch_size, self.workers, self.decode = batch_size, workers, decode
-        self.console = console
+        self.console, self.rules = console, rules
         finish_commit(out)
         self.old = Collection.open(out) if (out / MANIFEST).exists() else None
         self.labels = labels or self._recorded_labels()
@@ -121,8 +128,9 @@ class _Run:
     def sync(self, processes: int, devices: Sequence[str]) -> Collection:
         """Do the job, in this process or in several."""
         started = time.monotonic()
-        plan = Plan(self.old.items if self.old else None, self.listing.pictures)
-        job = self.pending.start(self._job()) | {"source": self.source.location}  # moved, it may be, since it stopped
+        plan = Plan(self.old.items if self.old else None, self.listing.pictures, self.listing.unlisted)
+        job = self._job()  # of one that was stopped, all but the place, which may have moved since, and the rules
+        job = self.pending.start(job) | {name: job[name] for name in ("source", "source_kind", "rules")}
         todo = self._not_done(plan)
         done = len(plan.to_read) - len(todo)
         if done:
@@ -161,11 +169,15 @@ class _Run:
                     f"those, or delete {self.out} if its pictures are no longer wanted"
                 )
 
-    def _recorded_labels(self) -> str | None:
-        """Where an earlier run took its labels from; looked at now, as they are joined when all is embedded."""
+    def _recorded_labels(self) -> Labels | None:
+        """The labels that an earlier run was given, as they are now."""
         recorded = self.old.manifest["labels"] if self.old else None
         try:
-            return check_labels(recorded)
+            labels = read_labels_of(recorded)
+            if labels is not None and labels.table is not None:
+                paths = [picture.path for picture in self.listing.pictures]
+                labels.sentence(paths, self.source.kind, self.source.location)
+            return labels
         except LabelError as error:
             raise LabelError(
                 f"the labels of {self.out} came from {recorded}: put that file back as it was, or give other labels "
@@ -193,6 +205,7 @@ class _Run:
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "source": self.source.location,
             "source_kind": self.source.kind,
+            "rules": self.rules.recorded(),
             "dtype": self.pending.dtype,
             "encoder": {
                 "name": spec.name,
@@ -249,36 +262,3 @@ class _Run:
                     f"stopped; {self.pending.count():,} pictures are done and kept in {self.out}. Run the same command "
                     "to go on"
                 ) from None
-
-
-def _check_is_ours(out: Path) -> None:
-    """Raises OutputError where `out` is a file, or a folder with anything but a collection or its beginnings."""
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise OutputError(f"{out} is a file; choose a folder for the collection")
-    if (out / MANIFEST).exists():
-        read_manifest(out)
-        return
-    if read_job(out) is not None:
-        return
-    names = visible_names(out)
-    if names == [PENDING]:  # stopped before its first file
-        names = visible_names(out / PENDING)
-    if names:
-        shown = ", ".join(names[:3])
-        raise OutputError(f"{out} exists with other content ({shown}); choose an empty or a new folder")
-
-
-@contextmanager
-def _claimed(out: Path) -> Iterator[None]:
-    """Hold the output folder as its only writer; one that was made for a run that left nothing is taken away again."""
-    made = not out.exists()
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-    try:
-        with only_writer(out):
-            yield
-    finally:
-        if made and not any(out.iterdir()):
-            out.rmdir()

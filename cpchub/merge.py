@@ -54,6 +54,7 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> Collection:
         "updated": now,
         "source": str(source),
         "source_kind": FOLDER,
+        "rules": first.manifest["rules"] if len({str(part.manifest["rules"]) for part in parts}) == 1 else None,
         "labels": None,  # they were taken from paths that are others now; what is known of each picture stays
         "failed": sum(table.num_rows for table in failures),
         "search": None,

@@ -7,7 +7,7 @@ one that is gone from its place (renamed, moved, touched) takes over its id and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from cpchub.errors import BrokenImageError
-from cpchub.images.sources.base import Picture, Source
+from cpchub.images.sources.base import Picture, Source, is_below
 
 Row = dict[str, Any]
 
@@ -46,11 +46,14 @@ class Counts:
 class Plan:
     """Which items stay as they are, and which pictures have to be embedded.
 
-    kept: row of the old items -> the picture as it is now. to_read: the others. Old rows in neither lost their picture.
+    kept: row of the old items -> the picture as it is now. to_read: the others. held: rows of `kept` that lie in
+    `unlisted`, the places that could not be looked into this time: nobody knows that their pictures are gone. Old rows
+    in none of these lost their picture.
     """
 
-    def __init__(self, items: pa.Table | None, pictures: Sequence[Picture]) -> None:
+    def __init__(self, items: pa.Table | None, pictures: Sequence[Picture], unlisted: Collection[str] = ()) -> None:
         self.items = items
+        self.held: list[int] = []
         self.kept: dict[int, Picture] = {}
         self.to_read: list[Picture] = []
         self._lost: dict[str, int] = {}  # path -> row of an item that has no picture for now
@@ -67,6 +70,12 @@ class Plan:
                 del self._lost[picture.path]
             else:
                 self.to_read.append(picture)
+        places = frozenset(unlisted)
+        for path, row in list(self._lost.items()):
+            if is_below(path, places):
+                self.kept[row] = Picture(path, sizes[row], times[row], etags[row])
+                self.held.append(row)
+                del self._lost[path]
 
     def may_have_moved(self, pictures: Iterable[Picture]) -> list[Picture]:
         """Those of the pictures that are as large as an item that lost its picture, and whose content tells more."""

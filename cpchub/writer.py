@@ -38,7 +38,9 @@ from cpchub.collection import (
 from cpchub.errors import SourceError
 from cpchub.files import PARTIAL, write_json, writing
 from cpchub.images.sources.base import PATH, Listing, Picture
+from cpchub.images.sources.columns import stacked
 from cpchub.items import ITEM_SCHEMA, as_items, described
+from cpchub.labels import Labels
 from cpchub.pending import Pending, current_rows, outcome_schema
 from cpchub.sync import Counts, Plan
 
@@ -50,12 +52,12 @@ def finish(
     plan: Plan,
     pending: Pending,
     job: dict[str, Any],
-    labels: str | None,
+    labels: Labels | None,
     listing: Listing,
 ) -> Counts:
     """Make the pending shards and what is left of the old collection into the new one.
 
-    Raises SourceError where no picture is left, LabelError where the labels do not fit.
+    Raises SourceError where no picture is left.
     """
     merged = _Merged(plan, pending, old.manifest["next_id"] if old else 0)
     failed = pa.concat_tables([pa.Table.from_pylist(listing.failures, schema=FAILURE_SCHEMA), merged.failures])
@@ -68,13 +70,22 @@ def finish(
         )
     known = listing.columns
     if known is None and labels is None:  # nobody tells anew, as of a merged collection: what is known stays
-        known = _known(plan)
-    items = described(merged.items, known, labels)
+        known = _known(plan, sorted(plan.kept))
+    elif known is not None and plan.held:
+        known = stacked([known, *filter(None, [_known(plan, plan.held)])])
+    paths = merged.items[PATH].to_pylist()
+    given = labels.columns(paths, job["source_kind"], job["source"]) if labels else None
+    items = described(merged.items, known, given)
     counts = replace(merged.counts, broken=failed.num_rows)
-    facts = {"source": job["source"], "labels": labels, "encoder": job["encoder"]}
+    facts = {
+        "source": job["source"],
+        "labels": labels.recorded if labels else None,
+        "rules": job.get("rules"),
+        "encoder": job["encoder"],
+    }
     unchanged = old is not None and facts.items() <= old.manifest.items()
     if not (unchanged and _same(items, old.items) and _same(failed, old.failures)):  # type: ignore[union-attr]
-        manifest = _write_vectors(old, pending, job, merged) | {"labels": labels, "failed": failed.num_rows}
+        manifest = _write_vectors(old, pending, job, merged) | {"labels": facts["labels"], "failed": failed.num_rows}
         commit(pending.collection, pending.folder / COMMIT, manifest, items, failed)
     return counts
 
@@ -150,11 +161,10 @@ def _kept(plan: Plan) -> tuple[pa.Table, int, npt.NDArray[np.int64]]:
     return items, renamed, plan.items["id"].to_numpy()[gone]
 
 
-def _known(plan: Plan) -> pa.Table | None:
-    """The label and the user's columns of the items that stay, by their paths as they are now."""
+def _known(plan: Plan, rows: list[int]) -> pa.Table | None:
+    """The label and the user's columns of the items in some rows of `plan.kept`, by their paths as they are now."""
     if plan.items is None:
         return None
-    rows = sorted(plan.kept)
     facts = plan.items.drop([name for name in plan.items.column_names if name in ITEM_SCHEMA.names])
     return facts.take(pa.array(rows, pa.int64())).append_column(PATH, pa.array([plan.kept[row].path for row in rows]))
 
@@ -180,6 +190,7 @@ def _write_vectors(old: Collection | None, pending: Pending, job: dict[str, Any]
         "versions": {name: metadata.version(name) for name in VERSIONS_OF if _installed(name)},
         "source": job["source"],
         "source_kind": job["source_kind"],
+        "rules": job.get("rules"),
         "search": old.manifest["search"] if old else None,
         "shards": writer.shards,
     }

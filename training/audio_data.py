@@ -19,10 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cpchub.audio.files import Recording, find_recordings, read_sound
+from cpchub.audio.files import Recording, find_recordings, look_for_recordings, read_sound
 from cpchub.errors import SourceError
+from cpchub.images.rules import NO_RULES, Rules
+from cpchub.images.sources import Listing
 from training.cpc_settings import AudioSettings
 from training.data import sent
+from training.listing import tell
 
 if TYPE_CHECKING:
     from training.batches import Batch
@@ -90,8 +93,10 @@ def _windows(batch: Batch, read: Iterator[np.ndarray], device: torch.device) -> 
     return batch, [sent(torch.from_numpy(np.stack(list(read)))[:, None, None], device)]
 
 
-def load(name: str, settings: AudioSettings) -> Recordings:
+def load(name: str, settings: AudioSettings, rules: Rules = NO_RULES) -> Recordings:
     """The recordings called `name`: "fsdd" (in the folder `CPCHUB_DATA`, its training part), or a folder.
+
+    `rules` leave something out of the folder; what was passed over is told.
 
     Raises `SourceError` for a folder without recordings, recordings at another sample rate, and where all of them are
     shorter than a window.
@@ -103,7 +108,8 @@ def load(name: str, settings: AudioSettings) -> Recordings:
         raise SourceError("this recipe is for recordings of your own: name their folder with --data")
     else:
         root = Path(name).expanduser()
-        found = find_recordings(root)
+        found, passed_over = look_for_recordings(root, rules)
+        tell(Listing([], failures=[*passed_over.failures()], notes=tuple(passed_over.notes(rules))))
     for recording in found:
         if recording.sample_rate != settings.sample_rate:
             raise SourceError(

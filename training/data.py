@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from cpchub.errors import RecipeError, SourceError
+from cpchub.images.rules import NO_RULES, Rules
 from training.listing import Listed, listed, squares
 from training.views import beside
 
@@ -152,11 +153,12 @@ def sent(x: Tensor, device: torch.device) -> Tensor:
     return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
 
 
-def load(name: str, *, split: str = "train", size: int = 32) -> Pictures:
+def load(name: str, *, split: str = "train", size: int = 32, rules: Rules = NO_RULES) -> Pictures:
     """The data set `name`: "digits", "cifar10" (in the folder `CPCHUB_DATA`), or pictures in a folder, tar shards, ...
 
     `split` is "train" or "test"; digits keep the last 360 pictures for the test, a folder is all "train".
-    `size` is the side in pixels that pictures of a folder are stored at. Raises `SourceError` with the way out.
+    `size` is the side in pixels that pictures of a folder are stored at, `rules` what is left out of it. Raises
+    `SourceError` with the way out.
     """
     if name == "digits":
         return digits(split)
@@ -169,18 +171,18 @@ def load(name: str, *, split: str = "train", size: int = 32) -> Pictures:
     if "=" in name:
         from training.modalities import aligned
 
-        return aligned(name, size)
-    return in_memory(own_pictures(name), title(name), size)
+        return aligned(name, size, rules)
+    return in_memory(own_pictures(name, rules), title(name), size)
 
 
-def own_pictures(name: str) -> Listed:
+def own_pictures(name: str, rules: Rules = NO_RULES) -> Listed:
     """Pictures that are no data set known by name. Raises `SourceError` where there are none."""
     if "://" not in name and not Path(name).expanduser().exists():
         raise SourceError(
             f"no data set called {name!r}: use 'digits', 'cifar10' or pictures of your own, in a folder, tar shards, "
             "Parquet, or a list of them"
         )
-    return listed(name)
+    return listed(name, rules)
 
 
 def title(name: str) -> str:

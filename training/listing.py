@@ -6,27 +6,33 @@ import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from cpchub.errors import BrokenImageError, SourceError
 from cpchub.images.crop import centre_square
 from cpchub.images.damage import TOO_LITTLE_MEMORY, damage_as_failure
 from cpchub.images.decode import decode_bytes
-from cpchub.images.sources import Picture, Source, open_source
+from cpchub.images.rules import NO_RULES, Rules
+from cpchub.images.sources import Listing, Picture, Source, open_source
+from cpchub.labels import folder_classes
 
 
 @dataclass(frozen=True)
 class Listed:
-    """Pictures by row, of which nothing has been decoded; `labels` int64 `[N]` or None."""
+    """Pictures by row, of which nothing has been decoded; `labels` int64 `[N]` or None.
+
+    by_folders: whether the labels are the class folders, and not what the source says.
+    """
 
     source: Source
     pictures: tuple[Picture, ...]
     labels: Tensor | None
     classes: tuple[str, ...]
+    by_folders: bool = False
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -53,29 +59,45 @@ class Listed:
         return h.hexdigest()[:16]
 
 
-def listed(name: str) -> Listed:
-    """The pictures of the source `name` (anything that `cpchub index` takes), sorted by path.
+def listed(name: str, rules: Rules = NO_RULES) -> Listed:
+    """The pictures of the source `name` (anything that `cpchub index` takes), sorted by path; what was passed over is
+    told on the terminal.
 
-    Their labels are the source's `label` column where every picture has one, else the first folder of each path where
-    there are two such folders or more and every picture is in one.
+    Their labels are the source's `label` column where every picture has one, else their class folders
+    (`cpchub.labels.folder_classes`) where there are two or more and every picture is in one.
     """
-    source = open_source(name)
+    source = open_source(name, rules=rules)
     listing = source.listing()
+    tell(listing)
     pictures = tuple(listing.pictures)
     names: list[str] | None = None
     if listing.columns is not None and "label" in listing.columns.column_names:
         column = listing.columns["label"].to_pylist()
         if all(value is not None for value in column):
             names = [str(value) for value in column]
+    by_folders = names is None
     if names is None:
-        parts = [Path(picture.path).parts for picture in pictures]
-        if all(len(each) > 1 for each in parts):
-            names = [each[0] for each in parts]
+        folders = folder_classes([picture.path for picture in pictures], source.kind)
+        names = [folder for folder in folders if folder is not None]
+        if len(names) < len(folders):
+            names = None
     classes = tuple(sorted(set(names or ())))
     if names is None or len(classes) < 2:
         return Listed(source, pictures, None, ())
     number = {each: i for i, each in enumerate(classes)}
-    return Listed(source, pictures, torch.tensor([number[each] for each in names]), classes)
+    return Listed(source, pictures, torch.tensor([number[each] for each in names]), classes, by_folders)
+
+
+def tell(listing: Listing) -> None:
+    """Print what a listing passed over and what of it cannot be read; under `torchrun` the first rank does."""
+    if os.environ.get("RANK", "0") != "0":
+        return
+    notes = list(listing.notes)
+    if listing.failures:
+        first = listing.failures[0]
+        notes.append(f"{len(listing.failures):,} left out, first {first['path']}: {first['reason']}")
+    for note in notes:
+        Console(stderr=True).print(note, markup=False, highlight=False, soft_wrap=True)
 
 
 def squares(pictures: Listed, size: int) -> tuple[Tensor, dict[int, str]]:

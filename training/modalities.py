@@ -11,11 +11,12 @@ import torch
 
 from cpchub.errors import BrokenImageError, SourceError
 from cpchub.images.decode import EncodedPicture
+from cpchub.images.rules import NO_RULES, Rules
 from training import data
 from training.listing import Listed, listed, squares
 
 
-def aligned(spec: str, size: int) -> data.Pictures:
+def aligned(spec: str, size: int, rules: Rules = NO_RULES) -> data.Pictures:
     """Scenes as pictures whose channels are those of all modalities one after the other, squares of `size` pixels.
 
     A modality has one channel where its first picture is grey (depth, a mask), three where it has colour. Labels are
@@ -23,7 +24,7 @@ def aligned(spec: str, size: int) -> data.Pictures:
 
     Raises SourceError where the folders do not show the same scenes, naming some that are missing.
     """
-    sources = {name: listed(path) for name, path in _named(spec).items()}
+    sources = {name: listed(path, rules) for name, path in _named(spec).items()}
     scenes = {name: _by_scene(pictures) for name, pictures in sources.items()}
     first = next(iter(scenes))
     for name, here in scenes.items():

@@ -26,6 +26,7 @@ from cpchub.encoder import Encoder, load
 from cpchub.errors import OtherRunError, OutputError, SourceError
 from cpchub.fewlabels import LabelCurve, label_curve, label_subsets, plot_label_curve
 from cpchub.files import replacing, visible_names, write_json
+from cpchub.images.rules import NO_RULES, Rules
 from cpchub.index import Index
 from training import data, recipes
 from training.evaluate import encode_pictures, from_scratch
@@ -40,8 +41,17 @@ SEEDS = (0, 1, 2)
 SEARCHED = 2000  # pictures whose neighbours are counted
 
 
-def run(images: Path | None, out: Path, *, recipe: Recipe | None = None, scratch_steps: int = 200) -> Path:
+def run(
+    images: Path | None,
+    out: Path,
+    *,
+    recipe: Recipe | None = None,
+    scratch_steps: int = 200,
+    rules: Rules = NO_RULES,
+) -> Path:
     """Do the job on `images` (scikit-learn's digits if None) and return the folder of the collection.
+
+    `rules` leave some of the images out, where no recipe does.
 
     A folder whose pictures lie in one sub-folder a class gets the label curve as well; its labels are used for
     measuring only, never for pretraining. Raises `SourceError` for a folder without usable pictures, `OutputError` for
@@ -51,15 +61,18 @@ def run(images: Path | None, out: Path, *, recipe: Recipe | None = None, scratch
     _check_out(out, images)
     train_set: data.Pictures
     test_set: data.Pictures | None
+    labels: Literal["folders"] | None = "folders"
     if images is None:
         train_set, test_set = data.digits("train"), data.digits("test")
         folder = _write_digits(out / "pictures", (train_set, test_set))
         recipe = recipe or recipes.get("simclr_digits")
     else:
         folder = images
-        recipe = recipe or _recipe_for(images)
         console.print(f"Reading the pictures of {images}", soft_wrap=True)
-        train_set, test_set = _split(data.load(str(images), size=recipe.stored_size))
+        listed = data.own_pictures(str(images), recipe.rules if recipe else rules)
+        recipe = recipe or _recipe_for(images, len(listed), rules)
+        labels = "folders" if listed.by_folders else None
+        train_set, test_set = _split(data.in_memory(listed, data.title(str(images)), recipe.stored_size))
     out.mkdir(parents=True, exist_ok=True)
     _say(1, f"Pretraining a small encoder with SimCLR on {len(train_set):,} pictures, without looking at any label")
     for path, reason in train_set.skipped[:5]:
@@ -80,8 +93,7 @@ def run(images: Path | None, out: Path, *, recipe: Recipe | None = None, scratch
     encoder = load(str(exported))
 
     _say(4, f"Embedding the collection with it, {encoder.dim} numbers a picture")
-    labels: Literal["folders"] | None = None if train_set.labels is None else "folders"
-    collection = embed(folder, out / "collection", encoder, labels=labels)
+    collection = embed(folder, out / "collection", encoder, labels=labels, rules=recipe.rules)
 
     _say(5, "Building the FAISS index and searching it")
     index = Index.build(collection)
@@ -120,15 +132,13 @@ def _write_digits(folder: Path, parts: Sequence[data.Pictures]) -> Path:
     return folder
 
 
-def _recipe_for(images: Path) -> Recipe:
-    """SimCLR for a folder of photos: some 30,000 pictures seen, about two minutes on two cores, or one epoch."""
-    from cpchub.images.sources import find_images
-
-    n = len(find_images(images))
+def _recipe_for(images: Path, n: int, rules: Rules) -> Recipe:
+    """SimCLR for n photos: some 30,000 pictures seen, about two minutes on two cores, or one epoch."""
     if n < 32:
         raise SourceError(f"{images} has {n} pictures; pretraining needs at least 32, some thousands to be any good")
     base = recipes.get("simclr_photos_quickstart")
     batch = min(base.batch_size, n // 2)
+    base = replace(base, exclude=rules.exclude, include_system=rules.include_system, follow_links=rules.follow_links)
     return replace(base, data=str(images), batch_size=batch, epochs=max(1, round(30_000 / n)))
 
 
@@ -150,8 +160,8 @@ def _search(collection: Collection, index: Index, sheet: Path) -> dict[str, Any]
     rows = []
     for row in queries[:10]:
         hits = index.search_row(row, k=min(8, len(collection)))
-        tiles = [Tile(collection.path_of(h.row), f"{h.score:.3f}") for h in hits if h.row != row]
-        rows.append([Tile(collection.path_of(row), "query", highlighted=True), *tiles])
+        tiles = [Tile(collection.picture(h.row), f"{h.score:.3f}") for h in hits if h.row != row]
+        rows.append([Tile(collection.picture(row), "query", highlighted=True), *tiles])
     contact_sheet(rows, sheet, title="A picture of the collection (left) and its nearest neighbours")
     console.print(f"   Neighbours: {sheet}", soft_wrap=True)
     if labels[0] is None:

@@ -149,11 +149,11 @@ def open_data(recipe: Recipe) -> Pictures | Stream | audio_data.Recordings:
     For CPC on sound its recordings, which stay on the disk. Raises `SourceError` for data that is not there.
     """
     if recipe.method == "cpc_audio":
-        return audio_data.load(recipe.data, recipe.audio)
+        return audio_data.load(recipe.data, recipe.audio, recipe.rules)
     own = recipe.data not in ("", *data.HAVE_TEST_PART) and "=" not in recipe.data
     if not own or (recipe.stream == "never" and recipe.views_on == "device"):
-        return data.load(recipe.data, size=recipe.stored_size)
-    pictures = data.own_pictures(recipe.data)
+        return data.load(recipe.data, size=recipe.stored_size, rules=recipe.rules)
+    pictures = data.own_pictures(recipe.data, recipe.rules)
     needed = len(pictures) * 3 * recipe.stored_size**2
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if recipe.stream == "always" or recipe.views_on == "cpu" or needed > memory / 4:

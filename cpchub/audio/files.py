@@ -6,7 +6,6 @@ libsndfile (through `soundfile`) reads them: WAV, FLAC, Ogg and what else it kno
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cpchub.errors import DependencyError, SourceError
+from cpchub.images.rules import NO_RULES, Rules
+from cpchub.images.sources.found import Found
+from cpchub.images.sources.walk import walk
 
 EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".aif", ".aiff"})
 
@@ -29,23 +31,24 @@ class Recording:
 
 
 def find_recordings(folder: str | Path) -> list[Recording]:
-    """Every sound file below a folder, by extension, sorted by path. Hidden files and folders are left out.
+    """Every sound file below a folder, by extension, sorted by path; which count is as for pictures.
 
     Raises SourceError where the folder is missing or holds no sound, or for a file that cannot be read.
     """
+    return look_for_recordings(folder)[0]
+
+
+def look_for_recordings(folder: str | Path, rules: Rules = NO_RULES) -> tuple[list[Recording], Found]:
+    """The same, and what was passed over: folders that cannot be listed or that the rules leave out, other files."""
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise SourceError(f"no folder of recordings at {root}" + (": that is a file" if root.exists() else ""))
-    found = []
-    for parent, folders, files in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS:
-                found.append(describe(Path(parent, name), root))
-    if not found:
+    found = walk(root, EXTENSIONS, rules)
+    if not found.files:
         kinds = " ".join(sorted(extension[1:] for extension in EXTENSIONS))
-        raise SourceError(f"no recordings in {root} or the folders below it (looked for: {kinds})")
-    return sorted(found, key=lambda recording: recording.path)
+        told = f"no recordings in {root} or the folders below it (looked for: {kinds})"
+        raise SourceError(". ".join([told, *found.notes(rules)]))
+    return [describe(root / file.path, root) for file in found.files], found
 
 
 def describe(path: Path, root: Path) -> Recording:

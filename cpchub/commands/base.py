@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union, get_args, get_origin
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 from tyro.constructors import (
     ConstructorRegistry,
     PrimitiveConstructorSpec,
@@ -30,6 +30,7 @@ from cpchub.errors import (
     UnknownModelError,
     WeightsUnavailableError,
 )
+from cpchub.images.rules import Rules
 
 if TYPE_CHECKING:
     from cpchub.collection import Collection
@@ -41,6 +42,23 @@ Out = arg(aliases=["-o"], metavar="PATH")
 Switch = Annotated[bool, FlagCreatePairsOff]
 Port = Annotated[int | None, arg(metavar="PORT", help="port of the page; without it, the first free one from 7860 on")]
 EncoderName = Annotated[str | None, arg(metavar="NAME")]
+
+
+@dataclass(frozen=True)
+class RuleFlags(Rules):
+    """Which files of a source are its pictures, as flags."""
+
+    exclude: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PATTERN")] = ()
+    """leave out the files and folders of this name, or of this path below the source; * and ? stand for anything:
+    raw, '*.gif', 'trips/2019*'; may be given again"""
+    include_system: Switch = False
+    """take in the folders of a NAS or an operating system, such as @eaDir, #recycle, $RECYCLE.BIN, __MACOSX"""
+    follow_links: Switch = False
+    """follow links that lead out of the source too"""
+
+
+Which = Annotated[RuleFlags, arg(name="")]
+ALL = RuleFlags()  # where no flag is given
 
 OPTIONS = ConstructorRegistry()  # how words become values: as tyro has it, but for what `may_be_left_out` answers
 

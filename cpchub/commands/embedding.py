@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from tyro.conf import Positional, arg
 
-from cpchub.commands.base import Command, EncoderName, Out, bundled_encoder, counted, encoder_of, say
+from cpchub.commands.base import ALL, Command, EncoderName, Out, Which, bundled_encoder, counted, encoder_of, say
 from cpchub.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Embed(Command):
     workers: int = 2
     """threads that read pictures, in each process"""
     labels: Annotated[str | None, arg(metavar="folders|CSV")] = None
-    """"folders" takes each picture's label from the first folder of its path; a CSV with the column path gives its
+    """"folders" takes each picture's label from its class folder (cat/001.jpg); a CSV with the column path gives its
     other columns, label among them"""
     dtype: Literal["float32", "float16"] | None = None
     """how vectors are stored; float16 takes half the room"""
@@ -47,6 +47,7 @@ class Embed(Command):
     """GPUs to use, for example cuda:0 cuda:1; a process for each"""
     decode: Literal["auto", "cpu"] = "auto"
     """cpu: JPEG files are never decoded on a GPU"""
+    rules: Which = ALL
 
     resumes: ClassVar[bool] = True
 
@@ -71,6 +72,7 @@ class Embed(Command):
             processes=self.processes,
             devices=self.devices,
             decode=self.decode,
+            rules=None if self.rules == ALL else self.rules,
         )
 
     def encoder_to_use(self) -> Encoder:
@@ -99,11 +101,13 @@ class Index(Embed):
     """what the compressed vectors may take, for example 2GB"""
 
     def run(self) -> None:
+        from cpchub.faiss_check import import_faiss
         from cpchub.index import Index
 
         if self.recall is not None and not 0 < self.recall <= 1:  # before hours of embedding, not after
             raise ArgumentError(f"--recall {self.recall:g}: a share above 0 and up to 1, for example 0.95")
         memory = None if self.memory is None else bytes_of(self.memory)
+        import_faiss()  # raises where it is missing
         collection = self.embed()
         index = Index.update(collection, kind=self.kind, recall=self.recall, memory=memory)
         say(index.setting.sentence())

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from tyro.conf import Positional, arg
 
-from cpchub.commands.base import Command, Out, need, say
+from cpchub.commands.base import ALL, Command, Out, Which, need, say
 from cpchub.errors import ArgumentError
 
 Data = Annotated[str, arg(metavar="DATA", help="cifar10, digits, or a folder with a sub-folder a class")]
@@ -36,6 +36,7 @@ class Eval(Command):
     out: Annotated[Path | None, Out] = None
     """folder for eval.json and the label curve; runs/evaluations/NAME"""
     cache: Cache = None
+    rules: Which = ALL
 
     resumes: ClassVar[bool] = True
 
@@ -50,7 +51,7 @@ class Eval(Command):
             seeds=_whole(self.seeds, "--seeds"),
         )
         settings = settings.with_scratch_pictures(self.scratch_pictures)
-        measure(self.name, self.data, _words(self.protocol), settings, out=self.out, cache=self.cache)
+        measure(self.name, self.data, _words(self.protocol), settings, out=self.out, cache=self.cache, rules=self.rules)
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Compare(Command):
     out: Annotated[Path | None, Out] = None
     """CSV to write: encoder, data, config, labels, accuracy, std, protocol"""
     cache: Cache = None
+    rules: Which = ALL
 
     resumes: ClassVar[bool] = True
 
@@ -84,7 +86,15 @@ class Compare(Command):
             fractions=tuple(number / 100 for number in _numbers(self.fractions, "--fractions")),
             seeds=_whole(self.seeds, "--seeds"),
         )
-        compare(self.names, _words(self.data), _words(self.protocol), settings, out=self.out, cache=self.cache)
+        compare(
+            self.names,
+            _words(self.data),
+            _words(self.protocol),
+            settings,
+            out=self.out,
+            cache=self.cache,
+            rules=self.rules,
+        )
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,7 @@ class Report(Command):
     out: Annotated[Path | None, Out] = None
     """folder to write; by default the evaluation folder of the first encoder, runs/evaluations/NAME/report"""
     cache: Cache = None
+    rules: Which = ALL
 
     resumes: ClassVar[bool] = True
 
@@ -106,7 +117,7 @@ class Report(Command):
 
         if not self.names:
             raise ArgumentError("nothing to report on; name a run folder or an encoder")
-        say(f"Report: {report(self.names, self.data, out=self.out, cache=self.cache)}")
+        say(f"Report: {report(self.names, self.data, out=self.out, cache=self.cache, rules=self.rules)}")
 
 
 def _words(text: str) -> list[str]:

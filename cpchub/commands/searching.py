@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from cpchub.commands.base import (
+    ALL,
     CollectionFolder,
     Command,
     EncoderName,
     Out,
     Switch,
+    Which,
     bundled_encoder,
     check_out,
     counted,
@@ -26,6 +28,7 @@ from cpchub.commands.base import (
 from cpchub.commands.lines import line, read_column
 from cpchub.commands.sheets import draw_groups, draw_hits
 from cpchub.errors import ArgumentError, QueryError
+from cpchub.images.rules import NO_RULES, Rules
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -101,6 +104,7 @@ class Duplicates(Command):
     """write a contact sheet of the groups to this PNG"""
     encoder: EncoderName = None
     """for a folder of pictures: what to embed them with, by default the bundled encoder"""
+    rules: Which = ALL
 
     def run(self) -> None:
         from cpchub.duplicates import find_duplicates
@@ -109,7 +113,7 @@ class Duplicates(Command):
         check_out(self.out)
         check_sheet(self.show)
         with ExitStack() as stack:
-            index = collection_or_pictures(self.pictures, self.encoder, stack)
+            index = collection_or_pictures(self.pictures, self.encoder, stack, self.rules)
             found = find_duplicates(index, threshold=self.threshold, confirm=not self.unconfirmed)
             all_shown = self.show is None or draw_groups(index, found, self.show)
         say(f"Near-duplicates are pictures at a cosine of {shown(found.threshold)} or more: {found.how}.")
@@ -134,13 +138,14 @@ class Outliers(Command):
     """CSV to write: path,label,similarity,outlier; without it the table is printed"""
     encoder: EncoderName = None
     """for a folder of pictures: what to embed them with, by default the bundled encoder"""
+    rules: Which = ALL
 
     def run(self) -> None:
         from cpchub.outliers import find_outliers
 
         check_out(self.out)
         with ExitStack() as stack:
-            table = find_outliers(collection_or_pictures(self.pictures, self.encoder, stack))
+            table = find_outliers(collection_or_pictures(self.pictures, self.encoder, stack, self.rules))
         unusual = sum(table["outlier"].to_pylist())
         write_csv(table if self.all else table.filter(table["outlier"]), self.out)
         verb = "is an outlier" if unusual == 1 else "are outliers"
@@ -249,8 +254,13 @@ def weighted(text: str, index: Index) -> tuple[Path | Item, float]:
     return subject_of(rest, index), number
 
 
-def collection_or_pictures(folder: Path, encoder_name: str | None, stack: ExitStack) -> Index:
-    """The index of a collection; a folder of pictures is embedded into a temporary one, which the stack removes."""
+def collection_or_pictures(
+    folder: Path, encoder_name: str | None, stack: ExitStack, rules: Rules = NO_RULES
+) -> Index:
+    """The index of a collection; a folder of pictures is embedded into a temporary one, which the stack removes.
+
+    `rules` leave some of the pictures out.
+    """
     from cpchub.collection import MANIFEST
     from cpchub.embed import embed
     from cpchub.encoder import load
@@ -260,7 +270,7 @@ def collection_or_pictures(folder: Path, encoder_name: str | None, stack: ExitSt
         return Index.open(folder)
     encoder = load(encoder_name or bundled_encoder())
     temporary = Path(stack.enter_context(TemporaryDirectory(prefix="cpchub-")))
-    return Index.build(embed(folder, temporary / "collection", encoder))
+    return Index.build(embed(folder, temporary / "collection", encoder, rules=rules))
 
 
 def write_csv(table: pa.Table, out: Path | None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import tyro
 from tyro.conf import Positional, arg
 
-from cpchub.commands.base import OPTIONS, Command, Port, Switch, need, say
+from cpchub.commands.base import ALL, OPTIONS, Command, Port, Switch, Which, need, say
 from cpchub.commands.collections import Demo
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Quickstart(Command):
     serve: bool = True
     """open the demo at the end"""
     port: Port = None
+    rules: Which = ALL
 
     resumes: ClassVar[bool] = True
 
@@ -41,7 +42,7 @@ class Quickstart(Command):
         images = self.images.expanduser() if self.images else None
         name = f"quickstart-{images.resolve().name}" if images else "quickstart"
         out = self.out or Path("runs", name)
-        collection = quickstart.run(images, out)
+        collection = quickstart.run(images, out, rules=self.rules)
         if self.serve:
             Demo(collection, encoder=str(out / "run" / "export"), port=self.port).run()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import posixpath
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,11 +10,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cpchub.collection import Collection
+from cpchub.csv_table import read_csv
 from cpchub.errors import LabelError
 from cpchub.fewlabels.base import FeatureClassifier
 from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.logistic import LogisticProbe
 from cpchub.fewlabels.means import ClassMeans
+from cpchub.labels import KNOWN, check_paths, places_of
 
 METHODS: dict[str, Callable[[], FeatureClassifier]] = {
     "logistic": LogisticProbe,
@@ -33,25 +33,18 @@ def read_labels(path: str | Path) -> dict[str, str]:
     is missing, a path has two labels, or no line has a label.
     """
     path = Path(path)
+    if not path.exists():
+        raise LabelError(f"no file of labels at {path}; it is a CSV with the columns path,label")
+    table = read_csv(path, KNOWN, LabelError, "CSV")
+    if not set(KNOWN) <= set(table.columns):
+        raise LabelError(f"{path} has the columns {', '.join(table.columns) or '(none)'}; it needs path,label")
+    check_paths(table)
     labels: dict[str, str] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            if not {"path", "label"} <= set(columns):
-                raise LabelError(f"{path} has the columns {', '.join(columns) or '(none)'}; it needs path,label")
-            for row in reader:
-                name, label = (row["path"] or "").strip(), (row["label"] or "").strip()
-                if labels.get(name, label) != label and label:
-                    raise LabelError(f"{path}, line {reader.line_num}: {name} is {label} here and {labels[name]} above")
-                if label:
-                    labels[name] = label
-    except FileNotFoundError as error:
-        raise LabelError(f"no file of labels at {path}; it is a CSV with the columns path,label") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LabelError(
-            f"{path} cannot be read as CSV ({error}); save it as UTF-8 with the columns path,label"
-        ) from error
+    for name, label, line in zip(table.column("path"), table.column("label"), table.lines, strict=True):
+        if labels.get(name, label) != label and label:
+            raise LabelError(f"{path}, line {line}: {name} is {label} here and {labels[name]} above")
+        if label:
+            labels[name] = label
     if not labels:
         raise LabelError(f"{path} has no labels; write one into the column label for a few pictures of each class")
     return labels
@@ -99,8 +92,7 @@ def _vectors_of(collection: Collection, rows: npt.NDArray[np.int64]) -> npt.NDAr
 
 def _rows_of(collection: Collection, labels: Mapping[str, str]) -> dict[int, str]:
     """Row -> class. Raises LabelError, naming the paths, where the collection does not have them."""
-    row_of = {path: row for row, path in enumerate(collection.paths)}
-    found = {path: row_of.get(_below(path, collection.source)) for path in labels}
+    found = dict(zip(labels, places_of(labels, collection.paths, collection.location), strict=True))
     missing = [path for path, row in found.items() if row is None]
     if missing:
         broken = set(collection.failures["path"].to_pylist())
@@ -108,17 +100,10 @@ def _rows_of(collection: Collection, labels: Mapping[str, str]) -> dict[int, str
         more = f" and {len(missing) - SHOWN:,} more" if len(missing) > SHOWN else ""
         raise LabelError(
             f"labels for pictures that {collection.folder} does not hold: {', '.join(named)}{more}. Paths are those "
-            f"below {collection.source}, for example {collection.paths[0]}"
+            f"below {collection.location}, for example {collection.paths[0]}"
         )
     classes: dict[int, str] = {}
     for path, row in found.items():
         if row is not None and classes.setdefault(row, labels[path]) != labels[path]:
             raise LabelError(f"{path} is {labels[path]} here and {classes[row]} under another spelling of its path")
     return classes
-
-
-def _below(path: str, source: Path) -> str:
-    """A path as the collection writes it."""
-    if Path(path).is_absolute() and Path(path).is_relative_to(source):
-        return Path(path).relative_to(source).as_posix()
-    return posixpath.normpath(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from PIL import Image
 
 from cpchub.catalog import WEIGHTS, FileRecord, ModelSpec
@@ -35,6 +37,18 @@ def folder_of_pictures(root: Path, count: int = 10, first: int = 0) -> Path:
         path = save(picture(number), root / f"{number:03d}.png")
         os.utime(path, ns=(0, 1_700_000_000_000_000_000 + number))
     return root
+
+
+def lock(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let no folder of this name be listed, not even by the superuser, who may list all others."""
+    scandir = os.scandir
+
+    def refusing(path: Any = ".") -> Any:
+        if not isinstance(path, int) and Path(os.fsdecode(path)).name == name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
 
 
 class TinyEncoder:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cpchub.errors import SourceError
-from cpchub.images.sources import find_images
+from cpchub.images.sources import Rules, find_images
+from tests.cpchub.pictures import lock
 
 
 def touch(root: Path, *names: str) -> None:
@@ -18,7 +20,7 @@ def touch(root: Path, *names: str) -> None:
         path.write_bytes(name.encode())
 
 
-def paths(root: Path, **options: Path) -> list[str]:
+def paths(root: Path, **options: Any) -> list[str]:
     return [picture.path for picture in find_images(root, **options)]
 
 
@@ -39,13 +41,17 @@ def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
     assert paths(tmp_path) == ["a.jpg"]
 
 
-def test_links_are_followed_without_going_round_in_circles(tmp_path: Path) -> None:
-    touch(tmp_path / "photos", "a.jpg", "sub/b.jpg")
+def test_links_are_followed_once_and_within_the_folder(tmp_path: Path) -> None:
+    touch(tmp_path / "photos", "a.jpg", "sub/b.jpg", ".store/d.jpg")
     touch(tmp_path / "elsewhere", "c.jpg")
     (tmp_path / "photos" / "sub" / "up").symlink_to(tmp_path / "photos")
     (tmp_path / "photos" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "photos" / "one.jpg").symlink_to(tmp_path / "elsewhere" / "c.jpg")
+    (tmp_path / "photos" / "kept").symlink_to(tmp_path / "photos" / ".store")
     (tmp_path / "photos" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    assert paths(tmp_path / "photos") == ["a.jpg", "more/c.jpg", "sub/b.jpg"]
+    assert paths(tmp_path / "photos") == ["a.jpg", "kept/d.jpg", "sub/b.jpg"]
+    followed = ["a.jpg", "kept/d.jpg", "more/c.jpg", "one.jpg", "sub/b.jpg"]
+    assert paths(tmp_path / "photos", rules=Rules(follow_links=True)) == followed
 
 
 def test_a_folder_to_skip_is_not_entered(tmp_path: Path) -> None:
@@ -60,16 +66,16 @@ def test_a_missing_folder_a_file_and_a_folder_without_pictures_are_refused(tmp_p
         find_images(tmp_path / "nowhere")
     with pytest.raises(SourceError, match="that is a file"):
         find_images(tmp_path / "empty" / "readme.txt")
-    with pytest.raises(SourceError, match=r"no pictures in .*empty.*avif bmp gif heic heif jpeg jpg"):
+    with pytest.raises(
+        SourceError, match=r"no pictures in .*empty.*avif bmp gif heic heif jfif jpe jpeg jpg pjp pjpeg png"
+    ):
         find_images(tmp_path / "empty")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser can list every folder")
-def test_a_folder_that_cannot_be_listed_is_an_error_not_an_empty_folder(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_listed_is_an_error_not_an_empty_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     touch(tmp_path, "a.jpg", "locked/b.jpg")
-    (tmp_path / "locked").chmod(0)
-    try:
-        with pytest.raises(SourceError, match=r"cannot list the folder .*locked"):
-            find_images(tmp_path)
-    finally:
-        (tmp_path / "locked").chmod(0o755)
+    lock(monkeypatch, "locked")
+    with pytest.raises(SourceError, match=r"cannot list the folder .*locked"):
+        find_images(tmp_path)

@@ -12,6 +12,7 @@ from rich.table import Table
 from cpchub.catalog import EVALUATION
 from cpchub.errors import ArgumentError
 from cpchub.files import replacing, write_json, writing
+from cpchub.images.rules import NO_RULES, Rules
 from training.evaluate.datasets import open_labelled
 from training.evaluate.evaluation import evaluate, merged, read_evaluation
 from training.evaluate.features import FeatureCache
@@ -30,13 +31,14 @@ def compare(
     *,
     out: Path | None = None,
     cache: Path | None = None,
+    rules: Rules = NO_RULES,
 ) -> list[dict[str, Any]]:
     """Measure every encoder on every data set, print the table (a line a measurement, a column an encoder), return it.
 
     Each encoder's numbers also go into its evaluation folder; `out` is a CSV of all. Raises ArgumentError for two data
     sets of one name.
     """
-    datasets = [open_labelled(name) for name in data_names]
+    datasets = [open_labelled(name, rules) for name in data_names]
     called = [data.name for data in datasets]
     if not called:
         raise ArgumentError("no data set to compare on; name one or more with --data")

@@ -19,11 +19,13 @@ import numpy.typing as npt
 from cpchub.encoder import ImageLike
 from cpchub.errors import BrokenImageError, LabelError, SourceError
 from cpchub.images.decode import read_image
-from cpchub.images.sources import find_images
+from cpchub.images.rules import NO_RULES, Rules
+from cpchub.images.sources import open_source
+from cpchub.labels import TEST, TRAIN
 from training import data
+from training.listing import tell
 
 Labels = npt.NDArray[np.int64]
-TRAIN, TEST = ("train",), ("test", "val", "validation")  # names of a folder's parts
 AT_ONCE = 1 << 20  # bytes read at a time while a file is hashed
 
 
@@ -66,8 +68,8 @@ class DataSet:
         }
 
 
-def open_labelled(name: str) -> DataSet:
-    """The data set of that name, or of the folder at that path.
+def open_labelled(name: str, rules: Rules = NO_RULES) -> DataSet:
+    """The data set of that name, or of the folder at that path, of which `rules` leave something out.
 
     Raises SourceError for what is not there or has no classes, LabelError for a class with fewer than two pictures.
     """
@@ -79,17 +81,20 @@ def open_labelled(name: str) -> DataSet:
         raise SourceError(
             f"no data set called {name!r}: use {', '.join(data.HAVE_TEST_PART)}, or a folder with a folder a class"
         )
-    parts = {each.name.lower(): each for each in folder.iterdir() if each.is_dir()}
-    train_folder, test_folder = (next((parts[n] for n in names if n in parts), None) for names in (TRAIN, TEST))
-    if train_folder is not None and test_folder is not None:
-        train_files, test_files = _files(train_folder), _files(test_folder)
+    pictures = _pictures(folder, rules)
+    parts = {each.partition("/")[0].lower(): each.partition("/")[0] for each in pictures if "/" in each}
+    train_part, test_part = (next((parts[n] for n in names if n in parts), None) for names in (TRAIN, TEST))
+    if train_part is not None and test_part is not None:
+        train_files, test_files = (_files(folder, pictures, part) for part in (train_part, test_part))
         if more := sorted({c for _, c in test_files} - {c for _, c in train_files}):
-            raise SourceError(f"{test_folder} has the class {more[0]}, of which {train_folder} has no picture")
+            raise SourceError(
+                f"{folder / test_part} has the class {more[0]}, of which {folder / train_part} has no picture"
+            )
     else:
-        train_files, test_files = _held_out_fifth(_files(folder))
+        train_files, test_files = _held_out_fifth(_files(folder, pictures))
     classes = sorted({label for _, label in train_files})
-    train_part, test_part = (_of_files(files, classes) for files in (train_files, test_files))
-    return DataSet(folder.resolve().name, tuple(classes), train_part, test_part)
+    to_learn, to_test = (_of_files(files, classes) for files in (train_files, test_files))
+    return DataSet(folder.resolve().name, tuple(classes), to_learn, to_test)
 
 
 def _in_memory(pictures: data.Pictures) -> Part:
@@ -97,9 +102,23 @@ def _in_memory(pictures: data.Pictures) -> Part:
     return Part(list(arrays), pictures.class_of_each(), pictures.digest())
 
 
-def _files(folder: Path) -> list[tuple[Path, str]]:
-    """Path and class of each picture, in a fixed order."""
-    found = [(folder / p.path, Path(p.path).parts) for p in find_images(folder)]
+def _pictures(folder: Path, rules: Rules) -> list[str]:
+    """The paths of the pictures of a folder, sorted; what was passed over is told."""
+    source = open_source(folder, rules=rules)
+    listing = source.listing()
+    tell(listing)
+    if source.kind != "folder":
+        raise SourceError(
+            f"{folder} holds its pictures in files of the kind {source.kind}; measuring takes a folder with picture "
+            "files in a sub-folder a class"
+        )
+    return [picture.path for picture in listing.pictures]
+
+
+def _files(root: Path, pictures: Sequence[str], part: str = "") -> list[tuple[Path, str]]:
+    """Path and class of each picture in a part of the data set, in a fixed order."""
+    folder, start = root / part, f"{part}/" if part else ""
+    found = [(root / path, path.removeprefix(start).split("/")) for path in pictures if path.startswith(start)]
     if loose := [path for path, parts in found if len(parts) == 1]:
         raise SourceError(f"{loose[0]} lies in no class folder; put each picture below a folder named for its class")
     files = [(path, parts[0]) for path, parts in found]

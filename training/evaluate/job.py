@@ -15,6 +15,7 @@ from cpchub.fewlabels import plot_label_curve
 from cpchub.fewlabels.curve import LabelCurve
 from cpchub.fewlabels.saved import Saved
 from cpchub.files import write_json, writing
+from cpchub.images.rules import NO_RULES, Rules
 from training.evaluate.datasets import open_labelled
 from training.evaluate.evaluation import curves, evaluate, merged, read_evaluation
 from training.evaluate.features import FeatureCache
@@ -56,13 +57,14 @@ def measure(
     *,
     out: Path | None = None,
     cache: Path | None = None,
+    rules: Rules = NO_RULES,
 ) -> dict[str, Any]:
     """Evaluate, print the table, and write `eval.json` and `label_curve-<data>.png` into `home_of` the encoder.
 
     A model folder that was given by its path gets the numbers too: its `eval.json`, and its card, written anew. Rows
     that an earlier evaluation of the same weights wrote there are kept unless they were measured again.
     """
-    data = open_labelled(data_name)
+    data = open_labelled(data_name, rules)
     encoder, folder = load_encoder(name)
     content = evaluate(encoder, data, protocols, settings=settings, cache=FeatureCache(encoder, cache))
     home = home_of(encoder, out)

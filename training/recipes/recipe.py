@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import tyro
 
 from cpchub.errors import RecipeError
+from cpchub.images.rules import Rules
 from training import picture_views
 from training.cpc_settings import AudioSettings, CPCSettings
 from training.patch_views import PatchViews
@@ -57,6 +58,9 @@ class Recipe:
     decoupled: bool = False  # SimCLR: the positive is no negative (DCL), which suits small batches
     # data and views
     data: str = "cifar10"  # cifar10, digits, or pictures: a folder, tar shards, Parquet, a list, s3://...
+    exclude: tuple[str, ...] = ()  # files and folders of it to leave out, by name or path; * and ? stand for anything
+    include_system: bool = False  # take in folders of a NAS or an operating system: @eaDir, #recycle, __MACOSX
+    follow_links: bool = False  # follow links that lead out of it
     stored_size: int = 32  # pictures of your own become squares of this side, of which views show parts
     stream: Literal["auto", "always", "never"] = "auto"  # decode while training; auto: if memory is too small for all
     views_on: Literal["device", "cpu"] = "device"  # cpu: from the full pictures, one by one, as official code does
@@ -117,6 +121,11 @@ class Recipe:
     seed: int = 0
     knn_every: int = 10  # epochs between two looks at kNN accuracy; 0 never
     checkpoint_minutes: float = 5
+
+    @property
+    def rules(self) -> Rules:
+        """What is taken of the pictures of one's own."""
+        return Rules(self.exclude, self.include_system, self.follow_links)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

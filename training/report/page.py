@@ -10,6 +10,7 @@ from typing import Any
 
 from cpchub.fewlabels.saved import Saved
 from cpchub.files import replacing, writing
+from cpchub.images.rules import NO_RULES, Rules
 from training.evaluate.datasets import open_labelled
 from training.evaluate.job import WAYS, home_of
 from training.report import figures
@@ -19,12 +20,19 @@ PAGE = "report.html"
 HEADLINES = ("linear_probe", "knn_k200")
 
 
-def report(names: Sequence[str], data_name: str, *, out: Path | None = None, cache: Path | None = None) -> Path:
+def report(
+    names: Sequence[str],
+    data_name: str,
+    *,
+    out: Path | None = None,
+    cache: Path | None = None,
+    rules: Rules = NO_RULES,
+) -> Path:
     """Write `report.html` and its PNG files into `out` and return the page's path.
 
     Raises SourceError for an encoder that has not been measured on the data as it is now.
     """
-    data = open_labelled(data_name)
+    data = open_labelled(data_name, rules)
     subjects = [Subject.of(name, data, cache) for name in names]
     folder = out or home_of(subjects[0].encoder) / "report"
     with writing(folder):

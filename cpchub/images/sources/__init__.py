@@ -9,35 +9,41 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from cpchub.errors import SourceError
+from cpchub.images.rules import NO_RULES, Rules
 from cpchub.images.sources.base import PICTURE_SUFFIXES, Listing, Picture, Source, StoredFile
-from cpchub.images.sources.folder import FolderSource, find_images
-from cpchub.images.sources.storage import Bucket, Disk, Storage, suffix_of
+from cpchub.images.sources.folder import find_images
+from cpchub.images.sources.storage import Bucket, Disk
 
-__all__ = ["PICTURE_SUFFIXES", "Listing", "Picture", "Source", "find_images", "is_gone", "open_source"]
+__all__ = ["PICTURE_SUFFIXES", "Listing", "Picture", "Rules", "Source", "find_images", "is_gone", "open_source"]
 
 
-def open_source(source: object, *, skip: Path | None = None) -> Source:
+def open_source(
+    source: object, *, skip: Path | None = None, rules: Rules = NO_RULES, kind: str | None = None
+) -> Source:
     """The source that `source` names, not yet listed.
 
     source: a folder of pictures, of tar shards, of Parquet files, or of a saved Hugging Face data set; one `.tar` or
         `.parquet` file; a `.csv`, `.tsv` or `.txt` that lists paths and URLs; `s3://bucket/folder`, `gs://...` or any
         other URL that fsspec knows; a `datasets.Dataset`; or anything that has the members of `Source`.
     skip: a folder not to enter, the output when it lies inside the source.
+    rules: what is left out of it, and whether links may lead out of it.
+    kind: the kind of source that the place was taken for before; it is that again where it can be.
 
     Raises SourceError where there is nothing of the kind, DependencyError where a package for it is missing.
     """
+    from cpchub.images.sources.chosen import Chosen
     from cpchub.images.sources.datasets import DatasetObject
 
     if DatasetObject.fits(source):
-        return DatasetObject(source)
+        return Chosen(DatasetObject(source), rules)
     if not isinstance(source, (str, Path)):
         if all(hasattr(source, member) for member in ("kind", "location", "listing", "read")):
             return source  # type: ignore[return-value]
         raise SourceError(f"{type(source).__name__} is not a source of pictures; give a path, a URL or a Dataset")
     scheme, has_scheme, rest = str(source).partition("://")
     if has_scheme and scheme.lower() != "file":
-        return _in_bucket(str(source))
-    return _on_disk(Path(unquote(rest) if has_scheme else source).expanduser().resolve(), skip)
+        return _in_bucket(str(source), rules, kind)
+    return _on_disk(Path(unquote(rest) if has_scheme else source).expanduser().resolve(), skip, rules, kind)
 
 
 def is_gone(location: str) -> bool:
@@ -45,14 +51,15 @@ def is_gone(location: str) -> bool:
     return "://" not in location and not location.startswith("datasets:") and not Path(location).exists()
 
 
-def _on_disk(path: Path, skip: Path | None) -> Source:
+def _on_disk(path: Path, skip: Path | None, rules: Rules, kind: str | None) -> Source:
+    from cpchub.images.sources.chosen import Chosen, by_content
     from cpchub.images.sources.datasets import SavedDataset
 
     if path.is_file():
-        return _one_file(path)
+        return Chosen(_one_file(path), rules)
     if path.is_dir() and SavedDataset.is_at(path):
-        return SavedDataset(path)
-    return _by_content(Disk(path, skip))
+        return Chosen(SavedDataset(path), rules)
+    return by_content(Disk(path, skip, rules), rules, kind)
 
 
 def _one_file(path: Path) -> Source:
@@ -74,22 +81,9 @@ def _one_file(path: Path) -> Source:
     )
 
 
-def _in_bucket(url: str) -> Source:
+def _in_bucket(url: str, rules: Rules, kind: str | None) -> Source:
+    from cpchub.images.sources.chosen import by_content
+
     if url.partition("://")[0].lower() in ("http", "https"):
         raise SourceError(f"{url} is one address on the web; write the URLs of the pictures into a .csv or .txt file")
-    return _by_content(Bucket(url))
-
-
-def _by_content(storage: Storage) -> Source:
-    """Pictures where there are any, else tar shards, else Parquet files."""
-    from cpchub.images.sources.parquet import PARQUET_SUFFIXES, ParquetSource
-    from cpchub.images.sources.tar import TAR_SUFFIXES, TarSource
-
-    files = storage.files(PICTURE_SUFFIXES | TAR_SUFFIXES | PARQUET_SUFFIXES)
-    pictures = [file for file in files if suffix_of(file.path) in PICTURE_SUFFIXES]
-    if pictures or not files:
-        return FolderSource(storage, pictures)
-    shards = [file for file in files if suffix_of(file.path) in TAR_SUFFIXES]
-    if shards:
-        return TarSource(storage, storage.location, shards)
-    return ParquetSource(storage, storage.location, files)
+    return by_content(Bucket(url, rules), rules, kind)

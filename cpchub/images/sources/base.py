@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pyarrow as pa
 
-PICTURE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"}
-)
+JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp"})
+PICTURE_SUFFIXES = JPEG_SUFFIXES | {".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"}
 PATH = "path"  # the column that user columns are joined by
 
 
@@ -39,11 +39,18 @@ class Picture(StoredFile):
 
 @dataclass(frozen=True)
 class Listing:
-    """What a source holds. columns: what else is known about the pictures, `path` first; failures: path, reason."""
+    """What a source holds.
+
+    columns: what else is known about the pictures, `path` first. failures: path, reason. unlisted: paths of folders,
+    shards and files that are there and could not be looked into: what was known of them before still holds.
+    notes: sentences for a person about what was passed over, and how to take it in.
+    """
 
     pictures: list[Picture]
     columns: pa.Table | None = None
     failures: list[dict[str, Any]] = field(default_factory=list)
+    unlisted: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Source(Protocol):
@@ -71,12 +78,31 @@ def is_text(path: str) -> bool:
     return True
 
 
+def as_text(path: str) -> str:
+    """A path as it can be stored and printed, whatever bytes it has."""
+    return path.encode(errors="backslashreplace").decode()
+
+
+def suffix_of(name: str) -> str:
+    """The end of a name with its dot, in small letters; empty for a name that only begins with a dot."""
+    stem, dot, end = name.rpartition(".")
+    return f".{end.lower()}" if dot and stem and "/" not in end else ""
+
+
+def is_below(path: str, places: Collection[str]) -> bool:
+    """Whether a path is one of `places` or lies in one."""
+    if not places:
+        return False
+    parts = path.split("/")
+    return any("/".join(parts[:depth]) in places for depth in range(1, len(parts) + 1))
+
+
 def refuse_unnamed(pictures: list[Picture]) -> Listing:
     """The listing of files, those whose names are no text among its failures."""
     named = [picture for picture in pictures if is_text(picture.path)]
     refused = [
         {
-            PATH: picture.path.encode(errors="backslashreplace").decode(),
+            PATH: as_text(picture.path),
             "reason": "the file name is not valid UTF-8; rename the file",
         }
         for picture in pictures

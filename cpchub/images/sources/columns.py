@@ -32,7 +32,7 @@ def user_columns(paths: list[str], table: pa.Table) -> pa.Table:
         if field.name == LABEL:
             column = column.cast(pa.string())
             column = pc.if_else(pc.equal(column, ""), None, column)
-        columns[f"source_{field.name}" if field.name in TAKEN else field.name] = column
+        columns[_free_name(field.name, table.column_names)] = column
     return pa.table(columns)
 
 
@@ -64,6 +64,16 @@ def is_fact(kind: pa.DataType) -> bool:
         return is_fact(kind.value_type)
     binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
     return not (binary or pa.types.is_nested(kind) or pa.types.is_null(kind))
+
+
+def _free_name(name: str, all_names: list[str]) -> str:
+    """The name that a column is kept under: its own, or where the items have that, the first that no column has."""
+    if name not in TAKEN:
+        return name
+    free = f"source_{name}"
+    while free in all_names:
+        free = f"source_{free}"
+    return free
 
 
 def _as_text(table: pa.Table, names: set[str]) -> pa.Table:

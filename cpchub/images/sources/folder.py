@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cpchub.errors import SourceError
+from cpchub.images.rules import NO_RULES, Rules
 from cpchub.images.sources.base import PICTURE_SUFFIXES, Listing, Picture, StoredFile, refuse_unnamed
 from cpchub.images.sources.storage import Disk, Storage
 
@@ -23,22 +24,26 @@ class FolderSource:
 
     def listing(self) -> Listing:
         files, self._files = self._files, None  # listed once: it may change from now on, and it can be long
-        found = self.storage.files(PICTURE_SUFFIXES) if files is None else files
+        found = self.storage.files(PICTURE_SUFFIXES).files if files is None else files
         return refuse_unnamed(_pictures(found, self.location))
 
     def read(self, picture: Picture) -> bytes:
         return self.storage.read(picture.path)
 
 
-def find_images(folder: str | Path, *, skip: Path | None = None) -> list[Picture]:
-    """Every picture below a folder, by extension, sorted by path.
+def find_images(folder: str | Path, *, skip: Path | None = None, rules: Rules = NO_RULES) -> list[Picture]:
+    """Every picture below a folder, by extension, sorted by path; `skip` is a folder not to enter.
 
-    Hidden files and folders are left out, links are followed once, and `skip` is a folder not to enter.
+    What is taken is what `walk` and the rules say: no hidden files, no folders of systems, no link out of the folder.
 
-    Raises SourceError where the folder is missing, cannot be listed, or holds no pictures.
+    Raises SourceError where the folder is missing, it or a folder below it cannot be listed, or it holds no pictures.
     """
     root = Path(folder).expanduser()
-    return _pictures(Disk(root, skip).files(PICTURE_SUFFIXES), str(root))
+    found = Disk(root, skip, rules).files(PICTURE_SUFFIXES)
+    if found.unlisted:
+        path, reason = min(found.unlisted.items())
+        raise SourceError(f"cannot list the folder {root / path}: {reason}")
+    return _pictures(found.files, str(root))
 
 
 def _pictures(files: list[StoredFile], location: str) -> list[Picture]:

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
-from pyarrow import csv
 
+from cpchub.csv_table import read_csv, read_text
 from cpchub.errors import BrokenImageError, SourceError
 from cpchub.images.sources import web
 from cpchub.images.sources.base import PATH, Listing, Picture, StoredFile
@@ -19,6 +19,7 @@ from cpchub.images.sources.storage import Bucket, listed_file, read_part
 
 LIST_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".lst"})
 NAMES = (PATH, "url", "file", "filename", "file_name", "image", "image_path", "filepath", "uri")
+WHAT = "a list of pictures"
 CONNECTIONS = 16  # servers are asked about pictures side by side
 
 
@@ -89,20 +90,13 @@ class ListSource:
 
 def read_list(file: Path) -> tuple[pa.Table, str]:
     """A list as a table, and the name of the column with the pictures. Raises SourceError."""
-    try:
-        if file.suffix.lower() in (".csv", ".tsv"):
-            delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
-            table = csv.read_csv(
-                file,
-                parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-                convert_options=csv.ConvertOptions(column_types=dict.fromkeys((*NAMES, LABEL), pa.string())),
-            )
-        else:
-            # splitlines() would cut names at other characters, too
-            lines = file.read_text(encoding="utf-8-sig").split("\n")
-            table = pa.table({PATH: [line for line in lines if line.strip() and not line.startswith("#")]})
-    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
-        raise SourceError(f"{file} cannot be read as a list of pictures: {error}") from error
+    if file.suffix.lower() in (".csv", ".tsv"):
+        read = read_csv(file, (*NAMES, LABEL), SourceError, WHAT)
+        table = read.typed((*NAMES, LABEL))
+    else:
+        # splitlines() would cut names at other characters, too
+        lines = [line.removesuffix("\r") for line in read_text(file, SourceError, WHAT).split("\n")]
+        table = pa.table({PATH: [line for line in lines if line.strip() and not line.startswith("#")]})
     name = next((name for name in NAMES if name in table.column_names), None)
     if name is None:
         raise SourceError(f"{file} has no column named {PATH} or url (its columns: {', '.join(table.column_names)})")

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from cpchub.errors import BrokenImageError, SourceError
 from cpchub.images.sources.base import PATH, Listing, Picture, StoredFile
 from cpchub.images.sources.columns import is_fact, stacked, user_columns
+from cpchub.images.sources.found import no_way_to
 from cpchub.images.sources.rows import encoded, image_column, row_pictures
 from cpchub.images.sources.storage import Storage
 
@@ -46,7 +47,9 @@ class ParquetSource:
         pictures: list[Picture] = []
         columns: list[pa.Table] = []
         failures: list[dict[str, Any]] = []
-        for table in self.storage.files(PARQUET_SUFFIXES) if self.tables is None else self.tables:
+        unlisted: list[str] = []
+        found = self.storage.files(PARQUET_SUFFIXES).files if self.tables is None else self.tables
+        for table in found:
             try:
                 with self.storage.open(table.path) as file, pq.ParquetFile(file) as parquet:
                     image_column(parquet.schema_arrow, table.path)  # refuses a table without pictures
@@ -54,14 +57,23 @@ class ParquetSource:
                     facts = parquet.read(columns=[f.name for f in parquet.schema_arrow if is_fact(f.type)])
                     facts = facts.cast(facts.schema.with_metadata(parquet.schema_arrow.metadata))
             except (OSError, pa.ArrowException) as error:
-                failures.append({PATH: table.path, "reason": f"the Parquet file is damaged ({error})"})
+                if no_way_to(error):
+                    unlisted.append(table.path)
+                    failures.append({PATH: table.path, "reason": f"the Parquet file cannot be read ({error})"})
+                else:
+                    failures.append({PATH: table.path, "reason": f"the Parquet file is damaged ({error})"})
+                continue
+            except SourceError as error:
+                if len(found) == 1:
+                    raise
+                failures.append({PATH: table.path, "reason": str(error).removeprefix(f"{table.path} ")})
                 continue
             pictures += rows
             columns.append(user_columns([picture.path for picture in rows], facts))
         if not pictures:
             why = f"; {failures[0][PATH]}: {failures[0]['reason']}" if failures else ""
             raise SourceError(f"no rows in the Parquet files of {self.location}{why}")
-        return Listing(pictures, stacked(columns), failures)
+        return Listing(pictures, stacked(columns), failures, tuple(unlisted))
 
     def read(self, picture: Picture) -> bytes:
         if picture.place is None:

@@ -16,8 +16,11 @@ USUAL = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "bytes", "con
 def image_column(schema: pa.Schema, where: str) -> str:
     """The name of the column that holds encoded pictures: binary, or a struct with `bytes` as Hugging Face writes it.
 
-    Raises SourceError where there is none, or several and none with a usual name.
+    Raises SourceError where there is none, or several and none with a usual name, or two columns of one name.
     """
+    if len(set(schema.names)) < len(schema.names):
+        twice = next(name for name in schema.names if schema.names.count(name) > 1)
+        raise SourceError(f"{where} has the column {twice} twice; rename or drop one")
     fitting = [field.name for field in schema if _holds_bytes(field.type)]
     usual = [name for name in USUAL if name in fitting]
     if usual or len(fitting) == 1:

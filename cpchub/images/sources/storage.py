@@ -13,7 +13,10 @@ from typing import Any, BinaryIO, Protocol, cast
 import pyarrow as pa
 
 from cpchub.errors import BrokenImageError, DependencyError, SourceError
-from cpchub.images.sources.base import StoredFile, is_text
+from cpchub.images.rules import NO_RULES, Rules
+from cpchub.images.sources.base import StoredFile, is_text, suffix_of
+from cpchub.images.sources.found import Found
+from cpchub.images.sources.walk import walk
 from cpchub.patience import patiently
 
 
@@ -24,8 +27,8 @@ class Storage(Protocol):
     def location(self) -> str:
         """The place, for the record and for messages."""
 
-    def files(self, suffixes: Collection[str]) -> list[StoredFile]:
-        """The files whose names end so, by path; hidden files and folders are left out. Raises SourceError."""
+    def files(self, suffixes: Collection[str]) -> Found:
+        """The files whose names end so and that the rules take, and what was passed over. Raises SourceError."""
 
     def open(self, path: str) -> BinaryIO:
         """A file to read and seek in. Raises OSError."""
@@ -35,31 +38,17 @@ class Storage(Protocol):
 
 
 class Disk:
-    """A folder of this machine. Links are followed once; `skip` is a folder not to enter."""
+    """A folder of this machine; `skip` is a folder not to enter."""
 
-    def __init__(self, root: Path, skip: Path | None = None) -> None:
-        self.root, self.skip = root, skip
+    def __init__(self, root: Path, skip: Path | None = None, rules: Rules = NO_RULES) -> None:
+        self.root, self.skip, self.rules = root, skip, rules
 
     @property
     def location(self) -> str:
         return str(self.root)
 
-    def files(self, suffixes: Collection[str]) -> list[StoredFile]:
-        if not self.root.is_dir():
-            raise SourceError(
-                f"no folder of pictures at {self.root}" + (": that is a file" if self.root.exists() else "")
-            )
-        seen = set() if self.skip is None or not self.skip.exists() else {_identity(self.skip)}
-        found: list[StoredFile] = []
-        for parent, folders, names in os.walk(self.root, followlinks=True, onerror=_unlistable):
-            if _identity(Path(parent)) in seen:
-                folders.clear()
-                continue
-            seen.add(_identity(Path(parent)))
-            folders[:] = sorted(name for name in folders if not name.startswith("."))  # of two links, always the same
-            wanted = (name for name in names if not name.startswith(".") and suffix_of(name) in suffixes)
-            found += [file for name in wanted if (file := self._stat(Path(parent, name)))]
-        return sorted(found, key=lambda file: file.path)
+    def files(self, suffixes: Collection[str]) -> Found:
+        return walk(self.root, suffixes, self.rules, self.skip)
 
     def open(self, path: str) -> BinaryIO:
         if not is_text(path):
@@ -69,21 +58,12 @@ class Disk:
     def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
         return read_part(self.root / path, start, length)
 
-    def _stat(self, file: Path) -> StoredFile | None:
-        try:
-            stat = file.stat()
-        except OSError:  # a dangling link, or deleted since it was listed
-            return None
-        if not S_ISREG(stat.st_mode):  # a pipe would never end
-            return None
-        return StoredFile(file.relative_to(self.root).as_posix(), stat.st_size, stat.st_mtime_ns)
-
 
 class Bucket:
     """A place that fsspec reaches, `s3://bucket/folder` or `gs://...`, with the credentials of the environment."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+    def __init__(self, url: str, rules: Rules = NO_RULES) -> None:
+        self.url, self.rules = url.rstrip("/"), rules
         self._root: str = self._filesystem[1]
 
     @property
@@ -91,7 +71,7 @@ class Bucket:
         return self.url
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"url": self.url, "_root": self._root}  # connections stay in their process
+        return {"url": self.url, "rules": self.rules, "_root": self._root}  # connections stay in their process
 
     @cached_property
     def _filesystem(self) -> tuple[Any, str]:
@@ -107,16 +87,26 @@ class Bucket:
             raise SourceError(f"{self.url} cannot be reached: {str(error) or type(error).__name__}") from error
         return filesystem, root.rstrip("/")
 
-    def files(self, suffixes: Collection[str]) -> list[StoredFile]:
+    def files(self, suffixes: Collection[str]) -> Found:
         filesystem, root = self._filesystem
         try:
             filesystem.invalidate_cache()
-            found = patiently(lambda: filesystem.find(root, detail=True))
+            names = patiently(lambda: filesystem.find(root, detail=True))
         except Exception as error:  # each store's library has errors of its own, for want of credentials above all
             raise SourceError(f"cannot list {self.url}: {str(error) or type(error).__name__}") from error
-        files = [StoredFile(_below(name, root), info.get("size"), None, _etag(info)) for name, info in found.items()]
-        visible = [file for file in files if not any(part.startswith(".") for part in file.path.split("/"))]
-        return sorted((file for file in visible if suffix_of(file.path) in suffixes), key=lambda file: file.path)
+        found = Found()
+        for name, info in names.items():
+            file = StoredFile(_below(name, root), info.get("size"), None, _etag(info))
+            if any(part.startswith(".") for part in file.path.split("/")):
+                continue
+            if (left_out := self.rules.left_out(file.path)) is not None:
+                found.leave_out(left_out[0], by_pattern=left_out[1])
+            elif suffix_of(file.path) in suffixes:
+                found.files.append(file)
+            elif file.path and not file.path.endswith("/"):  # as some stores keep a folder
+                found.pass_over(file.path)
+        found.files.sort(key=lambda file: file.path)
+        return found
 
     def open(self, path: str) -> BinaryIO:
         return cast(BinaryIO, io.BufferedReader(_PatientFile(lambda: self._filesystem[0].open(self._name(path), "rb"))))
@@ -220,19 +210,3 @@ def _etag(info: dict[str, Any]) -> str | None:
 
 def _below(name: str, root: str) -> str:
     return name[len(root) :].lstrip("/") if name.startswith(root) else name
-
-
-def suffix_of(name: str) -> str:
-    """The end of a name with its dot, in small letters; empty for a name that only begins with a dot."""
-    stem, dot, end = name.rpartition(".")
-    return f".{end.lower()}" if dot and stem else ""
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    stat = folder.stat()
-    return stat.st_dev, stat.st_ino
-
-
-def _unlistable(error: OSError) -> None:
-    # to skip it would make its pictures look removed
-    raise SourceError(f"cannot list the folder {error.filename}: {error.strerror}") from error

@@ -15,6 +15,7 @@ import pyarrow as pa
 from cpchub.errors import BrokenImageError, SourceError
 from cpchub.images.sources.base import PATH, PICTURE_SUFFIXES, Listing, Picture, StoredFile, is_text
 from cpchub.images.sources.columns import LABEL, user_columns
+from cpchub.images.sources.found import no_way_to
 from cpchub.images.sources.storage import Storage
 
 TAR_SUFFIXES = frozenset({".tar"})
@@ -34,17 +35,22 @@ class TarSource:
         pictures: dict[str, Picture] = {}
         facts: dict[str, dict[str, Any]] = {}
         failures: list[dict[str, Any]] = []
-        for shard in self.storage.files(TAR_SUFFIXES) if self.shards is None else self.shards:
+        unlisted: list[str] = []
+        for shard in self.storage.files(TAR_SUFFIXES).files if self.shards is None else self.shards:
             try:
                 self._list_shard(shard, pictures, facts, failures)
             except (tarfile.TarError, OSError, EOFError) as error:
+                if no_way_to(error):
+                    unlisted.append(shard.path)
+                    failures.append({PATH: shard.path, "reason": f"the tar file cannot be read ({error})"})
+                    continue
                 failures.append({PATH: shard.path, "reason": f"the tar file is damaged or compressed ({error})"})
         if not pictures:
             why = f"; {failures[0][PATH]}: {failures[0]['reason']}" if failures else ""
             raise SourceError(f"no pictures in the tar files of {self.location}{why}")
         paths = sorted(pictures)
         columns = _columns(paths, facts)
-        return Listing([pictures[path] for path in paths], columns, failures)
+        return Listing([pictures[path] for path in paths], columns, failures, tuple(unlisted))
 
     def read(self, picture: Picture) -> bytes:
         if picture.place is None or picture.size is None:
@@ -64,7 +70,7 @@ class TarSource:
                 tar.members = []  # type: ignore[attr-defined]  # tarfile would keep all of them in memory
                 path = f"{shard.path}/{member.name}"
                 key, _, suffix = path.rpartition(".")
-                if not member.isreg() or member.name.rpartition("/")[2].startswith("."):
+                if not member.isreg() or _is_hidden(member.name):
                     continue
                 if f".{suffix.lower()}" in PICTURE_SUFFIXES:
                     if path in pictures:
@@ -81,6 +87,11 @@ class TarSource:
             file.seek(tar.offset)
             if 0 < len(file.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:  # tarfile takes it for the end
                 raise tarfile.ReadError("cut off in a header")
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a file or a folder that it lies in begins with a dot; `./a.jpg` is how `tar cf x.tar .` writes a name."""
+    return any(part.startswith(".") and part != "." for part in name.split("/"))
 
 
 def _facts(suffix: str, data: bytes) -> dict[str, Any]:
