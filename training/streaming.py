@@ -146,14 +146,17 @@ class Stream:
 def open_data(recipe: Recipe) -> Pictures | Stream | audio_data.Recordings:
     """The recipe's pictures, in memory where a quarter of the memory holds them all as squares, else streamed.
 
-    For CPC on sound its recordings, which stay on the disk. Raises `SourceError` for data that is not there.
+    For CPC on sound its recordings, which stay on the disk. Raises `SourceError` for data that is not there and
+    `RecipeError` for a recipe that these pictures or their labels cannot serve.
     """
     if recipe.method == "cpc_audio":
         return audio_data.load(recipe.data, recipe.audio, recipe.rules)
-    own = recipe.data not in ("", *data.HAVE_TEST_PART) and "=" not in recipe.data
-    if not own or (recipe.stream == "never" and recipe.views_on == "device"):
+    if recipe.data in ("", *data.HAVE_TEST_PART) or "=" in recipe.data:
         return data.load(recipe.data, size=recipe.stored_size, rules=recipe.rules)
     pictures = data.own_pictures(recipe.data, recipe.rules)
+    recipe.check(len(pictures), labelled=pictures.labels is not None)  # before they are decoded
+    if recipe.stream == "never" and recipe.views_on == "device":
+        return data.in_memory(pictures, data.title(recipe.data), recipe.stored_size)
     needed = len(pictures) * 3 * recipe.stored_size**2
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if recipe.stream == "always" or recipe.views_on == "cpu" or needed > memory / 4:

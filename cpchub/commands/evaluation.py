@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from tyro.conf import Positional, arg
 
-from cpchub.commands.base import ALL, Command, Out, Which, need, say
+from cpchub.commands.base import ALL, Command, Out, Which, check_out, need, say
 from cpchub.errors import ArgumentError
 
 Data = Annotated[str, arg(metavar="DATA", help="cifar10, digits, or a folder with a sub-folder a class")]
@@ -82,6 +82,7 @@ class Compare(Command):
 
         if not self.names:
             raise ArgumentError("no encoder to compare; name one or more")
+        check_out(self.out)
         settings = Settings(
             fractions=tuple(number / 100 for number in _numbers(self.fractions, "--fractions")),
             seeds=_whole(self.seeds, "--seeds"),

@@ -112,6 +112,8 @@ class Duplicates(Command):
 
         check_out(self.out)
         check_sheet(self.show)
+        if self.threshold is not None and not 0 < self.threshold <= 1:
+            raise ArgumentError(f"--threshold {self.threshold:g}: a cosine above 0 and up to 1")
         with ExitStack() as stack:
             index = collection_or_pictures(self.pictures, self.encoder, stack, self.rules)
             found = find_duplicates(index, threshold=self.threshold, confirm=not self.unconfirmed)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cpchub.errors import SourceError
+from cpchub.images.rules import NO_RULES
 from training.detection.average_precision import Boxes
 
 
@@ -61,7 +62,8 @@ def digest(scenes: Sequence[Scene]) -> str:
 
 
 def _base(root: Path) -> Path:
-    below = sorted(path for path in root.rglob("Annotations") if path.is_dir()) if root.is_dir() else []
+    found = sorted(path for path in root.rglob("Annotations") if path.is_dir()) if root.is_dir() else []
+    below = [path for path in found if NO_RULES.left_out(f"{path.relative_to(root).as_posix()}/") is None]
     if not below:
         raise SourceError(f"{root} has no folder Annotations; give a folder in the layout of PASCAL VOC")
     if len(below) > 1:

@@ -45,6 +45,8 @@ def compare(
     if twice := [name for name in called if called.count(name) > 1]:
         raise ArgumentError(f"{len(twice)} data sets are called {twice[0]!r}, and tables go by name; rename a folder")
     lines: list[dict[str, Any]] = []
+    for name in names:  # one that is not there is missed before the others are measured
+        load_encoder(name)
     for name in names:
         encoder, _ = load_encoder(name)
         home = home_of(encoder)

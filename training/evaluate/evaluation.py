@@ -54,8 +54,9 @@ def evaluate(
     settings.check()
     if not names:
         raise ArgumentError(f"no protocol to measure by; name one of {', '.join(protocols.PROTOCOLS)}")
+    chosen = [protocols.get(name) for name in names]
     task = Task.blind(encoder, data, cache, settings)
-    cells = [cell for name in names for cell in protocols.get(name)(task)]
+    cells = [cell for protocol in chosen for cell in protocol(task)]
     outcomes = run(task, cells)
     rows = summarise(cells, outcomes, data.test.labels)
     rivals_too = [cell.config for cell in cells if cell.rival]
