@@ -122,11 +122,12 @@ def read_text(file: Path, error: type[CpchubError], what: str) -> str:
 
 
 def _unmarked(data: bytes) -> str:
-    """UTF-16 of Latin letters has a zero in every second byte; a text in UTF-8 has none."""
+    """UTF-16 of Latin letters has a zero in nearly every second byte; a text in UTF-8 has none."""
     start = data[:200]
-    if b"\0" not in start:
+    odd, even = start[1::2].count(0), start[::2].count(0)
+    if max(odd, even) < len(start) / 4:
         return "utf-8"
-    return "utf-16-le" if start[1::2].count(0) >= start[::2].count(0) else "utf-16-be"
+    return "utf-16-le" if odd > even else "utf-16-be"
 
 
 def _separator(text: str, known: Sequence[str], file: Path) -> str:

@@ -77,13 +77,12 @@ class Labels:
                 f"no path in {self.recorded} is one of the collection: {self._named(0)} against {paths[0]!r}, for "
                 f"example. Paths are those below {location}"
             )
-        known = f"{len(rows):,} of {len(self.table.rows):,} lines of {self.recorded} are of pictures"
+        fit = f"{len(rows):,} of {len(self.table.rows):,} lines of {self.recorded} fit a picture"
         if not misfits:
-            return known
-        fit = "fits" if len(misfits) == 1 else "fit"
+            return fit
         return (
-            f"{known}; {len(misfits):,} {fit} none, for example {self._named(misfits[0])}. Paths are those below "
-            f"{location}, such as {paths[0]!r}"
+            f"{fit}; of the other {len(misfits):,} one is {self._named(misfits[0])}. Paths are those below {location}, "
+            f"such as {paths[0]!r}"
         )
 
     def columns(self, paths: Sequence[str], kind: str, location: str) -> pa.Table:
@@ -100,8 +99,8 @@ class Labels:
 
     def _named(self, place: int) -> str:
         """A line of the file with its path, for a message."""
-        if self.table is None or not self.table.rows:
-            return "nothing"
+        if self.table is None:
+            return FOLDERS
         return f"line {self.table.lines[place]}, {self.table.column(PATH)[place]!r}"
 
     def _rows(self, paths: Sequence[str], location: str) -> dict[int, int]:
@@ -138,7 +137,12 @@ def read_labels_of(labels: str | Path | None) -> Labels | None:
         )
     table = read_csv(file, KNOWN, LabelError, WHAT)
     if PATH not in table.columns:
-        raise LabelError(f"{file} has no column named {PATH} (its columns: {', '.join(table.columns) or 'none'})")
+        raise LabelError(
+            f"{file} has no column named {PATH} (its columns: {', '.join(table.columns) or 'none'}); its first line "
+            f"names the columns, for example {PATH},{LABEL}"
+        )
+    if not table.rows:
+        raise LabelError(f"{file} has no lines below the names of its columns; write one for each picture")
     if len(table.columns) == 1:
         raise LabelError(f"{file} has the column {PATH} only; add one that says something, such as {LABEL}")
     check_paths(table)
@@ -159,9 +163,11 @@ def places_of(named: Iterable[str], paths: Sequence[str], location: str) -> Iter
     with backslashes, and with letters composed or not.
     """
     exact = {path: place for place, path in enumerate(paths)}
-    alike = {_plain(path): place for place, path in enumerate(paths)}
+    alike: dict[str, int] = {}
     for path in named:
         found = exact.get(path)
+        if found is None and not alike:  # most files are written by programs and need no second look
+            alike = {_plain(path): place for place, path in enumerate(paths)}
         for written in () if found is not None else _spellings(path, location):
             found = exact.get(written, alike.get(_plain(written)))
             if found is not None:
@@ -179,7 +185,7 @@ def _spellings(path: str, location: str) -> Iterator[str]:
             address = posixpath.normpath(address)
         if address.startswith(root):
             yield address[len(root) :]
-        elif Path(address).is_absolute() and (real := realpath(address)).startswith(root):
+        elif Path(address).is_absolute() and "\0" not in address and (real := realpath(address)).startswith(root):
             yield real[len(root) :]
 
 

@@ -82,6 +82,7 @@ class TestWhatSpreadsheetsWrite:
             ("path,Label,LABEL\n000.png,cat,dog\n", "utf-8", "it has the column label twice"),
             ("path,label,year,year\n000.png,cat,1,2\n", "utf-8", "it has the column year twice"),
             ("path,label\n,cat\n", "utf-8", "line 2 has no path"),
+            ("path,label\n000.png\0,cat,dog\n", "utf-8", "line 2 has 3 fields"),
         ],
     )
     def test_what_cannot_be_read_is_named_before_any_work(
@@ -110,6 +111,19 @@ class TestWhatSpreadsheetsWrite:
     def test_a_file_that_says_nothing_beside_the_paths_is_refused(self, photos: Path, tmp_path: Path) -> None:
         with pytest.raises(LabelError, match="has the column path only; add one that says something, such as label"):
             run(photos, tmp_path / "out", labels=written(tmp_path / "l.csv", "path\n000.png\n"))
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("000.png,cat\n001.png,dog\n", "its first line names the columns, for example path,label"),
+            ("path,label\n\n", "no lines below the names of its columns"),
+        ],
+    )
+    def test_a_file_without_names_or_lines_is_refused(
+        self, photos: Path, tmp_path: Path, text: str, message: str
+    ) -> None:
+        with pytest.raises(LabelError, match=message):
+            run(photos, tmp_path / "out", labels=written(tmp_path / "l.csv", text))
 
     def test_lists_of_pictures_are_read_by_the_same_reader(self, tmp_path: Path) -> None:
         folder_of_pictures(tmp_path, 2)
@@ -144,7 +158,7 @@ class TestLinesAndPictures:
         file = written(tmp_path / "l.csv", "\n".join(["path,label", *lines]))
         collection = run(photos, tmp_path / "out", labels=file)
         (note,) = collection.notes
-        assert f"1 of 20 lines of {file} are of pictures; 19 fit none, for example line 2, '0O0.png'" in note
+        assert f"1 of 20 lines of {file} fit a picture; of the other 19 one is line 2, '0O0.png'" in note
         assert f"Paths are those below {photos}, such as '000.png'" in note
         assert labels_of(collection)["007.png"] == "cat"
 

@@ -73,7 +73,10 @@ class TestADataSetAsItWasCloned:
         assert len(collection) == 6
         tar, table = collection.notes
         assert tar.startswith("1 tar file of 2 pictures is left aside, beside 6 picture files, first old.tar")
-        assert table == "1 Parquet file without pictures is left aside, beside 6 picture files, first labels.parquet"
+        assert table == (
+            "1 Parquet file without pictures is left aside, beside 6 picture files, first labels.parquet: "
+            "labels.parquet has no column of encoded pictures (its columns: path: string, label: string)"
+        )
 
     def test_a_collection_stays_what_it_was_when_a_larger_archive_arrives(self, tmp_path: Path) -> None:
         root = folder_of_pictures(tmp_path / "photos", 3)

@@ -85,7 +85,7 @@ class TestTheSamePicturesEverywhere:
         """What training sees, which evaluation, streaming and aligned folders have to agree with."""
         found = {picture.path for picture in listed(str(root), rules).pictures}
         recipe = replace(
-            Recipe("x", data=str(root)),
+            Recipe("x", data=str(root), batch_size=2),
             exclude=rules.exclude,
             include_system=rules.include_system,
             follow_links=rules.follow_links,

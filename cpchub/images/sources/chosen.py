@@ -103,12 +103,13 @@ def by_content(storage: Storage, rules: Rules, kind: str | None = None) -> Chose
 
 @dataclass(frozen=True)
 class _Layout:
-    """The files of one layout of a place; pictures: how many they hold, where that was counted."""
+    """The files of one layout of a place. pictures: how many they hold, where that was counted; why: why none."""
 
     kind: str
     files: list[StoredFile]
     pictures: int | None = None
     listing: Listing | None = None
+    why: str = ""
 
     def __str__(self) -> str:
         name = CALLED[self.kind] + ("" if len(self.files) == 1 else "s")
@@ -130,8 +131,8 @@ def _counted(storage: Storage, kind: str, files: dict[str, list[StoredFile]]) ->
         return _Layout(kind, files[kind], len(files[kind]))
     try:
         listing = _source(storage, kind, files).listing()
-    except SourceError:  # a table of something else, a damaged shard
-        return _Layout(kind, files[kind], 0)
+    except SourceError as error:  # a table of something else, a damaged shard
+        return _Layout(kind, files[kind], 0, why=str(error))
     return _Layout(kind, files[kind], len(listing.pictures), listing)
 
 
@@ -141,7 +142,7 @@ def _left_aside(taken: _Layout, others: list[_Layout]) -> tuple[str, ...]:
     notes = []
     for layout in others:
         it = "it in its" if len(taken.files) == len(layout.files) == 1 else "them in their"
-        way = "" if layout.pictures == 0 else f"; {exclude} takes {it} place"
+        way = f": {layout.why}" if layout.why else f"; {exclude} takes {it} place"
         verb = "is" if len(layout.files) == 1 else "are"
         first = as_text(layout.files[0].path)
         notes.append(f"{layout} {verb} left aside, beside {taken}, first {first}{way}")
