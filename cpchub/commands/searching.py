@@ -256,9 +256,7 @@ def weighted(text: str, index: Index) -> tuple[Path | Item, float]:
     return subject_of(rest, index), number
 
 
-def collection_or_pictures(
-    folder: Path, encoder_name: str | None, stack: ExitStack, rules: Rules = NO_RULES
-) -> Index:
+def collection_or_pictures(folder: Path, encoder_name: str | None, stack: ExitStack, rules: Rules = NO_RULES) -> Index:
     """The index of a collection; a folder of pictures is embedded into a temporary one, which the stack removes.
 
     `rules` leave some of the pictures out.

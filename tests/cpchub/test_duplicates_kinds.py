@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 from cpchub.cli import main
 from cpchub.duplicates import Duplicates, find_duplicates
 from cpchub.embed import embed
+from cpchub.images.rules import Rules
 from cpchub.imported import import_vectors
 from cpchub.index import Index
 from cpchub.near_threshold import below, shown
@@ -36,7 +37,9 @@ class MiddleEncoder(TinyEncoder):
 
 
 def found_in(folder: Path, encoder: TinyEncoder | None = None, **options: Any) -> Duplicates:
-    index = Index.build(embed(folder, folder.parent / "out", encoder or TinyEncoder(), progress=False))
+    rules = Rules(follow_links=True)
+    collection = embed(folder, folder.parent / "out", encoder or TinyEncoder(), progress=False, rules=rules)
+    index = Index.build(collection)
     return find_duplicates(index, progress=False, **options)
 
 
