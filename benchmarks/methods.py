@@ -69,7 +69,7 @@ def scaled(name: str, epochs: int) -> Recipe:
         warmup_epochs=1,
         schedule="cosine",
         temperature=min(recipe.temperature, 0.2),
-        queue_size=2048,
+        moco=replace(recipe.moco, queue_size=2048),
         precision="fp32",
         compile=False,
         knn_every=0,

@@ -119,7 +119,7 @@ def measured(recipe: Recipe, device: torch.device, warm: int, steps: int) -> dic
         "encoder_images_per_second": round(alone, 1),
         "share_of_encoder": round(whole / alone, 3),
     }
-    if recipe.method in ("cpc_v1", "cpc_v2"):
+    if recipe.takes == "patches":
         size, stride = (int(recipe.backbone_args[name]) for name in ("patch_size", "patch_stride"))
         patches = ((recipe.input_size - size) // stride + 1) ** 2
         found |= {"patches_per_picture": patches, "patches_per_second": round(whole * patches, 1)}
@@ -131,7 +131,7 @@ def measured(recipe: Recipe, device: torch.device, warm: int, steps: int) -> dic
 def encoder_seconds(recipe: Recipe, pictures: data.Pictures, device: torch.device, warm: int, steps: int) -> float:
     """Seconds that `steps` forward and backward passes of the network take on views that are ready."""
     network: Any = build_backbone(recipe).to(device).to(memory_format=torch.channels_last).train()
-    on_patches = recipe.method in ("cpc_v1", "cpc_v2")
+    on_patches = recipe.takes == "patches"
     forward: Callable[[Tensor], Tensor] = network.forward_features if on_patches else network
     if recipe.compile:
         forward = torch.compile(forward)

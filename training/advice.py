@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import torch.nn as nn
-
+from training.methods import Method
+from training.methods.moco import MoCo
 from training.recipes import Recipe
 
 
 class Advice:
     """Watches the lines of `metrics.jsonl` of one run; `about` gives what is worth saying about a new one."""
 
-    def __init__(self, recipe: Recipe, n_pictures: int, steps_per_epoch: int, method: nn.Module) -> None:
+    def __init__(self, recipe: Recipe, n_pictures: int, steps_per_epoch: int, method: Method) -> None:
         self.recipe, self.n_pictures = recipe, n_pictures
         self.total = recipe.epochs * steps_per_epoch
-        self.chance: Callable[[int], float] | None = getattr(method, "chance", None)
-        self.queue: int | None = getattr(method, "K", None)
+        self.chance = method.chance
+        self.queue = method.K if isinstance(method, MoCo) else None
         self.said: set[str] = set()
 
     def about(self, line: dict[str, Any]) -> list[str]:
         """Sentences about a line; the "log K" line is added to it as `log_k`, the loss of telling nothing apart."""
-        if self.chance is not None:
-            line["log_k"] = self.chance(self.recipe.batch_size // self.recipe.accumulate)
+        chance = self.chance(self.recipe.batch_size // self.recipe.accumulate)
+        if chance is not None:
+            line["log_k"] = chance
         new = []
         for key, sentence in self._all(line):
             if key not in self.said:
@@ -38,9 +39,9 @@ class Advice:
                 yield (
                     "queue",
                     f"the queue of {self.queue:,} keys is longer than the {self.n_pictures:,} pictures, so it holds "
-                    "older keys of the query's own picture as negatives; a shorter --queue-size is better",
+                    "older keys of the query's own picture as negatives; a shorter --moco.queue-size is better",
                 )
-            filled = -(-self.queue // (self.recipe.batch_size * (2 if self.recipe.symmetric else 1)))
+            filled = -(-self.queue // (self.recipe.batch_size * (2 if self.recipe.moco.symmetric else 1)))
             if step < filled:
                 yield (
                     "filling",

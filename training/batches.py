@@ -35,7 +35,7 @@ class Plan:
     def __init__(
         self, recipe: Recipe, n_pictures: int, rank: int = 0, world_size: int = 1, labelled: Tensor | None = None
     ) -> None:
-        self.labelled, self.share, self.parts = labelled, recipe.labelled_share, recipe.accumulate
+        self.labelled, self.share, self.parts = labelled, recipe.semi.labelled_share, recipe.accumulate
         self.seed, self.batch_size, self.n_pictures = recipe.seed, recipe.batch_size, n_pictures
         self.rank, self.world_size = rank, world_size
         full, left = divmod(n_pictures, recipe.batch_size)

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn as nn
 
 from cpchub.files import replacing, save_tensors
 from training import data
+from training.methods import Classifying
 from training.monitors import prepared
 from training.recipes import Recipe
 
 CLASSIFIER = "classifier.safetensors"
 
 
-def write_classifier(method: nn.Module, recipe: Recipe, path: Path) -> float | None:
+def write_classifier(method: Classifying, recipe: Recipe, path: Path) -> float | None:
     """Write the linear classifier of `method` on its encoder, and return its test accuracy where there is a test part.
 
     The file has weight `[classes, D]` and bias, which apply to the encoder's vectors (of a fine-tuned run, to the
@@ -30,14 +30,14 @@ def write_classifier(method: nn.Module, recipe: Recipe, path: Path) -> float | N
         test = data.load(recipe.data, split="test")
         value = accuracy(method, test, recipe)
         facts = {"classes": json.dumps(test.classes), "accuracy": f"{value:.4f}", "data": recipe.data}
-    head = method.get_submodule("classifier")
+    head = method.classifier
     tensors = {name: each.detach().cpu().contiguous() for name, each in head.state_dict().items()}
     with replacing(path) as partial:
         save_tensors(tensors, partial, facts)
     return value
 
 
-def accuracy(method: nn.Module, test: data.Pictures, recipe: Recipe) -> float:
+def accuracy(method: Classifying, test: data.Pictures, recipe: Recipe) -> float:
     """Test accuracy of a method that has `logits`, at the recipe's input size."""
     device = next(method.parameters()).device
     method.eval()

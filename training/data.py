@@ -133,7 +133,7 @@ def random_view(pictures: Tensor, recipe: Recipe, generator: torch.Generator, nu
     For CPC the grid of its patches, each a view by itself: `[N, rows, columns, C, p, p]`.
     """
     view = recipe.views_of(number)(pictures, generator)
-    if recipe.method in ("cpc_v1", "cpc_v2"):
+    if recipe.takes == "patches":
         size, stride = (int(recipe.backbone_args.get(name, 0)) for name in ("patch_size", "patch_stride"))
         view = recipe.cpc.patches(view, size, stride, generator)
     return normalised(view, recipe)

@@ -24,6 +24,7 @@ from training.audio_data import Recordings
 from training.classifier import CLASSIFIER, write_classifier
 from training.finish import describe, exports
 from training.loop import train
+from training.methods import Classifying
 from training.publish import export
 from training.recipes import Recipe
 from training.run_folder import CHECKPOINT
@@ -88,7 +89,7 @@ def run(pretrained: Path, out: Path, settings: Distillation) -> dict[str, Any] |
     results: dict[str, Any] = {"labels": len(rows), "pictures": len(pictures), "seed": settings.seed, "accuracy": {}}
     for name, method in (("fine_tuned", tuned.method), ("student", student.method)):
         path = out / CLASSIFIER if name == "student" else out / name / CLASSIFIER
-        value = write_classifier(method, recipe, path)
+        value = write_classifier(method, recipe, path) if isinstance(method, Classifying) else None
         if value is not None:
             results["accuracy"][name] = round(value, 4)
     write_json(out / RESULTS, results)

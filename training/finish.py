@@ -13,11 +13,12 @@ from cpchub.architectures.colour_paths import CHANNELS, ColourPaths
 from cpchub.catalog import EVALUATION
 from cpchub.encoder import load
 from cpchub.files import write_json
-from cpchub.vocabulary import METHODS
-from training import data
+from cpchub.vocabulary import method_title
+from training import data, methods
 from training.classifier import CLASSIFIER, write_classifier
 from training.evaluate import Settings, evaluate, open_labelled
 from training.loop import train
+from training.methods import Classifying
 from training.publish import export, render_card
 from training.recipes import Recipe
 
@@ -33,7 +34,9 @@ def run(recipe: Recipe, run_dir: Path) -> Path | None:
     result = train(recipe, run_dir)
     if not exports():
         return None
-    if hasattr(result.method, "logits") and not recipe.ema_decay:  # it does not belong to the average that is exported
+    if (
+        isinstance(result.method, Classifying) and not recipe.ema_decay
+    ):  # it does not belong to the average that is exported
         write_classifier(result.method, recipe, run_dir / CLASSIFIER)
     return export_run(recipe, result.backbone, run_dir / "export", result.pictures)
 
@@ -72,9 +75,10 @@ def _core_view(recipe: Recipe, backbone: ColourPaths) -> tuple[Recipe, nn.Module
 def describe(recipe: Recipe, n_pictures: int, name: str) -> dict[str, Any]:
     """The facts of a recipe's encoder, as its card and `config.json` state them."""
     pictures = DATA_NAMES.get(recipe.data, Path(recipe.data).name)
-    heard = recipe.method == "cpc_audio"
-    method = METHODS[recipe.method.replace("_", "-")]
-    how = f"pretrained with {method.title} on {n_pictures:,} {'recordings' if heard else 'pictures'} of {pictures}"
+    heard = recipe.takes == "sound"
+    labelled = methods.get(recipe.method).labels != "none" or recipe.method == "distil"  # its teacher saw labels
+    number = f"{n_pictures:,} {'recordings' if heard else 'pictures'}"
+    how = f"pretrained with {method_title(recipe.method)} on {number} of {pictures}"
     facts: dict[str, Any] = {
         "name": name,
         "method": recipe.method,
@@ -87,7 +91,7 @@ def describe(recipe: Recipe, n_pictures: int, name: str) -> dict[str, Any]:
         "std": recipe.std,
         "interpolation": "bilinear",
         "crop_pct": 1.0,
-        "summary": f"{recipe.backbone} {how}, {'with' if method.labels else 'without'} labels.",
+        "summary": f"{recipe.backbone} {how}, {'with' if labelled else 'without'} labels.",
     }
     if heard:  # to timm a waveform is a picture one row high
         sound = {"input_size": (1, 1, recipe.audio.window), "mean": (0.0,), "std": (1.0,)}

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +34,13 @@ from training.average import WeightAverage
 from training.backbone import build_backbone, start_from
 from training.batches import Plan
 from training.losses.ranks import rank, world_size
+from training.methods import DataFacts, Method
 from training.methods.semi_supervised import UNLABELLED
 from training.monitors import Metrics, look
 from training.progress import ProgressLine
-from training.recipes import SEMI_SUPERVISED, Recipe
+from training.recipes import Recipe
 from training.run_folder import CHECKPOINT, claimed
+from training.saved_run import build_method
 from training.stopping import StopBetweenSteps
 from training.streaming import open_data
 
@@ -49,7 +51,7 @@ class Result:
     many pictures it was trained.
     """
 
-    method: nn.Module
+    method: Method
     backbone: nn.Module
     metrics: dict[str, Any]
     pictures: int
@@ -75,8 +77,8 @@ def train(
     with ExitStack() as held, _failures_named(run_dir):
         with ranks.first_writes(f"the run folder {run_dir}") as mine:
             if pictures is None:
-                pictures = open_data(recipe)
-            recipe.check(len(pictures), fabric.world_size, labelled=pictures.labels is not None)
+                pictures = open_data(recipe, methods.check)
+            methods.check(recipe, len(pictures), pictures.labels is not None, fabric.world_size)
             method = _method(recipe, pictures)
             if mine:
                 steps = Plan(recipe, len(pictures), 0, fabric.world_size).steps_per_epoch
@@ -84,21 +86,21 @@ def train(
         return _run(recipe, run_dir, pictures, method, fabric, stop_after_steps)
 
 
-def _method(recipe: Recipe, pictures: data.Source) -> nn.Module:
+def _method(recipe: Recipe, pictures: data.Source) -> Method:
     """The recipe's method around its network, the same on every rank."""
     torch.manual_seed(recipe.seed)
     backbone = build_backbone(recipe)
     if recipe.init_from:
         start_from(recipe, backbone)
     n_classes = 0 if pictures.labels is None else int(pictures.labels.max()) + 1
-    return methods.build(recipe, backbone, len(pictures), n_classes)
+    return build_method(recipe, backbone, DataFacts(len(pictures), n_classes))
 
 
 def _run(
     recipe: Recipe,
     run_dir: Path,
     pictures: data.Source,
-    method: nn.Module,
+    method: Method,
     fabric: Fabric,
     stop_after_steps: int | None,
 ) -> Result:
@@ -106,7 +108,7 @@ def _run(
     # on the device first: an optimizer loads its state to where its parameters are
     method = method.to(fabric.device).to(memory_format=torch.channels_last)
     quicken(method)
-    if fabric.world_size > 1 and fabric.device.type == "cuda" and getattr(method, "sync_batch_norm", True):
+    if fabric.world_size > 1 and fabric.device.type == "cuda" and method.sync_batch_norm:
         method = convert_sync_batchnorm(method)
     backbone = method.get_submodule("backbone")
     optimizer = optimizers.build(recipe, method)
@@ -125,10 +127,9 @@ def _run(
     forward, optimizer = fabric.setup(compiled, optimizer)
 
     taught, labelled = pictures.labels, None
-    if recipe.method in SEMI_SUPERVISED and taught is not None:
-        labelled = torch.from_numpy(
-            label_fractions(taught.numpy(), [recipe.label_fraction], recipe.seed)[recipe.label_fraction]
-        )
+    if methods.get(recipe.method).labels == "some" and taught is not None:
+        share = recipe.semi.label_fraction
+        labelled = torch.from_numpy(label_fractions(taught.numpy(), [share], recipe.seed)[share])
         taught = torch.full_like(taught, UNLABELLED).index_copy(0, labelled, taught[labelled])
     plan = Plan(recipe, len(pictures), fabric.global_rank, fabric.world_size, labelled)
     total = stop = recipe.epochs * plan.steps_per_epoch
@@ -203,7 +204,7 @@ def _run(
     return Result(method, kept, line, len(pictures))
 
 
-def _resume(last: Path, state: dict[str, nn.Module], optimizer: torch.optim.Optimizer, seen: str) -> int:
+def _resume(last: Path, state: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, seen: str) -> int:
     """Restore the checkpoint, if there is one, and return how many steps it holds."""
     if not last.exists():
         return 0

@@ -1,4 +1,4 @@
-"""A finished run as the module it trained: encoder, heads and all."""
+"""Methods from recipes: a new one, and that of a finished run with its weights: encoder, heads and all."""
 
 from __future__ import annotations
 
@@ -9,11 +9,23 @@ import torch.nn as nn
 from cpchub.errors import RunError
 from training import checkpoint, methods
 from training.backbone import build_backbone
+from training.methods import DataFacts, Method, Teacher
 from training.recipes import Recipe
 from training.run_folder import CHECKPOINT, recipe_of
 
 
-def saved_run(run_dir: Path) -> tuple[Recipe, nn.Module]:
+def build_method(recipe: Recipe, backbone: nn.Module, facts: DataFacts) -> Method:
+    """The method that `recipe.method` names, around `backbone` (a timm network without classifier), not yet trained.
+
+    Raises `RecipeError` for a backbone that the method cannot use, `RunError` where it goes on from another run and
+    that is not there.
+    """
+    entry = methods.get(recipe.method)
+    teacher = saved_run(Path(recipe.teacher)) if entry.teacher else None
+    return entry.build(recipe, backbone, facts, teacher)
+
+
+def saved_run(run_dir: Path) -> Teacher:
     """The recipe of a run and its method as of the last checkpoint, on the CPU.
 
     Raises `RunError` for a folder without a run or a checkpoint.
@@ -22,9 +34,9 @@ def saved_run(run_dir: Path) -> tuple[Recipe, nn.Module]:
     sizes = checkpoint.shapes(last)
     n_pictures = next((shape[0] for name, shape in sizes.items() if name.endswith("bank.features")), 1)
     n_classes = next((shape[0] for name, shape in sizes.items() if name == "method.classifier.weight"), 0)
-    method = methods.build(recipe, build_backbone(recipe), n_pictures, n_classes)
+    method = build_method(recipe, build_backbone(recipe), DataFacts(n_pictures, n_classes))
     checkpoint.load(last, {"method": method})
-    return recipe, method
+    return Teacher(recipe, method)
 
 
 def saved_recipe(run_dir: Path) -> Recipe:

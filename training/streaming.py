@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
@@ -143,18 +143,22 @@ class Stream:
             )
 
 
-def open_data(recipe: Recipe) -> Pictures | Stream | audio_data.Recordings:
+def open_data(
+    recipe: Recipe, check: Callable[[Recipe, int, bool], None] | None = None
+) -> Pictures | Stream | audio_data.Recordings:
     """The recipe's pictures, in memory where a quarter of the memory holds them all as squares, else streamed.
 
     For CPC on sound its recordings, which stay on the disk. Raises `SourceError` for data that is not there and
-    `RecipeError` for a recipe that these pictures or their labels cannot serve.
+    what `check` raises; it is given the recipe, the number of pictures and whether they have labels, before they are
+    decoded.
     """
-    if recipe.method == "cpc_audio":
+    if recipe.takes == "sound":
         return audio_data.load(recipe.data, recipe.audio, recipe.rules)
     if recipe.data in ("", *data.HAVE_TEST_PART) or "=" in recipe.data:
         return data.load(recipe.data, size=recipe.stored_size, rules=recipe.rules)
     pictures = data.own_pictures(recipe.data, recipe.rules)
-    recipe.check(len(pictures), labelled=pictures.labels is not None)  # before they are decoded
+    if check is not None:
+        check(recipe, len(pictures), pictures.labels is not None)
     if recipe.stream == "never" and recipe.views_on == "device":
         return data.in_memory(pictures, data.title(recipe.data), recipe.stored_size)
     needed = len(pictures) * 3 * recipe.stored_size**2

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,6 +77,20 @@ def may_be_left_out(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | 
         spec,
         is_instance=lambda value: value is None or spec.is_instance(value),
         str_from_instance=lambda value: ["none"] if value is None else spec.str_from_instance(value),
+    )
+
+
+@OPTIONS.primitive_rule
+def json_object(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """A mapping is one word of JSON: `--backbone-args '{"width": 2}'`."""
+    if get_origin(info.type) is not Mapping:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="JSON",
+        instance_from_str=lambda args: json.loads(args[0]),
+        is_instance=lambda value: isinstance(value, Mapping),
+        str_from_instance=lambda value: [json.dumps(dict(value))],
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import timm
@@ -23,7 +23,7 @@ from cpchub.hub import publish
 from cpchub.vocabulary import METHODS, method_of
 from tests.loopback_hub import LoopbackHub
 from tests.tiny_encoder import DIM, EVALUATION
-from training import recipes
+from training import methods, recipes
 
 SHIPPED = catalog.catalog_folder()
 
@@ -204,6 +204,6 @@ def test_every_recipe_that_an_entry_names_is_there_and_trains_its_network(monkey
 
 
 def test_every_method_that_can_be_trained_is_known_in_words() -> None:
-    for method in get_args(recipes.MethodName):
+    for method in methods.names():
         assert method_of(method) is not None, method
         assert method.replace("_", "-") in METHODS

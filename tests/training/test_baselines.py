@@ -25,7 +25,7 @@ from training.methods.rotation import Rotation
 from training.methods.semi_supervised import SemiSupervised, divergences
 from training.methods.uda import UDA
 from training.methods.vat import VAT
-from training.recipes import Recipe
+from training.recipes import Recipe, SemiSupervisedSettings
 from training.views import Views
 
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
@@ -202,9 +202,11 @@ def test_uda_sees_both_views_under_the_same_batch_statistics() -> None:
 
 @pytest.mark.parametrize(("share", "least"), [(0.25, 1), (0.5, 2), (0.01, 1)])
 def test_every_accumulated_part_of_a_batch_has_labelled_pictures(share: float, least: int) -> None:
-    recipe = replace(recipes.get("simclr_digits"), batch_size=20, labelled_share=share, accumulate=5)
+    recipe = replace(
+        recipes.get("simclr_digits"), batch_size=20, semi=SemiSupervisedSettings(labelled_share=share), accumulate=5
+    )
     labelled = torch.tensor([3, 5])
-    order = Plan(replace(recipe, labelled_share=0.25), 100)
+    order = Plan(replace(recipe, semi=SemiSupervisedSettings()), 100)
     for batch, plain in zip(Plan(recipe, 100, labelled=labelled).batches(0, 5), order.batches(0, 5), strict=True):
         parts = torch.isin(batch.rows, labelled).reshape(5, 4).sum(dim=1)
         assert int(parts.min()) >= least
@@ -212,7 +214,7 @@ def test_every_accumulated_part_of_a_batch_has_labelled_pictures(share: float, l
 
 
 def test_a_share_of_every_batch_is_drawn_from_the_labelled_pictures() -> None:
-    recipe = replace(recipes.get("simclr_digits"), batch_size=20, labelled_share=0.25)
+    recipe = replace(recipes.get("simclr_digits"), batch_size=20, semi=SemiSupervisedSettings())
     labelled = torch.tensor([3, 5])
     for batch in Plan(recipe, 100, labelled=labelled).batches(0, 10):
         assert len(batch.rows) == 20
@@ -234,8 +236,7 @@ def small(method: str, **changes: object) -> Recipe:
         batch_size=16,
         warmup_epochs=0,
         knn_every=0,
-        label_fraction=0.5,
-        certainty=0.5,
+        semi=SemiSupervisedSettings(label_fraction=0.5, certainty=0.5),
     )
     return replace(recipe, **changes)  # type: ignore[arg-type]
 
@@ -251,7 +252,10 @@ def test_a_stopped_baseline_that_goes_on_equals_one_never_stopped(method: str, t
 
 
 def test_labels_that_are_not_drawn_are_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures, recipe = data.digits().subset(np.arange(100)), small("pseudo_label", label_fraction=0.2)
+    pictures, recipe = (
+        data.digits().subset(np.arange(100)),
+        small("pseudo_label", semi=SemiSupervisedSettings(label_fraction=0.2, certainty=0.5)),
+    )
     drawn = set(label_fractions(pictures.class_of_each(), [0.2], recipe.seed)[0.2].tolist())
     forward, seen = SemiSupervised.forward, {}
 

@@ -14,7 +14,7 @@ from cpchub.commands.evaluation import Compare
 from cpchub.commands.searching import Duplicates
 from cpchub.errors import ArgumentError, DependencyError, OutputError, RecipeError, UnknownModelError
 from tests.training.test_listing import put
-from training import recipes, streaming
+from training import methods, recipes, streaming
 from training.detection.voc import read_voc
 from training.evaluate import compare, evaluation
 from training.evaluate.task import Settings
@@ -32,7 +32,7 @@ def test_a_recipe_that_needs_labels_decodes_no_picture_without_them(
     monkeypatch.setattr(streaming.data, "in_memory", work)
     for stream in ("auto", "never", "always"):
         with pytest.raises(RecipeError, match="needs labels, and the data has none"):
-            streaming.open_data(replace(recipe, stream=stream))
+            streaming.open_data(replace(recipe, stream=stream), methods.check)
 
 
 def test_a_protocol_that_there_is_not_is_missed_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

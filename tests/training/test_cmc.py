@@ -14,7 +14,7 @@ from torch import Tensor
 import cpchub
 from cpchub.architectures.colour_paths import ColourPaths
 from training.losses import instance_softmax
-from training.methods import CMC
+from training.methods.cmc import CMC
 from training.publish import export
 
 TINY = {"layers": [1, 1, 1, 1], "channels": [4, 4, 4, 8]}

@@ -14,7 +14,7 @@ from cpchub.errors import RecipeError, SourceError
 from cpchub.images.rules import Rules
 from tests.cpchub.pictures import lock
 from tests.cpchub.test_sources import png, write_tar
-from training import data, recipes
+from training import data, methods, recipes
 from training.evaluate import open_labelled
 from training.listing import listed
 from training.modalities import aligned
@@ -63,7 +63,7 @@ class TestLabels:
         assert data.load(str(root), size=8).labels is None
         recipe = replace(recipes.get("simclr_photos_quickstart"), method="sup_con", batch_size=2)
         with pytest.raises(RecipeError, match="needs labels, and the data has none"):
-            recipe.check(len(pictures), labelled=pictures.labels is not None)
+            methods.check(recipe, len(pictures), pictures.labels is not None)
 
     def test_class_folders_in_shards_and_below_parts_are(self, tmp_path: Path) -> None:
         write_tar(tmp_path / "photos.tar", {"cat/0.png": png(0), "dog/1.png": png(1)})

@@ -19,15 +19,15 @@ from training.backbone import build_backbone
 from training.batches import Plan
 from training.loop import train
 from training.optimizers import schedule
-from training.recipes import Recipe
+from training.recipes import BankSettings, MoCoSettings, Recipe
 from training.run_folder import CHECKPOINT
 from training.views import Views
 
 METHODS = ("simclr", "moco_v2", "instdisc", "inva_spread", "cmc", "sup_con")
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
-ONE_VIEW = {"n_views": 1, "bank_negatives": 8}
+ONE_VIEW = {"n_views": 1, "bank": BankSettings(negatives=8)}
 ONLY_OF: dict[str, dict[str, object]] = {
-    "instdisc": {**ONE_VIEW, "proximal": 1.0},
+    "instdisc": {"n_views": 1, "bank": BankSettings(negatives=8, proximal=1.0)},
     "sup_con": {"optimizer": "adamw", "lr": 0.002},
     "cmc": {
         **ONE_VIEW,
@@ -50,14 +50,13 @@ def small(method: str = "simclr", **changes: object) -> Recipe:
         input_size=16,
         projector_hidden=16,
         projector_dim=8,
-        queue_size=48,
+        moco=MoCoSettings(queue_size=48, bn_splits=2),
         optimizer="sgd",
         lr=0.3,
         epochs=3,
         batch_size=16,
         warmup_epochs=1,
         knn_every=1,
-        bn_splits=2,
     )
     return replace(recipe, **{**ONLY_OF.get(method, {}), **changes})
 

@@ -12,12 +12,14 @@ import torch
 
 from cpchub.errors import RecipeError, RunError
 from tests.training.several_ranks import started, wait_until
-from training import data, methods, recipes
+from training import data, recipes
 from training.backbone import build_backbone
 from training.finish import describe
 from training.loop import Result, train
+from training.methods import DataFacts
 from training.publish import export
-from training.recipes import Recipe
+from training.recipes import BankSettings, MoCoSettings, Recipe
+from training.saved_run import build_method
 from training.views import Views
 
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
@@ -52,7 +54,7 @@ def weights(result: Result) -> torch.Tensor:
 def test_accumulated_parts_give_the_step_of_the_whole_batch(tmp_path: Path) -> None:
     """Where negatives and norms do not depend on the batch: against a bank that stands still."""
     network = {**TINY, "norm_layer": "groupnorm1"}
-    recipe = small(method="instdisc", n_views=1, bank_momentum=1 - 1e-9, backbone_args=network, epochs=1)
+    recipe = small(method="instdisc", n_views=1, bank=BankSettings(momentum=1 - 1e-9), backbone_args=network, epochs=1)
     whole, parts = (
         train(replace(recipe, accumulate=n), tmp_path / str(n), pictures=digits(), stop_after_steps=1) for n in (1, 4)
     )
@@ -60,8 +62,8 @@ def test_accumulated_parts_give_the_step_of_the_whole_batch(tmp_path: Path) -> N
 
 
 def test_a_key_encoder_moves_by_its_momentum_once_a_batch_in_however_many_parts() -> None:
-    recipe = small(method="moco_v2", key_momentum=0.9, queue_size=32, accumulate=4)
-    method = methods.build(recipe, build_backbone(recipe), 64)
+    recipe = small(method="moco_v2", moco=MoCoSettings(key_momentum=0.9, queue_size=32), accumulate=4)
+    method = build_method(recipe, build_backbone(recipe), DataFacts(64))
     key = method.get_parameter("projector_k.0.weight")
     start = key.clone()
     with torch.no_grad():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from training.losses import instance_softmax, instdisc_nce
 from training.memory import InstanceContrast, MemoryBank
-from training.methods import InstDisc
+from training.methods.instdisc import InstDisc
 
 
 def unit(*shape: int) -> Tensor:

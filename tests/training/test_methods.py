@@ -10,7 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.losses import dcl, inva_spread, nt_xent, sup_con
-from training.methods import InvaSpread, MoCo, SimCLR, SupCon
+from training.methods.inva_spread import InvaSpread
+from training.methods.moco import MoCo
+from training.methods.simclr import SimCLR
+from training.methods.sup_con import SupCon
 
 
 class Tiny(nn.Module):

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from cpchub.architectures.colour_paths import ColourPaths
 from tests.training.several_ranks import on_ranks
-from training.methods import CMC, InstDisc, InvaSpread, Method, MoCo, SimCLR, SupCon
+from training.methods import Method
+from training.methods.cmc import CMC
+from training.methods.instdisc import InstDisc
+from training.methods.inva_spread import InvaSpread
+from training.methods.moco import MoCo
+from training.methods.simclr import SimCLR
+from training.methods.sup_con import SupCon
 
 N_PICTURES = 20
 Outcome = dict[str, Tensor]

@@ -15,7 +15,7 @@ from cpchub.errors import ArgumentError, SourceError
 from training import data, recipes
 from training.finish import export_run
 from training.loop import train
-from training.recipes import Recipe
+from training.recipes import CMCSettings, Recipe
 from training.views import Views
 
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
@@ -89,7 +89,7 @@ def recipe(scenes: Path, **changes: object) -> Recipe:
 
 @pytest.mark.parametrize("graph", ["core", "full"])
 def test_each_modality_trains_an_encoder_and_the_first_is_kept(graph: str, scenes: Path, tmp_path: Path) -> None:
-    wanted = recipe(scenes, graph=graph)
+    wanted = recipe(scenes, cmc=CMCSettings(graph=graph))
     result = train(wanted, tmp_path / "run")
     assert [path.conv1[0].in_channels for path in result.backbone.paths] == [3, 1, 3]  # type: ignore[union-attr]
     assert len(result.method.contrasts) == (4 if graph == "core" else 6)  # type: ignore[arg-type]

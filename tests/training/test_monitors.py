@@ -13,7 +13,9 @@ from torch import nn
 from training import data, monitors, recipes
 from training.advice import Advice
 from training.losses import info_nce, sup_con
-from training.methods import InstDisc, MoCo, SimCLR
+from training.methods.instdisc import InstDisc
+from training.methods.moco import MoCo
+from training.methods.simclr import SimCLR
 
 RECIPE = replace(recipes.get("simclr_digits"), epochs=10)
 
@@ -89,7 +91,7 @@ def test_a_queue_longer_than_the_data_and_one_that_still_fills_are_said() -> Non
     assert "longer than the 500 pictures" in said(moco, line(), n_pictures=500)
     assert "expected until step 40" in said(moco, line(step=3))
     assert said(moco, line(step=50)) == ""
-    assert "expected until step 20" in said(moco, line(step=3), symmetric=True)
+    assert "expected until step 20" in said(moco, line(step=3), moco=MoCoSettings(symmetric=True))
 
 
 def test_advice_is_given_once() -> None:

@@ -19,7 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from training import data, methods, optimizers, patch_views, recipes, views
 from training.backbone import build_backbone
-from training.recipes import SEMI_SUPERVISED, Recipe
+from training.methods import DataFacts
+from training.recipes import MoCoSettings, Recipe
+from training.saved_run import build_method
 
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]}
 NAMES = [
@@ -60,13 +62,15 @@ def tiny(name: str) -> Recipe:
     if recipe.backbone == "colour_paths":
         args = {"path": "resnet18_cifar", "path_args": TINY, "space": "lab"}
     cpc = replace(recipe.cpc, group=4, context_blocks=1, context_width=8)
-    return replace(recipe, backbone_args=args, cpc=cpc, projector_hidden=8, projector_dim=8, queue_size=16)
+    return replace(
+        recipe, backbone_args=args, cpc=cpc, projector_hidden=8, projector_dim=8, moco=MoCoSettings(queue_size=16)
+    )
 
 
 def on_gpu(recipe: Recipe) -> nn.Module:
     """The recipe's method with parameters and buffers that claim to be on a GPU. Only within `FakeTensorMode`."""
     with unset_fake_temporarily(), torch.device("meta"):
-        method: nn.Module = methods.build(recipe, build_backbone(recipe), N_PICTURES, 10)
+        method: nn.Module = build_method(recipe, build_backbone(recipe), DataFacts(N_PICTURES, 10))
     for module in method.modules():
         for name, p in module._parameters.items():
             if p is not None:
@@ -122,13 +126,13 @@ def test_a_method_is_one_graph_and_is_compiled_once(name: str) -> None:
         return graph.forward
 
     torch._dynamo.reset()
-    method: nn.Module = methods.build(recipe, build_backbone(recipe), N_PICTURES, 10).train()
+    method: nn.Module = build_method(recipe, build_backbone(recipe), DataFacts(N_PICTURES, 10)).train()
     compiled: Any = torch.compile(method, backend=counting, fullgraph=True)
     pictures = torch.randint(0, 256, (BATCH, 3, 32, 32), dtype=torch.uint8)
     for step in range(3):
         generator = torch.Generator().manual_seed(step)
         made = [data.random_view(pictures, recipe, generator) for _ in range(recipe.n_views)]
-        labels = torch.arange(BATCH) - (BATCH // 2 - step if recipe.method in SEMI_SUPERVISED else 0)
+        labels = torch.arange(BATCH) - (BATCH // 2 - step if methods.get(recipe.method).labels == "some" else 0)
         with torch.autocast("cpu", torch.bfloat16):
             loss, _ = compiled(made, indices=torch.randperm(N_PICTURES)[:BATCH], labels=labels.clamp(min=-1))
         loss.backward()

@@ -18,11 +18,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cpchub.architectures.colour_paths import ColourPaths
+from cpchub.errors import RecipeError
 from training.losses import info_nce
 from training.memory import InstanceContrast, MemoryBank
+from training.methods.registry import DataFacts, Method, method
+from training.recipes import Recipe
 
 
-class CMC(nn.Module):
+@method("cmc", views=1)
+class CMC(Method):
     """CMC with a linear head and a memory bank for each of M >= 2 paths of `backbone`.
 
     View a of a picture finds its row in the bank of view b and the other way round; both losses are summed, over the
@@ -32,6 +36,8 @@ class CMC(nn.Module):
     `negatives="batch"` tells a view from the other pictures of the batch (of all ranks), without a bank: on small data
     sets the encoder changes faster than a bank, which is renewed once an epoch, can follow.
     """
+
+    backbone: ColourPaths
 
     def __init__(
         self,
@@ -62,6 +68,25 @@ class CMC(nn.Module):
             {f"{a}_{b}": InstanceContrast(temperature, m) for pair in self.pairs for a, b in (pair, pair[::-1])}
         )
         self.m, self.temperature = m, temperature
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, backbone: nn.Module, data: DataFacts) -> CMC:
+        if not isinstance(backbone, ColourPaths) or {*recipe.mean} != {0.0} or {*recipe.std} != {1.0}:
+            raise RecipeError(
+                f"cmc splits RGB in [0, 1] into views: it needs backbone='colour_paths' (not {recipe.backbone!r}), "
+                f"mean 0 0 0 and std 1 1 1 (not {recipe.mean} and {recipe.std})"
+            )
+        return cls(
+            backbone,
+            recipe.projector_dim,
+            data.n_pictures,
+            temperature=recipe.temperature,
+            m=recipe.bank.negatives,
+            momentum=recipe.bank.momentum,
+            graph=recipe.cmc.graph,
+            negatives=recipe.cmc.negatives,
+            start=recipe.bank.start,
+        )
 
     def forward(
         self, views: Sequence[Tensor], indices: Tensor, labels: Tensor | None = None

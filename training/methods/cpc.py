@@ -19,6 +19,8 @@ from cpchub.errors import RecipeError
 from training.cpc_settings import CPCSettings
 from training.losses import cpc_info_nce, gather
 from training.losses.ranks import rank, world_size
+from training.methods.registry import DataFacts, Method, method, width_of
+from training.recipes import Recipe
 
 TURNS = (0, 2, 1, 3)  # quarter turns that bring each direction to "from above to below"
 
@@ -53,7 +55,8 @@ class _ContextBlock(nn.Module):
         return out
 
 
-class CPC(nn.Module):
+@method("cpc_v2", views=1)
+class CPC(Method):
     """CPC v2 with the paper's names: patches -> encoder -> z, context network -> c, z_hat[i + k, j] = W_k c[i, j].
 
     backbone: a network on patches (`PatchGrid`); width: D, the length of z; side: of the views, in pixels.
@@ -80,6 +83,10 @@ class CPC(nn.Module):
         self.W = nn.ModuleList(
             nn.ModuleList(nn.Conv2d(width, dim, 1, bias=False) for _ in self.offsets) for _ in range(copies)
         )
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, backbone: nn.Module, data: DataFacts) -> CPC:
+        return cls(backbone, width_of(backbone), recipe.views.size, recipe.cpc)
 
     def forward(
         self, views: Sequence[Tensor], indices: Tensor | None = None, labels: Tensor | None = None

@@ -17,14 +17,19 @@ from cpchub.errors import RecipeError
 from training.cpc_settings import AudioSettings
 from training.losses import cpc_info_nce
 from training.losses.ranks import world_size
+from training.methods.registry import DataFacts, Method, method
+from training.recipes import Recipe
 
 
-class CPCAudio(nn.Module):
+@method("cpc_audio", views=1)
+class CPCAudio(Method):
     """CPC with the paper's names: x -> g_enc -> z_t -> g_ar -> c_t, f_k(x_{t+k}, c_t) = exp(z_{t+k} . W_k c_t).
 
     The candidates of a prediction are the z of all windows of the batch on its rank, at all times, or those of its own
     window alone. The loss is the mean over the k steps.
     """
+
+    backbone: CpcAudio
 
     def __init__(self, backbone: nn.Module, settings: AudioSettings) -> None:
         super().__init__()
@@ -47,6 +52,10 @@ class CPCAudio(nn.Module):
         self.W = nn.ModuleList(
             nn.Linear(backbone.num_features, backbone.channels, bias=False) for _ in range(settings.steps)
         )
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, backbone: nn.Module, data: DataFacts) -> CPCAudio:
+        return cls(backbone, recipe.audio)
 
     def forward(
         self, views: Sequence[Tensor], indices: Tensor | None = None, labels: Tensor | None = None

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.methods.cpc import CPC
+from training.methods.registry import method
 
 
 class PixelCNN(nn.Module):
@@ -48,6 +49,7 @@ class _PixelBlock(nn.Module):
         return out
 
 
+@method("cpc_v1", views=1)
 class CPCv1(CPC):
     """CPC v1 on a grid of patches; see `training.methods.cpc`."""
 

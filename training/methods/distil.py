@@ -13,11 +13,15 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from cpchub.errors import RecipeError
 from training.losses import distillation
 from training.methods.fine_tune import FineTune
+from training.methods.registry import Classifying, DataFacts, Teacher, method, width_of
+from training.recipes import Recipe
 
 
-class Distil(nn.Module):
+@method("distil", views=1, teacher=True)
+class Distil(Classifying):
     """A student (encoder and linear classifier) beside its frozen teacher; both see the same view."""
 
     def __init__(self, backbone: nn.Module, width: int, teacher: FineTune, temperature: float) -> None:
@@ -26,6 +30,17 @@ class Distil(nn.Module):
         self.classifier = nn.Linear(width, teacher.classifier.out_features)
         self.teacher = teacher.eval().requires_grad_(False)
         self.temperature = temperature
+
+    @classmethod
+    def from_recipe(
+        cls, recipe: Recipe, backbone: nn.Module, data: DataFacts, teacher: Teacher | None = None
+    ) -> Distil:
+        """Learn from the classifier of the fine-tuned run `teacher`."""
+        if teacher is None or not isinstance(teacher.method, FineTune):
+            raise RecipeError(
+                f"{recipe.teacher} is no run of fine_tune, so it has no answers to distil; fine-tune it first"
+            )
+        return cls(backbone, width_of(backbone), teacher.method, recipe.temperature)
 
     def train(self, mode: bool = True) -> Distil:
         """The teacher's batch norms keep their statistics."""

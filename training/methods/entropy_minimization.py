@@ -7,13 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from training.methods.registry import DataFacts, method, width_of
 from training.methods.semi_supervised import SemiSupervised
+from training.recipes import Recipe
 
 
+@method("entropy_minimization", views=1, labels="some")
 class EntropyMinimization(SemiSupervised):
     """The entropy of the classes of each picture without a label, eq. 6 of the paper."""
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, backbone: nn.Module, data: DataFacts) -> EntropyMinimization:
+        return cls(backbone, width_of(backbone), data.n_classes, recipe.semi.unlabelled_weight)
 
     def unlabelled(self, views: Sequence[Tensor], logits: Sequence[Tensor]) -> Tensor:
         return entropy(logits[0])

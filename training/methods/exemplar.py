@@ -14,14 +14,22 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.methods.registry import DataFacts, Method, method, width_of
+from training.recipes import Recipe
 
-class Exemplar(nn.Module):
+
+@method("exemplar", views=range(1, 101))
+class Exemplar(Method):
     """A softmax over the `n_pictures` of the data set: for thousands of pictures, not for millions."""
 
     def __init__(self, backbone: nn.Module, width: int, n_pictures: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.classifier = nn.Linear(width, n_pictures)
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, backbone: nn.Module, data: DataFacts) -> Exemplar:
+        return cls(backbone, width_of(backbone), data.n_pictures)
 
     def forward(
         self, views: Sequence[Tensor], indices: Tensor, labels: Tensor | None = None

@@ -14,9 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cpchub.errors import RecipeError
+from training.methods.registry import Classifying, DataFacts, Teacher, method, width_of
+from training.recipes import Recipe
 
 
-class FineTune(nn.Module):
+@method("fine_tune", views=1, labels="all", teacher=True)
+class FineTune(Classifying):
     """Encoder, the first layers of a pretrained head, and a new linear classifier that starts at zero.
 
     `head`: the pretrained projector, a Sequential whose blocks end in a ReLU; `head_layers`: how many of its blocks are
@@ -34,6 +37,24 @@ class FineTune(nn.Module):
         self.classifier = nn.Linear(width, n_classes)  # W_task
         nn.init.zeros_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
+
+    @classmethod
+    def from_recipe(
+        cls, recipe: Recipe, backbone: nn.Module, data: DataFacts, teacher: Teacher | None = None
+    ) -> FineTune:
+        """Go on from the encoder and the head of the pretraining `teacher`."""
+        if teacher is None:
+            raise RecipeError("fine_tune goes on from another run: name its folder with --teacher")
+        try:
+            backbone.load_state_dict(teacher.method.get_submodule("backbone").state_dict())
+        except RuntimeError as error:
+            network = f"a {teacher.recipe.backbone} with {dict(teacher.recipe.backbone_args)}"
+            raise RecipeError(
+                f"{recipe.teacher} trained {network}; fine-tuning goes on with the same network, so change --backbone "
+                "and --backbone-args to these"
+            ) from error
+        head = getattr(teacher.method, "projector", None)
+        return cls(backbone, width_of(backbone), head, recipe.head_layers, data.n_classes)
 
     def logits(self, x: Tensor) -> Tensor:
         """`[N, C, H, W]` to `[N, classes]`."""

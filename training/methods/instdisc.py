@@ -12,9 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.memory import InstanceContrast, MemoryBank
+from training.methods.registry import DataFacts, Method, method, width_of
+from training.recipes import Recipe
 
 
-class InstDisc(nn.Module):
+@method("instdisc", views=1)
+class InstDisc(Method):
     """InstDisc with one view a step, a linear head, and a bank of the `n_pictures` of the data set.
 
     `m` negatives for noise-contrastive estimation, 0 for the full softmax (CIFAR). `proximal` is lambda of eq. 8, which
@@ -40,6 +43,20 @@ class InstDisc(nn.Module):
         self.bank = MemoryBank(n_pictures, projector_dim, momentum, start)
         self.contrast = InstanceContrast(temperature, m)
         self.m, self.proximal = m, proximal
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, backbone: nn.Module, data: DataFacts) -> InstDisc:
+        return cls(
+            backbone,
+            width_of(backbone),
+            recipe.projector_dim,
+            data.n_pictures,
+            temperature=recipe.temperature,
+            m=recipe.bank.negatives,
+            momentum=recipe.bank.momentum,
+            proximal=recipe.bank.proximal,
+            start=recipe.bank.start,
+        )
 
     def forward(
         self, views: Sequence[Tensor], indices: Tensor, labels: Tensor | None = None

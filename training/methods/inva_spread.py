@@ -14,9 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.losses import inva_spread
+from training.methods.registry import DataFacts, Method, method, width_of
+from training.recipes import Recipe
 
 
-class InvaSpread(nn.Module):
+@method("inva_spread", views=2)
+class InvaSpread(Method):
     """InvaSpread with a linear head, both views augmented and in one forward pass, as in the official code."""
 
     def __init__(self, backbone: nn.Module, width: int, projector_dim: int, temperature: float = 0.1) -> None:
@@ -24,6 +27,10 @@ class InvaSpread(nn.Module):
         self.backbone = backbone
         self.projector = nn.Linear(width, projector_dim)
         self.temperature = temperature
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, backbone: nn.Module, data: DataFacts) -> InvaSpread:
+        return cls(backbone, width_of(backbone), recipe.projector_dim, recipe.temperature)
 
     def forward(
         self, views: Sequence[Tensor], indices: Tensor | None = None, labels: Tensor | None = None

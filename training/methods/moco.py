@@ -17,9 +17,13 @@ from torch import Tensor
 
 from training.losses import gather, info_nce
 from training.methods.projector import mlp
+from training.methods.registry import DataFacts, Method, method, width_of
+from training.recipes import Recipe
 
 
-class MoCo(nn.Module):
+@method("moco_v1", views=2)
+@method("moco_v2", views=2)
+class MoCo(Method):
     """MoCo with the paper's names: queue length K, key momentum m, temperature T. `linear_head`: as in version 1.
 
     Batch statistics must not tell which keys belong to which queries: over several ranks the keys are shuffled between
@@ -57,6 +61,22 @@ class MoCo(nn.Module):
             p.requires_grad = False
         self.register_buffer("queue", F.normalize(torch.randn(K, projector_dim), dim=1))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, backbone: nn.Module, data: DataFacts) -> MoCo:
+        return cls(
+            backbone,
+            width_of(backbone),
+            recipe.projector_hidden,
+            recipe.projector_dim,
+            T=recipe.temperature,
+            K=recipe.moco.queue_size,
+            m=recipe.moco.key_momentum
+            ** (1 / recipe.accumulate),  # each part of a batch moves it; together by momentum
+            symmetric=recipe.moco.symmetric,
+            bn_splits=recipe.moco.bn_splits,
+            linear_head=recipe.method == "moco_v1",
+        )
 
     def forward(
         self, views: Sequence[Tensor], indices: Tensor | None = None, labels: Tensor | None = None

@@ -12,9 +12,12 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.methods.registry import DataFacts, method, width_of
 from training.methods.semi_supervised import SemiSupervised
+from training.recipes import Recipe
 
 
+@method("pseudo_label", views=1, labels="some")
 class PseudoLabel(SemiSupervised):
     """Only classes more probable than `threshold` are taken; 0 takes all, as the paper does."""
 
@@ -23,6 +26,11 @@ class PseudoLabel(SemiSupervised):
     ) -> None:
         super().__init__(backbone, width, n_classes, weight)
         self.threshold = threshold
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, backbone: nn.Module, data: DataFacts) -> PseudoLabel:
+        semi = recipe.semi
+        return cls(backbone, width_of(backbone), data.n_classes, semi.unlabelled_weight, semi.certainty)
 
     def unlabelled(self, views: Sequence[Tensor], logits: Sequence[Tensor]) -> Tensor:
         certainty, guess = logits[0].detach().softmax(1).max(1)

@@ -14,12 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cpchub.errors import RecipeError
+from training.methods.registry import DataFacts, Method, method, width_of
+from training.recipes import Recipe
 from training.views import beside
 
 NEIGHBOURS = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1) if (row, column) != (0, 0)]
 
 
-class RelativePosition(nn.Module):
+@method("relative_position", views=1)
+class RelativePosition(Method):
     """Two patches of a 3 x 3 grid, the middle one and a random neighbour, each moved by up to a sixth of a patch.
 
     Between patches lies a gap of a quarter of a patch, so that lines which run on do not give the place away. Colours
@@ -38,6 +41,10 @@ class RelativePosition(nn.Module):
         self.classifier = nn.Sequential(
             nn.Linear(2 * width, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, 8)
         )
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, backbone: nn.Module, data: DataFacts) -> RelativePosition:
+        return cls(backbone, width_of(backbone), recipe.views.size, recipe.projector_hidden)
 
     def forward(
         self, views: Sequence[Tensor], indices: Tensor | None = None, labels: Tensor | None = None

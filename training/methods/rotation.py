@@ -13,14 +13,22 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.methods.registry import DataFacts, Method, method, width_of
+from training.recipes import Recipe
 
-class Rotation(nn.Module):
+
+@method("rotation", views=range(1, 101))
+class Rotation(Method):
     """Every view in all four rotations in one forward pass, which the paper found better than one at random."""
 
     def __init__(self, backbone: nn.Module, width: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.classifier = nn.Linear(width, 4)
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, backbone: nn.Module, data: DataFacts) -> Rotation:
+        return cls(backbone, width_of(backbone))
 
     def forward(
         self, views: Sequence[Tensor], indices: Tensor | None = None, labels: Tensor | None = None

@@ -12,10 +12,12 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.methods.registry import Classifying
+
 UNLABELLED = -1
 
 
-class SemiSupervised(nn.Module):
+class SemiSupervised(Classifying):
     """An encoder with a linear classifier; `weight` is that of the unlabelled term. Labels of -1 are unknown."""
 
     def __init__(self, backbone: nn.Module, width: int, n_classes: int, weight: float = 1.0) -> None:

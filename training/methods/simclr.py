@@ -15,9 +15,12 @@ from torch import Tensor
 
 from training.losses import dcl, sup_con
 from training.methods.projector import projector
+from training.methods.registry import DataFacts, Method, method, width_of
+from training.recipes import Recipe
 
 
-class SimCLR(nn.Module):
+@method("simclr", views=range(2, 101))
+class SimCLR(Method):
     """SimCLR with all views in one forward pass, so that their batch statistics are shared.
 
     `projector_layers`: 2 for the head of version 1, 3 for that of version 2 (arXiv 2006.10029). With more than two
@@ -39,6 +42,13 @@ class SimCLR(nn.Module):
         self.backbone = backbone  # f
         self.projector = projector(width, projector_hidden, projector_dim, projector_layers)  # g
         self.temperature, self.n_views, self.decoupled = temperature, n_views, decoupled
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, backbone: nn.Module, data: DataFacts) -> SimCLR:
+        hidden, dim, layers = recipe.projector_hidden, recipe.projector_dim, recipe.projector_layers
+        return cls(
+            backbone, width_of(backbone), hidden, dim, recipe.temperature, layers, recipe.n_views, recipe.decoupled
+        )
 
     def forward(
         self, views: Sequence[Tensor], indices: Tensor | None = None, labels: Tensor | None = None

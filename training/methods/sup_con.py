@@ -15,9 +15,12 @@ from torch import Tensor
 
 from training.losses import sup_con
 from training.methods.projector import mlp
+from training.methods.registry import DataFacts, Method, method, width_of
+from training.recipes import Recipe
 
 
-class SupCon(nn.Module):
+@method("sup_con", views=range(2, 101), labels="all")
+class SupCon(Method):
     """SupCon with the official two-layer head without batch norm, and the loss of eq. 2 (positives outside the log)."""
 
     def __init__(
@@ -33,6 +36,11 @@ class SupCon(nn.Module):
         self.backbone = backbone
         self.projector = mlp(width, projector_hidden, projector_dim)
         self.temperature, self.n_views = temperature, n_views
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, backbone: nn.Module, data: DataFacts) -> SupCon:
+        hidden, dim = recipe.projector_hidden, recipe.projector_dim
+        return cls(backbone, width_of(backbone), hidden, dim, recipe.temperature, recipe.n_views)
 
     def forward(
         self, views: Sequence[Tensor], indices: Tensor | None = None, labels: Tensor | None = None

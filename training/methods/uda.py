@@ -10,9 +10,12 @@ from collections.abc import Sequence
 import torch.nn as nn
 from torch import Tensor
 
+from training.methods.registry import DataFacts, method, width_of
 from training.methods.semi_supervised import SemiSupervised, divergences
+from training.recipes import Recipe
 
 
+@method("uda", views=2, labels="some")
 class UDA(SemiSupervised):
     """Two views of each picture. The answer to the first is the target of the second, sharpened by `temperature`, where
     it is more certain than `threshold` (section 2 of the paper; 0.4 and 0.8 are its values for CIFAR-10)."""
@@ -28,6 +31,12 @@ class UDA(SemiSupervised):
     ) -> None:
         super().__init__(backbone, width, n_classes, weight)
         self.temperature, self.threshold = temperature, threshold
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, backbone: nn.Module, data: DataFacts) -> UDA:
+        semi = recipe.semi
+        width = width_of(backbone)
+        return cls(backbone, width, data.n_classes, semi.unlabelled_weight, recipe.temperature, semi.certainty)
 
     def unlabelled(self, views: Sequence[Tensor], logits: Sequence[Tensor]) -> Tensor:
         target, answer = logits[0].detach(), logits[1]

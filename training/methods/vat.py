@@ -13,9 +13,12 @@ import torch.nn as nn
 from torch import Tensor
 
 from training.methods.entropy_minimization import entropy
+from training.methods.registry import DataFacts, method, width_of
 from training.methods.semi_supervised import SemiSupervised, divergences
+from training.recipes import Recipe
 
 
+@method("vat", views=1, labels="some")
 class VAT(SemiSupervised):
     """The perturbation has length `epsilon` in the units of the normalised input, found by one power iteration from a
     random direction of length `xi` (algorithm 1). `entropy_weight` adds entropy minimisation.
@@ -35,6 +38,18 @@ class VAT(SemiSupervised):
     ) -> None:
         super().__init__(backbone, width, n_classes, weight)
         self.epsilon, self.xi, self.entropy_weight = epsilon, xi, entropy_weight
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, backbone: nn.Module, data: DataFacts) -> VAT:
+        semi = recipe.semi
+        return cls(
+            backbone,
+            width_of(backbone),
+            data.n_classes,
+            semi.unlabelled_weight,
+            semi.adversarial_length,
+            entropy_weight=semi.entropy_weight,
+        )
 
     def unlabelled(self, views: Sequence[Tensor], logits: Sequence[Tensor]) -> Tensor:
         x, clean = views[0], logits[0].detach()

@@ -7,7 +7,17 @@ overrides any field.
 from __future__ import annotations
 
 from training.recipes import baselines, cifar10, cpc, imagenet, laptop  # noqa: F401  (importing a file of recipes is what registers them)
-from training.recipes.recipe import SEMI_SUPERVISED, MethodName, Recipe
+from training.recipes.method_settings import BankSettings, CMCSettings, MoCoSettings, SemiSupervisedSettings
+from training.recipes.recipe import Recipe
 from training.recipes.registry import get, names, recipe
 
-__all__ = ["SEMI_SUPERVISED", "MethodName", "Recipe", "get", "names", "recipe"]
+__all__ = [
+    "BankSettings",
+    "CMCSettings",
+    "MoCoSettings",
+    "Recipe",
+    "SemiSupervisedSettings",
+    "get",
+    "names",
+    "recipe",
+]

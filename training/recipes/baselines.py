@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from training.recipes.cifar10 import simclr_resnet18_cifar10_200e
+from training.recipes.method_settings import SemiSupervisedSettings
 from training.recipes.recipe import Recipe
 from training.recipes.registry import recipe
 from training.views import Views
@@ -69,7 +70,7 @@ def pseudo_label_resnet18_cifar10_200e() -> Recipe:
         n_views=1,
         batch_size=256,
         lr=0.1,
-        label_fraction=0.01,
+        semi=SemiSupervisedSettings(label_fraction=0.01),
     )
 
 
@@ -80,7 +81,7 @@ def entropy_minimization_resnet18_cifar10_200e() -> Recipe:
         pseudo_label_resnet18_cifar10_200e(),
         name="entropy_minimization_resnet18_cifar10_200e",
         method="entropy_minimization",
-        unlabelled_weight=0.1,
+        semi=SemiSupervisedSettings(label_fraction=0.01, unlabelled_weight=0.1),
     )
 
 
@@ -92,8 +93,7 @@ def vat_resnet18_cifar10_200e() -> Recipe:
         name="vat_resnet18_cifar10_200e",
         method="vat",
         compile=False,  # it takes a gradient within its loss, where torch.compile falls to pieces
-        adversarial_length=6.0,
-        entropy_weight=0.1,
+        semi=SemiSupervisedSettings(label_fraction=0.01, adversarial_length=6.0, entropy_weight=0.1),
     )
 
 
@@ -107,5 +107,5 @@ def uda_resnet18_cifar10_200e() -> Recipe:
         views=Views(crop_scale=(0.4, 1.0)),
         n_views=2,
         temperature=0.4,
-        certainty=0.8,
+        semi=SemiSupervisedSettings(label_fraction=0.01, certainty=0.8),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from training.recipes.method_settings import MoCoSettings
 from training.recipes.recipe import Recipe
 from training.recipes.registry import recipe
 from training.views import Views
@@ -39,7 +40,7 @@ def moco_v2_resnet18_cifar10_200e() -> Recipe:
         method="moco_v2",
         views=Views(),
         temperature=0.1,
-        symmetric=True,
+        moco=MoCoSettings(symmetric=True),
         warmup_epochs=0,
     )
 

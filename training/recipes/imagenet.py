@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from training.recipes.method_settings import BankSettings, MoCoSettings
 from training.recipes.recipe import Recipe
 from training.recipes.registry import recipe
 from training.views import Views
@@ -117,8 +118,7 @@ def moco_v1_resnet50_imagenet() -> Recipe:
         warmup_epochs=0,
         schedule="steps",
         temperature=0.07,
-        queue_size=65536,
-        key_momentum=0.999,
+        moco=MoCoSettings(queue_size=65536, key_momentum=0.999),
     )
 
 
@@ -148,8 +148,7 @@ def instdisc_resnet50_imagenet() -> Recipe:
         name="instdisc_resnet50_imagenet",
         method="instdisc",
         n_views=1,
-        bank_negatives=4096,
-        bank_momentum=0.5,
+        bank=BankSettings(negatives=4096, momentum=0.5),
     )
 
 
@@ -161,7 +160,7 @@ def inva_spread_resnet50_imagenet() -> Recipe:
         name="inva_spread_resnet50_imagenet",
         method="inva_spread",
         n_views=2,
-        bank_negatives=0,
+        bank=BankSettings(),
         temperature=0.1,
         steps=((0.6, 0.1), (0.8, 0.05)),
     )
@@ -178,7 +177,7 @@ def cmc_resnet50_imagenet() -> Recipe:
         views=Views(size=224, crop_scale=(0.2, 1.0), jitter_p=0.0, grey_p=0.0),
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
-        bank_negatives=16384,
+        bank=BankSettings(negatives=16384),
         epochs=240,
         steps=((120 / 240, 0.1), (160 / 240, 0.01), (200 / 240, 0.001)),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from training.recipes.method_settings import MoCoSettings
 from training.recipes.recipe import Recipe
 from training.recipes.registry import recipe
 from training.views import Views
@@ -49,9 +50,7 @@ def moco_v2_resnet18_w32_cifar10_cpu() -> Recipe:
         input_size=56,
         epochs=15,
         lr=0.1,
-        queue_size=4096,
-        key_momentum=0.99,
-        symmetric=True,
+        moco=MoCoSettings(queue_size=4096, key_momentum=0.99, symmetric=True),
     )
 
 

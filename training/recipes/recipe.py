@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
-
-import tyro
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from cpchub.errors import RecipeError
 from cpchub.images.rules import Rules
 from training import picture_views
 from training.cpc_settings import AudioSettings, CPCSettings
 from training.patch_views import PatchViews
+from training.recipes.method_settings import BankSettings, CMCSettings, MoCoSettings, SemiSupervisedSettings
 from training.views import Views
 
-_JSON = tyro.constructors.PrimitiveConstructorSpec(
-    nargs=1,
-    metavar="JSON",
-    instance_from_str=lambda args: json.loads(args[0]),
-    is_instance=lambda value: isinstance(value, dict),
-    str_from_instance=lambda value: [json.dumps(value)],
-)
-
-
-MethodName = Literal[
-    "simclr", "moco_v1", "moco_v2", "instdisc", "inva_spread", "cmc", "sup_con", "cpc_v1", "cpc_v2", "cpc_audio",
-    "fine_tune", "distil", "rotation", "exemplar", "relative_position", "pseudo_label", "entropy_minimization", "vat",
-    "uda",
-]  # fmt: skip
-SEMI_SUPERVISED = ("pseudo_label", "entropy_minimization", "vat", "uda")
-SUPERVISED = ("sup_con", "fine_tune", *SEMI_SUPERVISED)
-_ON_PATCHES = ("cpc_v1", "cpc_v2")
-_ONE_VIEW = ("instdisc", "cmc", "cpc_audio", "fine_tune", "distil", "relative_position", *_ON_PATCHES)
-_TWO_VIEWS = ("moco_v1", "moco_v2", "inva_spread", "uda")
-_VIEWS_OF: dict[str, Sequence[int]] = {  # the others take two or more
-    **dict.fromkeys((*_ONE_VIEW, "pseudo_label", "entropy_minimization", "vat"), (1,)),
-    **dict.fromkeys(_TWO_VIEWS, (2,)),
-    **dict.fromkeys(("rotation", "exemplar"), range(1, 101)),
+# Fields that belong to one method were fields of the recipe itself until 0.1: where they are now.
+_MOVED = {
+    "queue_size": ("moco", "queue_size"),
+    "key_momentum": ("moco", "key_momentum"),
+    "symmetric": ("moco", "symmetric"),
+    "bn_splits": ("moco", "bn_splits"),
+    "bank_negatives": ("bank", "negatives"),
+    "bank_momentum": ("bank", "momentum"),
+    "bank_start": ("bank", "start"),
+    "proximal": ("bank", "proximal"),
+    "negatives": ("cmc", "negatives"),
+    "graph": ("cmc", "graph"),
+    "label_fraction": ("semi", "label_fraction"),
+    "labelled_share": ("semi", "labelled_share"),
+    "unlabelled_weight": ("semi", "unlabelled_weight"),
+    "certainty": ("semi", "certainty"),
+    "adversarial_length": ("semi", "adversarial_length"),
+    "entropy_weight": ("semi", "entropy_weight"),
 }
 
 
@@ -47,15 +40,17 @@ class Recipe:
     """One training run. Sizes are pixels, `batch_size` counts pictures over all ranks, `lr` is for that batch size."""
 
     name: str
-    method: MethodName = "simclr"
+    method: str = "simclr"
     # encoder
     backbone: str = "resnet18_cifar"  # a timm architecture
-    backbone_args: Annotated[Mapping[str, Any], _JSON] = field(default_factory=dict)  # its arguments
+    backbone_args: Mapping[str, Any] = field(default_factory=dict)  # its arguments
     init_from: str = ""  # a published encoder (name, folder, Hub id) of the same architecture to go on from
     projector_hidden: int = 512
     projector_dim: int = 128
     projector_layers: Literal[2, 3] = 2  # SimCLR: 2 is version 1, 3 is version 2
     decoupled: bool = False  # SimCLR: the positive is no negative (DCL), which suits small batches
+    teacher: str = ""  # run folder: the pretraining to fine-tune, or the fine-tuned classifier to distil
+    head_layers: int = 1  # of the pretraining's projection head that fine-tuning keeps
     # data and views
     data: str = "cifar10"  # cifar10, digits, or pictures: a folder, tar shards, Parquet, a list, s3://...
     exclude: tuple[str, ...] = ()  # files and folders of it to leave out, by name or path; * and ? stand for anything
@@ -90,29 +85,11 @@ class Recipe:
     cooldown: float = 0.3  # trapezoid: the share of the run over which the rate falls to zero
     steps: tuple[tuple[float, float], ...] = ((0.6, 0.1), (0.8, 0.01))  # steps: from this share of the run, this of lr
     temperature: float = 0.5
-    # MoCo
-    queue_size: int = 4096
-    key_momentum: float = 0.99
-    symmetric: bool = False
-    bn_splits: int = 8
-    # InstDisc and CMC
-    bank_negatives: int = 0  # m of noise-contrastive estimation; 0 is the softmax over the whole bank
-    bank_momentum: float = 0.5
-    bank_start: Literal["random", "visited"] = "random"  # visited: only pictures seen so far are negatives
-    proximal: float = 0.0  # InstDisc: lambda of the proximal term
-    negatives: Literal["bank", "batch"] = "bank"  # CMC: what a view is told from
-    graph: Literal["core", "full"] = "full"  # CMC with three views or more: which pairs are contrasted
-    # semi-supervised learning
-    label_fraction: float = 1.0  # of the labels of each class, drawn by the seed; the others are not looked at
-    labelled_share: float = 0.25  # of a batch that has labels
-    unlabelled_weight: float = 1.0  # of the term of pictures without labels
-    certainty: float = 0.95  # pseudo_label and uda: how probable a guess must be to count
-    adversarial_length: float = 6.0  # vat: of the perturbation
-    entropy_weight: float = 0.0  # vat: of entropy minimisation beside it
-    # SimCLR v2: fine-tuning and distillation
-    teacher: str = ""  # run folder: the pretraining to fine-tune, or the fine-tuned classifier to distil
-    head_layers: int = 1  # of the pretraining's projection head that fine-tuning keeps
-    # CPC, on patches of pictures and on sound
+    # what belongs to one method or to a few
+    moco: MoCoSettings = field(default_factory=MoCoSettings)
+    bank: BankSettings = field(default_factory=BankSettings)  # InstDisc and CMC
+    cmc: CMCSettings = field(default_factory=CMCSettings)
+    semi: SemiSupervisedSettings = field(default_factory=SemiSupervisedSettings)
     cpc: CPCSettings = field(default_factory=CPCSettings)
     audio: AudioSettings = field(default_factory=AudioSettings)
     # how it runs
@@ -127,6 +104,13 @@ class Recipe:
         """What is taken of the pictures of one's own."""
         return Rules(self.exclude, self.include_system, self.follow_links)
 
+    @property
+    def takes(self) -> Literal["images", "patches", "sound"]:
+        """What the method's views are: images, grids of patches (CPC on images), or windows of sound."""
+        if self.method in ("cpc_v1", "cpc_v2"):
+            return "patches"
+        return "sound" if self.method == "cpc_audio" else "images"
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -137,21 +121,27 @@ class Recipe:
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Recipe:
-        """The recipe that `to_dict` (or its JSON) describes; unknown fields are refused by name."""
-        known = Recipe.__dataclass_fields__
-        if unknown := sorted(set(values) - set(known)):
+        """The recipe that `to_dict` (or its JSON) describes, of this version or an older one.
+
+        Raises `RecipeError` that names the fields which no version knows.
+        """
+        values = _in_groups(values)
+        if unknown := sorted(set(values) - set(Recipe.__dataclass_fields__)):
             raise RecipeError(f"a recipe has no field {', '.join(unknown)}; it was written by another version")
         fields: dict[str, Any] = {k: _tupled(v) for k, v in values.items()}
-        for name, kind in (("views", Views), ("cpc", CPCSettings), ("audio", AudioSettings)):
+        for name, kind in _GROUPS.items():
             if name in values:
-                nested: dict[str, Any] = {k: _tupled(v) for k, v in values[name].items()}
-                if "patches" in nested:
-                    nested["patches"] = PatchViews(**nested["patches"])
-                fields[name] = kind(**nested)
+                group: dict[str, Any] = {k: _tupled(v) for k, v in values[name].items()}
+                if "patches" in group:
+                    group["patches"] = PatchViews(**group["patches"])
+                fields[name] = kind(**group)
         return Recipe(**fields)
 
-    def check(self, n_pictures: int, world_size: int = 1, labelled: bool = True) -> None:
-        """Raise `RecipeError` for values that cannot work, before anything is computed."""
+    def check(self, n_pictures: int, world_size: int = 1) -> None:
+        """Raise `RecipeError` for values that cannot work, before anything is computed.
+
+        What depends on the method is checked by its entry in the registry of methods.
+        """
         problems = {
             "epochs": self.epochs >= 1,
             "batch_size": self.batch_size >= 2 * world_size and self.batch_size % world_size == 0,
@@ -167,23 +157,12 @@ class Recipe:
             "momentum": 0 <= self.momentum < 1,
             "weight_decay": self.weight_decay >= 0,
             "warmup_epochs": self.warmup_epochs >= 0,
-            "bn_splits": self.bn_splits >= 1,
             "temperature": self.temperature > 0,
-            "n_views": self.n_views in _VIEWS_OF.get(self.method, range(2, 101)),
             "plain_views": 0 <= self.plain_views <= self.n_views,
-            "queue_size": self.queue_size >= 1,
-            "key_momentum": 0 <= self.key_momentum <= 1,
             "std": min(self.std) > 0,
             "cooldown": 0 < self.cooldown <= 1,
             "steps": list(self.steps) == sorted(self.steps),
-            "label_fraction": 0 < self.label_fraction <= 1,
-            "labelled_share": 0 < self.labelled_share < 1,
-            "unlabelled_weight": self.unlabelled_weight >= 0,
-            "certainty": 0 <= self.certainty <= 1,
-            "adversarial_length": self.adversarial_length > 0,
             "head_layers": self.head_layers >= 0,
-            "bank_negatives": self.bank_negatives >= 0,
-            "bank_momentum": 0 <= self.bank_momentum < 1,
         }
         for name, hint in get_type_hints(Recipe).items():
             if get_origin(hint) is Literal:
@@ -194,31 +173,46 @@ class Recipe:
                     f"{name}={getattr(self, name)!r} cannot work with {world_size} rank(s); change --{name}"
                 )
         if self.views_on == "cpu":
-            if self.method in (*_ON_PATCHES, "cpc_audio"):
+            if self.takes != "images":
                 raise RecipeError(f"views_on='cpu' is not for {self.method}, whose views are made on the device")
             picture_views.check(self.views)
-        if self.method in _ON_PATCHES:
-            self.cpc.check()
+        if self.takes == "patches":
             self.cpc.groups(self.batch_size // (world_size * self.accumulate))
-        if self.method == "cpc_audio":
-            self.audio.check()
-            if self.knn_every:
-                raise RecipeError(
-                    f"knn_every={self.knn_every} looks at pictures, cpc_audio has none; use --knn-every 0"
-                )
+        if self.takes == "sound" and self.knn_every:
+            raise RecipeError(
+                f"knn_every={self.knn_every} looks at pictures, {self.method} has none; use --knn-every 0"
+            )
+        for settings in (self.moco, self.bank, self.cmc, self.semi, self.cpc, self.audio):
+            settings.check()
         if self.decoupled and (self.method != "simclr" or self.n_views != 2):
             raise RecipeError(
                 f"decoupled is for simclr with two views, not for {self.method} with {self.n_views}; use --no-decoupled"
             )
-        if self.method in SUPERVISED and not labelled:
-            raise RecipeError(f"method={self.method!r} needs labels, and the data has none; use --method simclr")
-        if self.method in ("fine_tune", "distil") and not self.teacher:
-            raise RecipeError(f"method={self.method!r} goes on from another run: name its folder with --teacher")
         if self.batch_size > n_pictures:
             raise RecipeError(
                 f"batch_size={self.batch_size} is more than the {n_pictures} pictures; "
                 f"use --batch-size {n_pictures // 2} or less"
             )
+
+
+_GROUPS: dict[str, type] = {
+    "views": Views,
+    "moco": MoCoSettings,
+    "bank": BankSettings,
+    "cmc": CMCSettings,
+    "semi": SemiSupervisedSettings,
+    "cpc": CPCSettings,
+    "audio": AudioSettings,
+}
+
+
+def _in_groups(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with the fields of an older version in the groups that they belong to now."""
+    new = {name: value for name, value in values.items() if name not in _MOVED}
+    for name in _MOVED.keys() & values.keys():
+        group, field_name = _MOVED[name]
+        new[group] = {**new.get(group, {}), field_name: values[name]}
+    return new
 
 
 def _tupled(value: Any) -> Any:
