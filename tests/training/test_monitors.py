@@ -16,6 +16,7 @@ from training.losses import info_nce, sup_con
 from training.methods.instdisc import InstDisc
 from training.methods.moco import MoCo
 from training.methods.simclr import SimCLR
+from training.recipes import MoCoSettings
 
 RECIPE = replace(recipes.get("simclr_digits"), epochs=10)
 
