@@ -44,7 +44,7 @@ class Lightly:
         encoder = f"{root}{backbone}"
         if not backbone:
             return 0.6
-        own = any(has(checkpoint, f"{root}{each}") for each in _OWN)
+        own = any(has(checkpoint, each) for each in (f"{encoder}vit.", *(f"{root}{each}" for each in _OWN)))
         if own or _is_numbered(checkpoint, encoder) or backbone != "backbone.":
             return 1.0
         return 0.5 if f"{encoder}conv1.weight" in checkpoint.tensors else 0.0

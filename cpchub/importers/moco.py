@@ -29,7 +29,7 @@ class Moco:
     title = "MoCo v1 and v2 (facebookresearch/moco)"
 
     def detect(self, checkpoint: Checkpoint) -> float:
-        return 1.0 if root_of(checkpoint, "encoder_q.") is not None else 0.0
+        return _sureness(checkpoint, "encoder_q.")
 
     def plan(self, checkpoint: Checkpoint, claims: Claims) -> Plan:
         ledger = Ledger(checkpoint, self.name)
@@ -50,7 +50,7 @@ class MocoV3:
     title = "MoCo v3 (facebookresearch/moco-v3), ResNet and ViT"
 
     def detect(self, checkpoint: Checkpoint) -> float:
-        return 1.0 if root_of(checkpoint, "base_encoder.") is not None else 0.0
+        return _sureness(checkpoint, "base_encoder.")
 
     def plan(self, checkpoint: Checkpoint, claims: Claims) -> Plan:
         ledger = Ledger(checkpoint, self.name)
@@ -77,3 +77,9 @@ class MocoV3:
         side = found.model_args.get("img_size", 224)
         facts = replace(facts, input_size=(found.in_chans, side, side))
         return ledger.plan(found.architecture, found.model_args, taken, facts, settings)
+
+
+def _sureness(checkpoint: Checkpoint, encoder: str) -> float:
+    """Not of mmselfsup's, which has the encoder a second time under these names, as layer 0 beside its neck."""
+    root = root_of(checkpoint, encoder)
+    return 1.0 if root is not None and not has(checkpoint, f"{root}{encoder}0.", f"{root}backbone.") else 0.0

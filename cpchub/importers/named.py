@@ -70,6 +70,8 @@ def like(name: str, shapes: Shapes) -> tuple[Network, dict[str, Any], int]:
     args: dict[str, Any] = {}
     if (side := _side(network, shapes)) is not None:
         args["img_size"] = side
+    if "blocks.0.ls1.gamma" in shapes and "blocks.0.ls1.gamma" not in network.state_dict():
+        args["init_values"] = 1.0  # the layer scales, whose values are the file's
     if args or in_chans != cfg["input_size"][0]:
         try:
             network = _empty(name, {**args, "in_chans": in_chans})

@@ -40,8 +40,10 @@ class SoloLearn:
             return 0.0
         root, encoder = place
         own = any(has(checkpoint, f"{root}{head}") for head in ("classifier.", "projector."))
-        stem = f"{root}{encoder}conv1.weight" in checkpoint.tensors
-        return 1.0 if own else 0.5 if stem and encoder == "backbone." else 0.0
+        stem = checkpoint.tensors.get(f"{root}{encoder}conv1.weight")
+        if root != "state_dict/" and stem is not None and stem.shape[-1] == 3:
+            return 0.0  # much other code has these names, and pads by 1
+        return 1.0 if own else 0.5 if stem is not None and encoder == "backbone." else 0.0
 
     def plan(self, checkpoint: Checkpoint, claims: Claims) -> Plan:
         ledger = Ledger(checkpoint, self.name)

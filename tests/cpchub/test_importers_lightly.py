@@ -157,8 +157,11 @@ def test_of_dinos_benchmark_the_teacher_is_called_backbone(tmp_path: Path) -> No
     ("prefix", "extra"),
     [("backbone.vit.", "backbone.mask_token"), ("teacher_backbone.vit.", "teacher_backbone.mask_token")],
 )
-def test_a_transformer_of_timms_is_imported_when_it_is_named(prefix: str, extra: str, tmp_path: Path) -> None:
-    vit = trained(timm.create_model("vit_tiny_patch16_224", num_classes=5, img_size=32))
+@pytest.mark.parametrize("scale", [None, 0.1])
+def test_a_transformer_of_timms_is_imported_when_it_is_named(
+    scale: float | None, prefix: str, extra: str, tmp_path: Path
+) -> None:
+    vit = trained(timm.create_model("vit_tiny_patch16_224", num_classes=5, img_size=32, init_values=scale))
     theirs = MaskedVisionTransformerTIMM(vit, weight_initialization="skip", pos_embed_initialization="skip").eval()
     entries = {**state(vit, prefix), extra: torch.zeros(1, 1, 192), **state(head(8, 8), "projection_head.")}
     network, plan = imported(entries, tmp_path, Claims(architecture="vit_tiny_patch16_224"))

@@ -267,6 +267,21 @@ class TestPictures:
         assert "whether its stem pools" in planned(lightning(entries), tmp_path)[1].facts.notes[0]
 
 
+def test_mmselfsup_keeps_its_encoder_twice(tmp_path: Path) -> None:
+    net = torchvision_resnet()
+    entries = {**state(net, "backbone."), **state(net, "encoder_q.0."), **state(head(8, 8), "encoder_q.1.mlp.")}
+    torch.save({"meta": {"epoch": 200}, "state_dict": entries}, tmp_path / "moco.pth")
+    assert format_of(read_checkpoint(tmp_path / "moco.pth")).name == "mmselfsup"
+
+
+def test_of_a_3x3_stem_in_a_plain_file_the_padding_is_asked_for(tmp_path: Path) -> None:
+    net = trained(CifarResNet())
+    entries = {**state(net, "backbone."), **state(head(8, 8), "projector.")}
+    saved = {name: value for name, value in entries.items() if "shortcut" not in name}
+    assert "--as" in refusal(saved, tmp_path)
+    assert "--stem-padding" in refusal(saved, tmp_path, "lightly")
+
+
 def test_other_formats_plain_state_dicts_are_known_too(tmp_path: Path) -> None:
     net = torchvision_resnet()
     for name, entries in {
