@@ -16,6 +16,7 @@ from cpchub.errors import LabelError
 
 Array = npt.NDArray[Any]
 FLOATS = (np.float32, np.float64)  # what else comes, float16 for one, becomes the first
+VALUES_AT_ONCE = 1 << 22  # that are float64 for a moment
 AT_ONCE = 65_536  # rows that are predicted together, so that features may be mapped from a disk
 
 
@@ -23,7 +24,8 @@ class FeatureClassifier(ClassifierMixin, BaseEstimator, ABC):
     """A classifier over features `[N, D]`; a subclass gives `fit` and `_probabilities`.
 
     Only the direction of a feature counts (contrastive encoders are trained that way), so every vector is brought to
-    unit length first; vectors that are so already are left as they are.
+    unit length first. The same numbers give the same classifier and the same probabilities, to the last bit, whether
+    they are float32 or float64, in C or Fortran order, an array, a list or a table.
     """
 
     classes_: Array
@@ -33,7 +35,7 @@ class FeatureClassifier(ClassifierMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         if isinstance(X, np.ndarray) and len(X) > AT_ONCE:
             return np.concatenate([self.predict_proba(X[at : at + AT_ONCE]) for at in range(0, len(X), AT_ONCE)])
-        return self._probabilities(normalize(validate_data(self, X, dtype=FLOATS, reset=False)))
+        return self._probabilities(unit_rows(validate_data(self, X, dtype=FLOATS, reset=False)))
 
     def predict(self, X: Any) -> Array:
         """The most probable class of each row, `[N]`."""
@@ -52,7 +54,21 @@ class FeatureClassifier(ClassifierMixin, BaseEstimator, ABC):
         if len(self.classes_) < 2:
             only = self.classes_[0]
             raise LabelError(f"labels of one class only ({only}); label at least one example of a second class")
-        return normalize(X), codes.astype(np.int64)
+        return unit_rows(X), codes.astype(np.int64)
+
+
+def unit_rows(X: Array) -> Array:
+    """Each row of features `[N, D]` at unit length, float32 `[N, D]`, row after row in memory.
+
+    The length is computed in float64 and the result rounded once. So the same numbers are the same vectors to the last
+    bit, whichever type, memory layout or table they came in: a difference in the last bit would grow in a classifier
+    whose penalty is weak.
+    """
+    unit = np.empty(X.shape, dtype=np.float32)
+    rows = max(1, VALUES_AT_ONCE // X.shape[1])
+    for at in range(0, len(X), rows):
+        unit[at : at + rows] = normalize(np.array(X[at : at + rows], dtype=np.float64, order="C"), copy=False)
+    return unit
 
 
 def softmax(logits: Array) -> Array:

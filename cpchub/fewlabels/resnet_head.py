@@ -145,5 +145,5 @@ def _maps(X: Array) -> Tensor:
     """`[N, D, h, w]` or `[N, D]` as a float tensor `[N, D, h, w]`."""
     if X.ndim not in (2, 4):
         raise ArgumentError(f"features of shape {X.shape} are neither maps [N, D, h, w] nor vectors [N, D]")
-    maps = torch.from_numpy(np.asarray(X, dtype=np.float32))
+    maps = torch.from_numpy(np.ascontiguousarray(X, dtype=np.float32))
     return maps if maps.ndim == 4 else maps[:, :, None, None]

@@ -54,7 +54,7 @@ def fit(
 
     Warns with scikit-learn's `ConvergenceWarning` where `max_iter` is not enough.
     """
-    x = torch.from_numpy(np.array(X, copy=True)).to(device)
+    x = torch.from_numpy(np.array(X, copy=True, order="C")).to(device)
     centre = x.mean(dim=0)
     x -= centre  # the intercepts take it up, and no longer pull on the weights
     basis, variances = _eigenbasis(x)

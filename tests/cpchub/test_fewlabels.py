@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from sklearn.base import clone
 from sklearn.datasets import load_digits
@@ -26,6 +27,7 @@ from cpchub.fewlabels import (
     label_subsets,
     plot_label_curve,
 )
+from cpchub.fewlabels.base import unit_rows
 from cpchub.fewlabels.logistic import C_GRID, C_ONE_LABEL
 
 CLASSIFIERS = [KNNClassifier(), ClassMeans(), LogisticProbe()]
@@ -122,6 +124,48 @@ def test_features_in_half_precision_and_in_batches_are_classified_alike(
     halves = fitted.predict_proba(pixels[200:300].astype(np.float16))
     assert halves.dtype == np.float32
     assert np.allclose(whole, halves, atol=5e-3)
+
+
+def tables(features: np.ndarray) -> dict[str, Any]:
+    """The same float32 numbers in every container, type and memory layout that people have them in."""
+    import pandas as pd
+
+    wide = np.zeros((len(features), 2 * features.shape[1]), np.float32)
+    wide[:, ::2] = features
+    return {
+        "fortran": np.asfortranarray(features),
+        "transposed": np.ascontiguousarray(features.T).T,
+        "strided": wide[:, ::2],
+        "reversed": np.ascontiguousarray(features[::-1])[::-1],
+        "float64": features.astype(np.float64),
+        "float64, fortran": np.asfortranarray(features.astype(np.float64)),
+        "big-endian": features.astype(">f4"),
+        "list": features.tolist(),
+        "table": pd.DataFrame(features),
+        "table of columns": pd.DataFrame({str(at): column for at, column in enumerate(features.T)}),
+        "table of float64": pd.DataFrame(features.astype(np.float64)),
+        "table of nullable numbers": pd.DataFrame(features).convert_dtypes(),
+        "read only": np.frombuffer(features.tobytes(), np.float32).reshape(features.shape),
+        "tensor": torch.from_numpy(features),
+    }
+
+
+@pytest.mark.filterwarnings("ignore:X .*feature names:UserWarning")
+@pytest.mark.parametrize("classifier", [*CLASSIFIERS, LogisticProbe(C=1e4)], ids=str)
+def test_the_same_numbers_are_the_same_to_the_last_bit_however_they_are_stored(classifier: Any) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 4
+    features = (rng.normal(size=(4, 96))[labels] * 0.3 + rng.normal(size=(60, 96))).astype(np.float32)
+    expected = clone(classifier).fit(features[:40], labels[:40]).predict_proba(features[40:])
+    for name, fitted_on in tables(features[:40]).items():
+        fitted = clone(classifier).fit(fitted_on, labels[:40])
+        assert np.array_equal(fitted.predict_proba(tables(features[40:])[name]), expected), name
+        assert np.array_equal(fitted.predict_proba(features[40:]), expected), name
+
+
+def test_a_length_that_float32_does_not_have_is_brought_to_one() -> None:
+    features = np.array([[3e100, 4e100], [0, 0]])
+    assert np.array_equal(unit_rows(features), np.array([[0.6, 0.8], [0, 0]], np.float32))
 
 
 def test_the_probe_is_undecided_where_all_features_are_alike() -> None:

@@ -80,6 +80,19 @@ def test_the_head_learns_what_only_the_positions_of_a_map_tell() -> None:
     assert np.allclose(fitted.predict_proba(maps).sum(axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_head_is_the_same_however_its_maps_lie_in_memory(dtype: Any) -> None:
+    maps = np.random.default_rng(0).normal(size=(12, 8, 4, 4)).astype(np.float32)
+    labels = np.arange(12) % 2
+    stored = np.ascontiguousarray(maps.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2).astype(dtype)  # channels last
+    assert not stored.flags.c_contiguous
+    heads = [ResNetHead(blocks=1, steps=3, width=8, batch_size=4).fit(each, labels) for each in (maps, stored)]
+    expected = heads[0].predict_proba(maps)
+    for fitted in heads:
+        assert np.array_equal(fitted.predict_proba(stored), expected)
+        assert np.array_equal(fitted.predict_proba(np.asfortranarray(maps)), expected)
+
+
 def test_the_head_takes_vectors_and_refuses_other_shapes() -> None:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(40, 6))
