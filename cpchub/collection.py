@@ -318,10 +318,14 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         ) from error
 
 
-def write_table(table: pa.Table, path: Path) -> None:
-    """Write Parquet, complete or not at all. Raises NoSpaceError or OutputError."""
-    with replacing(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
+def write_table(table: pa.Table, path: Path, compression: str = "zstd") -> None:
+    """Write Parquet, complete or not at all. Raises NoSpaceError or OutputError.
+
+    A table without rows has no row group: one of zero rows is what Hugging Face `datasets` cannot read.
+    """
+    with replacing(path) as partial, pq.ParquetWriter(partial, table.schema, compression=compression) as file:
+        if table.num_rows:
+            file.write_table(table)
 
 
 def check_same_encoder(folder: Path, embedded_by: dict[str, Any], spec: HasFingerprint) -> None:

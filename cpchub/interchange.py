@@ -17,9 +17,8 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from cpchub.collection import ITEMS, Collection
+from cpchub.collection import ITEMS, Collection, write_table
 from cpchub.errors import ArgumentError, DependencyError, OutputError
 from cpchub.files import put_in_place, visible_names, writing
 from cpchub.imported import fixed_size_list
@@ -69,7 +68,7 @@ def _batches(collection: Collection) -> Iterator[pa.Table]:
 def _to_numpy(collection: Collection, folder: Path) -> None:
     write_npy(collection, folder / "vectors.npy", np.dtype(np.float32))
     np.save(folder / "ids.npy", collection.items["id"].to_numpy())
-    pq.write_table(collection.items.replace_schema_metadata(None), folder / ITEMS)
+    write_table(collection.items.replace_schema_metadata(None), folder / ITEMS, compression="snappy")
 
 
 def _to_milvus_files(collection: Collection, folder: Path) -> None:
@@ -78,7 +77,7 @@ def _to_milvus_files(collection: Collection, folder: Path) -> None:
         vectors = table["vector"].cast(pa.list_(pa.float32()))
         label = table["label"].fill_null("") if table["label"].null_count else table["label"]
         table = table.set_column(2, "label", label).set_column(3, "vector", vectors)
-        pq.write_table(table, folder / f"{number:05d}.parquet")
+        write_table(table, folder / f"{number:05d}.parquet", compression="snappy")
     (folder / "schema.json").write_text(json.dumps(_milvus_fields(collection), indent=2) + "\n", encoding="utf-8")
 
 

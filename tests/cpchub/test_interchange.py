@@ -9,10 +9,11 @@ from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cpchub.collection import Collection
+from cpchub.collection import Collection, read_table, write_table
 from cpchub.errors import ArgumentError, CollectionError, DependencyError, OutputError
 from cpchub.imported import import_vectors
 from cpchub.index import Index
@@ -171,3 +172,28 @@ class TestExporting:
         found = client.search("photos", [collection.vectors()[9].tolist()], limit=1, output_fields=["path"])
         client.close()
         assert found[0][0]["entity"]["path"] == "009.jpg"
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_a_table_has_no_row_group_without_rows(rows: int, tmp_path: Path) -> None:
+    """Hugging Face `datasets` reads a file of no row group, and fails on a row group of no rows."""
+    table = pa.table({"path": [f"{i}.jpg" for i in range(rows)], "size": pa.array(range(rows), pa.int32())})
+    table = table.replace_schema_metadata({"mark": "7"})
+    write_table(table, tmp_path / "table.parquet")
+    with pq.ParquetFile(tmp_path / "table.parquet") as file:
+        groups = [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)]
+    assert groups == [rows] * bool(rows)
+    again = read_table(tmp_path / "table.parquet")
+    assert again.equals(table, check_metadata=True)
+
+
+def test_hugging_faces_datasets_reads_every_table_of_a_collection(
+    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    export(collection, tmp_path / "milvus", "milvus")
+    tables = [*collection.folder.rglob("*.parquet"), *(tmp_path / "milvus").rglob("*.parquet")]
+    assert {table.name for table in tables} >= {"items.parquet", "failures.parquet"}
+    for table in tables:
+        streamed = datasets.load_dataset("parquet", data_files=str(table), split="train", streaming=True)
+        assert len(list(streamed)) == pq.read_metadata(table).num_rows
