@@ -1,7 +1,8 @@
 """ResNets for small pictures: 3x3 stem of stride 1 and no max-pooling.
 
 The stem is the one that SimCLR (appendix B.9) and the MoCo CIFAR demo use for 32-pixel pictures; everything behind it
-is timm's ResNet, so `channels`, `layers`, `stem_type` and the whole timm contract hold. The total stride is 8, not 32.
+is timm's ResNet, so `channels`, `layers`, `stem_type` and what timm's networks share hold; `torch.jit.script` does not
+work. The total stride is 8, not 32.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
@@ -27,6 +28,8 @@ NARROW: dict[str, dict[str, Any]] = {  # by module: what makes its networks smal
 }
 NARROW_ALEXNET = {"path_args": {"width": 0.0625}}
 OURS = [(name, module) for module in cpchub.architectures.__all__ for name in timm.list_models(module=module)]
+
+TRACED_BY_FX = ("alexnet_bn", "bolts_resnet*", "cpc_resnet*", "resnet*_cifar", "simclr_resnet*_cifar")
 
 
 def narrow(name: str, **kwargs: Any) -> Any:
@@ -190,6 +193,25 @@ class TestContract:
         assert sorted(names) == sorted(key for key, _ in narrow(name, num_classes=3).named_parameters())
         assert "conv" in groups[0][0]
         assert len(groups) >= 4
+
+
+@pytest.mark.parametrize("name", [*(name for name, _ in OURS), "cpc_audio"])
+def test_the_reference_says_what_torchscript_and_fx_can_do(name: str) -> None:
+    """The lists of docs/reference/architectures.md: no network can be scripted, some can be traced."""
+    with torch.device("meta"):
+        model = timm.create_model(name, num_classes=0) if name == "cpc_audio" else narrow(name)
+    with pytest.raises((RuntimeError, ValueError, torch.jit.frontend.NotSupportedError)):
+        torch.jit.script(model)
+    if any(fnmatch(name, traced) for traced in TRACED_BY_FX):
+        torch.fx.symbolic_trace(model)
+        return
+    with pytest.raises(torch.fx.proxy.TraceError):
+        torch.fx.symbolic_trace(model)
+
+
+def test_fx_traces_no_network_on_patches() -> None:
+    with torch.device("meta"), pytest.raises(torch.fx.proxy.TraceError):
+        torch.fx.symbolic_trace(narrow("resnet18_cifar", patch_size=16, patch_stride=8))
 
 
 @every_name
