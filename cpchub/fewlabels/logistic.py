@@ -16,7 +16,7 @@ C_GRID = tuple(10.0 ** (power / 2) for power in range(9))  # 1 to 10,000
 C_ONE_LABEL = 100.0  # with one label a class nothing can be held out
 FOLDS = 5
 ENOUGH_FOR_ONE_SPLIT = 5000  # beyond, one held-out fifth tells as much as five folds
-TO_CHOOSE, TO_KEEP = 3e-4, 1e-5  # how exactly a model is fitted that is only compared, and the one that stays
+TO_CHOOSE, TO_KEEP = 3e-4, 1e-6  # how exactly a model is fitted that is only compared, and the one that stays
 
 
 class LogisticProbe(FeatureClassifier):
