@@ -7,8 +7,9 @@ import fcntl
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises NoSpaceError when the disk is full, OutputError when the file cannot be written.
     """
+    path = path.absolute()  # pyarrow would take the beginning of `~backup/items.parquet` for somebody's home
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     with writing(path):
         try:
@@ -57,6 +59,29 @@ def write_json(path: Path, content: Any) -> None:
         partial.write_bytes(text + b"\n")
 
 
+def expanded(path: str | Path) -> Path:
+    """A path as a person writes it: `~` at its beginning is the home folder, while `~backup` is a name like any other.
+
+    pathlib takes that for the home of a user of this name, and raises where there is none. pyarrow does the same to
+    every path that begins so, which is why an absolute one is given.
+    """
+    path = Path(path)
+    with suppress(RuntimeError):  # a user without a home folder, as in some containers
+        path = path.expanduser() if path.parts[:1] == ("~",) else path
+    return path.absolute() if str(path).startswith("~") else path
+
+
+def cache_folder() -> Path:
+    """`XDG_CACHE_HOME`, else `.cache` in the home folder. Raises OutputError where there is neither."""
+    given = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(given) if given else Path.home() / ".cache"
+    except RuntimeError as error:
+        raise OutputError(
+            "this user has no home folder to keep a cache in; set HOME or XDG_CACHE_HOME to a folder"
+        ) from error
+
+
 def visible_names(folder: Path) -> list[str]:
     """What a folder holds, sorted; names with a dot (.DS_Store, .git) are the system's or other tools' and left out."""
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
@@ -81,9 +106,14 @@ def put_in_place(complete: Path, folder: Path) -> None:
     shutil.rmtree(earlier)
 
 
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of file systems that cannot lock, some of a network
+
+
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
     """Hold a folder against other writers; the system lets go of it when the process ends, however it ends.
+
+    On a file system that cannot lock a warning says that nothing holds other writers off.
 
     Raises OutputError while another process holds it.
     """
@@ -91,12 +121,33 @@ def only_writer(folder: Path) -> Iterator[None]:
         handle = os.open(folder, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = locked(handle, wait=False)
         except BlockingIOError as error:
             raise OutputError(f"another process is writing to {folder}; wait for it, or stop it") from error
+        except OSError as error:
+            raise OutputError(f"{folder} cannot be locked against other writers: {error.strerror or error}") from error
+        if not held:
+            warnings.warn(
+                f"the file system of {folder} cannot lock; see to it that no other process writes there meanwhile",
+                stacklevel=4,
+            )
         yield
     finally:
         os.close(handle)
+
+
+def locked(handle: int, *, wait: bool) -> bool:
+    """Lock an open file or folder for this process; False on a file system that cannot lock.
+
+    Raises BlockingIOError without `wait` while another process holds it, OSError for what else goes wrong.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            return False
+        raise
+    return True
 
 
 @contextmanager

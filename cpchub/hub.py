@@ -1,6 +1,7 @@
 """Find, fetch, verify and publish the folder of an encoder.
 
-A name is a catalog name, a folder (`./export`, `local-dir:./export`) or a Hub id (`org/name`, `hf-hub:org/name@rev`).
+A name is a catalog name, a folder (`./export`, `local-dir:./export`) or a Hub id (`org/name`, `hf-hub:org/name@rev`);
+`cpchub.places` has the rule.
 Downloads go through huggingface_hub and its cache, so `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_OFFLINE` mean
 what they always mean; with a 40-hex revision and a warm cache there is no request at all.
 """
@@ -18,9 +19,11 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, 
 from cpchub.catalog import CARD, CONFIG, EVALUATION, RECIPE, WEIGHTS, FileRecord, ModelSpec, get_spec, list_models
 from cpchub.errors import ArgumentError, ModelFolderError, UnknownModelError, WeightsUnavailableError
 from cpchub.families import family_name
+from cpchub.files import expanded
 from cpchub.hub_client import endpoint, hub_errors
 from cpchub.hub_files import fetch
 from cpchub.integrity import PICKLE_SUFFIXES, refuse_pickles, verified
+from cpchub.places import holds_encoder, written_folder, written_repository
 from cpchub.release import Plan, Release, plan, publish
 from cpchub.resume import bring
 
@@ -106,16 +109,15 @@ def here(name_or_path: str | Path, *, revision: str | None = None, cache_dir: st
 def _parse(name_or_path: str | Path) -> tuple[Path | None, str | None]:
     """A folder, or a Hub id, or neither (then it is a catalog name)."""
     if isinstance(name_or_path, Path):
-        return name_or_path.expanduser(), None
+        return expanded(name_or_path), None
     text = name_or_path.strip()
-    if text.startswith(("local-dir:", "folder:")):
-        return Path(text.partition(":")[2]).expanduser(), None
-    if text.startswith(("hf-hub:", "hf_hub:")):
-        return None, text.partition(":")[2]
-    if text.startswith((".", "~", "/")) or text.count("/") > 1 or text.endswith(PICKLE_SUFFIXES):
-        return Path(text).expanduser(), None
+    folder, repo_id = written_folder(text), written_repository(text)
+    if folder is not None or repo_id is not None:
+        return folder, repo_id
+    if text.endswith(PICKLE_SUFFIXES):
+        return expanded(text), None
     if "/" in text:
-        return (Path(text), None) if Path(text).is_dir() else (None, text)
+        return (Path(text), None) if holds_encoder(Path(text)) else (None, text)
     if Path(text).is_dir():  # a bare name is a folder only if the catalog does not have it
         try:
             get_spec(text)

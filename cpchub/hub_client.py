@@ -19,7 +19,8 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError 
 )
 
 from cpchub.errors import CpchubError, HubConflictError, HubError, NoSpaceError, WeightsUnavailableError
-from cpchub.files import FULL
+from cpchub.files import FULL, NO_LOCKS
+from cpchub.places import no_encoder_beside
 
 
 def endpoint(given: str | None = None) -> str | None:
@@ -54,8 +55,8 @@ def _ours(error: Exception, repo_id: str, doing: str) -> CpchubError:
         )
     if isinstance(error, RepositoryNotFoundError):
         return WeightsUnavailableError(
-            f"The Hub has no repository {repo_id}, or it is private, and there is no such folder here: check the name, "
-            "or log in (`hf auth login`, HF_TOKEN) or pass token="
+            f"The Hub has no repository {repo_id}, or it is private, and there is no such model folder here: check the "
+            f"name, or log in (`hf auth login`, HF_TOKEN) or pass token={no_encoder_beside(repo_id)}"
         )
     if isinstance(error, RevisionNotFoundError):
         return HubError(f"{repo_id} has no such revision; leave it out for the newest")
@@ -95,6 +96,7 @@ def _not_here(error: LocalEntryNotFoundError, repo_id: str) -> CpchubError:
         why, way = f"the Hub cannot be reached{f' ({cause})' if cause else ''}", "connect once"
     return WeightsUnavailableError(
         f"{repo_id} is not in the cache and {why}: {way}, or copy the folder here and load it by its path"
+        f"{no_encoder_beside(repo_id)}"
     )
 
 
@@ -118,6 +120,11 @@ def _refused(error: HfHubHTTPError, repo_id: str, doing: str) -> CpchubError:
 def _not_written(error: OSError, repo_id: str, doing: str) -> CpchubError:
     if error.errno in FULL:
         return NoSpaceError(f"no space left for {repo_id} in the cache; make room, or set HF_HOME to another disk")
+    if error.errno in NO_LOCKS:
+        return HubError(
+            f"{doing} {repo_id}: the file system of the cache cannot lock ({error}); set HF_HOME, or cache_dir=, to a "
+            "folder on another one"
+        )
     return HubError(
         f"{doing} {repo_id}: {error}; the cache must be a folder that you may write to (HF_HOME, cache_dir=)"
     )

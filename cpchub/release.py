@@ -37,10 +37,11 @@ from cpchub.catalog import (
     read_json,
 )
 from cpchub.errors import ArgumentError, HubConflictError, ModelFolderError, OutputError
-from cpchub.files import put_in_place, replacing, visible_names, write_json, writing
+from cpchub.files import expanded, put_in_place, replacing, visible_names, write_json, writing
 from cpchub.hub_client import endpoint as default_endpoint
 from cpchub.hub_client import hub_errors
 from cpchub.integrity import refuse_pickles, sha256_of, sha256_of_bytes, verified
+from cpchub.places import holds_encoder, written_folder, written_repository
 
 Change = Literal["new", "changed", "same", "removed"]
 
@@ -77,7 +78,7 @@ class Release:
             raise ArgumentError(
                 f"{self.repo_id} is no repository to pin an entry to; publish to the Hub, or set CPCHUB_HUB"
             )
-        folder, entry = Path(folder).expanduser(), Path(entry).expanduser()
+        folder, entry = expanded(folder), expanded(entry)
         _refuse_foreign(entry, {*PUBLISHED_FILES, RELEASE})
         with writing(entry):
             entry.mkdir(parents=True, exist_ok=True)
@@ -116,6 +117,7 @@ def publish(
     """Publish a model folder as `repo_id` (`org/name`; a bare name goes to CPCHUB_ORG), in one commit.
 
     A path or `folder:PATH` as `repo_id` publishes to that folder instead, for a hub on a shared disk (`CPCHUB_HUB`).
+    Where `org/name` is a folder with an encoder, `hf-hub:org/name` means the Hub (`cpchub.places` has the rule).
     The repository is made if it does not exist. Nothing is uploaded unless the weights are as recorded and the card
     has no placeholder. `parent` is the commit that you take for the newest: if it is not, nothing is uploaded.
 
@@ -135,7 +137,7 @@ def publish(
 
 def _read(folder: str | Path, repo_id: str) -> tuple[Path, Path | None, str]:
     """The folder, checked; where it goes if that is a folder too; the repository's whole name."""
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     if not folder.is_dir():
         raise ModelFolderError(
             f"{folder} is not a folder; give a run's export/, or a folder that `cpchub import` wrote"
@@ -144,8 +146,16 @@ def _read(folder: str | Path, repo_id: str) -> tuple[Path, Path | None, str]:
     spec = verified(ModelSpec.from_folder(folder), str(folder))
     if "cpchub" not in read_json(folder / CONFIG):
         raise ModelFolderError(f"{folder / CONFIG} has no cpchub facts to make a card from; export the folder again")
-    if repo_id.startswith(("folder:", "/", ".", "~")):
-        return folder, Path(repo_id.removeprefix("folder:")).expanduser(), f"{default_org()}/{spec.name}"
+    target = written_folder(repo_id)
+    if target is not None:
+        return folder, target, f"{default_org()}/{spec.name}"
+    written = written_repository(repo_id)
+    if written is None and holds_encoder(Path(repo_id)):
+        raise OutputError(
+            f"{repo_id} is a folder with an encoder here, which is what `cpchub.load` means by it; write "
+            f"hf-hub:{repo_id} to publish to the Hub, or folder:{repo_id} to publish to that folder"
+        )
+    repo_id = written or repo_id
     return folder, None, repo_id if "/" in repo_id else f"{default_org()}/{repo_id}"
 
 

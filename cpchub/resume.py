@@ -8,7 +8,6 @@ never reaches the cache. Files that Xet carries are left to it, as it keeps piec
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 from importlib.util import find_spec
@@ -22,7 +21,7 @@ from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public, but not in its __all__
 
 from cpchub.errors import IntegrityError
-from cpchub.files import PARTIAL
+from cpchub.files import PARTIAL, locked
 from cpchub.hub_client import endpoint
 from cpchub.integrity import read_sha256, remember
 
@@ -57,7 +56,9 @@ def bring(
     if blob.exists():
         return
     with partial.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # another process may be at it: wait, and take what it got
+        if not locked(file.fileno(), wait=True):  # another process may be at it: wait, and take what it got
+            partial.unlink(missing_ok=True)
+            return  # without locks two would write to one file; the client downloads to one of each process
         if blob.exists():
             partial.unlink(missing_ok=True)
             return
