@@ -13,6 +13,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]  # comes with huggingface_hub
 from huggingface_hub import EvalResult, ModelCardData
 
+from cpchub import placeholders
 from cpchub.card_tables import count, label_efficiency, table, value
 from cpchub.errors import ModelFolderError
 from cpchub.spec import WEIGHTS, default_org
@@ -25,7 +26,6 @@ _FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)\r?\n---\r?\n?", re.DOTALL)
 _BLOCK = re.compile(r"<!-- cpchub: generated.*?-->.*?<!-- cpchub: end.*?-->", re.DOTALL)
 _GENERATED = ("license", "license_name", "library_name", "pipeline_tag", "metrics", "model-index")
 _UNITED = ("tags", "datasets")  # everybody's entries are kept
-PLACEHOLDERS = ("[More Information Needed]", "[optional]", "TODO", "FIXME", "XXX", "TBD", "{{", "}}", "your-username")
 
 
 def render(
@@ -79,9 +79,12 @@ def merge(existing: str, rendered: str, *, local: str = "") -> str:
 
 def check(card: str, repo_id: str) -> None:
     """Raise ModelFolderError for a card that should not be published: placeholders, no metadata, wrong names."""
-    for placeholder in PLACEHOLDERS:
-        if placeholder in card:
-            raise ModelFolderError(f"The card still has the placeholder {placeholder!r}; write what belongs there")
+    left = placeholders.first(card, generated=_BLOCK)
+    if left is not None:
+        raise ModelFolderError(
+            f"Line {left[0]} of the card still has the placeholder {left[1]!r}; write what belongs there, or put it "
+            "between backticks if it is meant"
+        )
     metadata = front_matter(card)
     for key in ("license", "library_name", "tags"):
         if not metadata.get(key):
