@@ -23,6 +23,7 @@ from pathlib import Path
 
 from cpchub.errors import ArgumentError, HubError, ModelFolderError, UnknownModelError
 from cpchub.families import FAMILIES, best_offline, family_name, untrained
+from cpchub.files import expanded
 from cpchub.spec import (
     CARD,
     CONFIG,
@@ -145,7 +146,7 @@ def canonical(name: str) -> str:
 def folder_hub() -> Path | None:
     """The folder of published encoders that stands in for the Hub (`CPCHUB_HUB`), if one is set."""
     value = os.environ.get("CPCHUB_HUB")
-    return Path(value).expanduser() if value else None
+    return expanded(value) if value else None
 
 
 def catalog_folder() -> Path:

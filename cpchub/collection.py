@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cpchub.errors import BrokenImageError, CollectionError, EncoderMismatchError, QueryError
-from cpchub.files import replacing
+from cpchub.files import expanded, replacing
 from cpchub.images.rules import Rules
 from cpchub.images.sources import Picture, Source, open_source
 from cpchub.images.sources.storage import listed_file
@@ -98,7 +98,7 @@ class Collection:
 
         Raises CollectionError where there is none, it is not finished, damaged, or of a newer format.
         """
-        folder = Path(folder).expanduser()
+        folder = expanded(folder)
         finish_commit(folder)
         return cls(folder, read_manifest(folder))
 

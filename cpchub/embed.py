@@ -17,6 +17,7 @@ from rich.console import Console
 from cpchub.claim import check_is_ours, claimed, recorded
 from cpchub.collection import MANIFEST, Collection, check_same_encoder, finish_commit
 from cpchub.errors import ArgumentError, LabelError, OutputError, SourceError
+from cpchub.files import expanded
 from cpchub.images.rules import Rules
 from cpchub.images.sources import Listing, Picture, Source, is_gone, open_source
 from cpchub.labels import Labels, read_labels_of
@@ -69,7 +70,7 @@ def embed(
     collection's source, or is being written), EncoderMismatchError, LabelError, NoSpaceError, WorkerError. Nothing is
     written before the checks have passed.
     """
-    out, asked = Path(out).expanduser(), read_labels_of(labels)
+    out, asked = expanded(out), read_labels_of(labels)
     processes = max(processes, len(devices))
     if batch_size < 1 or workers < 1 or processes < 1:
         raise ArgumentError(

@@ -23,7 +23,7 @@ from cpchub.collection import (
     vector_schema,
 )
 from cpchub.errors import ArgumentError, CollectionError, OutputError
-from cpchub.files import only_writer, visible_names, writing
+from cpchub.files import expanded, only_writer, visible_names, writing
 from cpchub.items import as_items
 from cpchub.writer import VectorWriter, commit, sweep
 
@@ -49,7 +49,7 @@ def import_vectors(
 
     Raises ArgumentError where lengths or ids do not fit, OutputError where the folder holds something else.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     unit = _unit(vectors)
     numbers = np.arange(len(unit)) if ids is None else np.asarray(ids, dtype=np.int64)
     if not (len(unit) == len(paths) == len(numbers)) or (labels is not None and len(labels) != len(unit)):

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from cpchub.collection import ITEMS, Collection, write_table
 from cpchub.errors import ArgumentError, DependencyError, OutputError
-from cpchub.files import put_in_place, visible_names, writing
+from cpchub.files import expanded, put_in_place, visible_names, writing
 from cpchub.imported import fixed_size_list
 from cpchub.index.mapped import write_npy
 
@@ -43,7 +43,7 @@ def export(collection: Collection, out: str | Path, to: Format, *, uri: str | No
     write = {"numpy": _to_numpy, "milvus": _to_milvus_files, "lance": _to_lance}.get(to)
     if write is None:
         raise ArgumentError(f"to={to!r}: choose one of {', '.join(FORMATS)}")
-    folder = Path(out)
+    folder = expanded(out)
     if folder.exists() and (not folder.is_dir() or visible_names(folder)):
         raise OutputError(f"{folder} exists with other content; choose a new folder")
     with writing(folder):

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from cpchub.csv_table import CsvTable, read_csv
 from cpchub.errors import LabelError
+from cpchub.files import expanded
 from cpchub.images.sources.base import PATH
 from cpchub.images.sources.columns import LABEL, user_columns
 
@@ -129,7 +130,7 @@ def read_labels_of(labels: str | Path | None) -> Labels | None:
         return None
     if labels == FOLDERS:
         return Labels(FOLDERS)
-    file = Path(labels).expanduser()
+    file = expanded(labels)
     if not file.is_file():
         raise LabelError(
             f"labels={str(labels)!r} is not a file: give a CSV with the columns path,label, or {FOLDERS!r} to take "

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from cpchub.collection import write_table
 from cpchub.errors import ArgumentError, DependencyError
-from cpchub.files import replacing
+from cpchub.files import expanded, replacing
 from cpchub.index import Index
 
 Method = Literal["pca", "umap"]
@@ -48,7 +48,7 @@ def draw_map(index: Index, out: str | Path, method: Method = "pca") -> Path:
 
     Raises ArgumentError for another ending, and as `plane` does; OutputError or NoSpaceError where it is not written.
     """
-    out = Path(out)
+    out = expanded(out)
     if out.suffix not in (".png", ".parquet"):
         raise ArgumentError(f"{out} ends with neither .png nor .parquet")
     points = plane(index.vectors, method)

@@ -13,7 +13,7 @@ from cpchub.embed import ImageEncoder
 from cpchub.encoder import Encoder, load
 from cpchub.errors import ArgumentError, QueryError
 from cpchub.index import Index
-from serving import stopping, tiles
+from serving import loopback, stopping, tiles
 from serving.finder import Finder
 from serving.label_tab import LabelTab
 from serving.messages import shown_errors
@@ -78,15 +78,16 @@ def serve(
     with stopping.own_uploads(), stopping.stops_interrupt():
         page = build(index, encoder)
         try:
-            _, url, _ = page.launch(
-                server_name=host,
-                server_port=port,
-                inbrowser=open_browser,
-                share=False,
-                quiet=True,
-                prevent_thread_lock=True,
-                **launch_options(),
-            )
+            with loopback.asked_directly(host):
+                _, url, _ = page.launch(
+                    server_name=host,
+                    server_port=port,
+                    inbrowser=open_browser,
+                    share=False,
+                    quiet=True,
+                    prevent_thread_lock=True,
+                    **launch_options(),
+                )
         except OSError as error:
             raise _unusable(host, port, error) from error
         with stopping.stops_noted() as stopped:

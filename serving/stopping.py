@@ -16,6 +16,8 @@ from typing import Any
 
 import gradio as gr
 
+from cpchub.files import writing
+
 STOPS = (signal.SIGINT, signal.SIGTERM)
 ANSWERS_END = 1  # seconds that requests under way get before they are cancelled: a stream may have no end
 SERVER_ENDS = 3  # seconds that the whole server gets; only a job that cannot be cancelled takes longer
@@ -27,11 +29,15 @@ def own_uploads() -> Iterator[None]:
 
     Gradio's usual folder, `$TMPDIR/gradio`, is shared by all pages and users of a machine, and nobody removes what an
     upload that broke off has left there. A `GRADIO_TEMP_DIR` that is set becomes the parent of the folder.
+
+    Raises OutputError where no folder can be made there.
     """
     usual = os.environ.get("GRADIO_TEMP_DIR") or None
-    if usual is not None:
-        Path(usual).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="cpchub-uploads-", dir=usual, ignore_cleanup_errors=True) as folder:
+    with writing(Path(usual or os.environ.get("TMPDIR") or "/tmp")):  # another user's, or read-only
+        if usual is not None:
+            Path(usual).mkdir(parents=True, exist_ok=True)
+        own = tempfile.TemporaryDirectory(prefix="cpchub-uploads-", dir=usual, ignore_cleanup_errors=True)
+    with own as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         try:
             yield

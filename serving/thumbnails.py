@@ -16,7 +16,8 @@ from pathlib import Path
 from PIL import Image
 
 from cpchub.collection import Collection
-from cpchub.errors import BrokenImageError, SourceError
+from cpchub.errors import BrokenImageError, OutputError, SourceError
+from cpchub.files import cache_folder
 from cpchub.images.decode import read_image
 
 TILE = 320  # longest side in pixels: a tile is at most 160 CSS pixels wide, and screens have two pixels to one
@@ -78,12 +79,11 @@ def default_folder(collection: Collection) -> Path:
 
     Where that cannot be made, a private folder under the temporary directory takes its place.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     name = hashlib.sha256(str(collection.source.resolve()).encode()).hexdigest()[:16]
-    folder = cache / "cpchub" / "thumbnails" / name
     try:
+        folder = cache_folder() / "cpchub" / "thumbnails" / name
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a read-only home, as in many containers
+    except (OSError, OutputError):  # a read-only home or none, as in many containers
         folder = _private_folder() / name
         folder.mkdir(exist_ok=True)
     return folder

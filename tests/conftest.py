@@ -56,7 +56,9 @@ def temporary_files_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> Ite
 def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A test sees the built-in catalog, no token and an empty cache, whatever the shell that runs it has set."""
     monkeypatch.setenv("CPCHUB_CACHE", str(tmp_path_factory.getbasetemp() / "cpchub-cache"))
-    for name in ("CPCHUB_HUB", "CPCHUB_ORG", "HF_TOKEN", "HF_ENDPOINT"):
+    proxies = [f"{scheme}_proxy" for scheme in ("http", "https", "all", "no")]
+    names = ("CPCHUB_HUB", "CPCHUB_ORG", "HF_TOKEN", "HF_ENDPOINT", *proxies, *map(str.upper, proxies))
+    for name in names:
         monkeypatch.delenv(name, raising=False)
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from cpchub.audio.files import Recording, find_recordings, look_for_recordings, read_sound
 from cpchub.errors import SourceError
+from cpchub.files import expanded
 from cpchub.images.rules import NO_RULES, Rules
 from cpchub.images.sources import Listing
 from training.cpc_settings import AudioSettings
@@ -107,7 +108,7 @@ def load(name: str, settings: AudioSettings, rules: Rules = NO_RULES) -> Recordi
     elif not name:
         raise SourceError("this recipe is for recordings of your own: name their folder with --data")
     else:
-        root = Path(name).expanduser()
+        root = expanded(name)
         found, passed_over = look_for_recordings(root, rules)
         tell(Listing([], failures=[*passed_over.failures()], notes=tuple(passed_over.notes(rules))))
     for recording in found:

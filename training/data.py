@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import pickle
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from cpchub.errors import RecipeError, SourceError
+from cpchub.files import expanded
 from cpchub.images.rules import NO_RULES, Rules
 from training.listing import Listed, listed, squares
 from training.views import beside
@@ -168,16 +170,21 @@ def load(name: str, *, split: str = "train", size: int = 32, rules: Rules = NO_R
         raise SourceError("this recipe is for pictures of your own: name their folder with --data")
     if split != "train":
         raise RecipeError(f"{name} has no {split} part")
-    if "=" in name:
+    if names_modalities(name):
         from training.modalities import aligned
 
         return aligned(name, size, rules)
     return in_memory(own_pictures(name, rules), title(name), size)
 
 
+def names_modalities(name: str) -> bool:
+    """Whether `name` is that of aligned folders, `rgb=FOLDER,depth=FOLDER`, and not a path with a = in it."""
+    return re.match(r"[^/:,=]*=", name) is not None and not expanded(name).exists()
+
+
 def own_pictures(name: str, rules: Rules = NO_RULES) -> Listed:
     """Pictures that are no data set known by name. Raises `SourceError` where there are none."""
-    if "://" not in name and not Path(name).expanduser().exists():
+    if "://" not in name and not expanded(name).exists():
         raise SourceError(
             f"no data set called {name!r}: use 'digits', 'cifar10' or pictures of your own, in a folder, tar shards, "
             "Parquet, or a list of them"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 
 import torch
@@ -58,10 +59,13 @@ def aligned(spec: str, size: int, rules: Rules = NO_RULES) -> data.Pictures:
 
 
 def _named(spec: str) -> dict[str, str]:
-    pairs = [part.partition("=") for part in spec.split(",")]
+    pairs = [part.partition("=") for part in re.split(r",(?=[^/:,=]*=)", spec)]  # a folder's name may hold a comma
     names = {name.strip(): path for name, _, path in pairs}
     if len(pairs) < 2 or len(names) < len(pairs) or not all(name and path for name, path in names.items()):
-        raise SourceError(f"{spec!r} does not name two modalities or more; write rgb=FOLDER,depth=FOLDER")
+        raise SourceError(
+            f"{spec!r} does not name two modalities or more (write rgb=FOLDER,depth=FOLDER), nor is there a folder "
+            "of that name"
+        )
     return names
 
 

@@ -154,7 +154,7 @@ def open_data(
     """
     if recipe.takes == "sound":
         return audio_data.load(recipe.data, recipe.audio, recipe.rules)
-    if recipe.data in ("", *data.HAVE_TEST_PART) or "=" in recipe.data:
+    if recipe.data in ("", *data.HAVE_TEST_PART) or data.names_modalities(recipe.data):
         return data.load(recipe.data, size=recipe.stored_size, rules=recipe.rules)
     pictures = data.own_pictures(recipe.data, recipe.rules)
     if check is not None:

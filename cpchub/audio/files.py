@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cpchub.errors import DependencyError, SourceError
+from cpchub.files import expanded
 from cpchub.images.rules import NO_RULES, Rules
 from cpchub.images.sources.found import Found
 from cpchub.images.sources.walk import walk
@@ -40,7 +41,7 @@ def find_recordings(folder: str | Path) -> list[Recording]:
 
 def look_for_recordings(folder: str | Path, rules: Rules = NO_RULES) -> tuple[list[Recording], Found]:
     """The same, and what was passed over: folders that cannot be listed or that the rules leave out, other files."""
-    root = Path(folder).expanduser()
+    root = expanded(folder)
     if not root.is_dir():
         raise SourceError(f"no folder of recordings at {root}" + (": that is a file" if root.exists() else ""))
     found = walk(root, EXTENSIONS, rules)

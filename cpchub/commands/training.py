@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 
 from cpchub.commands.base import ALL, OPTIONS, Command, Port, Switch, Which, need, say
 from cpchub.commands.collections import Demo
+from cpchub.files import expanded
 
 if TYPE_CHECKING:
     from training.distill import Distillation
@@ -39,7 +40,7 @@ class Quickstart(Command):
             need("gradio", extra="demo")
         from training import quickstart
 
-        images = self.images.expanduser() if self.images else None
+        images = expanded(self.images) if self.images else None
         name = f"quickstart-{images.resolve().name}" if images else "quickstart"
         out = self.out or Path("runs", name)
         collection = quickstart.run(images, out, rules=self.rules)

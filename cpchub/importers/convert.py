@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cpchub import model_folder
 from cpchub.errors import ImportFormatError
+from cpchub.files import expanded
 from cpchub.importers.format import NOTHING_CLAIMED, Checkpoint, Claims, Format, Plan
 from cpchub.importers.formats import format_of
 from cpchub.importers.read import read_checkpoint
@@ -76,7 +77,7 @@ def convert(
     found = plan.facts
     facts = replace(found, license=license or found.license, data=data or found.data, method=method or found.method)
     plan = replace(plan, facts=facts)
-    out = Path(out).expanduser()
+    out = expanded(out)
     described = _described(checkpoint, plan, name or out.resolve().name)
     model_folder.write(network, out, facts=described, recipe=_recipe(checkpoint, plan, layout), evaluation=None)
     return Imported(

@@ -7,6 +7,7 @@ a reason. It computes nothing; `convert` does the rest.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from torch import Tensor
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 UNNAMED_DATA = "unnamed pictures"
+# torch.compile, FullyShardedDataParallel and checkpoint_wrapper
+_WRAPPED = re.compile(r"(^|[./])(?:(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)[./])+")
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,21 @@ class Checkpoint:
     meta: what else the top level holds (`epoch`, `arch`, `opt`), as plain values; objects are dictionaries of their
         fields. Nested tensors are in `tensors`, not here.
     container: "pickle", "safetensors" or "tensorflow".
+
+    What torch puts around a network that was compiled or sharded (`_orig_mod.`) is left out of the names, wherever it
+    stands: the network is the same.
     """
 
     path: Path
     tensors: Mapping[str, Tensor]
     meta: Mapping[str, Any] = field(default_factory=dict)
     container: str = "pickle"
+
+    def __post_init__(self) -> None:
+        bare = {name: _WRAPPED.sub(r"\1", name) for name in self.tensors}
+        if len(set(bare.values())) < len(bare) or all(name == without for name, without in bare.items()):
+            return  # the file holds a network both with and without, or there is nothing to leave out
+        object.__setattr__(self, "tensors", {without: self.tensors[name] for name, without in bare.items()})
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from cpchub.errors import ImportFormatError
+from cpchub.files import expanded
 from cpchub.importers import tensorflow
 from cpchub.importers.format import Checkpoint
 from cpchub.importers.structure import flatten
@@ -31,7 +32,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
     Raises ImportFormatError for a file that is of no such kind or damaged, UnsafeWeightsError for one made to run code.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if tensorflow.is_checkpoint(path):
         return tensorflow.read(path)
     try:

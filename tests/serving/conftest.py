@@ -90,13 +90,13 @@ class PageHost:
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
-    def start(self, collection: Path, encoder: Path, folder: Path, job: str | None = None) -> Page:
+    def start(self, collection: Path, encoder: Path, folder: Path, job: str | None = None, **env: str) -> Page:
         """Serve a collection on the first free port. With `job`, one of page_host.JOBS, a search by row is that job."""
         (folder / "log").touch()
         (folder / "temporary").mkdir()
         asked = {
             "args": [str(collection), "--encoder", str(encoder)],
-            "env": {"XDG_CACHE_HOME": str(folder), "TMPDIR": str(folder / "temporary")},
+            "env": {"XDG_CACHE_HOME": str(folder), "TMPDIR": str(folder / "temporary"), **env},
             "log": str(folder / "log"),
             "job": job,
         }
@@ -120,10 +120,10 @@ def start_page(page_host: PageHost, served: Served, tiny_encoder_folder: Path, t
     """Starts pages of one test alone, which may stop them."""
     numbers = itertools.count()
 
-    def start(job: str | None = None) -> Page:
+    def start(job: str | None = None, **env: str) -> Page:
         folder = tmp_path / f"page{next(numbers)}"
         folder.mkdir()
-        return page_host.start(served.index.collection.folder, tiny_encoder_folder, folder, job)
+        return page_host.start(served.index.collection.folder, tiny_encoder_folder, folder, job, **env)
 
     return start
 

@@ -105,3 +105,31 @@ def test_a_network_for_other_channels_is_refused(scenes: Path, tmp_path: Path) -
     wrong = recipe(scenes, data=spec(scenes, "rgb", "depth"))
     with pytest.raises(ArgumentError, match="pictures of 4 channels, and the network takes 7"):
         train(wrong, tmp_path / "run")
+
+
+@pytest.mark.parametrize("folder", ["photos/date=2024-01-01", "lr=0.1,run=3", "a=b", "q?x=1&y=2"])
+def test_a_folder_with_an_equals_sign_in_its_name_is_a_folder(
+    folder: str, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (scenes / folder).parent.mkdir(exist_ok=True)
+    (scenes / "rgb").rename(scenes / folder)
+    monkeypatch.chdir(scenes)
+    for name in (folder, str(scenes / folder)):
+        pictures = data.load(name, size=16)
+        assert pictures.images.shape == (24, 3, 16, 16)
+        assert pictures.classes == ("kitchen", "office")
+
+
+def test_modalities_may_lie_in_such_folders_and_in_ones_with_a_comma(scenes: Path) -> None:
+    (scenes / "rgb").rename(scenes / "date=2024, rgb")
+    (scenes / "depth").rename(scenes / "date=2024,depth")
+    pictures = data.load(f"rgb={scenes}/date=2024, rgb,depth={scenes}/date=2024,depth", size=16)
+    assert pictures.images.shape == (24, 4, 16, 16)
+
+
+def test_a_path_that_is_not_there_is_not_taken_for_modalities(tmp_path: Path) -> None:
+    for name in (f"{tmp_path}/date=2024-01-01", "photos/date=2024-01-01"):
+        with pytest.raises(SourceError, match="no data set called"):
+            data.load(name)
+    with pytest.raises(SourceError, match=r"does not name two modalities or more .* nor is there a folder"):
+        data.load("date=2024-01-01")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cpchub.errors import SourceError
+from cpchub.files import expanded
 from cpchub.images.rules import NO_RULES
 from training.detection.average_precision import Boxes
 
@@ -30,7 +31,7 @@ def read_voc(root: Path, split: str, classes: tuple[str, ...] | None = None) -> 
     y2]` in pixels: VOC counts pixels from 1 and includes the last one, so 1 is taken off the first corner.
     Raises SourceError for what is missing or cannot be read, naming it.
     """
-    base = _base(Path(root).expanduser())
+    base = _base(expanded(root))
     names = _lines(base / "ImageSets" / "Main" / f"{split}.txt")
     objects = [_objects(base / "Annotations" / f"{name}.xml") for name in names]
     if classes is None:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from cpchub.encoder import ImageLike
 from cpchub.errors import BrokenImageError, LabelError, SourceError
+from cpchub.files import expanded
 from cpchub.images.decode import read_image
 from cpchub.images.rules import NO_RULES, Rules
 from cpchub.images.sources import open_source
@@ -76,7 +77,7 @@ def open_labelled(name: str, rules: Rules = NO_RULES) -> DataSet:
     if name in data.HAVE_TEST_PART:
         train, test = (data.load(name, split=split) for split in ("train", "test"))
         return DataSet(train.name, train.classes, _in_memory(train), _in_memory(test))
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if not folder.is_dir():
         raise SourceError(
             f"no data set called {name!r}: use {', '.join(data.HAVE_TEST_PART)}, or a folder with a folder a class"

@@ -23,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cpchub.encoder import Encoder
 from cpchub.errors import ModelFolderError, OutputError
-from cpchub.files import only_writer, replacing, write_json, writing
+from cpchub.files import cache_folder, expanded, only_writer, replacing, write_json, writing
 from cpchub.progress import PicturesPerSecond
 from training.evaluate.datasets import DataSet, Part
 from training.progress import console
@@ -40,8 +40,8 @@ def default_cache() -> Path:
     """`CPCHUB_CACHE/evaluation`, or `$XDG_CACHE_HOME/cpchub/evaluation` where that is not set."""
     given = os.environ.get("CPCHUB_CACHE")
     if given:
-        return Path(given).expanduser() / "evaluation"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cpchub" / "evaluation"
+        return expanded(given) / "evaluation"
+    return cache_folder() / "cpchub" / "evaluation"
 
 
 class FeatureCache:

@@ -14,7 +14,7 @@ from cpchub.encoder import Encoder, load
 from cpchub.fewlabels import plot_label_curve
 from cpchub.fewlabels.curve import LabelCurve
 from cpchub.fewlabels.saved import Saved
-from cpchub.files import write_json, writing
+from cpchub.files import expanded, write_json, writing
 from cpchub.images.rules import NO_RULES, Rules
 from training.evaluate.datasets import open_labelled
 from training.evaluate.evaluation import curves, evaluate, merged, read_evaluation
@@ -36,7 +36,7 @@ def load_encoder(name: str) -> tuple[Encoder, Path | None]:
 
     Raises as `cpchub.load` does.
     """
-    path = Path(name.removeprefix("local-dir:")).expanduser()
+    path = expanded(name.removeprefix("local-dir:"))
     if (path / "export" / CONFIG).is_file():
         path = path / "export"
     if (path / CONFIG).is_file():

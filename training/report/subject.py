@@ -15,6 +15,7 @@ import numpy.typing as npt
 from cpchub.catalog import EVALUATION
 from cpchub.encoder import Encoder
 from cpchub.errors import SourceError
+from cpchub.files import expanded
 from training.evaluate.datasets import DataSet
 from training.evaluate.evaluation import curves, read_evaluation, run
 from training.evaluate.features import FeatureCache
@@ -46,7 +47,7 @@ class Subject:
             raise SourceError(
                 f"{name} has no measurements on {data.name} as it is now; run `cpchub eval {name}` on the same --data"
             )
-        lines = _training(Path(name).expanduser() / METRICS)
+        lines = _training(expanded(name) / METRICS)
         most = max(found, key=lambda each: len(each["results"]) + len(each.get("rivals", [])))
         return Subject(encoder, data, FeatureCache(encoder, cache), most, lines)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from cpchub.errors import SourceError
+from cpchub.files import expanded
 from cpchub.images.rules import NO_RULES, Rules
 from cpchub.images.sources.base import PICTURE_SUFFIXES, Listing, Picture, Source, StoredFile
 from cpchub.images.sources.folder import find_images
@@ -39,11 +40,14 @@ def open_source(
     if not isinstance(source, (str, Path)):
         if all(hasattr(source, member) for member in ("kind", "location", "listing", "read")):
             return source  # type: ignore[return-value]
+        if isinstance(source, dict) and type(source).__name__.endswith("DatasetDict"):
+            one = f"data[{next(iter(source), 'train')!r}]"
+            raise SourceError(f"these are the parts of a data set ({', '.join(source)}); give one of them, as {one}")
         raise SourceError(f"{type(source).__name__} is not a source of pictures; give a path, a URL or a Dataset")
     scheme, has_scheme, rest = str(source).partition("://")
     if has_scheme and scheme.lower() != "file":
         return _in_bucket(str(source), rules, kind)
-    return _on_disk(Path(unquote(rest) if has_scheme else source).expanduser().resolve(), skip, rules, kind)
+    return _on_disk(expanded(unquote(rest) if has_scheme else source).resolve(), skip, rules, kind)
 
 
 def is_gone(location: str) -> bool:

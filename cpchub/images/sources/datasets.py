@@ -93,6 +93,11 @@ class DatasetObject:
     kind = "datasets"
 
     def __init__(self, dataset: Any) -> None:
+        if not hasattr(dataset, "__len__"):
+            raise SourceError(
+                "a streaming data set cannot be read twice, as embedding needs it; load it without streaming=True, or "
+                "a part of it: Dataset.from_list(list(stream.take(1000)), features=stream.features)"
+            )
         names = [name for name, feature in dataset.features.items() if type(feature).__name__ == "Image"]
         if not names:
             raise SourceError(f"the data set has no Image feature (its features: {', '.join(dataset.features)})")
@@ -125,7 +130,11 @@ class DatasetObject:
     def read(self, picture: Picture) -> bytes:
         if picture.place is None or not 0 <= picture.place[1] < len(self.dataset):
             raise BrokenImageError("the data set has fewer rows than when it was listed")
-        return encoded(self.dataset[picture.place[1]][self.image], Disk(Path.cwd()))
+        try:
+            row = self.dataset[picture.place[1]]
+        except (OSError, ValueError) as error:  # its files are gone or damaged; pyarrow's errors are ValueErrors
+            raise BrokenImageError(f"the data set cannot be read ({error})") from error
+        return encoded(row[self.image], Disk(Path.cwd()))
 
 
 def _json(path: Path) -> dict[str, Any]:

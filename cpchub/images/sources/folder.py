@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cpchub.errors import SourceError
+from cpchub.files import expanded
 from cpchub.images.rules import NO_RULES, Rules
 from cpchub.images.sources.base import PICTURE_SUFFIXES, Listing, Picture, StoredFile, refuse_unnamed
 from cpchub.images.sources.storage import Disk, Storage
@@ -38,7 +39,7 @@ def find_images(folder: str | Path, *, skip: Path | None = None, rules: Rules = 
 
     Raises SourceError where the folder is missing, it or a folder below it cannot be listed, or it holds no pictures.
     """
-    root = Path(folder).expanduser()
+    root = expanded(folder)
     found = Disk(root, skip, rules).files(PICTURE_SUFFIXES)
     if found.unlisted:
         path, reason = min(found.unlisted.items())

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Protocol, cast
 import pyarrow as pa
 
 from cpchub.errors import BrokenImageError, DependencyError, SourceError
+from cpchub.files import expanded
 from cpchub.images.rules import NO_RULES, Rules
 from cpchub.images.sources.base import StoredFile, is_text, suffix_of
 from cpchub.images.sources.found import Found
@@ -191,7 +192,7 @@ def read_part(path: Path, start: int = 0, length: int | None = None) -> bytes:
 def listed_file(file: Path, entry: str) -> Path:
     """The file of this machine that an entry of a list means; `~` is the home, but `~name` may be a file's own name."""
     path = Path(entry)
-    return path.expanduser() if path.parts[:1] == ("~",) else file.parent / path
+    return expanded(path) if path.parts[:1] == ("~",) else file.parent / path
 
 
 def _whole(data: bytes, length: int | None) -> bytes:
