@@ -31,6 +31,7 @@ from cpchub.index import Index
 from training import data, recipes
 from training.evaluate import encode_pictures, from_scratch
 from training.finish import export_run
+from training.left_out import tell_left_out
 from training.loop import train
 from training.progress import console
 from training.recipes import Recipe
@@ -72,11 +73,11 @@ def run(
         listed = data.own_pictures(str(images), recipe.rules if recipe else rules)
         recipe = recipe or _recipe_for(images, len(listed), rules)
         labels = "folders" if listed.by_folders else None
-        train_set, test_set = _split(data.in_memory(listed, data.title(str(images)), recipe.stored_size))
+        whole = data.in_memory(listed, data.title(str(images)), recipe.stored_size)
+        tell_left_out(whole.skipped, len(whole) + len(whole.skipped), whole.name)
+        train_set, test_set = _split(whole)
     out.mkdir(parents=True, exist_ok=True)
     _say(1, f"Pretraining a small encoder with SimCLR on {len(train_set):,} pictures, without looking at any label")
-    for path, reason in train_set.skipped[:5]:
-        console.print(f"   left out: {path} ({reason})")
     try:
         result = train(recipe, out / "run", pictures=train_set)
     except OtherRunError as changed:

@@ -23,6 +23,7 @@ from cpchub.errors import BrokenImageError, SourceError
 from training import audio_data, data, picture_views
 from training.batches import Batch, mixed
 from training.data import Pictures, normalised, random_view, sent
+from training.left_out import tell_left_out
 from training.listing import Listed, square
 from training.recipes import Recipe
 
@@ -34,14 +35,16 @@ GREY = 128
 class Stream:
     """A data set on disk or in a bucket, for the loop. `size`: the side of the squares that the device crops from.
 
-    A picture that cannot be read is shown as plain grey and listed in `skipped` with the reason; a batch of which half
-    is broken is a SourceError.
+    A picture that cannot be read is shown as plain grey, so that batches keep their size, and listed in `skipped` with
+    the reason: the first is named when it is met, all are when the batches end. A batch of which half is broken is a
+    SourceError.
     """
 
     def __init__(self, pictures: Listed, size: int, workers: int | None = None) -> None:
         self.pictures, self.size = pictures, size
         self.workers = workers or min(32, os.cpu_count() or 1)
         self.skipped: dict[str, str] = {}
+        self._told = 0
 
     @property
     def labels(self) -> Tensor | None:
@@ -92,6 +95,7 @@ class Stream:
                 yield batch, finish(batch, decoded, recipe, device)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+            self._tell()
 
     def _tasks(self, batch: Batch, recipe: Recipe) -> list[tuple[Any, ...]]:
         rows = batch.rows.tolist()
@@ -133,6 +137,12 @@ class Stream:
             if len(self.skipped) == 1:
                 Console(stderr=True).print(f"{path} is left out: {error}. Others like it are too.", soft_wrap=True)
 
+    def _tell(self) -> None:
+        """Say what is left out, where more is than was said before."""
+        if len(self.skipped) > self._told:
+            tell_left_out(sorted(self.skipped.items()), len(self), data.title(self.pictures.source.location))
+        self._told = len(self.skipped)
+
     def _check(self, batch: Batch) -> None:
         paths = [self.pictures.pictures[row].path for row in batch.rows.tolist()]
         broken = [path for path in paths if path in self.skipped]
@@ -155,14 +165,20 @@ def open_data(
     if recipe.takes == "sound":
         return audio_data.load(recipe.data, recipe.audio, recipe.rules)
     if recipe.data in ("", *data.HAVE_TEST_PART) or data.names_modalities(recipe.data):
-        return data.load(recipe.data, size=recipe.stored_size, rules=recipe.rules)
+        return _told(data.load(recipe.data, size=recipe.stored_size, rules=recipe.rules))
     pictures = data.own_pictures(recipe.data, recipe.rules)
     if check is not None:
         check(recipe, len(pictures), pictures.labels is not None)
     if recipe.stream == "never" and recipe.views_on == "device":
-        return data.in_memory(pictures, data.title(recipe.data), recipe.stored_size)
+        return _told(data.in_memory(pictures, data.title(recipe.data), recipe.stored_size))
     needed = len(pictures) * 3 * recipe.stored_size**2
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if recipe.stream == "always" or recipe.views_on == "cpu" or needed > memory / 4:
         return Stream(pictures, recipe.stored_size)
-    return data.in_memory(pictures, data.title(recipe.data), recipe.stored_size)
+    return _told(data.in_memory(pictures, data.title(recipe.data), recipe.stored_size))
+
+
+def _told(pictures: Pictures) -> Pictures:
+    """The pictures, when it is said which ones are left out."""
+    tell_left_out(pictures.skipped, len(pictures) + len(pictures.skipped), pictures.name)
+    return pictures

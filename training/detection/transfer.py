@@ -17,13 +17,15 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
 from cpchub.encoder import load
-from cpchub.errors import ArgumentError, RunError
+from cpchub.errors import ArgumentError, RunError, SourceError
 from cpchub.files import write_json
 from cpchub.images.decode import read_image
 from training.detection.average_precision import Boxes, coco_ap, voc_ap
 from training.detection.network import Style, faster_rcnn, freeze, train_mode
 from training.detection.voc import Scene, digest, read_voc
+from training.evaluate.readable import checked
 from training.evaluate.task import check_seeds
+from training.left_out import tell_left_out
 from training.optimizers import schedule
 
 Mode = Literal["frozen", "fine-tuned", "scratch"]
@@ -78,6 +80,7 @@ def measure(
         raise ArgumentError(f"mode {min(unknown)!r} is not one of {', '.join(MODES)}")
     train, classes = read_voc(root, settings.train_split)
     test, _ = read_voc(root, settings.test_split, classes)
+    train, test = _readable(root, train, test)
     data = [digest(scenes) for scenes in (train, test)]
     spec = load(encoder, device="cpu").spec
     rows = []
@@ -106,6 +109,21 @@ def measure(
         },
     )
     return rows
+
+
+def _readable(root: Path, *splits: Sequence[Scene]) -> list[list[Scene]]:
+    """The scenes of each split whose picture can be read; says on the console which ones are left out.
+
+    Raises SourceError for a split of which none can.
+    """
+    paths = list(dict.fromkeys(scene.path for scenes in splits for scene in scenes))
+    known = checked(paths)
+    tell_left_out([(path.name, reason) for path, reason in known.broken.items()], len(paths), root.name)
+    readable = [[scene for scene in scenes if scene.path in known.sha256] for scenes in splits]
+    for before, after in zip(splits, readable, strict=True):
+        if not after:
+            raise SourceError(f"none of a split's {len(before)} pictures in {root} can be read")
+    return readable
 
 
 def _one(

@@ -38,7 +38,7 @@ def compare(
     Each encoder's numbers also go into its evaluation folder; `out` is a CSV of all. Raises ArgumentError for two data
     sets of one name.
     """
-    datasets = [open_labelled(name, rules) for name in data_names]
+    datasets = [open_labelled(name, rules, cache) for name in data_names]
     called = [data.name for data in datasets]
     if not called:
         raise ArgumentError("no data set to compare on; name one or more with --data")

@@ -1,7 +1,8 @@
 """What an encoder is measured on: labelled pictures to learn from, and others to test on.
 
 `open_labelled("cifar10")`, `open_labelled("digits")` or a folder with a sub-folder a class. A folder that holds
-`train/` and `test/` (or `val/`) is split so; of any other, a fifth of each class is held out.
+`train/` and `test/` (or `val/`) is split so; of any other, a fifth of each class is held out. Pictures that cannot be
+read are left out before, so everything is as if they were not there.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ import numpy as np
 import numpy.typing as npt
 
 from cpchub.encoder import ImageLike
-from cpchub.errors import BrokenImageError, LabelError, SourceError
+from cpchub.errors import LabelError, SourceError
 from cpchub.files import expanded
+from cpchub.images.crop import centre_square
 from cpchub.images.decode import read_image
 from cpchub.images.rules import NO_RULES, Rules
 from cpchub.images.sources import open_source
 from cpchub.labels import TEST, TRAIN
 from training import data
+from training.evaluate.readable import Checked, checked
+from training.left_out import tell_left_out
 from training.listing import tell
 
 Labels = npt.NDArray[np.int64]
-AT_ONCE = 1 << 20  # bytes read at a time while a file is hashed
+Labelled = tuple[Path, str]  # a picture and its class
 
 
 @dataclass(frozen=True)
@@ -49,17 +53,21 @@ class Part:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A named data set: classes, the part to learn from, the part to test on."""
+    """A named data set: classes, the part to learn from, the part to test on.
+
+    left_out: path and reason of the pictures that cannot be read; no part has them.
+    """
 
     name: str
     classes: tuple[str, ...]
     train: Part
     test: Part
+    left_out: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def facts(self) -> dict[str, Any]:
         """What `eval.json` says about it."""
-        return {
+        facts: dict[str, Any] = {
             "name": self.name,
             "classes": len(self.classes),
             "train": len(self.train),
@@ -67,10 +75,16 @@ class DataSet:
             "train_digest": self.train.digest,
             "test_digest": self.test.digest,
         }
+        if self.left_out:
+            facts["left_out"] = [{"path": path, "reason": reason} for path, reason in self.left_out]
+        return facts
 
 
-def open_labelled(name: str, rules: Rules = NO_RULES) -> DataSet:
+def open_labelled(name: str, rules: Rules = NO_RULES, cache: Path | None = None) -> DataSet:
     """The data set of that name, or of the folder at that path, of which `rules` leave something out.
+
+    Says on the console which pictures are left out as they cannot be read. cache: where it is kept which ones can, by
+    default where features are.
 
     Raises SourceError for what is not there or has no classes, LabelError for a class with fewer than two pictures.
     """
@@ -83,19 +97,25 @@ def open_labelled(name: str, rules: Rules = NO_RULES) -> DataSet:
             f"no data set called {name!r}: use {', '.join(data.HAVE_TEST_PART)}, or a folder with a folder a class"
         )
     pictures = _pictures(folder, rules)
-    parts = {each.partition("/")[0].lower(): each.partition("/")[0] for each in pictures if "/" in each}
-    train_part, test_part = (next((parts[n] for n in names if n in parts), None) for names in (TRAIN, TEST))
-    if train_part is not None and test_part is not None:
-        train_files, test_files = (_files(folder, pictures, part) for part in (train_part, test_part))
-        if more := sorted({c for _, c in test_files} - {c for _, c in train_files}):
-            raise SourceError(
-                f"{folder / test_part} has the class {more[0]}, of which {folder / train_part} has no picture"
-            )
-    else:
-        train_files, test_files = _held_out_fifth(_files(folder, pictures))
+    names = _train_and_test(pictures) or ("",)
+    found = [_files(folder, pictures, part) for part in names]
+    known = checked([path for files in found for path, _ in files], cache)
+    left_out = tuple((path.relative_to(folder).as_posix(), reason) for path, reason in known.broken.items())
+    tell_left_out(left_out, sum(map(len, found)), folder.resolve().name)
+    readable = [_readable(files, known, folder / part) for files, part in zip(found, names, strict=True)]
+    train_files, test_files = readable if len(readable) == 2 else _held_out_fifth(readable[0])
+    if more := sorted({c for _, c in test_files} - {c for _, c in train_files}):
+        raise SourceError(f"{folder / names[-1]} has the class {more[0]}, of which {folder / names[0]} has no picture")
     classes = sorted({label for _, label in train_files})
-    to_learn, to_test = (_of_files(files, classes) for files in (train_files, test_files))
-    return DataSet(folder.resolve().name, tuple(classes), to_learn, to_test)
+    to_learn, to_test = (_of_files(files, classes, known) for files in (train_files, test_files))
+    return DataSet(folder.resolve().name, tuple(classes), to_learn, to_test, left_out)
+
+
+def _train_and_test(pictures: Sequence[str]) -> tuple[str, str] | None:
+    """The folders of the two parts, where a data set has them."""
+    parts = {each.partition("/")[0].lower(): each.partition("/")[0] for each in pictures if "/" in each}
+    train, test = (next((parts[name] for name in names if name in parts), None) for names in (TRAIN, TEST))
+    return None if train is None or test is None else (train, test)
 
 
 def _in_memory(pictures: data.Pictures) -> Part:
@@ -116,19 +136,31 @@ def _pictures(folder: Path, rules: Rules) -> list[str]:
     return [picture.path for picture in listing.pictures]
 
 
-def _files(root: Path, pictures: Sequence[str], part: str = "") -> list[tuple[Path, str]]:
+def _files(root: Path, pictures: Sequence[str], part: str = "") -> list[Labelled]:
     """Path and class of each picture in a part of the data set, in a fixed order."""
     folder, start = root / part, f"{part}/" if part else ""
     found = [(root / path, path.removeprefix(start).split("/")) for path in pictures if path.startswith(start)]
     if loose := [path for path, parts in found if len(parts) == 1]:
         raise SourceError(f"{loose[0]} lies in no class folder; put each picture below a folder named for its class")
     files = [(path, parts[0]) for path, parts in found]
-    if len({label for _, label in files}) < 2:
-        raise SourceError(f"{folder} has the pictures of one class only; measuring needs a folder for each of two")
+    _check_classes(files, folder)
     return files
 
 
-def _held_out_fifth(files: list[tuple[Path, str]]) -> tuple[list[tuple[Path, str]], list[tuple[Path, str]]]:
+def _readable(files: list[Labelled], known: Checked, folder: Path) -> list[Labelled]:
+    """Those that can be read."""
+    readable = [(path, label) for path, label in files if path in known.sha256]
+    _check_classes(readable, folder)
+    return readable
+
+
+def _check_classes(files: list[Labelled], folder: Path) -> None:
+    """Raise SourceError for less than two classes."""
+    if len({label for _, label in files}) < 2:
+        raise SourceError(f"{folder} has the pictures of one class only; measuring needs a folder for each of two")
+
+
+def _held_out_fifth(files: list[Labelled]) -> tuple[list[Labelled], list[Labelled]]:
     """Four fifths and one fifth of each class, the same at every call."""
     labels = np.array([label for _, label in files])
     rng, held_out = np.random.default_rng(0), np.zeros(len(files), bool)
@@ -142,25 +174,14 @@ def _held_out_fifth(files: list[tuple[Path, str]]) -> tuple[list[tuple[Path, str
     ]
 
 
-def _of_files(files: list[tuple[Path, str]], classes: Sequence[str]) -> Part:
+def _of_files(files: list[Labelled], classes: Sequence[str], known: Checked) -> Part:
     """The digest is over the contents of the files and their classes, not over where they lie."""
     code = {label: number for number, label in enumerate(classes)}
     whole = hashlib.sha256()
     for path, label in files:
-        whole.update(_sha256(path))
+        whole.update(bytes.fromhex(known.sha256[path]))
         whole.update(label.encode(errors="surrogateescape") + b"\0")
     return Part([path for path, _ in files], np.array([code[label] for _, label in files]), whole.hexdigest()[:16])
-
-
-def _sha256(path: Path) -> bytes:
-    h = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(AT_ONCE):
-                h.update(block)
-    except OSError as error:
-        raise BrokenImageError(f"{path} cannot be read ({error.strerror or error})") from error
-    return h.digest()
 
 
 def _square(picture: ImageLike, side: int) -> npt.NDArray[np.uint8]:
@@ -169,8 +190,4 @@ def _square(picture: ImageLike, side: int) -> npt.NDArray[np.uint8]:
         return picture
     if not isinstance(picture, Path):
         raise SourceError(f"a {type(picture).__name__} is neither an array nor a path")
-    image = read_image(picture, size=side)
-    scale = side / min(image.size)
-    width, height = (max(side, round(length * scale)) for length in image.size)
-    left, top = (width - side) // 2, (height - side) // 2
-    return np.array(image.resize((width, height), 2).crop((left, top, left + side, top + side)))
+    return np.array(centre_square(read_image(picture, size=side), side))

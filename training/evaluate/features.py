@@ -10,7 +10,6 @@ shards, each complete or absent: a job that was stopped goes on after its last s
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from importlib.metadata import version
@@ -23,9 +22,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cpchub.encoder import Encoder
 from cpchub.errors import ModelFolderError, OutputError
-from cpchub.files import cache_folder, expanded, only_writer, replacing, write_json, writing
+from cpchub.files import only_writer, replacing, write_json, writing
 from cpchub.progress import PicturesPerSecond
 from training.evaluate.datasets import DataSet, Part
+from training.evaluate.readable import default_cache
 from training.progress import console
 
 Kind: TypeAlias = Literal["pooled", "map", "moments"]
@@ -34,14 +34,6 @@ Array: TypeAlias = npt.NDArray[Any]
 SHARD = 2000  # pictures a shard: what a kill can cost
 BATCH = 500
 FEATURES, ABOUT = "features.npy", "about.json"
-
-
-def default_cache() -> Path:
-    """`CPCHUB_CACHE/evaluation`, or `$XDG_CACHE_HOME/cpchub/evaluation` where that is not set."""
-    given = os.environ.get("CPCHUB_CACHE")
-    if given:
-        return expanded(given) / "evaluation"
-    return cache_folder() / "cpchub" / "evaluation"
 
 
 class FeatureCache:

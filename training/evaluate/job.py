@@ -64,7 +64,7 @@ def measure(
     A model folder that was given by its path gets the numbers too: its `eval.json`, and its card, written anew. Rows
     that an earlier evaluation of the same weights wrote there are kept unless they were measured again.
     """
-    data = open_labelled(data_name, rules)
+    data = open_labelled(data_name, rules, cache)
     encoder, folder = load_encoder(name)
     content = evaluate(encoder, data, protocols, settings=settings, cache=FeatureCache(encoder, cache))
     home = home_of(encoder, out)

@@ -13,6 +13,7 @@ from cpchub.files import replacing, writing
 from cpchub.images.rules import NO_RULES, Rules
 from training.evaluate.datasets import open_labelled
 from training.evaluate.job import WAYS, home_of
+from training.left_out import NAMED
 from training.report import figures
 from training.report.subject import Row, Subject
 
@@ -32,7 +33,7 @@ def report(
 
     Raises SourceError for an encoder that has not been measured on the data as it is now.
     """
-    data = open_labelled(data_name, rules)
+    data = open_labelled(data_name, rules, cache)
     subjects = [Subject.of(name, data, cache) for name in names]
     folder = out or home_of(subjects[0].encoder) / "report"
     with writing(folder):
@@ -204,8 +205,17 @@ def _footer(subjects: Sequence[Subject]) -> str:
     return (
         f"<footer><p>Measured {escape(str(facts['created']))} with {escape(versions)}. "
         f"Data {escape(str(data['name']))}: training <code>{data['train_digest']}</code>, "
-        f"test <code>{data['test_digest']}</code>. Weights: {weights}.</p></footer>"
+        f"test <code>{data['test_digest']}</code>.{_left_out(subjects[0])} Weights: {weights}.</p></footer>"
     )
+
+
+def _left_out(subject: Subject) -> str:
+    """How many pictures cannot be read, and which, as far as a line holds them."""
+    paths = [f"<code>{escape(path)}</code>" for path, _ in subject.data.left_out]
+    if not paths:
+        return ""
+    more = "" if len(paths) <= NAMED else f" and {len(paths) - NAMED:,} more"
+    return f" {len(paths):,} left out that cannot be read: {', '.join(paths[:NAMED])}{more}."
 
 
 def _saved(row: Row) -> str:
