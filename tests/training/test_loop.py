@@ -78,6 +78,7 @@ def weights(run_dir: Path) -> bytes:
 WAYS: dict[str, dict[str, object]] = {
     "averaged weights": {"ema_decay": 0.9},
     "decoupled, a plain view, bfloat16": {"decoupled": True, "plain_views": 1, "precision": "bf16"},
+    "colours": {"colour_weight": 0.5},
     "clipped gradients": {"clip_norm": 0.01, "optimizer": "adam", "lr": 0.002, "schedule": "constant"},
     "LARS": {"optimizer": "lars", "lars_convention": "google", "lr": 1.0},
     "a ragged last batch in parts": {"drop_last": False, "batch_size": 24, "accumulate": 2, "lr": 0.1},
@@ -226,6 +227,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(t
         ({"ema_decay": 1.0}, "ema_decay=1.0"),
         ({"clip_norm": -1.0}, "clip_norm=-1.0"),
         ({"plain_views": 3}, "plain_views=3"),
+        ({"colour_weight": -0.1}, "colour_weight=-0.1"),
+        ({"colour_weight": 0.1, "method": "moco_v2"}, "colour_weight=0.1"),
         ({"plain_views": -1}, "plain_views=-1"),
         ({"decoupled": True, "n_views": 3}, "decoupled is for simclr with two views"),
         ({"decoupled": True, "method": "moco_v2"}, "decoupled is for simclr.*not for moco_v2"),

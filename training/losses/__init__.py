@@ -2,6 +2,7 @@
 
     in_batch  negatives are the other pictures of the batch: NT-Xent, SupCon, DCL, InvaSpread
     memory    negatives are remembered: InfoNCE against a queue, the NCE of InstDisc against a bank
+    colours   a view's own colours, which the features are to keep
     cpc       what is predicted among all that could be, by unnormalised scores: CPC
     distillation  a student against its teacher
     metric    distances and margins: Hadsell's contrastive loss, triplets and their mining
@@ -14,6 +15,7 @@ its own anchors, so that DDP's averaging of gradients gives exactly the gradient
 
 from __future__ import annotations
 
+from training.losses.colours import colour_loss
 from training.losses.cpc import cpc_info_nce
 from training.losses.distillation import distillation
 from training.losses.in_batch import dcl, inva_spread, nt_xent, sup_con
@@ -22,6 +24,7 @@ from training.losses.metric import margin_contrastive, mined_triplet, triplet
 from training.losses.ranks import gather
 
 __all__ = [
+    "colour_loss",
     "cpc_info_nce",
     "dcl",
     "distillation",

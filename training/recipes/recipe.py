@@ -49,6 +49,7 @@ class Recipe:
     projector_dim: int = 128
     projector_layers: Literal[2, 3] = 2  # SimCLR: 2 is version 1, 3 is version 2
     decoupled: bool = False  # SimCLR: the positive is no negative (DCL), which suits small batches
+    colour_weight: float = 0.0  # SimCLR: of a term that asks the features for each view's own colours
     teacher: str = ""  # run folder: the pretraining to fine-tune, or the fine-tuned classifier to distil
     head_layers: int = 1  # of the pretraining's projection head that fine-tuning keeps
     # data and views
@@ -158,6 +159,7 @@ class Recipe:
             "weight_decay": self.weight_decay >= 0,
             "warmup_epochs": self.warmup_epochs >= 0,
             "temperature": self.temperature > 0,
+            "colour_weight": self.colour_weight >= 0 and (not self.colour_weight or self.method == "simclr"),
             "plain_views": 0 <= self.plain_views <= self.n_views,
             "std": min(self.std) > 0,
             "cooldown": 0 < self.cooldown <= 1,
