@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from training.losses import colour_loss
 from training.losses.colours import BINS, colour_shares
-from training.methods import SimCLR
+from training.methods.simclr import SimCLR
 
 
 class Mean(nn.Module):

@@ -110,3 +110,38 @@ def simclr_photos_quickstart() -> Recipe:
         warmup_epochs=1,
         temperature=0.2,
     )
+
+
+@recipe
+def simclr_photos() -> Recipe:
+    """SimCLR on photos of 64 pixels, for days on one core of a CPU: made for Tiny-ImageNet and CIFAR-10 together.
+
+    The widest ResNet-18 behind timm's stem that stays below 25 MB in float32: only its last stage is narrowed. Days are
+    long enough for it, where minutes were not. The other settings were chosen by short runs of equal processor time on
+    pictures held out of training (`benchmarks/photos_choice.py`): a temperature of 0.1, and the term that keeps colours
+    in the features, which jitter teaches them to forget; weaker jitter cost more than it gave.
+    The length may be chosen while it runs, until the trapezoid cools down; the average of the weights is what is
+    exported.
+    """
+    return Recipe(
+        "simclr_photos",
+        backbone="resnet18",
+        backbone_args={"channels": [64, 128, 256, 256], "stem_type": "deep", "stem_width": 32},
+        data="",  # given with --data
+        stored_size=64,
+        views=Views(size=48, grey_p=0.1),
+        input_size=64,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        epochs=200,
+        batch_size=256,
+        lr=0.2,
+        ema_decay=0.999,
+        warmup_epochs=0.5,
+        schedule="trapezoid",
+        temperature=0.1,
+        colour_weight=0.3,
+        precision="bf16",
+        knn_every=1,
+        checkpoint_minutes=4,
+    )

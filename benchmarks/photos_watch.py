@@ -1,0 +1,61 @@
+"""How good the photo encoder is at its last checkpoint: kNN on the pictures held out of training, while it runs on.
+
+    python -m benchmarks.photos_watch PICTURES RUN [--size 64]
+
+A line of JSON is added to `RUN/held_out.jsonl`: the step, the epoch, and the accuracies of `photos_choice.py` for the
+averaged weights. The run is not disturbed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.photos_choice import held_out_knn
+from benchmarks.photos_data import TRAIN
+from training import checkpoint, data
+from training.average import WeightAverage
+from training.batches import Plan
+from training.run_folder import CHECKPOINT
+from training.saved_run import saved_run
+
+
+def averaged(run_dir: Path) -> tuple[Any, nn.Module, int]:
+    """The recipe, the averaged network of the last checkpoint (the plain one where none is kept), and its step."""
+    recipe, method = saved_run(run_dir)
+    network: nn.Module = method.get_submodule("backbone")
+    kept: dict[str, nn.Module] = {"method": method}
+    if recipe.ema_decay:
+        kept["average"] = average = WeightAverage(network, recipe.ema_decay)
+        network = average.network
+    return recipe, network, int(checkpoint.load(run_dir / CHECKPOINT, kept)["step"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("pictures", type=Path)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--size", type=int, help="side in pixels that pictures are shown at; the recipe's by default")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+
+    recipe, network, step = averaged(options.run)
+    pictures = data.load(str(options.pictures / TRAIN), size=recipe.stored_size)
+    size = options.size or recipe.input_size
+    line: dict[str, Any] = {"step": step, "epoch": step / Plan(recipe, len(pictures)).steps_per_epoch, "size": size}
+    line |= held_out_knn(
+        network.to(memory_format=torch.channels_last), replace(recipe, input_size=size), pictures, options.pictures
+    )
+    with (options.run / "held_out.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    print(json.dumps(line))
+
+
+if __name__ == "__main__":
+    main()
