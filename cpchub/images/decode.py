@@ -24,6 +24,7 @@ from cpchub.images import depth
 from cpchub.images.damage import damage_as_failure
 from cpchub.images.ground import on_ground
 from cpchub.images.sources.storage import read_part
+from cpchub.images.tiff_jpeg import check_jpeg_streams
 
 ImageSource: TypeAlias = "str | Path | bytes | Image.Image | npt.NDArray[Any]"
 
@@ -71,6 +72,7 @@ class EncodedPicture:
         self._data = data
         with damage_as_failure():
             self._image = self._open()
+            check_jpeg_streams(self._image, data)
             self._deep = self._image.format in MANY_BITS and depth.is_colour(self._image)
         self.is_grey = self._image.mode in ("1", "L", "LA") or depth.is_grey(self._image)
         self._scaled = self._image.format in SCALED

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -81,3 +83,23 @@ def test_every_bit_of_a_small_file_may_be_flipped(kind: str, tmp_path: Path) -> 
             assert decode_bytes(bytes(flipped), size=8).image.mode == "RGB"
         except BrokenImageError as error:
             assert str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("tag", [256, 257])
+def test_a_tiff_larger_than_the_jpeg_in_it_shows_no_memory_of_other_pictures(tag: int) -> None:
+    whole = fuzz.encoded(fuzz.photo(1), "TIFF", compression="jpeg")
+    assert decode_bytes(whole).image.size == fuzz.SIZE
+    at = whole.index(struct.pack("<HHI", tag, 3, 1)) + 8
+    larger = whole[:at] + struct.pack("<I", 328) + whole[at + 4 :]
+    with pytest.raises(BrokenImageError, match="is stored with 72 x 56" if tag == 256 else "damaged"):
+        decode_bytes(larger)
+
+
+def test_whole_tiffs_of_jpeg_streams_in_strips_and_tiles_are_read() -> None:
+    photo = fuzz.photo(1).resize((200, 150))
+    strips = fuzz.encoded(photo, "TIFF", compression="jpeg", tiffinfo={278: 64})
+    for mode in ("L", "CMYK"):
+        data = fuzz.encoded(photo.convert(mode), "TIFF", compression="jpeg", tiffinfo={278: 64})
+        assert decode_bytes(data).image.size == (200, 150)
+    found = np.asarray(decode_bytes(strips).image, int)
+    assert np.abs(found - np.asarray(photo, int)).mean() < 4
