@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SMALL_MAP = 9  # places of the output, up to which it is faster
+SMALL_MAP = {torch.float32: 9, torch.bfloat16: 16}  # places of the output, up to which it is faster
 GATHERED = 2**24  # numbers of receptive fields at once, 64 MB; smaller parts cost more waiting than they save
 
 
@@ -64,12 +64,12 @@ def weight_gradient(x: Tensor, gradient: Tensor, kernel: Any, stride: Any, paddi
     return total.to(x.dtype).view(outputs, kernel_h, kernel_w, -1).permute(0, 3, 1, 2)
 
 
-def pays(places: int) -> bool:
+def pays(places: int, dtype: torch.dtype = torch.float32) -> bool:
     """Whether the matrix product is the faster way, for so many places in the output.
 
     On larger maps it gains or loses a little, by their channels, on a quiet processor, and loses on a busy one.
     """
-    return places <= SMALL_MAP
+    return places <= SMALL_MAP[dtype]
 
 
 def _is_plain(module: nn.Conv2d) -> bool:
@@ -87,7 +87,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,), (x, weight) = gradients, ctx.saved_tensors
-        ours = pays(gradient.shape[2] * gradient.shape[3])
+        ours = pays(gradient.shape[2] * gradient.shape[3], x.dtype)
         for_x, for_weight = ctx.needs_input_grad[:2]
         dx, dw, db = torch.ops.aten.convolution_backward(
             gradient,

@@ -87,6 +87,8 @@ def test_it_is_its_own_only_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(asked) == 1
     assert pays(9)
     assert not pays(10)
+    assert pays(16, torch.bfloat16)
+    assert not pays(17, torch.bfloat16)
 
 
 def test_nothing_else_about_a_network_changes() -> None:
