@@ -1,0 +1,85 @@
+"""The photo encoder, measured while it trains: settings that work, the averaged weights of the last checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks import photos_choice, photos_watch
+from benchmarks.photos_data import TRAIN
+from training import data, recipes
+from training.loop import train
+from training.recipes import Recipe
+from training.views import Views
+
+TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The layout of `photos_data.py`: dark and bright pictures, 12 and 4 held out of each set."""
+    home, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for name, prefix in (("tiny-imagenet", "tiny"), ("cifar10", "cifar10")):
+        for label, light in (("dark", 0), ("bright", 150)):
+            for folder, n in ((home / TRAIN / f"{prefix}-{label}", 6), (home / "held-out" / name / label, 2)):
+                folder.mkdir(parents=True)
+                for i in range(n):
+                    noise = rng.integers(light, light + 60, (20, 20, 3)).astype(np.uint8)
+                    Image.fromarray(noise).save(folder / f"{i}.png")
+    return home
+
+
+def small(**changes: object) -> Recipe:
+    recipe = replace(
+        recipes.get("simclr_photos"),
+        backbone_args=TINY,
+        stored_size=16,
+        views=Views(size=16),
+        input_size=16,
+        projector_hidden=16,
+        projector_dim=8,
+        batch_size=8,
+        epochs=2,
+        ema_decay=0.9,
+        knn_every=0,
+        precision="fp32",
+    )
+    return replace(recipe, **changes)  # type: ignore[arg-type]
+
+
+def test_the_averaged_weights_of_the_last_checkpoint_are_measured_on_both_sets(pictures: Path, tmp_path: Path) -> None:
+    source = data.load(str(pictures / TRAIN), size=16)
+    result = train(small(), tmp_path / "run", pictures=source)
+    recipe, network, step = photos_watch.averaged(tmp_path / "run")
+    assert step == 2 * (24 // 8)
+    assert recipe == small()
+    for (name, mine), kept in zip(network.state_dict().items(), result.backbone.state_dict().values(), strict=True):
+        assert torch.equal(mine, kept), name
+    assert any(not torch.equal(a, b) for a, b in zip(network.parameters(), result.method.parameters(), strict=False))
+    found = photos_choice.held_out_knn(network, recipe, source, pictures)
+    assert set(found) == {"tiny-imagenet", "cifar10"}
+    assert min(found.values()) >= 0.5
+
+
+def test_without_an_average_it_is_the_network_itself(pictures: Path, tmp_path: Path) -> None:
+    result = train(small(ema_decay=0.0), tmp_path / "run", pictures=data.load(str(pictures / TRAIN), size=16))
+    _, network, _ = photos_watch.averaged(tmp_path / "run")
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), result.backbone.parameters(), strict=True))
+
+
+def test_every_setting_can_be_run() -> None:
+    for recipe in photos_choice.SETTINGS.values():
+        recipe.check(140_000)
+    assert photos_choice.SETTINGS["0.1, decoupled"].decoupled
+
+
+def test_views_end_when_the_processor_time_is_spent(pictures: Path, tmp_path: Path) -> None:
+    limited = photos_choice.Limited(data.load(str(pictures / TRAIN), size=16), seconds=0.0)
+    result = train(small(epochs=1000), tmp_path / "run", pictures=limited)
+    assert limited.batches == 1
+    assert result.metrics["step"] == 1
