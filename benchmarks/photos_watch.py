@@ -1,9 +1,10 @@
 """How good the photo encoder is at its last checkpoint: kNN on the pictures held out of training, while it runs on.
 
-    python -m benchmarks.photos_watch PICTURES RUN [--size 64]
+    python -m benchmarks.photos_watch PICTURES RUN [--size 64] [--export FOLDER]
 
 A line of JSON is added to `RUN/held_out.jsonl`: the step, the epoch, and the accuracies of `photos_choice.py` for the
-averaged weights. The run is not disturbed.
+averaged weights. `--export` writes these weights as a model folder, for `benchmarks/transfer.py` to measure. The run is
+not disturbed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from benchmarks.photos_data import TRAIN
 from training import checkpoint, data
 from training.average import WeightAverage
 from training.batches import Plan
+from training.finish import export_run
 from training.run_folder import CHECKPOINT
 from training.saved_run import saved_run
 
@@ -42,16 +44,18 @@ def main() -> None:
     parser.add_argument("pictures", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("--size", type=int, help="side in pixels that pictures are shown at; the recipe's by default")
+    parser.add_argument("--export", type=Path, metavar="FOLDER", help="where the encoder as it is now is written")
     options = parser.parse_args()
     torch.set_num_threads(1)
 
     recipe, network, step = averaged(options.run)
     pictures = data.load(str(options.pictures / TRAIN), size=recipe.stored_size)
-    size = options.size or recipe.input_size
-    line: dict[str, Any] = {"step": step, "epoch": step / Plan(recipe, len(pictures)).steps_per_epoch, "size": size}
-    line |= held_out_knn(
-        network.to(memory_format=torch.channels_last), replace(recipe, input_size=size), pictures, options.pictures
-    )
+    epoch = step / Plan(recipe, len(pictures)).steps_per_epoch
+    recipe = replace(recipe, input_size=options.size or recipe.input_size)
+    line: dict[str, Any] = {"step": step, "epoch": epoch, "size": recipe.input_size}
+    line |= held_out_knn(network.to(memory_format=torch.channels_last), recipe, pictures, options.pictures)
+    if options.export:
+        export_run(recipe, network, options.export, len(pictures))
     with (options.run / "held_out.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
     print(json.dumps(line))

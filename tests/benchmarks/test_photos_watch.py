@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from PIL import Image
 
 from benchmarks import photos_choice, photos_watch
 from benchmarks.photos_data import TRAIN
+from cpchub.encoder import load
 from training import data, recipes
 from training.loop import train
 from training.recipes import Recipe
@@ -64,6 +67,24 @@ def test_the_averaged_weights_of_the_last_checkpoint_are_measured_on_both_sets(p
     found = photos_choice.held_out_knn(network, recipe, source, pictures)
     assert set(found) == {"tiny-imagenet", "cifar10"}
     assert min(found.values()) >= 0.5
+
+
+def test_a_line_is_kept_beside_the_run_and_the_encoder_as_it_is_can_be_had(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, exported = tmp_path / "run", tmp_path / "now"
+    train(small(), run, pictures=data.load(str(pictures / TRAIN), size=16), stop_after_steps=2)
+    given = [str(pictures), str(run), "--size", "24", "--export", str(exported)]
+    monkeypatch.setattr(sys, "argv", ["photos_watch", *given])
+    photos_watch.main()
+    line = json.loads((run / "held_out.jsonl").read_text())
+    assert line["step"] == 2
+    assert line["epoch"] == pytest.approx(2 / 3)
+    assert line["size"] == 24
+    encoder = load(exported)
+    assert encoder.spec.input_size == (3, 24, 24)
+    assert f"24 pictures of {TRAIN}" in (exported / "README.md").read_text()
+    train(small(), run, pictures=data.load(str(pictures / TRAIN), size=16))  # the run goes on
 
 
 def test_without_an_average_it_is_the_network_itself(pictures: Path, tmp_path: Path) -> None:
