@@ -73,7 +73,8 @@ def test_a_line_is_kept_beside_the_run_and_the_encoder_as_it_is_can_be_had(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, exported = tmp_path / "run", tmp_path / "now"
-    train(small(), run, pictures=data.load(str(pictures / TRAIN), size=16), stop_after_steps=2)
+    recipe, source = small(data=str(pictures / TRAIN)), data.load(str(pictures / TRAIN), size=16)
+    train(recipe, run, pictures=source, stop_after_steps=2)
     given = [str(pictures), str(run), "--size", "24", "--export", str(exported)]
     monkeypatch.setattr(sys, "argv", ["photos_watch", *given])
     photos_watch.main()
@@ -84,7 +85,7 @@ def test_a_line_is_kept_beside_the_run_and_the_encoder_as_it_is_can_be_had(
     encoder = load(exported)
     assert encoder.spec.input_size == (3, 24, 24)
     assert f"24 pictures of {TRAIN}" in (exported / "README.md").read_text()
-    train(small(), run, pictures=data.load(str(pictures / TRAIN), size=16))  # the run goes on
+    assert train(recipe, run, pictures=source).metrics["step"] == 6  # the run goes on
 
 
 def test_without_an_average_it_is_the_network_itself(pictures: Path, tmp_path: Path) -> None:
