@@ -24,13 +24,15 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cpchub.audio.files import read_sound
-from cpchub.encoder import load
-from cpchub.files import write_json
-from cpchub.model_folder import write
-from training import audio_data, finish, recipes
-from training.backbone import build_backbone
-from training.loop import train
+from cpchub.common.files import write_json
+from cpchub.encoders.load import load
+from cpchub.encoders.model_folder import write
+from cpchub.media.sounds import read_sound
+from cpchub_training import recipes
+from cpchub_training.data import recordings as audio_data
+from cpchub_training.jobs import pretrain
+from cpchub_training.run.backbone import build_backbone
+from cpchub_training.run.loop import train
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 
@@ -58,7 +60,7 @@ def main() -> None:
     features = {"mean of 13 MFCC": _mfcc_of(parts, 13), "mean of 40 MFCC": _mfcc_of(parts, 40)}
     for name, network in (("untrained encoder", untrained), ("CPC", backbone)):
         folder = args.out / name.replace(" ", "-")
-        facts = finish.describe(recipe, len(recordings), folder.name.lower())
+        facts = pretrain.describe(recipe, len(recordings), folder.name.lower())
         write(network, folder, facts=facts, recipe=recipe.to_dict(), evaluation=None)
         encoder = load(folder, device="cpu")
         features[name] = {part: encoder.encode(files) for part, (files, _, _) in parts.items()}

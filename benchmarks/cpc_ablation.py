@@ -20,12 +20,12 @@ from typing import Any
 import torch
 from cpc_dynamics import measured, slices
 
-from cpchub.files import write_json
-from training import data, recipes
-from training.backbone import build_backbone
-from training.loop import train
-from training.patch_views import NO_PATCH_VIEWS
-from training.recipes import Recipe
+from cpchub.common.files import write_json
+from cpchub_training import data, recipes
+from cpchub_training.recipes import Recipe
+from cpchub_training.run.backbone import build_backbone
+from cpchub_training.run.loop import train
+from cpchub_training.views.patches import NO_PATCH_VIEWS
 
 VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {
     "four directions, patch augmentation, layer norm": lambda r: r,

@@ -19,14 +19,14 @@ import matplotlib
 import numpy as np
 import torch
 
+from cpchub.common.files import write_json
 from cpchub.fewlabels import KNNClassifier, LogisticProbe
-from cpchub.files import write_json
-from training import data, recipes
-from training.backbone import build_backbone
-from training.batches import Plan
-from training.loop import train
-from training.monitors import features
-from training.recipes import Recipe
+from cpchub_training import data, recipes
+from cpchub_training.data.batches import Batches
+from cpchub_training.recipes import Recipe
+from cpchub_training.run.backbone import build_backbone
+from cpchub_training.run.features import features
+from cpchub_training.run.loop import train
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
     torch.manual_seed(recipe.seed)
     rows = [{"step": 0, "pictures_seen": 0, **measured(build_backbone(recipe), recipe, pictures, test)}]
     say(rows[-1])
-    total = recipe.epochs * Plan(recipe, len(pictures)).steps_per_epoch
+    total = recipe.epochs * Batches(recipe, len(pictures)).steps_per_epoch
     started = time.monotonic()
     for point in range(1, args.points + 1):
         until = round(point * total / args.points)

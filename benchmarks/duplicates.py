@@ -24,10 +24,10 @@ import torch
 from PIL import Image, ImageOps
 
 import cpchub
-from cpchub.commands.base import bundled_encoder
-from cpchub.duplicates import find_duplicates
-from cpchub.images.decode import read_image
-from cpchub.images.sources import find_images
+from cpchub.catalog.listing import bundled_encoder
+from cpchub.index.duplicates import find_duplicates
+from cpchub.media.decode import read_image
+from cpchub.media.sources import find_images
 
 UNTRAINED = "untrained"
 

@@ -44,13 +44,13 @@ from timm.data import ImageDataset, create_transform, resolve_model_data_config
 from torch.utils.data import DataLoader
 
 import cpchub
-from cpchub.collection import Collection
-from cpchub.commands.base import bundled_encoder
-from cpchub.embed import embed
-from cpchub.fast import OPENVINO_FROM
-from cpchub.images.decode import decode_bytes, resize_side
-from cpchub.images.sources import find_images
-from cpchub.jpeg import jpeg_for_gpu
+from cpchub.catalog.listing import bundled_encoder
+from cpchub.collection.collection import Collection
+from cpchub.embedding.job import embed
+from cpchub.encoders.fast.fast_embedder import OPENVINO_FROM
+from cpchub.encoders.fast.gpu_jpeg import jpeg_for_gpu
+from cpchub.media.decode import decode_bytes, resize_side
+from cpchub.media.sources import find_images
 
 PARTS = ("network", "camera", "memory", "gpu_decoding")
 BATCH = 64
@@ -276,8 +276,8 @@ def gpu_decoding(name: str, photos: Path, scratch: Path, options: argparse.Names
 MEMORY = """
 import pathlib, re, sys
 import cpchub
-from cpchub.embed import embed
-from cpchub.fast import OPENVINO_FROM
+from cpchub.embedding.job import embed
+from cpchub.encoders.fast.fast_embedder import OPENVINO_FROM
 encoder = cpchub.load("timm/test_resnet", pretrained=False, pretrained_cfg_overlay={"input_size": (3, 64, 64)})
 embed(sys.argv[1], sys.argv[2], encoder, progress=False)
 # not getrusage: its peak is that of the process which started this one, if that was larger

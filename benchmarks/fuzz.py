@@ -34,13 +34,13 @@ import PIL
 import torch
 from PIL import Image, features
 
-from cpchub.catalog import WEIGHTS, FileRecord, ModelSpec
-from cpchub.embed import embed
+from cpchub.catalog.spec import WEIGHTS, FileRecord, ModelSpec
+from cpchub.embedding.job import embed
 from cpchub.errors import BrokenImageError
-from cpchub.images.decode import decode_bytes
-from training.listing import square
-from training.picture_views import picture_view
-from training.views import Views
+from cpchub.media.decode import decode_bytes
+from cpchub_training.data.listing import square
+from cpchub_training.views.batched import Views
+from cpchub_training.views.per_picture import picture_view
 
 SIDE = 8  # of the pictures that the encoder takes
 SIZE = (72, 56)  # of the originals

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 
 from cpchub.fewlabels import KNNClassifier
-from training import data, recipes
-from training.backbone import build_backbone
-from training.loop import train
-from training.monitors import features
-from training.recipes import Recipe
+from cpchub_training import data, recipes
+from cpchub_training.recipes import Recipe
+from cpchub_training.run.backbone import build_backbone
+from cpchub_training.run.features import features
+from cpchub_training.run.loop import train
 
 RECIPES = {
     "simclr": "simclr_resnet18_cifar10_200e",

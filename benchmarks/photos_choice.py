@@ -25,14 +25,14 @@ import torch
 from torch import Tensor
 
 from benchmarks.photos_data import TRAIN
-from cpchub.files import write_json
-from training import data
-from training.batches import Batch
-from training.evaluate.knn import knn
-from training.loop import train
-from training.monitors import features
-from training.recipes import Recipe
-from training.views import Views
+from cpchub.common.files import write_json
+from cpchub_training import data
+from cpchub_training.data.batches import Batch
+from cpchub_training.evaluate.knn import knn
+from cpchub_training.recipes import Recipe
+from cpchub_training.run.features import features
+from cpchub_training.run.loop import train
+from cpchub_training.views.batched import Views
 
 BANK = {"tiny": 20_000, "cifar10": 5_000}
 W32: dict[str, Any] = {"channels": [32, 64, 128, 256], "stem_type": "deep", "stem_width": 16}

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from cpchub.common.files import PARTIAL
 from cpchub.errors import SourceError
-from cpchub.files import PARTIAL
-from training.data import cifar10
+from cpchub_training.data.known import cifar10
 
 TRAIN = "tiny-imagenet-cifar10"  # what the training pictures together are called, on cards too
 HELD_OUT = 5000  # of each set

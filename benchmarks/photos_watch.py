@@ -20,12 +20,13 @@ from torch import nn
 
 from benchmarks.photos_choice import held_out_knn
 from benchmarks.photos_data import TRAIN
-from training import checkpoint, data
-from training.average import WeightAverage
-from training.batches import Plan
-from training.finish import export_run
-from training.run_folder import CHECKPOINT
-from training.saved_run import saved_run
+from cpchub_training import data
+from cpchub_training.data.batches import Batches
+from cpchub_training.jobs.pretrain import export_run
+from cpchub_training.run import checkpoint
+from cpchub_training.run.average import WeightAverage
+from cpchub_training.run.run_folder import CHECKPOINT
+from cpchub_training.run.saved_run import saved_run
 
 
 def averaged(run_dir: Path) -> tuple[Any, nn.Module, int]:
@@ -50,7 +51,7 @@ def main() -> None:
 
     recipe, network, step = averaged(options.run)
     pictures = data.load(str(options.pictures / TRAIN), size=recipe.stored_size)
-    epoch = step / Plan(recipe, len(pictures)).steps_per_epoch
+    epoch = step / Batches(recipe, len(pictures)).steps_per_epoch
     recipe = replace(recipe, input_size=options.size or recipe.input_size)
     line: dict[str, Any] = {"step": step, "epoch": epoch, "size": recipe.input_size}
     line |= held_out_knn(network.to(memory_format=torch.channels_last), recipe, pictures, options.pictures)

@@ -92,9 +92,9 @@ def write(out: Path, results: dict[str, Any]) -> None:
 
 def lifecycle(draw: Callable[[int, int], Vectors], count: int, kind: str, *, changes: bool) -> dict[str, Any]:
     """Build, add a tenth, remove a tenth, merge with another collection; recall on fresh queries after each."""
-    from cpchub.imported import import_vectors
+    from cpchub.collection.import_vectors import import_vectors
+    from cpchub.collection.merge import merge
     from cpchub.index import Index
-    from cpchub.merge import merge
 
     vectors, queries = draw(count + count // 10, 1), draw(QUERIES, 2)
     with tempfile.TemporaryDirectory() as temporary:
@@ -144,7 +144,7 @@ def lifecycle(draw: Callable[[int, int], Vectors], count: int, kind: str, *, cha
 
 def real_only(real: Vectors) -> dict[str, Any]:
     """All of a file but the queries: exact, and each compressed kind at this size."""
-    from cpchub.imported import import_vectors
+    from cpchub.collection.import_vectors import import_vectors
     from cpchub.index import Index
 
     order = np.random.default_rng(0).permutation(len(real))
@@ -167,7 +167,7 @@ def real_only(real: Vectors) -> dict[str, Any]:
 
 def recall(index: Any, vectors: Vectors, ids: npt.NDArray[np.int64], queries: Vectors) -> float:
     """Recall@K of fresh queries, in batches as a service would send them; equally near neighbours count."""
-    from cpchub.index.exact import nearest
+    from cpchub.index.engine.exact import nearest
 
     last = nearest(queries, vectors[ids], K)[0][:, -1:]
     scores, _ = index.search_vectors(queries, K)

@@ -22,12 +22,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cpchub.files import write_json
-from training import data, recipes
-from training.backbone import build_backbone
-from training.batches import Batch
-from training.loop import train
-from training.recipes import Recipe
+from cpchub.common.files import write_json
+from cpchub_training import data, recipes
+from cpchub_training.data.batches import Batch
+from cpchub_training.recipes import Recipe
+from cpchub_training.run.backbone import build_backbone
+from cpchub_training.run.loop import train
 
 DEFAULT = ("simclr_resnet18_cifar10_200e", "moco_v2_resnet18_cifar10_200e", "cpc_resnet18_cifar10")
 

@@ -28,10 +28,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import cpchub.architectures  # noqa: F401  (registers resnet18_cifar)
-from cpchub.weight_gradient import quicken
-from training import data
-from training.methods.simclr import SimCLR
-from training.views import Views
+from cpchub.encoders.fast.quick_conv import use_fast_weight_gradients
+from cpchub_training import data
+from cpchub_training.methods.simclr import SimCLR
+from cpchub_training.views.batched import Views
 
 WARM = 5  # steps: more batches than lightly's two workers keep ready
 
@@ -40,7 +40,7 @@ def ours(network: str, pictures: Tensor, batch: int) -> Callable[[], None]:
     """One step of our loop's work, on the data set in memory."""
     backbone = timm.create_model(network, num_classes=0)
     method = SimCLR(backbone, int(backbone.num_features), 512, 128, 0.5).to(memory_format=torch.channels_last)
-    quicken(method)
+    use_fast_weight_gradients(method)
     optimizer = torch.optim.SGD(method.parameters(), lr=0.06, momentum=0.9, weight_decay=5e-4)
     views = Views()
 

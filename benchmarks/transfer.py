@@ -24,10 +24,10 @@ from rich.console import Console
 from rich.table import Table
 
 import cpchub
-from cpchub.encoder import ImageLike
+from cpchub.common.files import write_json
+from cpchub.encoders.encoder import ImageLike
 from cpchub.fewlabels import KNNClassifier, label_curve
-from cpchub.files import write_json
-from training.evaluate.datasets import DataSet, Part, open_labelled
+from cpchub_training.evaluate.datasets import DataSet, Part, open_labelled
 
 Features = npt.NDArray[np.float32]
 Representation = Callable[[Part], Features]

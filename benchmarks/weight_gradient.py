@@ -2,7 +2,7 @@
 
     python benchmarks/weight_gradient.py [--pictures 256] [--dtype bfloat16 --out FILE]
 
-In GFLOP/s (a multiplication and an addition are two), best of some calls; `pays` is what `cpchub.weight_gradient`
+In GFLOP/s (a multiplication and an addition are two), best of some calls; `pays` is what `encoders.fast.quick_conv`
 decides from the shape alone. `forward` is what the processor reaches in the same convolution's forward pass.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cpchub.weight_gradient import pays, weight_gradient
+from cpchub.encoders.fast.quick_conv import pays, weight_gradient
 
 # channels in and out, side of the map, kernel, stride: every kind that ResNet-18 and -50 have at 32 to 128 pixels
 SHAPES = [

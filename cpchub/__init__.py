@@ -19,14 +19,16 @@ from cpchub.timm_hook import register_with_timm
 
 if TYPE_CHECKING:
     from cpchub import errors, fewlabels
-    from cpchub.catalog import ModelSpec, get_spec, list_models
-    from cpchub.collection import Collection
-    from cpchub.embed import embed as embed_folder
-    from cpchub.encoder import Encoder, create_model, load
+    from cpchub.catalog.listing import get_spec, list_models
+    from cpchub.catalog.spec import ModelSpec
+    from cpchub.collection.collection import Collection
+    from cpchub.embedding.job import embed as embed_folder
+    from cpchub.encoders.encoder import Encoder
+    from cpchub.encoders.load import create_model, load
+    from cpchub.encoders.onnx_export import export_onnx
     from cpchub.errors import CpchubError
-    from cpchub.export import export_onnx
+    from cpchub.hub.publish import publish
     from cpchub.index import Hit, Index, Item
-    from cpchub.release import publish
 
 __version__ = "0.1.0"
 
@@ -51,23 +53,23 @@ __all__ = [
 ]
 
 _HOME = {
-    "Collection": "cpchub.collection:Collection",
+    "Collection": "cpchub.collection.collection:Collection",
     "CpchubError": "cpchub.errors:CpchubError",
-    "Encoder": "cpchub.encoder:Encoder",
+    "Encoder": "cpchub.encoders.encoder:Encoder",
     "Hit": "cpchub.index:Hit",
     "Index": "cpchub.index:Index",
     "Item": "cpchub.index:Item",
-    "ModelSpec": "cpchub.catalog:ModelSpec",
-    "create_model": "cpchub.encoder:create_model",
+    "ModelSpec": "cpchub.catalog.listing:ModelSpec",
+    "create_model": "cpchub.encoders.encoder:create_model",
     # not `embed`: importing the module cpchub.embed binds that name to the module
-    "embed_folder": "cpchub.embed:embed",
+    "embed_folder": "cpchub.embedding.job:embed",
     "errors": "cpchub.errors",
-    "export_onnx": "cpchub.export:export_onnx",
+    "export_onnx": "cpchub.encoders.onnx_export:export_onnx",
     "fewlabels": "cpchub.fewlabels",
-    "get_spec": "cpchub.catalog:get_spec",
-    "list_models": "cpchub.catalog:list_models",
-    "load": "cpchub.encoder:load",
-    "publish": "cpchub.release:publish",
+    "get_spec": "cpchub.catalog.listing:get_spec",
+    "list_models": "cpchub.catalog.listing:list_models",
+    "load": "cpchub.encoders.encoder:load",
+    "publish": "cpchub.hub.publish:publish",
 }
 
 

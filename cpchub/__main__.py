@@ -2,7 +2,7 @@
 
 import sys
 
-from cpchub.cli import main
+from cpchub.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

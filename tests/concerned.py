@@ -53,10 +53,12 @@ def closeness(test: str, path: str) -> int | None:
     if file.suffix != ".py":
         name = "model_cards" if file.parts[0] == "model_cards" else file.name
         return 2 if re.search(rf"\b{re.escape(name)}\b", text(test)) else None
-    parts = [part for part in file.with_suffix("").parts if part != "__init__"]
+    top, parts = file.parts[0], [part for part in file.with_suffix("").parts if part != "__init__"]
+    if len(parts) > 1 and parts[1] == f"cpchub_{top}":  # a folder that holds a package
+        parts = parts[1:]
     if parts[-1] == "conftest":
         return 2 if test.startswith(f"{file.parent.as_posix()}/") else None
-    if file.parts[0] != "tests" and test.split("/")[1] == parts[0]:
+    if top != "tests" and test.split("/")[1] == top:
         words = Path(test).stem.removeprefix("test_") + "_"
         names = ("_".join(parts[start:]) for start in range(1, len(parts)))
         if any(words.startswith(f"{name}_") for name in names):
@@ -81,7 +83,7 @@ def mentioned_by(test: str) -> frozenset[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    for name in re.findall(r"\b(?:cpchub|training|serving|tests)(?:\.\w+)+", text(test)):
+    for name in re.findall(r"\b(?:cpchub|cpchub_training|cpchub_serving|tests)(?:\.\w+)+", text(test)):
         names |= {name, name.rpartition(".")[0]}
     return frozenset(names)
 

@@ -8,7 +8,7 @@ from typing import Any
 import timm
 import torch
 
-from training.publish import export
+from cpchub.encoders.model_folder import write as write_model_folder
 
 MODEL_ARGS = {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16], "stem_type": "deep", "stem_width": 4}
 DIM = 16
@@ -64,4 +64,6 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def export_tiny(folder: Path, *, seed: int = 0, evaluation: dict[str, Any] | None = EVALUATION, **facts: Any) -> Path:
     """A model folder of a tiny encoder; `facts` change FACTS."""
-    return export(tiny_backbone(seed), folder, facts={**FACTS, **facts}, recipe=RECIPE, evaluation=evaluation)
+    return write_model_folder(
+        tiny_backbone(seed), folder, facts={**FACTS, **facts}, recipe=RECIPE, evaluation=evaluation
+    )

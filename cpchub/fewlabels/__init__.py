@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from cpchub.fewlabels.curve import LabelCurve, label_curve, label_fractions, label_subsets
 from cpchub.fewlabels.knn import KNNClassifier
+from cpchub.fewlabels.labels_saved import Saved, labels_saved
 from cpchub.fewlabels.logistic import LogisticProbe
 from cpchub.fewlabels.means import ClassMeans
 from cpchub.fewlabels.plot import plot_label_curve
-from cpchub.fewlabels.saved import Saved, labels_saved
 
 if TYPE_CHECKING:
     from cpchub.fewlabels.finetune import FineTunedEncoder

@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cpchub.collection import Collection
-from cpchub.csv_table import read_csv
+from cpchub.collection.collection import Collection
+from cpchub.common.csv_table import read_csv
 from cpchub.errors import LabelError
 from cpchub.fewlabels.base import FeatureClassifier
 from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.logistic import LogisticProbe
 from cpchub.fewlabels.means import ClassMeans
-from cpchub.labels import KNOWN, check_paths, places_of
+from cpchub.media.labels import KNOWN, check_paths, places_of
 
 METHODS: dict[str, Callable[[], FeatureClassifier]] = {
     "logistic": LogisticProbe,

@@ -13,10 +13,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from cpchub.errors import ArgumentError, LabelError
-from cpchub.fewlabels.supervised import Plan, Views, flip_and_shift, predict_proba, train
+from cpchub.fewlabels.network_training import Schedule, Views, flip_and_shift, predict_proba, train
 
 if TYPE_CHECKING:
-    from cpchub.encoder import Encoder
+    from cpchub.encoders.encoder import Encoder
 
 Array = npt.NDArray[Any]
 
@@ -26,7 +26,7 @@ class FineTunedEncoder(ClassifierMixin, BaseEstimator):
 
     encoder: what `cpchub.load` takes, or an `Encoder`, which is copied, without the classifier that it may have.
     pretrained: False trains the same network from scratch.
-    steps, batch_size, lr, weight_decay, backbone_lr: as in `cpchub.fewlabels.supervised.Plan`; None takes 300 steps at
+    steps, batch_size, lr, weight_decay, backbone_lr: as in `network_training.Schedule`; None takes 300 steps at
         lr 3e-3, the encoder at a tenth of it, or all of it at 5e-3 from scratch.
     views: random views of a uint8 batch; by default mirrored and slightly shifted pictures of the encoder's input size.
     random_state: seed of the new weights, the draws and the views.
@@ -99,10 +99,10 @@ class FineTunedEncoder(ClassifierMixin, BaseEstimator):
         """The most probable class of each picture, `[N]`."""
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> Schedule:
         """The given values, and the defaults of the two cases for those that were not."""
         lr, backbone_lr = (3e-3, 0.1) if self.pretrained else (5e-3, 1.0)
-        return Plan(
+        return Schedule(
             steps=self.steps,
             batch_size=self.batch_size,
             lr=lr if self.lr is None else self.lr,
@@ -112,7 +112,8 @@ class FineTunedEncoder(ClassifierMixin, BaseEstimator):
 
     def _network(self) -> Encoder:
         """The encoder with its weights, or with new ones; always a network of our own to change."""
-        from cpchub.encoder import Encoder, load
+        from cpchub.encoders.encoder import Encoder
+        from cpchub.encoders.load import load
 
         if self.encoder is None:
             raise ArgumentError("encoder is None; give the name of one, its folder, or an Encoder")

@@ -10,9 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
+from cpchub.common.files import replacing
 from cpchub.errors import LabelError
 from cpchub.fewlabels.curve import LabelCurve
-from cpchub.files import replacing
 
 # Okabe & Ito's colours, told apart by people with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

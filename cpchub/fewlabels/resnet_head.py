@@ -12,10 +12,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
+from cpchub.encoders.fast.quick_conv import use_fast_weight_gradients
 from cpchub.errors import ArgumentError, LabelError
 from cpchub.fewlabels.base import FLOATS, Array
-from cpchub.fewlabels.supervised import Plan
-from cpchub.weight_gradient import quicken
+from cpchub.fewlabels.network_training import Schedule
 
 PAPER = {"blocks": 11, "width": 4096, "bottleneck": 1024}  # 196 million parameters
 
@@ -100,10 +100,10 @@ class ResNetHead(ClassifierMixin, BaseEstimator):
         return (maps - centre) / scale, centre, scale
 
     def _train(self, maps: Tensor, codes: Tensor) -> None:
-        plan = Plan(self.steps, self.batch_size, self.lr, self.weight_decay)
+        plan = Schedule(self.steps, self.batch_size, self.lr, self.weight_decay)
         optimizer = torch.optim.AdamW(self.network_.parameters(), lr=plan.lr, weight_decay=plan.weight_decay)
         generator = torch.Generator().manual_seed(self.random_state)
-        quicken(self.network_)
+        use_fast_weight_gradients(self.network_)
         self.network_.train()
         for step in range(plan.steps):
             for group in optimizer.param_groups:

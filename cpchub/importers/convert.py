@@ -12,15 +12,15 @@ import timm
 import torch
 from torch import Tensor
 
-from cpchub import model_folder
+from cpchub.catalog.vocabulary import data_title, method_title
+from cpchub.common.files import expanded
+from cpchub.encoders import model_folder
+from cpchub.encoders.network import Network, create_timm_model
 from cpchub.errors import ImportFormatError
-from cpchub.files import expanded
-from cpchub.importers.format import NOTHING_CLAIMED, Checkpoint, Claims, Format, Plan
-from cpchub.importers.formats import format_of
-from cpchub.importers.read import read_checkpoint
-from cpchub.integrity import sha256_of
-from cpchub.network import Network, create_timm_model
-from cpchub.vocabulary import data_title, method_title
+from cpchub.hub.integrity import sha256_of
+from cpchub.importers.format import NOTHING_CLAIMED, Checkpoint, Claims, Conversion, Format
+from cpchub.importers.formats.registry import format_of
+from cpchub.importers.readers.checkpoint import read_checkpoint
 
 UNKNOWN = "unknown"
 _COUNTER = ".num_batches_tracked"  # of batch norms; files before PyTorch 0.4.1 lack them, and nothing depends on them
@@ -92,7 +92,7 @@ def convert(
     )
 
 
-def network_of(checkpoint: Checkpoint, layout: Format, claims: Claims = NOTHING_CLAIMED) -> tuple[Network, Plan]:
+def network_of(checkpoint: Checkpoint, layout: Format, claims: Claims = NOTHING_CLAIMED) -> tuple[Network, Conversion]:
     """The network of a checkpoint in eval mode, without a head, and how it was made; raises as `convert` does."""
     plan = layout.plan(checkpoint, claims)
     _check_account(checkpoint, plan)
@@ -100,7 +100,7 @@ def network_of(checkpoint: Checkpoint, layout: Format, claims: Claims = NOTHING_
     return _network(checkpoint, plan, layout), plan
 
 
-def _check_account(checkpoint: Checkpoint, plan: Plan) -> None:
+def _check_account(checkpoint: Checkpoint, plan: Conversion) -> None:
     """Every tensor is used or dropped, and none is both."""
     forgotten = [each for each in checkpoint.tensors if each not in plan.used and each not in plan.dropped]
     twice = [each for each in plan.used if each in plan.dropped]
@@ -109,7 +109,7 @@ def _check_account(checkpoint: Checkpoint, plan: Plan) -> None:
         raise ImportFormatError(f"{checkpoint.path.name} is not understood; this tensor is {what}")
 
 
-def _check_claims(checkpoint: Checkpoint, plan: Plan, claims: Claims) -> None:
+def _check_claims(checkpoint: Checkpoint, plan: Conversion, claims: Claims) -> None:
     """Raise where the user knows it otherwise than the file."""
     file = checkpoint.path.name
     if claims.architecture is not None and claims.architecture.partition(".")[0] != plan.architecture:
@@ -123,7 +123,7 @@ def _check_claims(checkpoint: Checkpoint, plan: Plan, claims: Claims) -> None:
         raise ImportFormatError(f"{file} has a stem padded by {padding}, not by {claims.stem_padding}")
 
 
-def _network(checkpoint: Checkpoint, plan: Plan, layout: Format) -> Network:
+def _network(checkpoint: Checkpoint, plan: Conversion, layout: Format) -> Network:
     """The network of the plan with its weights; every name and shape must fit."""
     args = {**plan.model_args, "num_classes": 0, "in_chans": plan.facts.input_size[0]}
     where = f"{checkpoint.path.name} does not fit {plan.architecture} as {layout.name}"
@@ -160,7 +160,7 @@ def _clean(value: Tensor, key: str, where: str) -> Tensor:
     return value
 
 
-def _described(checkpoint: Checkpoint, plan: Plan, name: str) -> dict[str, Any]:
+def _described(checkpoint: Checkpoint, plan: Conversion, name: str) -> dict[str, Any]:
     """The facts as `model_folder.write` takes them."""
     facts = plan.facts
     trained = "" if facts.method == UNKNOWN else f" trained with {method_title(facts.method)}"
@@ -184,7 +184,7 @@ def _described(checkpoint: Checkpoint, plan: Plan, name: str) -> dict[str, Any]:
     }
 
 
-def _recipe(checkpoint: Checkpoint, plan: Plan, layout: Format) -> dict[str, Any]:
+def _recipe(checkpoint: Checkpoint, plan: Conversion, layout: Format) -> dict[str, Any]:
     """Where the encoder comes from, and what became of the file's tensors."""
     return {
         "imported_from": checkpoint.path.name,

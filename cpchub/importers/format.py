@@ -61,7 +61,7 @@ NOTHING_CLAIMED = Claims()
 
 @dataclass(frozen=True)
 class Facts:
-    """What the published encoder states about itself; the fields are those of `cpchub.model_folder`."""
+    """What the published encoder states about itself; the fields are those of `cpchub.encoders.model_folder`."""
 
     method: str
     input_size: tuple[int, int, int] = (3, 224, 224)
@@ -76,7 +76,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Conversion:
     """How a checkpoint becomes a network.
 
     architecture, model_args: the network, as `timm.create_model` takes it; no head.
@@ -105,6 +105,6 @@ class Format(Protocol):
         """How sure it is that the file is of this layout: 0 no, 1 yes, less where another format may know better."""
         ...
 
-    def plan(self, checkpoint: Checkpoint, claims: Claims) -> Plan:
+    def plan(self, checkpoint: Checkpoint, claims: Claims) -> Conversion:
         """The conversion; raises ImportFormatError, naming what does not fit, where there can be none."""
         ...

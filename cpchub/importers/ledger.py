@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from cpchub.errors import ImportFormatError
-from cpchub.importers.format import Checkpoint, Facts, Plan
+from cpchub.importers.format import Checkpoint, Conversion, Facts
 
 OPTIMISER = "the state of the optimiser"
 CLASSIFIER = "a classifier, trained beside the encoder"
@@ -68,13 +68,13 @@ class Ledger:
         taken: Taken,
         facts: Facts,
         settings: Mapping[str, Any] = MappingProxyType({}),
-    ) -> Plan:
+    ) -> Conversion:
         """The plan, with what is still left dropped."""
         for top, reason in _ELSEWHERE.items():
             self.drop(f"{top}/", reason)
         self.drop("", NO_PART)
         used = {name: new for new, name in taken.sources.items()}
-        return Plan(architecture, model_args, taken.tensors(), used, dict(self._dropped), facts, settings)
+        return Conversion(architecture, model_args, taken.tensors(), used, dict(self._dropped), facts, settings)
 
     def error(self, problem: str) -> ImportFormatError:
         """An error that names the file and the format."""

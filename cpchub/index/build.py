@@ -15,22 +15,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cpchub.collection import INDEX, MANIFEST, Collection, read_manifest
+from cpchub.collection.collection import Collection
+from cpchub.collection.manifest import INDEX, MANIFEST, read_manifest
+from cpchub.common.files import PARTIAL, only_writer, replacing, write_json
+from cpchub.common.hashing import file_sha256
 from cpchub.errors import ArgumentError, CollectionError
-from cpchub.faiss_check import import_faiss
-from cpchub.files import PARTIAL, only_writer, replacing, write_json
-from cpchub.index.calibrate import Calibrated, calibrate
-from cpchub.index.engine import Engine
-from cpchub.index.kinds import Plan, choose, train, training_rows
-from cpchub.index.mapped import FOLDER, Ids, Vectors, item_ids, open_vectors, write_items, write_vectors
-from cpchub.index.setting import Choice, Setting, Wish, file_sha256
-from cpchub.index.truth import Truth
+from cpchub.index.engine.calibrate import Calibrated, calibrate
+from cpchub.index.engine.faiss_import import import_faiss
+from cpchub.index.engine.kinds import IndexPlan, choose, train, training_rows
+from cpchub.index.engine.mapped import FOLDER, Ids, Vectors, item_ids, open_vectors, write_items, write_vectors
+from cpchub.index.engine.truth import Truth
+from cpchub.index.engine.two_stages import Engine
+from cpchub.index.setting import Choice, IndexRequest, Setting
 
 STEP = 65_536  # vectors added at a time
 MOST_REMOVED = 0.2  # share of an index that may be of removed pictures before it is built anew
 
 
-def build(collection: Collection, wish: Wish) -> tuple[Engine, Setting]:
+def build(collection: Collection, wish: IndexRequest) -> tuple[Engine, Setting]:
     """Build the index and write it. Raises as `Index.build` does."""
     with _only_writer_of(collection):
         return _build(collection, wish)
@@ -48,7 +50,7 @@ def update(
         with suppress(CollectionError):  # edited, damaged, of an earlier version: it is built anew
             old = Setting.from_manifest(collection.manifest["search"], collection.folder)
             index = read_faiss(collection, old) if old else None
-        wish = (old.wanted if old else Wish()).changed(kind, recall, memory)
+        wish = (old.wanted if old else IndexRequest()).changed(kind, recall, memory)
         if old is None or index is None or wish != old.wanted:
             return _build(collection, wish)
         if (old.count, old.next_id) == (len(collection), collection.manifest["next_id"]):
@@ -95,7 +97,7 @@ def open_engine(collection: Collection, setting: Setting, index: Any) -> Engine:
     return engine
 
 
-def _build(collection: Collection, wish: Wish) -> tuple[Engine, Setting]:
+def _build(collection: Collection, wish: IndexRequest) -> tuple[Engine, Setting]:
     plan, ids = choose(len(collection), collection.dim, wish), item_ids(collection)
     if plan.kind == "exact":
         return _build_exact(collection, plan, wish, ids)
@@ -112,7 +114,7 @@ def _build(collection: Collection, wish: Wish) -> tuple[Engine, Setting]:
     if measured.reached:
         return engine, _write(collection, engine, plan, wish, len(ids), measured)
     if wish.kind == "auto" and wish.memory is None:
-        exact = Plan("exact", f"{plan.kind} gives a recall of only {measured.recall:.3f} on these vectors")
+        exact = IndexPlan("exact", f"{plan.kind} gives a recall of only {measured.recall:.3f} on these vectors")
         return _build_exact(collection, exact, wish, ids)
     raise ArgumentError(
         f"recall {wish.recall:g} cannot be kept by {plan.kind} on these {len(ids):,} vectors: the best is "
@@ -120,7 +122,7 @@ def _build(collection: Collection, wish: Wish) -> tuple[Engine, Setting]:
     )
 
 
-def _build_exact(collection: Collection, plan: Plan, wish: Wish, ids: Ids) -> tuple[Engine, Setting]:
+def _build_exact(collection: Collection, plan: IndexPlan, wish: IndexRequest, ids: Ids) -> tuple[Engine, Setting]:
     """FAISS keeps the vectors; what an earlier, compressed index had to map is removed."""
     index = train(plan, np.zeros((1, collection.dim), np.float32))
     for some, vectors in collection.vector_shards():
@@ -131,7 +133,7 @@ def _build_exact(collection: Collection, plan: Plan, wish: Wish, ids: Ids) -> tu
     return engine, setting
 
 
-def _add(collection: Collection, old: Setting, plan: Plan, index: Any) -> tuple[Engine, Setting] | None:
+def _add(collection: Collection, old: Setting, plan: IndexPlan, index: Any) -> tuple[Engine, Setting] | None:
     """Add the new pictures to an index; None where it has to be built anew to be as good as before."""
     ids = item_ids(collection)
     first_new = int(np.searchsorted(ids, old.next_id))
@@ -157,8 +159,8 @@ def _add(collection: Collection, old: Setting, plan: Plan, index: Any) -> tuple[
 def _write(
     collection: Collection,
     engine: Engine,
-    plan: Plan,
-    wish: Wish,
+    plan: IndexPlan,
+    wish: IndexRequest,
     trained_on: int,
     measured: Calibrated | None = None,
 ) -> Setting:

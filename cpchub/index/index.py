@@ -15,19 +15,20 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cpchub.collection import Collection, read_manifest
-from cpchub.embed import ImageEncoder
+from cpchub.collection.collection import Collection
+from cpchub.collection.manifest import read_manifest
+from cpchub.encoders.protocols import ImageEncoder
 from cpchub.errors import CollectionError, QueryError
-from cpchub.images.decode import ImageSource
 from cpchub.index import build as building
-from cpchub.index.calibrate import recall_by_depth
-from cpchub.index.engine import Engine
-from cpchub.index.exact import OnDevice
-from cpchub.index.mapped import Vectors, open_items
+from cpchub.index.engine.calibrate import recall_by_depth
+from cpchub.index.engine.exact import OnDevice
+from cpchub.index.engine.mapped import Vectors, open_items
+from cpchub.index.engine.truth import Truth
+from cpchub.index.engine.two_stages import Engine
 from cpchub.index.query import Item, Query, Subject, Weighted, encode_pictures, is_vector, unit, weighted
-from cpchub.index.setting import Choice, Setting, Wish
-from cpchub.index.truth import Truth
+from cpchub.index.setting import Choice, IndexRequest, Setting
 from cpchub.index.where import rows_where
+from cpchub.media.decode import ImageSource
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Index:
         Raises DependencyError without FAISS, CollectionError where the collection was updated since it was opened,
         ArgumentError where recall and memory cannot both be had, NoSpaceError or OutputError where it is not written.
         """
-        return cls(collection, *building.build(collection, Wish(kind, recall, memory)), encoder)
+        return cls(collection, *building.build(collection, IndexRequest(kind, recall, memory)), encoder)
 
     @classmethod
     def update(

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from cpchub.embed import ImageEncoder
+from cpchub.encoders.protocols import ImageEncoder
 from cpchub.errors import BrokenImageError, QueryError
-from cpchub.images.decode import ImageSource, read_image, resize_side
+from cpchub.media.decode import ImageSource, read_image, resize_side
 
 Vector = npt.NDArray[np.float32]
 

@@ -12,13 +12,12 @@ from cpchub.errors import ArgumentError, CollectionError
 
 VERSION = 2
 K = 10  # the k of recall@k that is promised and measured
-
 Kind = Literal["exact", "rabitq", "ivf-rabitq", "hnsw", "pq", "ivf-pq"]
 Choice = Literal["auto", "exact", "rabitq", "ivf-rabitq", "hnsw", "pq", "ivf-pq"]
 
 
 @dataclass(frozen=True)
-class Wish:
+class IndexRequest:
     """What was asked for: a kind of index or "auto", recall@10 to keep, and bytes of memory to stay within."""
 
     kind: Choice = "auto"
@@ -33,9 +32,9 @@ class Wish:
         if self.memory is not None and self.memory < 1:
             raise ArgumentError(f"memory={self.memory}: give bytes, 1 or more")
 
-    def changed(self, kind: Choice | None, recall: float | None, memory: int | None) -> Wish:
+    def changed(self, kind: Choice | None, recall: float | None, memory: int | None) -> IndexRequest:
         """The same wish but for what is not None."""
-        return Wish(
+        return IndexRequest(
             self.kind if kind is None else kind,
             self.recall if recall is None else recall,
             self.memory if memory is None else memory,
@@ -54,7 +53,7 @@ class Setting:
     kind: Kind
     index: str
     reason: str
-    wanted: Wish
+    wanted: IndexRequest
     count: int
     next_id: int
     indexed: int
@@ -114,19 +113,10 @@ class Setting:
             raise CollectionError(
                 f"the search section in the manifest of {folder} was edited by hand (its checksum differs); {again}"
             )
-        wanted = Wish(**fields.pop("wanted"))
+        wanted = IndexRequest(**fields.pop("wanted"))
         for derived in ("version", "metric", "exact"):
             del fields[derived]
         return cls(wanted=wanted, **fields)
-
-
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _checksum(section: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmarks import photos_data
 from cpchub.errors import SourceError
-from training import data
+from cpchub_training import data
 
 
 def test_each_picture_goes_to_training_or_is_held_out_by_class_and_no_test_picture_is_read(

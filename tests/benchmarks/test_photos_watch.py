@@ -14,11 +14,11 @@ from PIL import Image
 
 from benchmarks import photos_choice, photos_watch
 from benchmarks.photos_data import TRAIN
-from cpchub.encoder import load
-from training import data, recipes
-from training.loop import train
-from training.recipes import Recipe
-from training.views import Views
+from cpchub.encoders.load import load
+from cpchub_training import data, recipes
+from cpchub_training.recipes import Recipe
+from cpchub_training.run.loop import train
+from cpchub_training.views.batched import Views
 
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from benchmarks import transfer
+from cpchub_training.evaluate.datasets import Part
 from tests.tiny_encoder import export_tiny
-from training.evaluate.datasets import Part
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from cpchub.catalog import listing
 from tests.loopback_hub import LoopbackHub, loopback_hub
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cpu_without_bfloat16() -> Iterator[None]:
     """The vectors of a test are of one precision on every machine; tests of bfloat16 say that the CPU has it."""
-    from cpchub import fast
+    from cpchub.encoders.fast import fast_embedder
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(fast, "cpu_has_bfloat16", lambda: False)
+        monkeypatch.setattr(fast_embedder, "cpu_has_bfloat16", lambda: False)
         yield
 
 
@@ -32,15 +33,13 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing leaves the test: its own cache, no token, no Xet, an empty catalog, and no Hub unless it starts one."""
     import huggingface_hub.constants
 
-    from cpchub import catalog
-
     home = tmp_path / "hf"
     monkeypatch.setattr(huggingface_hub.constants, "HF_HOME", str(home))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(home / "hub"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(home / "token"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_TELEMETRY", True)
-    monkeypatch.setattr(catalog, "catalog_folder", lambda: tmp_path / "model_cards")
+    monkeypatch.setattr(listing, "catalog_folder", lambda: tmp_path / "model_cards")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
     return home
 

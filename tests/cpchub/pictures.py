@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from cpchub.catalog import WEIGHTS, FileRecord, ModelSpec
+from cpchub.catalog.spec import WEIGHTS, FileRecord, ModelSpec
 
 Pixels = npt.NDArray[np.uint8]
 

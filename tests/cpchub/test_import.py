@@ -25,11 +25,11 @@ def test_import_loads_nothing_heavy() -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    assert heavy_modules_after("from cpchub.cli import main; main(['--help'])") == []
+    assert heavy_modules_after("from cpchub.cli.main import main; main(['--help'])") == []
 
 
 def test_help_of_a_command_loads_nothing_heavy() -> None:
-    parse = "from cpchub.commands import Index; Index.parse(['photos', '-o', 'out'])"
+    parse = "from cpchub.cli import Index; Index.parse(['photos', '-o', 'out'])"
     assert heavy_modules_after(parse) == []
 
 
@@ -49,7 +49,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 
 def test_importing_a_module_does_not_hide_a_public_name() -> None:
-    code = "import cpchub.embed, cpchub.index; assert callable(cpchub.embed_folder) and callable(cpchub.Index)"
+    code = "import cpchub.embedding.job, cpchub.index; assert callable(cpchub.embed_folder) and callable(cpchub.Index)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -14,23 +14,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from cpchub.catalog import folder_hub
-from cpchub.collection import Collection, write_table
-from cpchub.commands.searching import write_csv
-from cpchub.embed import embed
-from cpchub.encoder import load
+from cpchub.catalog.listing import folder_hub
+from cpchub.cli.searching import write_csv
+from cpchub.collection.collection import Collection
+from cpchub.collection.tables import write_table
+from cpchub.common.files import cache_folder, expanded, only_writer
+from cpchub.embedding.job import embed
+from cpchub.encoders.load import load
 from cpchub.errors import HubError, OutputError, SourceError, WeightsUnavailableError
-from cpchub.files import cache_folder, expanded, only_writer
-from cpchub.hub import find, publish
-from cpchub.images.sources import find_images
+from cpchub.hub.locate import find
+from cpchub.hub.publish import publish
 from cpchub.importers.format import Checkpoint
-from cpchub.importers.formats import format_of
-from cpchub.importers.read import read_checkpoint
+from cpchub.importers.formats.registry import format_of
+from cpchub.importers.readers.checkpoint import read_checkpoint
+from cpchub.media.sources import find_images
+from cpchub_training.evaluate.datasets import open_labelled
 from tests.cpchub.foreign_checkpoints import torchvision_resnet
 from tests.cpchub.pictures import TinyEncoder, folder_of_pictures
 from tests.loopback_hub import LoopbackHub
 from tests.tiny_encoder import DIM, files_of
-from training.evaluate.datasets import open_labelled
 
 
 def run(source: object, out: str | Path) -> Collection:

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cpchub.embed import embed
-from cpchub.encoder import Encoder, load
+from cpchub.embedding.job import embed
+from cpchub.encoders.encoder import Encoder
+from cpchub.encoders.load import load
 from cpchub.index import Index
 from tests.processes import Processes, ended_processes, wait_for
 

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from cpchub.cli import main
-from serving import app, finder  # noqa: F401 - loaded once, for all pages
+from cpchub.cli.main import main
+from cpchub_serving import app  # noqa: F401 - loaded once, for all pages
+from cpchub_serving.visit import finder
 
 
 def sleep() -> None:

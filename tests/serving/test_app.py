@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import pytest
 
-from cpchub.collection import Collection
+from cpchub.collection.collection import Collection
 from cpchub.errors import ArgumentError
-from serving.app import serve
+from cpchub_serving.app import serve
 from tests.processes import PATIENCE
 from tests.serving.visitors import post_upload
 
@@ -112,7 +112,7 @@ def test_without_a_name_the_encoder_is_the_one_that_the_manifest_says(served, mo
         asked.append(name)
         raise Stop
 
-    monkeypatch.setattr("serving.app.load", note)
+    monkeypatch.setattr("cpchub.encoders.load.load", note)
     recorded = {"name": "tiny", "folder": None, "repo_id": "lab/tiny", "revision": "a" * 40}
     read = Collection.open
 

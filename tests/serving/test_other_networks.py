@@ -12,7 +12,7 @@ import pytest
 from gradio.networking import url_ok
 
 from cpchub.errors import OutputError
-from serving import loopback, stopping
+from cpchub_serving.page import loopback, stopping
 from tests.serving.conftest import StartPage
 
 

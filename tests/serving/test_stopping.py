@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from serving import stopping
+from cpchub_serving.page import stopping
 from tests.processes import wait_for
 from tests.serving.conftest import Page, StartPage
 from tests.serving.visitors import computing, nobody, uploaded, uploading, watching

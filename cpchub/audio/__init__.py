@@ -1,1 +1,0 @@
-"""Sound: files to waveforms, waveforms to vectors."""

@@ -1,0 +1,130 @@
+"""What the commands share: the base class, their common arguments, and the encoder of a collection."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
+    UnsupportedTypeAnnotationError,
+)
+
+from cpchub.errors import (
+    ArgumentError,
+    OutputError,
+)
+from cpchub.media.rules import Rules
+
+Folder = Annotated[Positional[Path], arg(metavar="FOLDER")]
+CollectionFolder = Annotated[Positional[Path], arg(metavar="COLLECTION", help="folder that `cpchub index` wrote")]
+Out = arg(aliases=["-o"], metavar="PATH")
+Switch = Annotated[bool, FlagCreatePairsOff]
+Port = Annotated[int | None, arg(metavar="PORT", help="port of the page; without it, the first free one from 7860 on")]
+EncoderName = Annotated[str | None, arg(metavar="NAME")]
+
+
+@dataclass(frozen=True)
+class RuleFlags(Rules):
+    """Which files of a source are its pictures, as flags."""
+
+    exclude: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PATTERN")] = ()
+    """leave out the files and folders of this name, or of this path below the source; * and ? stand for anything:
+    raw, '*.gif', 'trips/2019*'; may be given again"""
+    include_system: Switch = False
+    """take in the folders of a NAS or an operating system, such as @eaDir, #recycle, $RECYCLE.BIN, __MACOSX"""
+    follow_links: Switch = False
+    """follow links that lead out of the source too"""
+
+
+Which = Annotated[RuleFlags, arg(name="")]
+ALL = RuleFlags()  # where no flag is given
+OPTIONS = ConstructorRegistry()  # how words become values: as tyro has it, but for what `may_be_left_out` answers
+
+
+@OPTIONS.primitive_rule
+def may_be_left_out(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | UnsupportedTypeAnnotationError | None:
+    """`X | None` takes an X: None is what an option is without a word, and no word of its own in help and errors."""
+    kinds = get_args(info.type)
+    if get_origin(info.type) not in (Union, types.UnionType) or len(kinds) != 2 or kinds[1] is not type(None):
+        return None
+    spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kinds[0], set(info.markers)))
+    if isinstance(spec, UnsupportedTypeAnnotationError):
+        return spec
+    return replace(
+        spec,
+        is_instance=lambda value: value is None or spec.is_instance(value),
+        str_from_instance=lambda value: ["none"] if value is None else spec.str_from_instance(value),
+    )
+
+
+@OPTIONS.primitive_rule
+def json_object(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """A mapping is one word of JSON: `--backbone-args '{"width": 2}'`."""
+    if get_origin(info.type) is not Mapping:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="JSON",
+        instance_from_str=lambda args: json.loads(args[0]),
+        is_instance=lambda value: isinstance(value, Mapping),
+        str_from_instance=lambda value: [json.dumps(dict(value))],
+    )
+
+
+@dataclass(frozen=True)
+class Command:
+    """Base of the commands."""
+
+    resumes: ClassVar[bool] = False  # whether the same command goes on after Ctrl-C
+    shared: ClassVar[bool] = False  # whether the processes that torchrun starts can share its work
+
+    @classmethod
+    def command_name(cls) -> str:
+        """What it is called on the command line: ExportIndex is `export-index`."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+
+    @classmethod
+    def parse(cls, args: Sequence[str]) -> Command:
+        """The command with its flags taken from `args`; ends by SystemExit 2 where they do not fit."""
+        config = (tyro.conf.HelptextFromCommentsOff,)
+        return tyro.cli(cls, prog=f"cpchub {cls.command_name()}", args=args, config=config, registry=OPTIONS)
+
+    @classmethod
+    def check_alone(cls) -> None:
+        """Raise ArgumentError under `torchrun` where its processes would do the same work, into the same files."""
+        if not cls.shared and int(os.environ.get("WORLD_SIZE", "1")) > 1 and "TORCHELASTIC_RUN_ID" in os.environ:
+            raise ArgumentError(
+                f"`cpchub {cls.command_name()}` is work of one process, not of {os.environ['WORLD_SIZE']}; start it "
+                "without torchrun"
+            )
+
+    def run(self) -> None:
+        """Do the job; raises CpchubError for bad input."""
+        raise AssertionError(f"{type(self).__name__} lacks its run()")
+
+
+def say(sentence: str) -> None:
+    """A sentence on the way, kept out of what is piped on."""
+    print(sentence, file=sys.stderr)
+
+
+def check_out(out: Path | None) -> None:
+    """Raise OutputError for a file that has no folder to lie in, before the work whose result it is to hold."""
+    if out is None:
+        return
+    if out.is_dir():
+        raise OutputError(f"{out} is a folder; name a file")
+    if not out.parent.is_dir():
+        raise OutputError(f"there is no folder {out.parent} to write {out.name} into; make it first")

@@ -1,0 +1,89 @@
+"""Commands over a collection of pictures: `classify`, `demo`."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import arg
+
+from cpchub.cli.base import CollectionFolder, Command, EncoderName, Out, Port, Switch, check_out, say
+from cpchub.common.extras import need
+from cpchub.common.words import counted
+from cpchub.embedding.encoder_of import encoder_of
+from cpchub.errors import OutputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CLASSES_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Classify(Command):
+    """Classify the pictures of a collection from a few labels."""
+
+    collection: CollectionFolder
+    labels: Annotated[Path, arg(metavar="CSV")]
+    """CSV with the columns path,label; paths as in the collection"""
+    out: Annotated[Path | None, Out] = None
+    """CSV to write, columns path,predicted,confidence,label; without it they are printed"""
+    method: Literal["logistic", "means", "knn"] = "logistic"
+    """the classifier"""
+
+    def run(self) -> None:
+        from pyarrow import csv
+
+        from cpchub.collection.collection import Collection
+        from cpchub.common.files import replacing
+        from cpchub.fewlabels.classify import classify, read_labels
+
+        check_out(self.out)
+        if self.out is not None and self.out.resolve() == self.labels.resolve():
+            raise OutputError(f"{self.out} is the file of the labels; give --out another name")
+        table = classify(Collection.open(self.collection), read_labels(self.labels), method=self.method)
+        if self.out is None:
+            csv.write_csv(table, sys.stdout.buffer)
+            return
+        with replacing(self.out) as partial:
+            csv.write_csv(table, partial)
+        say(f"{counted(table.num_rows, 'prediction')}: {self.out} ({shares(table)})")
+
+
+def shares(table: pa.Table) -> str:
+    """How many pictures each class has got, the largest first."""
+    found = Counter(table["predicted"].to_pylist()).most_common()
+    named = [f"{name} {count:,}" for name, count in found[:CLASSES_SHOWN]]
+    more = (
+        [f"others {len(table) - sum(count for _, count in found[:CLASSES_SHOWN]):,}"] if found[CLASSES_SHOWN:] else []
+    )
+    return ", ".join(named + more)
+
+
+@dataclass(frozen=True)
+class Demo(Command):
+    """Search and label a collection in the browser, until Ctrl-C."""
+
+    collection: CollectionFolder
+    encoder: EncoderName = None
+    """needed only if the collection's own encoder is not found by its name"""
+    host: str = "127.0.0.1"
+    """address to listen on; 0.0.0.0 lets other machines in"""
+    port: Port = None
+    open: Switch = False
+    """open the browser as well"""
+
+    def run(self) -> None:
+        need("gradio", extra="demo")
+        from cpchub.collection.collection import Collection
+        from cpchub_serving.app import serve
+        from cpchub_serving.page.stopping import leave_process
+
+        encoder = encoder_of(Collection.open(self.collection), self.encoder)
+        ended = serve(self.collection, encoder=encoder, host=self.host, port=self.port, open_browser=self.open)
+        say("stopped")
+        if not ended:
+            leave_process(0)

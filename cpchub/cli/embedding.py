@@ -1,0 +1,130 @@
+"""Commands that make a collection out of pictures: `embed` for the vectors, `index` for the vectors and their index."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from tyro.conf import Positional, arg
+
+from cpchub.catalog.listing import bundled_encoder
+from cpchub.cli.base import ALL, Command, EncoderName, Out, Which, say
+from cpchub.common.words import counted
+from cpchub.embedding.encoder_of import encoder_of
+from cpchub.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from cpchub.collection.collection import Collection
+    from cpchub.encoders.encoder import Encoder
+
+Source = Annotated[Positional[str], arg(metavar="SOURCE")]
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+@dataclass(frozen=True)
+class Embed(Command):
+    """Turn pictures into vectors, in a collection; run again, it takes over what changed."""
+
+    source: Source
+    """folder of pictures, tar shards or Parquet files; a saved Hugging Face data set; .csv or .txt of paths and URLs;
+    s3:// or gs:// (extra `scale`)"""
+    out: Annotated[Path, Out]
+    """folder of the collection"""
+    encoder: EncoderName = None
+    """name, model folder or Hub id; by default the one the collection has, or the bundled one"""
+    batch_size: int = 64
+    """pictures a step of the network"""
+    workers: int = 2
+    """threads that read pictures, in each process"""
+    labels: Annotated[str | None, arg(metavar="folders|CSV")] = None
+    """"folders" takes each picture's label from its class folder (cat/001.jpg); a CSV with the column path gives its
+    other columns, label among them"""
+    dtype: Literal["float32", "float16"] | None = None
+    """how vectors are stored; float16 takes half the room"""
+    processes: int = 1
+    """processes that share the work"""
+    devices: Annotated[tuple[str, ...], arg(metavar="DEVICE")] = ()
+    """GPUs to use, for example cuda:0 cuda:1; a process for each"""
+    decode: Literal["auto", "cpu"] = "auto"
+    """cpu: JPEG files are never decoded on a GPU"""
+    rules: Which = ALL
+
+    resumes: ClassVar[bool] = True
+
+    def run(self) -> None:
+        collection = self.embed()
+        out = shlex.quote(str(self.out))
+        pictures = counted(len(collection), "picture")
+        say(f"{pictures} in {self.out}. Make them searchable: cpchub index {self.again()} -o {out}")
+
+    def embed(self) -> Collection:
+        """The collection, in step with the source."""
+        from cpchub.embedding.job import embed
+
+        return embed(
+            self.source,
+            self.out,
+            self.encoder_to_use(),
+            batch_size=self.batch_size,
+            workers=self.workers,
+            labels=self.labels,
+            dtype=self.dtype,
+            processes=self.processes,
+            devices=self.devices,
+            decode=self.decode,
+            rules=None if self.rules == ALL else self.rules,
+        )
+
+    def encoder_to_use(self) -> Encoder:
+        """The one that is named, else the collection's own, else the bundled one."""
+        from cpchub.collection.collection import Collection
+        from cpchub.collection.manifest import MANIFEST
+        from cpchub.encoders.load import load
+
+        if self.encoder is None and (self.out / MANIFEST).is_file():
+            return encoder_of(Collection.open(self.out))
+        return load(self.encoder or bundled_encoder())
+
+    def again(self) -> str:
+        """The source as a shell takes it."""
+        return shlex.quote(self.source)
+
+
+@dataclass(frozen=True)
+class Index(Embed):
+    """Turn pictures into vectors and build their search index; run again, it takes over what changed."""
+
+    kind: Literal["auto", "exact", "rabitq", "ivf-rabitq", "hnsw", "pq", "ivf-pq"] | None = None
+    """the index; by default the one it has, or what fits the number of pictures"""
+    recall: float | None = None
+    """share of the ten nearest pictures that a search must find; 0.95 by default"""
+    memory: Annotated[str | None, arg(metavar="SIZE")] = None
+    """what the compressed vectors may take, for example 2GB"""
+
+    def run(self) -> None:
+        from cpchub.index import Index
+        from cpchub.index.engine.faiss_import import import_faiss
+
+        if self.recall is not None and not 0 < self.recall <= 1:  # before hours of embedding, not after
+            raise ArgumentError(f"--recall {self.recall:g}: a share above 0 and up to 1, for example 0.95")
+        memory = None if self.memory is None else bytes_of(self.memory)
+        import_faiss()  # raises where it is missing
+        collection = self.embed()
+        index = Index.update(collection, kind=self.kind, recall=self.recall, memory=memory)
+        say(index.setting.sentence())
+        out = shlex.quote(str(self.out))
+        say(
+            f"{counted(len(collection), 'picture')} in {self.out}. Search them: cpchub search {out} PICTURE, "
+            f"or in the browser: cpchub demo {out}"
+        )
+
+
+def bytes_of(text: str) -> int:
+    """A size such as "2GB", "500M" or "4096" in bytes. Raises ArgumentError."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?\s*", text.upper())
+    if match is None:
+        raise ArgumentError(f"{text!r} is not a size; write it like 2GB or 500MB")
+    return int(float(match[1]) * UNITS[match[2]])

@@ -1,0 +1,141 @@
+"""Commands that measure encoders: `eval`, `compare`, `report`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from tyro.conf import Positional, arg
+
+from cpchub.cli.base import ALL, Command, Out, Which, check_out, say
+from cpchub.common.extras import need
+from cpchub.errors import ArgumentError
+
+Data = Annotated[str, arg(metavar="DATA", help="cifar10, digits, or a folder with a sub-folder a class")]
+Names = Annotated[str, arg(metavar="LIST")]
+Cache = Annotated[Path | None, arg(metavar="FOLDER", help="where features and outcomes are kept")]
+
+
+@dataclass(frozen=True)
+class Eval(Command):
+    """Measure an encoder on labelled pictures: kNN, linear, few labels, and training from scratch beside it."""
+
+    name: Annotated[Positional[str], arg(metavar="NAME")]
+    """run folder, model folder, catalog name, Hub id or timm/NAME"""
+    data: Data
+    protocol: Names = "knn,linear,low-label"
+    """of knn, linear, cpc-linear, low-label, resnet-head, fine-tune, scratch; with commas"""
+    fractions: Names = "1,2,5,10,20,50,100"
+    """per cent of the labels, for the protocols with few labels"""
+    per_class: Names = ""
+    """numbers of labels a class, for the same, for example 1,2,5"""
+    seeds: Names = "0,1,2"
+    """draws of the labels"""
+    scratch_pictures: int | None = None
+    """pictures that training from scratch sees at 1 % of the labels, with repetition; more labels see more"""
+    out: Annotated[Path | None, Out] = None
+    """folder for eval.json and the label curve; runs/evaluations/NAME"""
+    cache: Cache = None
+    rules: Which = ALL
+
+    resumes: ClassVar[bool] = True
+
+    def run(self) -> None:
+        need("lightning_fabric", extra="train")
+        from cpchub_training.evaluate import Settings
+        from cpchub_training.evaluate.job import measure
+
+        settings = Settings(
+            fractions=tuple(number / 100 for number in _numbers(self.fractions, "--fractions")),
+            per_class=_whole(self.per_class, "--per-class"),
+            seeds=_whole(self.seeds, "--seeds"),
+        )
+        settings = settings.with_scratch_pictures(self.scratch_pictures)
+        measure(self.name, self.data, _words(self.protocol), settings, out=self.out, cache=self.cache, rules=self.rules)
+
+
+@dataclass(frozen=True)
+class Compare(Command):
+    """Measure several encoders on one or more data sets by the same protocols, as one table."""
+
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="NAME...")]
+    """encoders, named as for eval"""
+    data: Data
+    """one or more, with commas"""
+    protocol: Names = "knn,linear,low-label"
+    """as for eval"""
+    fractions: Names = "1,10"
+    """as for eval"""
+    seeds: Names = "0,1,2"
+    """as for eval"""
+    out: Annotated[Path | None, Out] = None
+    """CSV to write: encoder, data, config, labels, accuracy, std, protocol"""
+    cache: Cache = None
+    rules: Which = ALL
+
+    resumes: ClassVar[bool] = True
+
+    def run(self) -> None:
+        need("lightning_fabric", extra="train")
+        from cpchub_training.evaluate import Settings
+        from cpchub_training.evaluate.compare import compare
+
+        if not self.names:
+            raise ArgumentError("no encoder to compare; name one or more")
+        check_out(self.out)
+        settings = Settings(
+            fractions=tuple(number / 100 for number in _numbers(self.fractions, "--fractions")),
+            seeds=_whole(self.seeds, "--seeds"),
+        )
+        compare(
+            self.names,
+            _words(self.data),
+            _words(self.protocol),
+            settings,
+            out=self.out,
+            cache=self.cache,
+            rules=self.rules,
+        )
+
+
+@dataclass(frozen=True)
+class Report(Command):
+    """Draw what is known about one or more encoders as one HTML page that needs nothing else, and as PNG files."""
+
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="NAME...")]
+    """run folders or encoders, named as for eval, that `cpchub eval` has measured"""
+    data: Data
+    out: Annotated[Path | None, Out] = None
+    """folder to write; by default the evaluation folder of the first encoder, runs/evaluations/NAME/report"""
+    cache: Cache = None
+    rules: Which = ALL
+
+    resumes: ClassVar[bool] = True
+
+    def run(self) -> None:
+        need("lightning_fabric", extra="train")
+        from cpchub_training.report import report
+
+        if not self.names:
+            raise ArgumentError("nothing to report on; name a run folder or an encoder")
+        say(f"Report: {report(self.names, self.data, out=self.out, cache=self.cache, rules=self.rules)}")
+
+
+def _words(text: str) -> list[str]:
+    """What stands between the commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _numbers(text: str, flag: str) -> list[float]:
+    try:
+        return [float(word) for word in _words(text)]
+    except ValueError as error:
+        raise ArgumentError(f"{flag} is {text!r}; give numbers with commas between them") from error
+
+
+def _whole(text: str, flag: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in _words(text))
+    except ValueError as error:
+        raise ArgumentError(f"{flag} is {text!r}; give whole numbers with commas between them") from error

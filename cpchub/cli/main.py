@@ -1,0 +1,78 @@
+"""The command line: finds the command, runs it, and turns how it ended into a status and a sentence.
+
+Status 0 when the job is done, 2 for usage and bad input (one `error:` line), 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shlex
+import sys
+import textwrap
+from collections.abc import Sequence
+
+from cpchub import __version__
+from cpchub.errors import CpchubError
+
+STOPPED = 130  # the status of a program that Ctrl-C ended, as shells give it
+BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its status; `--help` and usage errors of a command end by SystemExit, 0 and 2."""
+    try:
+        from cpchub.cli.base import say
+        from cpchub.cli.commands import COMMANDS
+    except KeyboardInterrupt:  # on a busy machine that alone takes a second
+        print("stopped", file=sys.stderr)
+        return STOPPED
+    args = [*(sys.argv[1:] if argv is None else argv)]
+    if not args or args[0] in ("-h", "--help"):
+        print(overview())
+        return 0 if args else 2
+    if args[0] == "--version":
+        print(__version__)
+        return 0
+    if args[0] not in COMMANDS:
+        near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+        offer = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(COMMANDS)}"
+        say(f"error: no command {args[0]!r}; {offer}")
+        return 2
+    command_class = COMMANDS[args[0]]
+    try:
+        command = command_class.parse(args[1:])
+        command_class.check_alone()
+        command.run()
+    except CpchubError as error:
+        say(f"error: {error}")
+        return 2
+    except BrokenPipeError:  # `cpchub models | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except OSError as error:
+        say(f"error: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+        return 2
+    except KeyboardInterrupt as stop:
+        if str(stop):  # the library knows what was kept
+            say(f"{stop}: cpchub {shlex.join(args)}")
+        else:
+            say(f"stopped; to go on: cpchub {shlex.join(args)}" if command_class.resumes else "stopped")
+        return STOPPED
+    return 0
+
+
+def overview() -> str:
+    """What `cpchub --help` prints: every command with the first sentence of its docstring."""
+    from cpchub.cli.commands import COMMANDS
+
+    lines = [
+        f"cpchub {__version__}: encoders pretrained on unlabelled pictures, for search and few-label classification",
+        "",
+        "usage: cpchub COMMAND ...        cpchub COMMAND --help for its options",
+        "",
+    ]
+    for name, command in COMMANDS.items():
+        text = " ".join((command.__doc__ or "").split())
+        lines += textwrap.wrap(text, 96, initial_indent=f"  {name:<14}", subsequent_indent=" " * 16)
+    return "\n".join(lines)

@@ -1,0 +1,276 @@
+"""Commands that look into a collection: `search`, `duplicates`, `outliers`, `map`, `merge`, `export-index`."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from cpchub.catalog.listing import bundled_encoder
+from cpchub.cli.base import ALL, CollectionFolder, Command, EncoderName, Out, Switch, Which, check_out, say
+from cpchub.cli.lines import line, read_column
+from cpchub.cli.sheets import draw_groups, draw_hits
+from cpchub.common.words import counted
+from cpchub.embedding.encoder_of import encoder_of
+from cpchub.errors import ArgumentError, QueryError
+from cpchub.media.rules import NO_RULES, Rules
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from cpchub.index import Index, Item
+
+Some = UseAppendAction[tuple[str, ...]]
+WEIGHTED = "[WEIGHT:]PICTURE"
+
+
+@dataclass(frozen=True)
+class Search(Command):
+    """Print the pictures of a collection that are nearest to a picture, best first: score, path."""
+
+    collection: CollectionFolder
+    pictures: Annotated[Positional[tuple[str, ...]], arg(metavar="PICTURE")]
+    """the picture to search with: a file, a path that a search has printed, or id:NUMBER; of several, their mean"""
+    k: Annotated[int, arg(aliases=["-k"])] = 5
+    """how many; all, where there are fewer"""
+    plus: Annotated[Some, arg(metavar=WEIGHTED)] = ()
+    """a picture to add to the query, for example 0.5:sunset.jpg; may be given again"""
+    minus: Annotated[Some, arg(metavar=WEIGHTED)] = ()
+    """a picture to take away from the query; may be given again"""
+    where: Annotated[str | None, arg(metavar="CONDITION")] = None
+    """only pictures for which it holds, for example "label == 'cat' and width >= 500\""""
+    each: Switch = False
+    """search with each picture by itself; its name stands in the last column"""
+    show: Annotated[Path | None, arg(metavar="PNG")] = None
+    """write a contact sheet of the pictures to this PNG"""
+    encoder: EncoderName = None
+    """needed only if the collection's own encoder is not found by its name, and a file is searched with"""
+
+    def run(self) -> None:
+        from cpchub.index import Index
+
+        if not self.pictures:
+            raise QueryError("nothing to search with: name a picture, or id:NUMBER for one of the collection")
+        check_sheet(self.show)
+        if self.each and (self.plus or self.minus):
+            raise QueryError("--each searches with each picture by itself; --plus and --minus make one query of all")
+        index = Index.open(self.collection)
+        subjects = [subject_of(text, index) for text in self.pictures]
+        plus, minus = [weighted(text, index) for text in self.plus], [weighted(text, index) for text in self.minus]
+        if any(isinstance(subject, Path) for subject in (*subjects, *(what for what, _ in (*plus, *minus)))):
+            index.encoder = encoder_of(index.collection, self.encoder)
+        k = min(self.k, max(1, allowed(index, self.where)))
+        if self.each:
+            answers = index.search_each(subjects, k, where=self.where)
+        else:
+            answers = [index.search(subjects, k, plus=plus, minus=minus, where=self.where)]
+        for name, hits in zip(self.pictures if self.each else ("",), answers, strict=True):
+            for hit in hits:
+                print(line(*filter(None, [f"{hit.score:.4f}", hit.path, hit.label, name])))
+        if self.show is not None:
+            asked = [[subject] for subject in subjects] if self.each else [subjects]
+            draw_hits(index, asked, answers, self.show)
+            say(f"Contact sheet: {self.show}")
+
+
+@dataclass(frozen=True)
+class Duplicates(Command):
+    """List the pictures that are duplicates, exact and near, in groups; the first of each group is the one to keep."""
+
+    pictures: Annotated[Positional[Path], arg(metavar="FOLDER")]
+    """a collection that `cpchub index` wrote, or a folder of pictures, which is embedded first"""
+    threshold: float | None = None
+    """cosine from which two pictures can be near-duplicates; without it, calibrated from the pictures"""
+    unconfirmed: Switch = False
+    """list what the encoder alone takes for near-duplicates: series, mirrored or turned copies, parts of a picture"""
+    out: Annotated[Path | None, Out] = None
+    """CSV to write: group,path,kind,similarity,difference,width,height,size,keep; without it the table is printed"""
+    show: Annotated[Path | None, arg(metavar="PNG")] = None
+    """write a contact sheet of the groups to this PNG"""
+    encoder: EncoderName = None
+    """for a folder of pictures: what to embed them with, by default the bundled encoder"""
+    rules: Which = ALL
+
+    def run(self) -> None:
+        from cpchub.index.duplicates import find_duplicates
+        from cpchub.index.near_threshold import shown
+
+        check_out(self.out)
+        check_sheet(self.show)
+        if self.threshold is not None and not 0 < self.threshold <= 1:
+            raise ArgumentError(f"--threshold {self.threshold:g}: a cosine above 0 and up to 1")
+        with ExitStack() as stack:
+            index = collection_or_pictures(self.pictures, self.encoder, stack, self.rules)
+            found = find_duplicates(index, threshold=self.threshold, confirm=not self.unconfirmed)
+            all_shown = self.show is None or draw_groups(index, found, self.show)
+        say(f"Near-duplicates are pictures at a cosine of {shown(found.threshold)} or more: {found.how}.")
+        for note in found.notes:
+            say(note)
+        write_csv(found.table, self.out)
+        pictures, groups = counted(found.table.num_rows, "picture"), counted(found.groups, "group")
+        say(f"{pictures} in {groups}" + (f": {self.out}" if self.out else ""))
+        if self.show is not None and found.groups:
+            say(f"Contact sheet: {self.show}" + ("" if all_shown else ", with the largest groups and a part of each"))
+
+
+@dataclass(frozen=True)
+class Outliers(Command):
+    """List the pictures of a collection that are like no others, the most unusual first."""
+
+    pictures: Annotated[Positional[Path], arg(metavar="FOLDER")]
+    """a collection that `cpchub index` wrote, or a folder of pictures, which is embedded first"""
+    all: Switch = False
+    """list every picture, not only those that are far from usual"""
+    out: Annotated[Path | None, Out] = None
+    """CSV to write: path,label,similarity,outlier; without it the table is printed"""
+    encoder: EncoderName = None
+    """for a folder of pictures: what to embed them with, by default the bundled encoder"""
+    rules: Which = ALL
+
+    def run(self) -> None:
+        from cpchub.index.outliers import find_outliers
+
+        check_out(self.out)
+        with ExitStack() as stack:
+            table = find_outliers(collection_or_pictures(self.pictures, self.encoder, stack, self.rules))
+        unusual = sum(table["outlier"].to_pylist())
+        write_csv(table if self.all else table.filter(table["outlier"]), self.out)
+        verb = "is an outlier" if unusual == 1 else "are outliers"
+        say(f"{unusual:,} of {counted(table.num_rows, 'picture')} {verb}" + (f": {self.out}" if self.out else ""))
+
+
+@dataclass(frozen=True)
+class Map(Command):
+    """Draw a collection as a map: pictures that the encoder finds alike lie together."""
+
+    collection: CollectionFolder
+    out: Annotated[Path, Out] = Path("map.png")
+    """map.png, coloured by label, or map.parquet with id, path, label, x, y"""
+    method: Literal["pca", "umap"] = "pca"
+    """pca is instant; umap keeps neighbours together and takes minutes"""
+
+    def run(self) -> None:
+        from cpchub.index import Index
+        from cpchub.index.map import draw_map
+
+        check_out(self.out)
+        say(f"Map: {draw_map(Index.open(self.collection), self.out, self.method)}")
+
+
+@dataclass(frozen=True)
+class Merge(Command):
+    """Make one collection of several that the same encoder embedded, and build its index; nothing is embedded again."""
+
+    collections: Annotated[Positional[tuple[Path, ...]], arg(metavar="COLLECTION")]
+    """two or more folders that `cpchub index` wrote"""
+    out: Annotated[Path, Out]
+    """folder of the new collection"""
+
+    def run(self) -> None:
+        from cpchub.collection.merge import merge
+        from cpchub.index import Index
+
+        index = Index.build(merge(self.collections, self.out))
+        say(index.setting.sentence())
+        say(f"{counted(len(index), 'picture')} of {len(self.collections)} collections: {self.out}")
+
+
+@dataclass(frozen=True)
+class ExportIndex(Command):
+    """Write a collection for another engine: numpy files, Milvus bulk import or a Milvus itself, a Lance table."""
+
+    collection: CollectionFolder
+    to: Literal["numpy", "milvus", "lance"]
+    """which engine"""
+    out: Annotated[str, Out]
+    """folder to write; with --uri the name of the collection in that Milvus"""
+    uri: str | None = None
+    """insert into this Milvus: a .db file (Milvus Lite) or the address of a server"""
+
+    def run(self) -> None:
+        from cpchub.collection.collection import Collection
+        from cpchub.collection.export_vectors import export_vectors
+
+        count = export_vectors(Collection.open(self.collection), self.out, self.to, uri=self.uri)
+        say(f"{count:,} vectors for {self.to}: {self.out}" + (f" in {self.uri}" if self.uri else ""))
+
+
+def check_sheet(show: Path | None) -> None:
+    """Raises ArgumentError for a contact sheet that is no PNG, and what `check_out` does."""
+    check_out(show)
+    if show is not None and show.suffix.lower() != ".png":
+        raise ArgumentError(f"{show} does not end with .png; --show writes a PNG")
+
+
+def allowed(index: Index, where: str | None) -> int:
+    """How many pictures a condition leaves; where it leaves none, the index refuses to search."""
+    from cpchub.index.where import rows_where
+
+    if where is None:
+        return len(index)
+    return int(rows_where(index.items, where).sum())
+
+
+def subject_of(text: str, index: Index) -> Path | Item:
+    """What a word of the command line asks for: a file, else id:NUMBER, else a path as the collection has it."""
+    import pyarrow.compute as pc
+
+    from cpchub.index import Item
+
+    if Path(text).exists():
+        return Path(text)
+    kind, _, number = text.partition(":")
+    if kind == "id" and number.isdecimal():
+        return Item(int(number))
+    for path in (text, read_column(text)):
+        row = pc.index(index.items["path"], path).as_py()
+        if row >= 0:
+            return Item(index.items["id"][row].as_py())
+    return Path(text)
+
+
+def weighted(text: str, index: Index) -> tuple[Path | Item, float]:
+    """The same with a weight before it: 0.5:sunset.jpg."""
+    weight, _, rest = text.partition(":")
+    try:
+        number = float(weight)
+    except ValueError:
+        return subject_of(text, index), 1.0
+    if not rest or Path(text).exists():
+        return subject_of(text, index), 1.0
+    return subject_of(rest, index), number
+
+
+def collection_or_pictures(folder: Path, encoder_name: str | None, stack: ExitStack, rules: Rules = NO_RULES) -> Index:
+    """The index of a collection; a folder of pictures is embedded into a temporary one, which the stack removes.
+
+    `rules` leave some of the pictures out.
+    """
+    from cpchub.collection.manifest import MANIFEST
+    from cpchub.embedding.job import embed
+    from cpchub.encoders.load import load
+    from cpchub.index import Index
+
+    if (folder / MANIFEST).is_file():
+        return Index.open(folder)
+    encoder = load(encoder_name or bundled_encoder())
+    temporary = Path(stack.enter_context(TemporaryDirectory(prefix="cpchub-")))
+    return Index.build(embed(folder, temporary / "collection", encoder, rules=rules))
+
+
+def write_csv(table: pa.Table, out: Path | None) -> None:
+    """A table as CSV, to a file or to be piped on."""
+    from pyarrow import csv
+
+    from cpchub.common.files import replacing
+
+    if out is None:
+        csv.write_csv(table, sys.stdout.buffer)
+        return
+    with replacing(out) as partial:
+        csv.write_csv(table, partial)

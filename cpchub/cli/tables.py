@@ -1,0 +1,104 @@
+"""Encoders in the terminal: the catalog as a table, a card as formatted text; plain lines where output is piped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+
+from cpchub.catalog.families import measured
+from cpchub.catalog.spec import CARD, ModelSpec
+from cpchub.catalog.vocabulary import data_title, method_title
+
+if TYPE_CHECKING:  # `cpchub models` waits for neither
+    from cpchub.hub.release_plan import ReleasePlan
+    from cpchub.hub.verify import FileCheck
+
+COLUMNS = ("name", "status", "dim", "input", "method", "data", "kNN")
+
+
+def models(specs: Sequence[ModelSpec]) -> None:
+    """Print one line an encoder."""
+    console = Console()
+    rows = [_row(spec) for spec in specs]
+    if not console.is_terminal:
+        for row in rows:
+            print("\t".join(row))
+        return
+    if not rows:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in COLUMNS:
+        table.add_column(column, overflow="fold", no_wrap=column == "name")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def plan(planned: ReleasePlan) -> None:
+    """Print what publishing would do: a line about the repository, then one a file."""
+    print(f"{planned.repo_id}: {'would be made' if planned.parent is None else f'on top of {planned.parent}'}")
+    for name, change in planned.changes.items():
+        record = planned.files.get(name)
+        size = f"{record.size:,} bytes" if record is not None and record.size is not None else ""
+        print(f"{change}\t{name}\t{size}".rstrip())
+
+
+def checks(found: Sequence[FileCheck]) -> None:
+    """Print a line a file: how it is, whose it is, and what is wrong with it."""
+    for each in found:
+        print(f"{each.state}\t{each.encoder}\t{each.path.name}\t{each.detail}".rstrip())
+
+
+def detection(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print a line a way of using the encoder: its average precisions in per cent, mean and spread over the seeds."""
+    metrics = [name for name in rows[0] if f"{name}_std" in rows[0]]
+    print("\t".join(("encoder", "mode", *metrics)))
+    for row in rows:
+        spreads = ["" if row[f"{name}_std"] is None else f" ± {100 * row[f'{name}_std']:.1f}" for name in metrics]
+        values = [f"{100 * row[name]:.1f}{spread}" for name, spread in zip(metrics, spreads, strict=True)]
+        print("\t".join((row["encoder"], row["mode"], *values)))
+
+
+def card(spec: ModelSpec) -> None:
+    """Print the card of an encoder; one that has none yet is told in a few lines."""
+    text = _card_text(spec) or _facts(spec)
+    console = Console()
+    if console.is_terminal:
+        console.print(Markdown(text))
+    else:
+        print(text)
+
+
+def _card_text(spec: ModelSpec) -> str | None:
+    """The card without its front matter."""
+    path = spec.folder / CARD if spec.folder else None
+    if path is None or not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8")
+    if text.startswith("---\n"):
+        text = text[4:].partition("\n---\n")[2]
+    return text.strip()
+
+
+def _facts(spec: ModelSpec) -> str:
+    facts = [f"- {column}: {value}" for column, value in zip(COLUMNS, _row(spec), strict=True) if value]
+    return "\n".join([f"# {spec.name}", "", spec.summary, "", *facts])
+
+
+def _row(spec: ModelSpec) -> tuple[str, ...]:
+    height, width = spec.input_size[1:]
+    labels, accuracy = measured(spec)
+    knn = f"{accuracy:.1%}" if labels else ""
+    return (
+        spec.name,
+        spec.status,
+        str(spec.dim),
+        f"{height}x{width}",
+        method_title(spec.method),
+        data_title(spec.data),
+        knn,
+    )

@@ -1,0 +1,245 @@
+"""A collection: the folder that holds a set of pictures as vectors.
+
+    manifest.json      encoder, dimension, counts, versions, source, search setting; written last, it is what counts
+    items.parquet      id, path, size, mtime_ns, etag, sha256, width, height, label and the user's own columns, by id
+    vectors/*.parquet  id, vector (float32 or float16, unit length), in the order of the items
+    failures.parquet   path, reason: pictures that could not be embedded
+    index.faiss        a plain FAISS file over the vectors, which answers with the ids of the items
+    search/            derived from these, for fast search: vectors and items to be mapped, queries to measure recall
+
+Every part is Parquet, JSON or FAISS that other tools read as well. `embed` writes a collection, this module reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cpchub.collection.manifest import (
+    FAILURES,
+    FOLDER,
+    GENERATION,
+    ITEMS,
+    LIST,
+    MANIFEST,
+    VECTORS,
+    HasFingerprint,
+    check_same_encoder,
+    finish_commit,
+    read_manifest,
+)
+from cpchub.collection.tables import is_vector_type, read_table
+from cpchub.common.files import expanded
+from cpchub.errors import BrokenImageError, CollectionError, QueryError
+from cpchub.media.rules import Rules
+from cpchub.media.sources import Picture, Source, open_source
+from cpchub.media.sources.storage import listed_file
+
+
+class Collection:
+    """A collection on disk. N is its number of pictures, D the dimension of its vectors.
+
+    A row is the position of a picture in `items`, `vectors()` and the search index, 0 to N - 1. An id is kept for as
+    long as the picture is there; a row moves when earlier pictures are removed.
+    """
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.counts = Counts(unchanged=manifest["count"])  # what the call of `embed` that returned it did
+        self.notes: tuple[str, ...] = ()  # what that call passed over, in sentences
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Collection:
+        """Open the collection in a folder.
+
+        Raises CollectionError where there is none, it is not finished, damaged, or of a newer format.
+        """
+        folder = expanded(folder)
+        finish_commit(folder)
+        return cls(folder, read_manifest(folder))
+
+    def __len__(self) -> int:
+        return int(self.manifest["count"])
+
+    def __repr__(self) -> str:
+        return f"Collection({str(self.folder)!r}, {len(self)} pictures, encoder {self.encoder_name!r})"
+
+    @property
+    def dim(self) -> int:
+        """D, the dimension of the vectors."""
+        return int(self.manifest["dim"])
+
+    @property
+    def source(self) -> Path:
+        """Where the pictures come from, as a path; of a bucket and the like see `location`."""
+        return Path(self.manifest["source"])
+
+    @property
+    def location(self) -> str:
+        """Where the pictures come from: a folder, a file, or the URL of a bucket."""
+        return str(self.manifest["source"])
+
+    @property
+    def dtype(self) -> str:
+        """How the vectors are stored, "float32" or "float16"; `vectors()` gives float32 of both."""
+        return str(self.manifest.get("dtype", "float32"))
+
+    @property
+    def encoder_name(self) -> str:
+        """The name of the encoder that embedded the pictures."""
+        return str(self.manifest["encoder"]["name"])
+
+    @property
+    def encoder_to_load(self) -> str:
+        """What `cpchub.load` takes to find that encoder again: its folder, its `org/name@commit`, or its name."""
+        recorded = self.manifest["encoder"]
+        if recorded.get("folder"):
+            return str(recorded["folder"])
+        if recorded.get("repo_id") and recorded["revision"]:  # of a catalog name too: the catalog may have moved on
+            return f"{recorded['repo_id']}@{recorded['revision']}"
+        return self.encoder_name
+
+    @cached_property
+    def items(self) -> pa.Table:
+        """One row a picture, by id: `items.ITEM_SCHEMA`, label, the user's columns. Raises CollectionError."""
+        items = self._read(ITEMS)
+        if items.num_rows != len(self):
+            raise self._damaged(f"{ITEMS} has {items.num_rows} rows, the manifest says {len(self)}")
+        return items
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """The path of each row, below `source`, with `/` between parts."""
+        paths: list[str] = self.items["path"].to_pylist()
+        return paths
+
+    @cached_property
+    def failures(self) -> pa.Table:
+        """path, reason: the pictures of the source that could not be embedded."""
+        return self._read(FAILURES)
+
+    def vectors(self) -> npt.NDArray[np.float32]:
+        """All vectors, `[N, D]` float32 of unit length (to the precision of `dtype`), row by row with `items`.
+
+        Read once, then kept, read-only.
+
+        Raises CollectionError if a file is damaged or does not belong to the items.
+        """
+        return self._vectors
+
+    @cached_property
+    def _vectors(self) -> npt.NDArray[np.float32]:
+        vectors, row = np.empty((len(self), self.dim), np.float32), 0
+        for ids, some in self.vector_shards():
+            vectors[row : row + len(ids)] = some
+            row += len(ids)
+        vectors.flags.writeable = False
+        return vectors
+
+    def vector_shards(self) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]:
+        """Ids `[n]` and vectors `[n, D]` (of `dtype`) of each vector file, in the order of the rows.
+
+        One file is in memory at a time. Raises as `vectors` does.
+        """
+        ids, row = self.items["id"].to_numpy(), 0
+        for shard in self.manifest["shards"]:
+            table = read_table(self.folder / VECTORS / shard["file"])
+            if table.column_names != ["id", "vector"] or not is_vector_type(table["vector"].type, self.dim):
+                raise self._damaged(f"{VECTORS}/{shard['file']} does not hold ids and vectors of {self.dim} dimensions")
+            end = row + table.num_rows
+            # a row and its picture must never drift apart
+            if not np.array_equal(table["id"].to_numpy(), ids[row:end]):
+                raise self._damaged(f"the ids in {VECTORS}/ are not those in {ITEMS}")
+            flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            yield ids[row:end], flat.reshape(-1, self.dim)
+            row = end
+        if row != len(self):
+            raise self._damaged(f"{VECTORS}/ has {row} vectors for {len(self)} pictures")
+
+    def path_of(self, row: int) -> Path:
+        """The picture file of a row.
+
+        Raises QueryError for a row that is not there, and for a picture that is no file of its own: see `picture`.
+        """
+        path = self.paths[self.check_row(row)]
+        kind = self.manifest.get("source_kind", FOLDER)
+        if kind == LIST and "://" not in path:
+            return listed_file(self.source, path)
+        if kind != FOLDER or "://" in self.location:
+            raise QueryError(f"{path} is not a file of this machine; Collection.picture({row}) reads it")
+        return self.source / path
+
+    def picture(self, row: int) -> Path | bytes:
+        """The picture of a row, for `read_image`: its file, or its bytes out of a tar, a table, a bucket or the web.
+
+        Raises QueryError for a row that is not there, SourceError and BrokenImageError where it cannot be had.
+        """
+        try:
+            return self.path_of(row)
+        except QueryError:
+            path = self.paths[self.check_row(row)]
+        if self.manifest.get("source_kind") == LIST:  # its path is all that is needed to fetch it
+            return self._opened_source.read(Picture(path, None))
+        if path not in self._pictures:
+            raise BrokenImageError(f"{path} is no longer in {self.location}")
+        return self._opened_source.read(self._pictures[path])
+
+    @cached_property
+    def _opened_source(self) -> Source:
+        rules = Rules.from_record(self.manifest["rules"])
+        return open_source(self.location, rules=rules, kind=self.manifest.get("source_kind"))
+
+    @cached_property
+    def _pictures(self) -> dict[str, Picture]:
+        return {picture.path: picture for picture in self._opened_source.listing().pictures}
+
+    def check_row(self, row: int) -> int:
+        """The row itself; raises QueryError where it is not one of 0 to N - 1."""
+        if not 0 <= row < len(self):
+            raise QueryError(f"no row {row} in {self.folder}: it has {len(self)} pictures, rows 0 to {len(self) - 1}")
+        return int(row)
+
+    def check_encoder(self, spec: HasFingerprint) -> None:
+        """Raises EncoderMismatchError, naming both, unless `spec` is the encoder that embedded the collection."""
+        check_same_encoder(self.folder, self.manifest["encoder"], spec)
+
+    def _read(self, name: str) -> pa.Table:
+        table = read_table(self.folder / name)
+        if (table.schema.metadata or {}).get(GENERATION) != str(self.manifest["generation"]).encode():
+            raise self._damaged(f"{name} and {MANIFEST} are from different runs")
+        return table
+
+    def _damaged(self, what: str) -> CollectionError:
+        return CollectionError(
+            f"{self.folder}: {what}. If it was updated just now, open it again; otherwise files were changed by hand: "
+            "delete the folder and embed the pictures again"
+        )
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What one run of `embed` did, in pictures."""
+
+    unchanged: int = 0
+    added: int = 0
+    renamed: int = 0
+    removed: int = 0
+    broken: int = 0
+
+    def sentence(self) -> str:
+        """For a person: what happened, leaving out what did not."""
+        parts = [f"{self.added:,} embedded"]
+        parts += [
+            f"{number:,} {what}" for what in ("unchanged", "renamed", "removed") if (number := getattr(self, what))
+        ]
+        if self.broken:
+            parts.append(f"{self.broken:,} could not be read (listed in failures.parquet)")
+        return ", ".join(parts)

@@ -1,0 +1,135 @@
+"""What changed between a collection and its source.
+
+A picture with the same path, size and mark of change is not read again. A picture that was read and has the content of
+one that is gone from its place (renamed, moved, touched) takes over its id and its vector. The rest is embedded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+
+from cpchub.collection.items import Row
+from cpchub.errors import BrokenImageError
+from cpchub.media.sources.base import Picture, Source, is_below
+
+AT_ONCE = 256  # pictures that are handed to the reading threads together
+
+
+class Changes:
+    """Which items stay as they are, and which pictures have to be embedded.
+
+    kept: row of the old items -> the picture as it is now. to_read: the others. held: rows of `kept` that lie in
+    `unlisted`, the places that could not be looked into this time: nobody knows that their pictures are gone. Old rows
+    in none of these lost their picture.
+    """
+
+    def __init__(self, items: pa.Table | None, pictures: Sequence[Picture], unlisted: Collection[str] = ()) -> None:
+        self.items = items
+        self.held: list[int] = []
+        self.kept: dict[int, Picture] = {}
+        self.to_read: list[Picture] = []
+        self._lost: dict[str, int] = {}  # path -> row of an item that has no picture for now
+        if items is None:
+            self.to_read = list(pictures)
+            return
+        self._lost = {path: row for row, path in enumerate(items["path"].to_pylist())}
+        sizes, times = items["size"].to_pylist(), items["mtime_ns"].to_pylist()
+        etags = items["etag"].to_pylist() if "etag" in items.column_names else [None] * items.num_rows
+        for picture in pictures:
+            row = self._lost.get(picture.path)
+            if row is not None and is_same(picture, sizes[row], times[row], etags[row], unmarked=False):
+                self.kept[row] = picture
+                del self._lost[picture.path]
+            else:
+                self.to_read.append(picture)
+        places = frozenset(unlisted)
+        for path, row in list(self._lost.items()):
+            if is_below(path, places):
+                self.kept[row] = Picture(path, sizes[row], times[row], etags[row])
+                self.held.append(row)
+                del self._lost[path]
+
+    def may_have_moved(self, pictures: Iterable[Picture]) -> list[Picture]:
+        """Those of the pictures that are as large as an item that lost its picture, and whose content tells more."""
+        if not self._lost or self.items is None:
+            return []
+        sizes = set(self.items["size"].take(pa.array(self._lost.values(), pa.int64())).to_pylist())
+        return [picture for picture in pictures if picture.size is None or picture.size in sizes]
+
+    def find_moved(
+        self, source: Source, candidates: Sequence[Picture], workers: int, advance: Callable[[], None] = lambda: None
+    ) -> None:
+        """Read the candidates, give the items that lost their pictures to those of the same content, and take these
+        off `to_read`.
+
+        The one of the same path comes first, then the order of the paths. advance: called for each that was read.
+        """
+        if not candidates or self.items is None:
+            return
+        rows = sorted(self._lost.values())
+        by_content: dict[str, list[int]] = {}
+        for row, sha256 in zip(rows, self.items["sha256"].take(pa.array(rows, pa.int64())).to_pylist(), strict=True):
+            by_content.setdefault(sha256, []).append(row)
+        found = []
+        for picture, sha256 in _hashes(source, candidates, workers):
+            advance()
+            if sha256 in by_content:
+                found.append((picture, sha256))
+        found.sort(key=lambda pair: self._lost.get(pair[0].path) not in by_content[pair[1]])  # stable: paths in order
+        moved = set()
+        for picture, sha256 in found:
+            same = by_content[sha256]
+            if not same:
+                continue  # a second copy: the first one has taken the id
+            own = self._lost.get(picture.path)
+            row = own if own in same else same[0]
+            same.remove(row)
+            self.kept[row] = picture
+            moved.add(picture.path)
+        self.to_read = [picture for picture in self.to_read if picture.path not in moved]
+
+
+def is_same(picture: Picture, size: int | None, mtime_ns: int | None, etag: str | None, *, unmarked: bool) -> bool:
+    """Whether a picture that was read with these marks is the picture as it is now.
+
+    unmarked: what to say of one that has no mark of change at all.
+    """
+    if picture.size is not None and picture.size != size:
+        return False
+    if picture.mtime_ns is None and picture.etag is None:
+        return unmarked
+    return (picture.mtime_ns, picture.etag) == (mtime_ns, etag)
+
+
+def shares_content(source: Source, pictures: Sequence[Picture], known: Iterable[Row]) -> bool:
+    """Whether any of the pictures is, byte for byte, one of the known ones; stops at the first that is."""
+    contents = {(row["size"], row["sha256"]) for row in known}
+    sizes = {size for size, _ in contents}
+    for picture in pictures:
+        if picture.size is None or picture.size in sizes:  # others need not be read
+            try:
+                data = source.read(picture)
+            except BrokenImageError:
+                continue
+            if (len(data), hashlib.sha256(data).hexdigest()) in contents:
+                return True
+    return False
+
+
+def _hashes(source: Source, pictures: Sequence[Picture], workers: int) -> Iterator[tuple[Picture, str]]:
+    """The sha256 of every picture that can be read, in order."""
+
+    def sha256(picture: Picture) -> str:
+        try:
+            return hashlib.sha256(source.read(picture)).hexdigest()
+        except BrokenImageError:  # it will be told when it is to be embedded
+            return ""
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="look-for-moved-pictures") as pool:
+        for start in range(0, len(pictures), AT_ONCE):
+            some = pictures[start : start + AT_ONCE]
+            yield from zip(some, pool.map(sha256, some), strict=True)

@@ -1,0 +1,51 @@
+"""Whose an output folder is: a collection's or its beginnings, and one writer's at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cpchub.collection.manifest import MANIFEST, PENDING, read_manifest
+from cpchub.common.files import only_writer, visible_names, writing
+from cpchub.embedding.pending import read_job
+from cpchub.errors import OutputError
+
+
+def recorded(out: Path) -> dict[str, Any]:
+    """What the collection in `out`, or a run that was stopped before its end, keeps about its source."""
+    return read_manifest(out) if (out / MANIFEST).exists() else read_job(out) or {}
+
+
+def check_is_ours(out: Path) -> None:
+    """Raises OutputError where `out` is a file, or a folder with anything but a collection or its beginnings."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise OutputError(f"{out} is a file; choose a folder for the collection")
+    if (out / MANIFEST).exists():
+        read_manifest(out)
+        return
+    if read_job(out) is not None:
+        return
+    names = visible_names(out)
+    if names == [PENDING]:  # stopped before its first file
+        names = visible_names(out / PENDING)
+    if names:
+        shown = ", ".join(names[:3])
+        raise OutputError(f"{out} exists with other content ({shown}); choose an empty or a new folder")
+
+
+@contextmanager
+def claimed(out: Path) -> Iterator[None]:
+    """Hold the output folder as its only writer; one that was made for a run that left nothing is taken away again."""
+    made = not out.exists()
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    try:
+        with only_writer(out):
+            yield
+    finally:
+        if made and not any(out.iterdir()):
+            out.rmdir()

@@ -1,0 +1,183 @@
+"""Write a collection's new state: all of its files or none.
+
+New vectors go beside the old ones under names of their own. Then the items, the failures and the manifest are made
+ready in one folder, and renaming that folder is the moment at which the collection changes. Whoever comes next
+puts the files into their places if this process no longer can.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cpchub.collection.collection import Collection, Counts
+from cpchub.collection.items import ITEM_SCHEMA, as_items, described
+from cpchub.collection.manifest import (
+    COMMIT,
+    FORMAT,
+)
+from cpchub.collection.tables import FAILURE_SCHEMA, vector_schema
+from cpchub.collection.writer import VectorWriter, commit
+from cpchub.embedding.changes import Changes
+from cpchub.embedding.pending import Pending, current_rows, outcome_schema
+from cpchub.errors import SourceError
+from cpchub.media.labels import Labels
+from cpchub.media.sources.base import PATH, Listing, Picture
+from cpchub.media.sources.columns import stacked
+
+VERSIONS_OF = ("cpchub", "numpy", "pillow", "pyarrow", "timm", "torch")
+
+
+def finish(
+    old: Collection | None,
+    plan: Changes,
+    pending: Pending,
+    job: dict[str, Any],
+    labels: Labels | None,
+    listing: Listing,
+) -> Counts:
+    """Make the pending shards and what is left of the old collection into the new one.
+
+    Raises SourceError where no picture is left.
+    """
+    merged = _Merged(plan, pending, old.manifest["next_id"] if old else 0)
+    failed = pa.concat_tables([pa.Table.from_pylist(listing.failures, schema=FAILURE_SCHEMA), merged.failures])
+    failed = failed.sort_by("path")
+    if not merged.items.num_rows:
+        first = failed.slice(0, 1).to_pylist()[0]
+        raise SourceError(
+            f"none of the {failed.num_rows:,} pictures in {job['source']} can be read; "
+            f"the first, {first['path']}: {first['reason']}"
+        )
+    known = listing.columns
+    if known is None and labels is None:  # nobody tells anew, as of a merged collection: what is known stays
+        known = _known(plan, sorted(plan.kept))
+    elif known is not None and plan.held:
+        known = stacked([known, *filter(None, [_known(plan, plan.held)])])
+    paths = merged.items[PATH].to_pylist()
+    given = labels.columns(paths, job["source_kind"], job["source"]) if labels else None
+    items = described(merged.items, known, given)
+    counts = replace(merged.counts, broken=failed.num_rows)
+    facts = {
+        "source": job["source"],
+        "labels": labels.recorded if labels else None,
+        "rules": job.get("rules"),
+        "encoder": job["encoder"],
+    }
+    unchanged = old is not None and facts.items() <= old.manifest.items()
+    if not (unchanged and _same(items, old.items) and _same(failed, old.failures)):  # type: ignore[union-attr]
+        manifest = _write_vectors(old, pending, job, merged) | {"labels": facts["labels"], "failed": failed.num_rows}
+        commit(pending.collection, pending.folder / COMMIT, manifest, items, failed)
+    return counts
+
+
+class _Merged:
+    """The items to be, by id: those that stay, those that moved, and new ones numbered in the order of their shards."""
+
+    def __init__(self, plan: Changes, pending: Pending, next_id: int) -> None:
+        self.next_id = next_id
+        self.new_rows: list[tuple[pa.Array, pa.Array]] = []  # for each shard, which rows are items now, and their ids
+        kept, renamed, self.dropped = _kept(plan)
+        wanted = {picture.path: picture for picture in plan.to_read}
+        items, failures = [kept], []
+        for shard in pending.shards([name for name in outcome_schema(pending.dim).names if name != "vector"]):
+            new, failed = self._sort_in(shard, wanted)
+            items.append(new)
+            failures.append(failed)
+        self.items = pa.concat_tables(items).combine_chunks()
+        self.failures = pa.concat_tables([FAILURE_SCHEMA.empty_table(), *failures])
+        self.counts = Counts(
+            unchanged=kept.num_rows - renamed,
+            added=self.next_id - next_id,
+            renamed=renamed,
+            removed=len(self.dropped),
+        )
+
+    def _sort_in(self, shard: pa.Table, wanted: dict[str, Picture]) -> tuple[pa.Table, pa.Table]:
+        """A shard's new items and its failures; pictures that changed since it was written are in neither."""
+        rows = current_rows(shard, wanted)
+        paths, reasons = shard["path"].to_pylist(), shard["reason"].to_pylist()
+        for row in rows:
+            del wanted[paths[row]]
+        good = [row for row in rows if reasons[row] is None]
+        ids = pa.array(range(self.next_id, self.next_id + len(good)), pa.int64())
+        self.next_id += len(good)
+        taken = pa.array(good, pa.int64())
+        self.new_rows.append((taken, ids))
+        items = as_items(shard.take(taken).append_column("id", ids))
+        failed = shard.take(pa.array([row for row in rows if reasons[row] is not None], pa.int64()))
+        return items, failed.select(FAILURE_SCHEMA.names).cast(FAILURE_SCHEMA)
+
+
+def _kept(plan: Changes) -> tuple[pa.Table, int, npt.NDArray[np.int64]]:
+    """The items that stay, with their paths and marks as they are now; how many were renamed; the ids that go."""
+    if plan.items is None:
+        return ITEM_SCHEMA.empty_table(), 0, np.zeros(0, np.int64)
+    rows = sorted(plan.kept)
+    pictures = [plan.kept[row] for row in rows]
+    items = as_items(plan.items).take(pa.array(rows, pa.int64()))
+    paths = [picture.path for picture in pictures]
+    renamed = sum(path != before for path, before in zip(paths, items["path"].to_pylist(), strict=True))
+    for name, values in (
+        ("path", paths),
+        ("mtime_ns", [picture.mtime_ns for picture in pictures]),
+        ("etag", [picture.etag for picture in pictures]),
+    ):
+        index = ITEM_SCHEMA.get_field_index(name)
+        items = items.set_column(index, ITEM_SCHEMA.field(index), pa.array(values, ITEM_SCHEMA.field(index).type))
+    gone = np.ones(plan.items.num_rows, bool)
+    gone[rows] = False
+    return items, renamed, plan.items["id"].to_numpy()[gone]
+
+
+def _known(plan: Changes, rows: list[int]) -> pa.Table | None:
+    """The label and the user's columns of the items in some rows of `plan.kept`, by their paths as they are now."""
+    if plan.items is None:
+        return None
+    facts = plan.items.drop([name for name in plan.items.column_names if name in ITEM_SCHEMA.names])
+    return facts.take(pa.array(rows, pa.int64())).append_column(PATH, pa.array([plan.kept[row].path for row in rows]))
+
+
+def _write_vectors(old: Collection | None, pending: Pending, job: dict[str, Any], merged: _Merged) -> dict[str, Any]:
+    """Write the vector files that are new or lose rows, and the manifest that names them all."""
+    writer = VectorWriter(pending.collection, job["generation"], vector_schema(pending.dim, pending.dtype))
+    for shard in old.manifest["shards"] if old else []:
+        writer.keep(shard, merged.dropped)
+    for shard, (rows, ids) in zip(pending.shards(["vector"]), merged.new_rows, strict=True):
+        writer.add(shard.take(rows).append_column("id", ids))
+    return {
+        "format": FORMAT,
+        "generation": job["generation"],
+        "encoder": job["encoder"],
+        "dim": pending.dim,
+        "dtype": pending.dtype,
+        "normalized": True,
+        "count": merged.items.num_rows,
+        "next_id": merged.next_id,
+        "created": old.manifest["created"] if old else job["created"],
+        "updated": job["created"],
+        "versions": {name: metadata.version(name) for name in VERSIONS_OF if _installed(name)},
+        "source": job["source"],
+        "source_kind": job["source_kind"],
+        "rules": job.get("rules"),
+        "search": old.manifest["search"] if old else None,
+        "shards": writer.shards,
+    }
+
+
+def _same(one: pa.Table, other: pa.Table) -> bool:
+    """Whether two tables hold the same rows; the mark of their run does not count."""
+    return bool(one.equals(other.combine_chunks()))
+
+
+def _installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

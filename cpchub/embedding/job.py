@@ -1,0 +1,267 @@
+"""Embed the pictures of a source into a collection, and keep the collection in step with the source.
+
+Work is kept in shards, each complete or absent: a job that is killed goes on where it was, and its files come out the
+same as those of a job that was not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, get_args
+
+from rich.console import Console
+
+from cpchub.collection.collection import Collection
+from cpchub.collection.items import Row
+from cpchub.collection.manifest import MANIFEST, check_same_encoder, finish_commit
+from cpchub.collection.writer import sweep
+from cpchub.common.files import expanded
+from cpchub.common.progress import embedding_bar
+from cpchub.embedding.changes import Changes, shares_content
+from cpchub.embedding.claim import check_is_ours, claimed, recorded
+from cpchub.embedding.finish import finish
+from cpchub.embedding.pending import MARKS, Pending, current_rows, read_job
+from cpchub.embedding.shards import Shard, ShardEncoder
+from cpchub.embedding.workers import Job, embed_in_processes
+from cpchub.encoders.protocols import Decode, ImageEncoder
+from cpchub.errors import ArgumentError, LabelError, OutputError, SourceError
+from cpchub.media.labels import Labels, read_labels_of
+from cpchub.media.rules import Rules
+from cpchub.media.sources import Listing, Picture, Source, is_gone, open_source
+
+SHARD = 1024  # pictures a shard: what a kill can cost
+DTYPES = ("float32", "float16")
+
+
+def embed(
+    source: object,
+    out: str | Path,
+    encoder: ImageEncoder,
+    *,
+    batch_size: int = 64,
+    workers: int = 2,
+    progress: bool = True,
+    labels: str | Path | None = None,
+    dtype: str | None = None,
+    processes: int = 1,
+    devices: Sequence[str] = (),
+    decode: Decode = "auto",
+    rules: Rules | None = None,
+) -> Collection:
+    """Embed every picture of `source` into the collection at `out`; run again, it takes over what changed.
+
+    source: what `cpchub.media.sources.open_source` takes: a folder of pictures, tar shards or Parquet files, a saved
+        Hugging Face data set or a Dataset, a list of paths and URLs, `s3://...`.
+    batch_size: pictures a step of the network. workers: threads that read and decode, in each process.
+    labels: "folders" fills the label column with the class folder of each picture (class/picture.jpg, in tar shards
+        too); the name of a CSV with the column `path` adds its other columns, `label` among them.
+    dtype: how vectors are stored, "float32" (the default) or "float16", which takes half the room.
+    processes, devices: work in several processes, on `devices` ("cuda:0", "cuda:1") in turn; one for each by default.
+    decode: "cpu" keeps JPEG files from being decoded on a GPU, where "auto" does so for those for which it may pay.
+
+    rules: what is left out of the source, and where links may lead; those of the collection where none are given.
+
+    Pictures that cannot be read are listed in `Collection.failures` and the rest is embedded. So are folders that
+    cannot be listed; what the collection holds of them stays. Ctrl-C and kill lose at most a shard of work a process;
+    the same call goes on. `Collection.counts` says what this run did, `Collection.notes` what it passed over.
+
+    Raises SourceError (nothing there, no pictures, none readable), OutputError (`out` holds other content, another
+    collection's source, or is being written), EncoderMismatchError, LabelError, NoSpaceError, WorkerError. Nothing is
+    written before the checks have passed.
+    """
+    out, asked = expanded(out), read_labels_of(labels)
+    processes = max(processes, len(devices))
+    if batch_size < 1 or workers < 1 or processes < 1:
+        raise ArgumentError(
+            f"batch_size={batch_size}, workers={workers}, processes={processes}: each must be at least 1"
+        )
+    if decode not in get_args(Decode):
+        raise ArgumentError(f"decode is {decode!r}; it can be {' or '.join(get_args(Decode))}")
+    if dtype not in (None, *DTYPES):
+        raise ArgumentError(f"dtype is {dtype!r}; vectors are stored as {' or '.join(DTYPES)}")
+    check_is_ours(out)
+    console = Console(stderr=True, quiet=not progress)
+    with console.status("Listing pictures"):
+        before = recorded(out)
+        rules = Rules.from_record(before.get("rules")) if rules is None else rules
+        opened = open_source(source, skip=out, rules=rules, kind=before.get("source_kind"))
+        listing = opened.listing()
+    paths = [picture.path for picture in listing.pictures]
+    said = [asked.sentence(paths, opened.kind, opened.location)] if asked else []
+    notes = (*listing.notes, *said)
+    for note in notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    with claimed(out):
+        run = _Run(opened, listing, out, encoder, batch_size, workers, console, asked, dtype, decode, rules)
+        collection = run.sync(processes, devices)
+    collection.notes = notes
+    return collection
+
+
+class _Run:
+    """One call of `embed`, after its arguments were checked."""
+
+    def __init__(
+        self,
+        source: Source,
+        listing: Listing,
+        out: Path,
+        encoder: ImageEncoder,
+        batch_size: int,
+        workers: int,
+        console: Console,
+        labels: Labels | None,
+        dtype: str | None,
+        decode: Decode,
+        rules: Rules,
+    ) -> None:
+        self.source, self.listing, self.out, self.encoder = source, listing, out, encoder
+        self.batch_size, self.workers, self.decode = batch_size, workers, decode
+        self.console, self.rules = console, rules
+        finish_commit(out)
+        self.old = Collection.open(out) if (out / MANIFEST).exists() else None
+        self.labels = labels or self._recorded_labels()
+        self.pending = Pending(out, encoder.spec.dim)
+        self._check_same_job()
+        self.pending.dtype = self._dtype(dtype)
+
+    def sync(self, processes: int, devices: Sequence[str]) -> Collection:
+        """Do the job, in this process or in several."""
+        started = time.monotonic()
+        plan = Changes(self.old.items if self.old else None, self.listing.pictures, self.listing.unlisted)
+        job = self._job()  # of one that was stopped, all but the place, which may have moved since, and the rules
+        job = self.pending.start(job) | {name: job[name] for name in ("source", "source_kind", "rules")}
+        todo = self._not_done(plan)
+        done = len(plan.to_read) - len(todo)
+        if done:
+            self.console.print(f"Going on after {done:,} pictures of a run that was stopped.")
+        todo = self._not_moved(plan, todo)
+        self._encode(todo, done, processes, devices)
+        try:
+            counts = finish(self.old, plan, self.pending, job, self.labels, self.listing)
+        except SourceError:
+            self.pending.discard()
+            raise
+        collection = Collection.open(self.out)
+        sweep(collection)
+        collection.counts = counts
+        self.console.print(f"{counts.sentence()}, in {time.monotonic() - started:.0f} s")
+        return collection
+
+    def _check_same_job(self) -> None:
+        """Refuse another encoder, and another source unless it is the first one moved; drop a job that was finished."""
+        location = self.source.location
+        job = read_job(self.out)
+        if job and self.old and job["generation"] <= self.old.manifest["generation"]:
+            self.pending.discard()
+            job = None
+        for record in filter(None, (self.old.manifest if self.old else None, job)):
+            check_same_encoder(self.out, record["encoder"], self.encoder.spec)
+            if record["source"] == location:
+                continue
+            holds = f"{self.out} holds the pictures of {record['source']}"
+            if not is_gone(record["source"]):
+                raise OutputError(f"{holds}; choose another output folder for {location}")
+            known = self._known()
+            if known and not shares_content(self.source, self.listing.pictures, known):
+                raise OutputError(
+                    f"{holds}, which is gone, and none of them is in {location}; choose another output folder for "
+                    f"those, or delete {self.out} if its pictures are no longer wanted"
+                )
+
+    def _recorded_labels(self) -> Labels | None:
+        """The labels that an earlier run was given, as they are now."""
+        recorded = self.old.manifest["labels"] if self.old else None
+        try:
+            labels = read_labels_of(recorded)
+            if labels is not None and labels.table is not None:
+                paths = [picture.path for picture in self.listing.pictures]
+                labels.sentence(paths, self.source.kind, self.source.location)
+            return labels
+        except LabelError as error:
+            raise LabelError(
+                f"the labels of {self.out} came from {recorded}: put that file back as it was, or give other labels "
+                f"({error})"
+            ) from error
+
+    def _known(self) -> list[Row]:
+        """Size and sha256 of every picture that is embedded, also by a run that was stopped."""
+        columns = ["size", "sha256"]
+        tables = [*([self.old.items.select(columns)] if self.old else []), *self.pending.shards(columns)]
+        return [row for table in tables for row in table.to_pylist()]
+
+    def _dtype(self, asked: str | None) -> str:
+        """The dtype of the collection or of the job that was stopped; of a new one, the one that was asked for."""
+        job = read_job(self.out)
+        recorded = self.old.dtype if self.old else job["dtype"] if job else None
+        if recorded and asked and recorded != asked:
+            raise OutputError(f"{self.out} stores its vectors as {recorded}, not {asked}; choose another output folder")
+        return recorded or asked or DTYPES[0]
+
+    def _job(self) -> dict[str, Any]:
+        spec = self.encoder.spec
+        return {
+            "generation": self.old.manifest["generation"] + 1 if self.old else 1,
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "source": self.source.location,
+            "source_kind": self.source.kind,
+            "rules": self.rules.recorded(),
+            "dtype": self.pending.dtype,
+            "encoder": {
+                "name": spec.name,
+                "fingerprint": spec.fingerprint,
+                "weights_sha256": spec.weights_sha256,
+                "repo_id": spec.repo_id if spec.status == "hub" else None,
+                "revision": spec.revision,
+                "folder": str(spec.folder.resolve()) if spec.status == "local" and spec.folder else None,
+                "transform": spec.transform,
+            },
+        }
+
+    def _not_done(self, plan: Changes) -> list[Picture]:
+        """The pictures that no shard of an earlier run covers."""
+        wanted = {picture.path: picture for picture in plan.to_read}
+        for shard in self.pending.shards(MARKS):
+            paths = shard["path"].to_pylist()
+            for row in current_rows(shard, wanted):
+                del wanted[paths[row]]
+        return list(wanted.values())
+
+    def _not_moved(self, plan: Changes, todo: list[Picture]) -> list[Picture]:
+        """Those that are left when items have found the pictures that moved from their places."""
+        candidates = plan.may_have_moved(todo)
+        if not candidates:
+            return todo
+        with embedding_bar(self.console) as bar:
+            task = bar.add_task("Looking for moved pictures", total=len(candidates))
+            plan.find_moved(self.source, candidates, self.workers, lambda: bar.advance(task))
+        left = {picture.path for picture in plan.to_read}
+        return [picture for picture in todo if picture.path in left]
+
+    def _encode(self, todo: Sequence[Picture], done: int, processes: int, devices: Sequence[str]) -> None:
+        """Shard after shard until all is in `pending/`."""
+        if not todo:
+            return
+        free = self.pending.free_numbers()
+        chunks = (todo[start : start + SHARD] for start in range(0, len(todo), SHARD))
+        shards = (Shard(number, chunk) for number, chunk in zip(free, chunks, strict=False))
+        how = (self.batch_size, self.workers, len(todo), self.decode)
+        with embedding_bar(self.console) as bar:
+            task = bar.add_task("Embedding", total=done + len(todo), completed=done)
+            try:
+                if processes > 1 or devices:
+                    job = Job(self.source, self.encoder, self.pending, *how)
+                    for some in embed_in_processes(job, shards, processes, devices):
+                        bar.advance(task, some)
+                else:
+                    with ShardEncoder(self.source, self.encoder, *how) as encoder:
+                        for number, rows, vectors in encoder.run(shards, lambda some: bar.advance(task, some)):
+                            self.pending.write(number, rows, vectors)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(
+                    f"stopped; {self.pending.count():,} pictures are done and kept in {self.out}. Run the same command "
+                    "to go on"
+                ) from None

@@ -1,0 +1,277 @@
+"""Load an encoder by name and turn pictures into vectors.
+
+    encoder = cpchub.load("cpc-resnet170")
+    vectors = encoder.encode(["a.jpg", "b.jpg"])     # float32 [2, D]
+
+An `Encoder` is the timm network with its own transform: `encoder(x)` is what timm computes on the same tensor, bit
+for bit, and `encode` cannot be fed pictures that were prepared for another network.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from timm.data import create_transform
+from torch import Tensor, nn
+
+from cpchub.catalog.spec import ModelSpec
+from cpchub.encoders import network
+from cpchub.encoders.fast.pixels import shown
+from cpchub.errors import ArgumentError, BrokenImageError
+from cpchub.media.damage import TOO_LITTLE_MEMORY
+from cpchub.media.decode import read_image, resize_side
+
+if TYPE_CHECKING:
+    from cpchub.encoders.fast.fast_embedder import FastEmbedder
+
+ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.uint8] | Tensor
+Output = Literal["pooled", "map"]
+FOLDED_FROM = 512  # pictures; below, preparing the network is not worth it
+
+
+class Encoder(nn.Module):
+    """A network in eval mode that carries its `spec` and its `transform` (PIL image -> tensor `[C, H, W]`)."""
+
+    exact = False  # whether a dtype was asked for, so that no faster path in another precision may stand in
+
+    def __init__(self, model: nn.Module, spec: ModelSpec) -> None:
+        super().__init__()
+        self.model: Any = model.eval()  # timm's contract is not in nn.Module's type
+        self.spec = spec
+        self.transform = create_transform(
+            input_size=spec.input_size,
+            interpolation=spec.interpolation,
+            mean=spec.mean,
+            std=spec.std,
+            crop_pct=spec.crop_pct,
+            crop_mode=spec.crop_mode,
+        )
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a pooled vector."""
+        return network.width(self.model)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
+
+    def forward(self, x: Tensor) -> Any:
+        """`[B, C, H, W]`, already transformed, to `[B, D]` (logits `[B, num_classes]` once there is a head)."""
+        return self.model(x)
+
+    def encode(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        *,
+        batch_size: int = 64,
+        normalize: bool = False,
+        progress: bool = False,
+        output: Output = "pooled",
+    ) -> npt.NDArray[np.float32]:
+        """Pictures to float32 `[N, D]`, in the order given; one picture gives `[1, D]`.
+
+        images: one or many of path, encoded bytes, PIL image, uint8 array `[H, W, 3]`, or tensor `[C, H, W]` (uint8, or
+            float in 0..1). EXIF orientation is applied; large JPEGs are decoded at a reduced scale.
+        normalize: scale each vector to length 1, as an index wants them.
+        output: "pooled", or "map" for the last feature map, `[N, D, h, w]`.
+
+        Raises ArgumentError for a value it cannot use and BrokenImageError, naming the picture, for one that cannot be
+        read.
+        """
+        if batch_size < 1:
+            raise ArgumentError(f"batch_size is {batch_size}; it must be at least 1")
+        if output not in ("pooled", "map"):
+            raise ArgumentError(f"output is {output!r}; use 'pooled' or 'map'")
+        pictures = _as_list(images)
+        batches = self._batches(pictures, batch_size)
+        if progress:
+            batches = _with_progress(batches, len(pictures))
+        training = self.model.training
+        self.model.eval()  # batch statistics would make a vector depend on its neighbours
+        try:
+            with torch.inference_mode():
+                features = self._network(len(pictures), output)
+                chunks = [features(batch).float().cpu().numpy() for batch in batches]
+        finally:
+            self.model.train(training)
+        if not chunks:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        vectors = np.concatenate(chunks)
+        if normalize:
+            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+            vectors = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+        return np.ascontiguousarray(vectors, dtype=np.float32)
+
+    def embedder(self, pictures: int) -> FastEmbedder:
+        """This encoder made ready to embed so many pictures, on the fastest path that gives the same vectors."""
+        from cpchub.encoders.fast.fast_embedder import FastEmbedder
+
+        return FastEmbedder(self, pictures, exact=self.exact)
+
+    def prepare(self, image: ImageLike) -> Tensor:
+        """One picture, decoded and transformed, as a float32 tensor `[C, H, W]` on the CPU."""
+        if isinstance(image, Tensor):
+            picture = _from_tensor(image)
+        else:
+            picture = read_image(image, size=resize_side(self.spec.input_size, self.spec.crop_pct))
+        channels = self.spec.input_size[0]
+        if channels == 1:
+            picture = picture.convert("L")
+        elif channels != 3:
+            raise ArgumentError(
+                f"{self.spec.name} takes {channels} channels, a picture has 3 or 1; make the tensor yourself and call "
+                "encoder(x)"
+            )
+        try:
+            tensor: Tensor = self.transform(shown(self.transform, picture))
+        except MemoryError as error:
+            raise BrokenImageError(TOO_LITTLE_MEMORY) from error
+        return tensor
+
+    def _network(self, pictures: int, output: Output) -> Callable[[Tensor], Tensor]:
+        """What takes a batch to its features: for many pictures on a CPU, with the batch norms folded away."""
+        plain = self.exact or output != "pooled" or not hasattr(self.model, "forward_head")
+        if plain or pictures < FOLDED_FROM or self.device.type != "cpu":
+            return lambda batch: self._features(batch, output)
+        from cpchub.encoders.fast.fast_embedder import folded_network
+
+        return folded_network(self.model)
+
+    def _features(self, batch: Tensor, output: Output) -> Tensor:
+        # Channels-last makes convolutions about twice as fast on a CPU. Only the input is laid out so: with the
+        # weights as timm loads them, `encoder(x)` and plain timm stay the same to the bit.
+        x = batch.to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
+        if hasattr(self.model, "forward_head"):
+            if output == "pooled":
+                return self.forward_head(self.forward_features(x), pre_logits=True)
+            maps = self.forward_intermediates(x, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True)
+        elif output == "map":
+            maps = self.model(x)
+        else:
+            raise ArgumentError("an encoder loaded with features_only=True has no pooled vector; use output='map'")
+        last: Tensor = maps[-1]
+        return last
+
+    def _batches(self, pictures: Sequence[ImageLike], batch_size: int) -> Iterator[Tensor]:
+        """Transformed batches `[B, C, H, W]`; the next one is decoded while the network works on this one."""
+        # Decoding files runs outside the interpreter's lock, so threads help; with pictures already in memory they
+        # would only wait for one another (measured: half the speed at 32 pixels).
+        encoded = any(isinstance(picture, (str, Path, bytes)) for picture in pictures)
+        workers = min(4, os.cpu_count() or 1) if encoded else 1
+        numbered = list(enumerate(pictures))
+        with ThreadPoolExecutor(workers) as pool:
+
+            def submit(start: int) -> list[Future[list[Tensor]]]:
+                batch = numbered[start : start + batch_size]
+                share = max(1, math.ceil(len(batch) / workers))  # one task a thread: a task costs more than a picture
+                return [pool.submit(self._prepare_all, batch[i : i + share]) for i in range(0, len(batch), share)]
+
+            ahead = submit(0)
+            for start in range(0, len(pictures), batch_size):
+                ready, ahead = ahead, submit(start + batch_size)
+                yield torch.stack([tensor for future in ready for tensor in future.result()])
+
+    def _prepare_all(self, numbered: Sequence[tuple[int, ImageLike]]) -> list[Tensor]:
+        tensors = []
+        for position, picture in numbered:
+            try:
+                tensors.append(self.prepare(picture))
+            except BrokenImageError as error:
+                raise BrokenImageError(f"picture {position}: {error}") from error
+        return tensors
+
+    # The timm contract, handed on to the network.
+
+    @property
+    def num_features(self) -> int:
+        return int(self.model.num_features)
+
+    @property
+    def num_classes(self) -> int:
+        return int(self.model.num_classes)
+
+    @property
+    def feature_info(self) -> Any:
+        return self.model.feature_info
+
+    @property
+    def pretrained_cfg(self) -> dict[str, Any]:
+        cfg: dict[str, Any] = self.model.pretrained_cfg
+        return cfg
+
+    @property
+    def default_cfg(self) -> dict[str, Any]:
+        return self.pretrained_cfg
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        features: Tensor = self.model.forward_features(x)
+        return features
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        pooled: Tensor = self.model.forward_head(x, pre_logits=pre_logits)
+        return pooled
+
+    def forward_intermediates(self, x: Tensor, **kwargs: Any) -> Any:
+        return self.model.forward_intermediates(x, **kwargs)
+
+    def get_classifier(self) -> nn.Module:
+        classifier: nn.Module = self.model.get_classifier()
+        return classifier
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        if global_pool is None:
+            self.model.reset_classifier(num_classes)
+        else:
+            self.model.reset_classifier(num_classes, global_pool)
+
+
+def _as_list(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
+    """One or many as a list. An array `[N, H, W, 3]` and a tensor `[N, C, H, W]` are many."""
+    if isinstance(images, (str, Path, bytes, Image.Image)):
+        return [images]
+    if isinstance(images, (np.ndarray, Tensor)):
+        return list(images) if images.ndim == 4 else [images]
+    if isinstance(images, Iterable):
+        return list(images)
+    raise ArgumentError(f"cannot encode {type(images).__name__}; give paths, bytes, PIL images, arrays or tensors")
+
+
+def _from_tensor(tensor: Tensor) -> Image.Image:
+    """A tensor `[C, H, W]`, uint8 or float in 0..1, as an RGB picture of 8 bits a channel."""
+    if tensor.ndim != 3 or tensor.shape[0] not in (1, 3):
+        raise ArgumentError(f"a tensor of shape {tuple(tensor.shape)} is not a picture; give [3, H, W] or [1, H, W]")
+    pixels = tensor.detach().cpu()
+    if pixels.is_floating_point():
+        if not bool(((pixels >= 0) & (pixels <= 1)).all()):
+            raise ArgumentError(
+                f"a float picture has values {pixels.min():.3g} to {pixels.max():.3g}, not 0..1; for a tensor that is "
+                "already normalised call encoder(x)"
+            )
+        pixels = (pixels.float() * 255).round().to(torch.uint8)
+    elif pixels.dtype != torch.uint8:
+        raise ArgumentError(f"a picture of type {pixels.dtype} is neither uint8 nor float in 0..1")
+    return Image.fromarray(pixels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy())
+
+
+def _with_progress(batches: Iterator[Tensor], total: int) -> Iterator[Tensor]:
+    from rich.progress import Progress
+
+    with Progress() as bar:
+        task = bar.add_task("Encoding", total=total)
+        for batch in batches:
+            yield batch
+            bar.advance(task, len(batch))

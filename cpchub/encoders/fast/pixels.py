@@ -1,0 +1,99 @@
+"""timm's evaluation transform without its detours: 8-bit pixels from each picture, normalised as a whole batch.
+
+Pixels stay in the order in which they lie in memory, which is also the one that convolutions are fastest in. The 8-bit
+values are those of the transform, the normalised ones are so up to float32 rounding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms import CenterCrop, Normalize, Resize
+
+from cpchub.media.crop import LONGEST, middle
+
+PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+class Pixels:
+    """Resize, centre crop and normalisation, as timm would do them. `of` tells whether a transform is just that."""
+
+    def __init__(
+        self, side: int, crop: tuple[int, int], filter: Image.Resampling, mean: Any, std: Any, channels: int
+    ) -> None:
+        self.side, self.crop, self.filter = side, crop, filter
+        self.mode = "L" if channels == 1 else "RGB"
+        self.scale = 1 / (255 * torch.as_tensor(std, dtype=torch.float32))[:, None, None]
+        self.shift = -(torch.as_tensor(mean, dtype=torch.float32) / torch.as_tensor(std))[:, None, None]
+
+    @classmethod
+    def of(cls, transform: Any, channels: int) -> Pixels | None:
+        """The same steps as a transform of timm, or None where it has others."""
+        steps = list(getattr(transform, "transforms", []))
+        if len(steps) != 4 or channels not in (1, 3):
+            return None
+        resize, crop, tensor, normalize = steps
+        if type(resize) is not Resize or type(crop) is not CenterCrop or type(normalize) is not Normalize:
+            return None
+        sized = isinstance(resize.size, int) and resize.max_size is None
+        method = PILLOW.get(getattr(resize.interpolation, "value", ""))
+        if not sized or method is None or type(tensor).__name__ != "MaybeToTensor":
+            return None
+        return cls(resize.size, tuple(crop.size), method, normalize.mean, normalize.std, channels)
+
+    def prepare(self, image: Image.Image) -> npt.NDArray[np.uint8]:
+        """One picture as `[H, W, channels]`."""
+        if image.mode != self.mode:
+            image = image.convert(self.mode)
+        image = middle(image)
+        resized, (left, top) = self._fit(*image.size)
+        rows, columns = self.crop
+        image = image.resize(resized, self.filter).crop((left, top, left + columns, top + rows))
+        pixels = np.asarray(image)
+        return pixels[:, :, None] if self.mode == "L" else pixels
+
+    def prepare_tensor(self, picture: Tensor) -> Tensor:
+        """uint8 `[channels, H, W]` as `prepare` makes it, up to rounding, on the device that it is on."""
+        (width, height), (left, top) = self._fit(picture.shape[2], picture.shape[1])
+        rows, columns = self.crop
+        method = {value: name for name, value in PILLOW.items()}[self.filter]
+        resized = nn.functional.interpolate(picture[None].float(), (height, width), mode=method, antialias=True)[0]
+        cropped = nn.functional.pad(resized, (-left, left + columns - width, -top, top + rows - height))
+        return cropped.round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0)
+
+    def _fit(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Width and height that a picture is resized to, and left and top of the crop from that."""
+        short = min(width, height)
+        resized = (
+            (self.side, self.side * height // width) if width == short else (self.side * width // height, self.side)
+        )
+        return resized, (_margin(resized[0], self.crop[1]), _margin(resized[1], self.crop[0]))
+
+    def normalise(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """uint8 `[B, H, W, channels]` to `[B, channels, H, W]`, channels last in memory, on the same device."""
+        x = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last)
+        return x.mul_(self.scale.to(x.device)).add_(self.shift.to(x.device)).to(dtype)
+
+
+def shown(transform: Any, image: Image.Image) -> Image.Image:
+    """The picture without the ends that a transform of timm would resize and then crop away; see `middle`."""
+    steps = list(getattr(transform, "transforms", []))
+    if len(steps) < 2 or type(steps[1]) is not CenterCrop:
+        return image
+    resize = steps[0]
+    if type(resize) is Resize and isinstance(resize.size, int) and resize.max_size is None:
+        return middle(image)
+    if type(resize).__name__ == "ResizeKeepRatio" and resize.longest == 0:
+        height, width = resize.size
+        return middle(image, LONGEST * max(height / width, width / height))
+    return image
+
+
+def _margin(length: int, wanted: int) -> int:
+    """Where torchvision's centre crop begins; before the picture's edge where that is too short, for black to fill."""
+    return round((length - wanted) / 2.0) if length >= wanted else -((wanted - length) // 2)

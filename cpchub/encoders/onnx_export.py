@@ -1,0 +1,234 @@
+"""An encoder as one file for other runtimes: ONNX, or torch's exported program. Each is run before it is put in place.
+
+    cpchub.export_onnx(cpchub.load("simclr"), "simclr.onnx")
+
+The file takes transformed pictures, as `encoder(x)` does; how to transform them travels in it as JSON under the name
+"cpchub": in ONNX's metadata (`session.get_modelmeta().custom_metadata_map`), in a program's `extra_files`.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cpchub.common.files import writing
+from cpchub.encoders.encoder import Encoder
+from cpchub.errors import ArgumentError, CpchubError, DependencyError, ExportError
+
+Arrays: TypeAlias = list[npt.NDArray[np.float32]]
+Run: TypeAlias = Callable[[Tensor], Arrays]
+Write: TypeAlias = Callable[[Encoder, Path, Tensor, Sequence[str]], None]  # encoder, file, example, names of outputs
+
+METADATA = "cpchub"
+OPSET = 18  # the lowest that torch writes, and so the one that most runtimes read
+TOLERANCE = 1e-4  # of the largest output, where that is above 1
+INPUT = "images"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written. `inputs` is [batch, C, H, W]; a name stands for a size that is free."""
+
+    path: Path
+    inputs: tuple[int | str, ...]
+    outputs: tuple[str, ...]
+    difference: float
+    """largest absolute difference to the network in torch, over all outputs, on noise of another batch size"""
+
+
+def export_onnx(encoder: Encoder, path: str | Path, *, opset: int = OPSET, dynamic_size: bool = False) -> Exported:
+    """Write the encoder's network as ONNX: "images" `[batch, C, H, W]` to "features" `[batch, D]`, for any batch.
+
+    The output is "logits" where the network has a classifier, and "map_0", "map_1", ... with `features_only=True`.
+
+    opset: version of ONNX's operators, 18 or newer.
+    dynamic_size: height and width are free as well.
+
+    Beyond 1.5 GB the weights stand in `path` + ".data" beside the file. Raises DependencyError without the extra
+    `export`, ArgumentError, OutputError, NoSpaceError, and ExportError for a network that cannot be exported so or does
+    not give the same under onnxruntime; nothing is written then.
+    """
+    _need_onnx()
+    if opset < OPSET:
+        raise ArgumentError(f"opset is {opset}; use {OPSET} or newer, which torch writes")
+    free = _free_sizes(dynamic_size)
+
+    def write(encoder: Encoder, file: Path, example: Tensor, names: Sequence[str]) -> None:
+        program = torch.onnx.export(
+            encoder.model,
+            (example,),
+            dynamo=True,
+            opset_version=opset,
+            input_names=[INPUT],
+            output_names=list(names),
+            dynamic_shapes=(free,),
+            verbose=False,
+        )
+        if program is None:  # only a path to write to makes torch return nothing
+            raise ExportError(f"torch gave no ONNX program for {encoder.spec.name}")
+        written = program.model.opset_imports.get("")
+        if written != opset:
+            raise ExportError(f"torch wrote opset {written} where {opset} was asked for; leave out opset")
+        program.model.metadata_props[METADATA] = _facts(encoder)
+        program.save(file)
+
+    return _export(encoder, Path(path), write, _onnx_runner, free)
+
+
+def export_program(encoder: Encoder, path: str | Path, *, dynamic_size: bool = False) -> Exported:
+    """Write the encoder's network as torch's exported program (`.pt2`), which `torch.export.load` reads.
+
+    Inputs, outputs and errors are those of `export_onnx`; no other package is needed.
+    """
+    free = _free_sizes(dynamic_size)
+
+    def write(encoder: Encoder, file: Path, example: Tensor, names: Sequence[str]) -> None:
+        shapes = dict.fromkeys(free, torch.export.Dim.DYNAMIC)
+        program = torch.export.export(encoder.model, (example,), dynamic_shapes=(shapes,))
+        torch.export.save(program, file, extra_files={METADATA: _facts(encoder)})
+
+    return _export(encoder, Path(path), write, _program_runner, free)
+
+
+def _export(
+    encoder: Encoder,
+    path: Path,
+    write: Write,
+    runner: Callable[[Path], Run],
+    free: Mapping[int, str],
+) -> Exported:
+    """Write beside the target, compare with the network, and only then move into place; the encoder stays as it is."""
+    if encoder.dtype != torch.float32:
+        raise ArgumentError(
+            f"{encoder.spec.name} is loaded as {encoder.dtype}; load it with dtype='float32' to export it"
+        )
+    if path.is_dir():
+        raise ArgumentError(f"{path} is a folder; name a file in it")
+    # A copy on the CPU: there torch computes in float32 to the end, and a file says nothing of the device it is from.
+    encoder = copy.deepcopy(encoder).eval().to("cpu")
+    with torch.no_grad(), writing(path):
+        example = _noise(encoder, 2)
+        names = _output_names(encoder, encoder.model(example))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
+            file = Path(scratch) / path.name
+            try:
+                write(encoder, file, example, names)
+            except CpchubError:
+                raise
+            except (RuntimeError, ValueError) as error:  # torch's own errors of exporting are RuntimeErrors
+                raise ExportError(
+                    f"{encoder.spec.name} cannot be exported{_hint(free)}: {_first_line(error)}"
+                ) from error
+            difference = _compare(encoder, runner(file), free)
+            for each in sorted(Path(scratch).iterdir(), key=lambda each: each == file):  # its weights first
+                each.replace(path.with_name(each.name))
+    inputs = tuple(free.get(axis, size) for axis, size in enumerate(example.shape))
+    return Exported(path, inputs, tuple(names), difference)
+
+
+def _compare(encoder: Encoder, run: Run, free: Mapping[int, str]) -> float:
+    """The largest difference to the network; ExportError if it is too large, or NaN, or there is none to be had."""
+    worst = 0.0
+    for larger in (0, 32) if len(free) > 1 else (0,):
+        x = _noise(encoder, 3, larger=larger)
+        try:
+            outputs = run(x)
+        except (RuntimeError, AssertionError) as error:  # a program's guards are assertions
+            raise ExportError(
+                f"the exported {encoder.spec.name} does not run on {tuple(x.shape)}{_hint(free)}: {_first_line(error)}"
+            ) from error
+        for expected, found in zip(_as_arrays(encoder.model(x)), outputs, strict=True):
+            difference = float(np.abs(found - expected).max())
+            if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
+                raise ExportError(
+                    f"the exported {encoder.spec.name} differs from the network by {difference:.2g}, more than "
+                    f"{TOLERANCE:g}; it was not written"
+                )
+            worst = max(worst, difference)
+    return worst
+
+
+def _onnx_runner(file: Path) -> Run:
+    import onnxruntime
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
+
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+
+    def run(x: Tensor) -> Arrays:
+        try:
+            outputs: Arrays = session.run(None, {INPUT: x.numpy()})
+        except (Fail, InvalidArgument, RuntimeException) as error:  # they derive from Exception alone
+            raise RuntimeError(str(error)) from error
+        return outputs
+
+    return run
+
+
+def _program_runner(file: Path) -> Run:
+    program = torch.export.load(file).module()
+    return lambda x: _as_arrays(program(x))
+
+
+def _noise(encoder: Encoder, count: int, *, larger: int = 0) -> Tensor:
+    """Pictures of noise, transformed as the encoder's are, and `larger` pixels higher than those."""
+    channels, height, width = encoder.spec.input_size
+    pixels = torch.rand(
+        (count, channels, height + larger, width + 2 * larger), generator=torch.Generator().manual_seed(0)
+    )
+    mean, std = (torch.tensor(values).reshape(-1, 1, 1) for values in (encoder.spec.mean, encoder.spec.std))
+    return (pixels - mean) / std
+
+
+def _free_sizes(dynamic_size: bool) -> dict[int, str]:
+    return {0: "batch", 2: "height", 3: "width"} if dynamic_size else {0: "batch"}
+
+
+def _output_names(encoder: Encoder, outputs: Tensor | Sequence[Tensor]) -> list[str]:
+    if isinstance(outputs, Tensor):
+        return ["logits" if encoder.num_classes else "features"]
+    return [f"map_{index}" for index in range(len(outputs))]
+
+
+def _as_arrays(outputs: Tensor | Sequence[Tensor]) -> Arrays:
+    return [each.numpy() for each in ([outputs] if isinstance(outputs, Tensor) else outputs)]
+
+
+def _facts(encoder: Encoder) -> str:
+    spec = encoder.spec
+    facts = {
+        "name": spec.name,
+        "architecture": spec.architecture,
+        "fingerprint": spec.fingerprint,
+        "weights_sha256": spec.weights_sha256,
+        "license": spec.license,
+        "dim": spec.dim,
+        "transform": spec.transform,
+    }
+    return json.dumps(facts)
+
+
+def _hint(free: Mapping[int, str]) -> str:
+    return " for pictures of any size, perhaps it is without dynamic_size" if len(free) > 1 else ""
+
+
+def _first_line(error: Exception) -> str:
+    """torch explains itself on pages; the cause that is chained to ours has them."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _need_onnx() -> None:
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise DependencyError(f'{" and ".join(missing)} not installed; run: pip install "cpchub[export]"')

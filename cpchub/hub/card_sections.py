@@ -1,0 +1,236 @@
+"""The sections of a model card: metadata, loading, facts, results, training, limits, licence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from cpchub.catalog.spec import WEIGHTS
+from cpchub.catalog.vocabulary import TASKS, data_key, data_set_of, data_title, method_of, method_title
+from cpchub.hub.card_tables import count, table, value
+
+
+def as_list(value: Any) -> list[Any]:
+    """YAML lets a list of one be written without its dash."""
+    return list(value) if isinstance(value, list) else [] if value is None else [value]
+
+
+def metadata_of(config: Mapping[str, Any], results: list[Mapping[str, Any]]) -> dict[str, Any]:
+    facts = config["cpchub"]
+    supervision = "supervised" if _used_labels(facts) else "self-supervised"
+    how_trained = [] if _unknown_method(facts) else [supervision, _slug(facts["method"])]
+    known = data_set_of(facts["data"])
+    of_sound = "sample_rate" in facts
+    task = "feature-extraction" if of_sound else "image-feature-extraction"
+    kinds = [task, "audio"] if of_sound else [task]
+    metadata: dict[str, Any] = ModelCardData(
+        license=_hub_license(facts["license"]),
+        license_name=None if _hub_license(facts["license"]) != "other" else _slug(facts["license"]),
+        library_name="timm",
+        pipeline_tag=task,
+        tags=[*kinds, "timm", "cpchub", *how_trained],
+        datasets=[known.hub_id] if known and known.hub_id else None,
+        metrics=sorted({row["metric"] for row in results}) or None,
+        model_name=facts["name"],
+        eval_results=[_eval_result(row) for row in results] or None,
+    ).to_dict()
+    metadata.pop("model_name", None)  # stands inside model-index; alone it is no key of the Hub's
+    return metadata
+
+
+def _eval_result(row: Mapping[str, Any]) -> EvalResult:
+    # The Hub groups results by task, data set and config and keeps one name per group, so what tells two results
+    # apart (k, the number of labels) has to be in the config.
+    return EvalResult(
+        task_type="image-classification",
+        task_name=_task(row),
+        dataset_type=data_key(row["dataset"]),
+        dataset_name=data_title(row["dataset"]),
+        dataset_config=row.get("config") or _slug(f"{row['task']} {row.get('labels', '')}"),
+        dataset_split=row["split"],
+        metric_type=row["metric"],
+        metric_name=f"{_task(row)} {row['metric']}",
+        metric_value=row["value"],
+    )
+
+
+def loading_section(config: Mapping[str, Any], repo_id: str) -> str:
+    example = "sound.wav" if "sample_rate" in config["cpchub"] else "photo.jpg"
+    architecture = str(config["architecture"])
+    if _is_timms_own(architecture):
+        plain, register = "plain timm", ""
+    else:
+        plain, register = "timm", f"import cpchub.architectures  # registers {architecture} with timm\n"
+    return f"""## Load it
+
+With cpchub, transform included:
+
+```python
+import cpchub
+
+encoder = cpchub.load("{repo_id}")
+vectors = encoder.encode(["{example}"])  # float32, (1, {config["num_features"]})
+```
+
+With {plain}:
+
+```python
+{register}import timm
+
+model = timm.create_model("hf-hub:{repo_id}", pretrained=True).eval()
+transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+```
+
+From a copy of this folder, without a network:
+
+```python
+{register}import timm
+
+model = timm.create_model("local-dir:{repo_id.partition("/")[2]}", pretrained=True).eval()
+```"""
+
+
+def _is_timms_own(architecture: str) -> bool:
+    """Whether timm has the network without our registering it."""
+    import timm  # here, because showing a card that is written already must not wait for torch
+
+    name = architecture.partition(".")[0]
+    return timm.is_model(name) and timm.model_entrypoint(name).__module__.startswith("timm.")
+
+
+def facts_section(config: Mapping[str, Any]) -> str:
+    facts, cfg = config["cpchub"], config["pretrained_cfg"]
+    weights = facts.get("weights", {}).get(WEIGHTS, {})
+    rows: list[tuple[str, Any]] = [
+        ("Network", f"`{config['architecture']}` {_args(config.get('model_args') or {})}".strip()),
+        ("Vector", f"{config['num_features']} numbers"),
+        ("Parameters", f"{facts['parameters']:,}" if "parameters" in facts else None),
+        *_input(facts, cfg),
+        ("Weights", f"`{WEIGHTS}`, {weights['size']:,} bytes" if "size" in weights else None),
+        ("sha256", f"`{weights['sha256']}`" if weights else None),
+    ]
+    return "## Facts\n\n" + table(("", ""), ((name, value) for name, value in rows if value is not None))
+
+
+def _input(facts: Mapping[str, Any], cfg: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    channels, height, width = cfg["input_size"]
+    if "sample_rate" in facts:
+        return [
+            ("Input", f"one channel, {facts['sample_rate']:,} samples a second, of any length; trained on {width:,}")
+        ]
+    return [
+        ("Input", f"{channels} x {height} x {width}, {cfg['interpolation']} resize, crop {cfg['crop_pct']:g}"),
+        ("Mean, std", f"{_numbers(cfg['mean'])}; {_numbers(cfg['std'])}"),
+    ]
+
+
+def results_section(results: list[Mapping[str, Any]]) -> str:
+    if not results:
+        return "## Results\n\nThis encoder has not been measured."
+    rows = [
+        (
+            _task(row),
+            f"{data_title(row['dataset'])}, {row['split']}",
+            count(row.get("labels")),
+            f"{row['metric']} {value(row)}",
+            len(row.get("seeds") or [0]),
+            row["protocol"],
+        )
+        for row in results
+    ]
+    return "## Results\n\nThe measurements of `eval.json`:\n\n" + table(
+        ("Task", "Data", "Labels", "Result", "Seeds", "Protocol"), rows
+    )
+
+
+def training_section(config: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
+    facts = config["cpchub"]
+    known = method_of(facts["method"])
+    link = f"[{known.paper}](https://arxiv.org/abs/{known.arxiv})" if known and known.arxiv else known and known.paper
+    paper = f" ({link})" if link else ""
+    how = "with its labels" if _used_labels(facts) else "without labels"
+    text = f"## Training\n\n{method_title(facts['method'])}{paper} on {data_title(facts['data'])}, {how}."
+    if _unknown_method(facts):
+        text = f"## Training\n\nIt was imported; how it was trained on {data_title(facts['data'])} is not known."
+    settings = [
+        (f"`{name}`", f"`{_setting(value)}`") for name, value in recipe.items() if value not in (None, {}, [], "")
+    ]
+    if not settings:
+        return text
+    return f"{text} Every setting, as in `recipe.json`:\n\n" + table(("Setting", "Value"), settings)
+
+
+def limits_section(config: Mapping[str, Any], results: list[Mapping[str, Any]]) -> str:
+    facts, cfg = config["cpchub"], config["pretrained_cfg"]
+    _, height, width = cfg["input_size"]
+    data = data_title(facts["data"])
+    limits = [
+        f"It sees a picture as {height} x {width} pixels; what is lost at that size is lost to it.",
+        f"It was trained on {data} alone. On pictures of another kind, measure before you rely on it.",
+    ]
+    if _used_labels(facts):
+        limits.append(
+            "It was trained to tell the classes of that data apart: differences within a class may be lost to it."
+        )
+    elif not _unknown_method(facts):
+        limits.append(
+            "It was trained without labels: it groups what looks alike, which need not be what you mean by alike."
+        )
+    if results:
+        limits.append("The results are of one training run; how far another run would be from it was not measured.")
+    limits += facts.get("limits", [])
+    limits.append("Not meant for identifying people, nor for medical or safety decisions.")
+    return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
+
+
+def licence_section(facts: Mapping[str, Any]) -> str:
+    known = data_set_of(facts["data"])
+    terms = known.terms if known else "the terms of its pictures are their owners' and do not change by this."
+    separator = ". " if known else "; "
+    return (
+        f"## Data and licence\n\nLicence of the weights: {facts['license']}. "
+        f"Training data: {data_title(facts['data'])}{separator}{terms}"
+    )
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return _args(value)
+    if isinstance(value, (list, tuple)):
+        return _numbers(value)
+    return str(value)
+
+
+def _args(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={_setting(value)}" for name, value in values.items() if value not in (None, ""))
+
+
+def _numbers(values: Iterable[Any]) -> str:
+    return "(" + ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values) + ")"
+
+
+def _task(row: Mapping[str, Any]) -> str:
+    return TASKS.get(row["task"], row["task"])
+
+
+def _used_labels(facts: Mapping[str, Any]) -> bool:
+    known = method_of(facts["method"])
+    return _slug(facts["method"]) == "supervised" or (known is not None and known.labels)
+
+
+def _unknown_method(facts: Mapping[str, Any]) -> bool:
+    """Whether nobody knows how it was trained: an imported encoder whose file does not tell."""
+    return _slug(facts["method"]) == "unknown"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
+
+
+def _hub_license(text: str) -> str:
+    """The Hub's identifier of a licence; "other" for one it does not list."""
+    known = {"apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "bsd-3-clause"}
+    return text.lower() if text.lower() in known else "other"

@@ -1,0 +1,70 @@
+"""One file of a repository on the Hub: without a request where it is here and pinned, at once where the Hub is down.
+
+The client asks its Hub on even for a pinned file in a warm cache (for the list of programs that it tells apart in its
+telemetry), and it asks a Hub that is down for half a minute.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is httpx's or httpx2's, as installed
+    FileMetadataError,
+    HfHubHTTPError,
+    HTTPError,
+    LocalEntryNotFoundError,
+)
+
+from cpchub.common.patience import patiently
+from cpchub.hub.client import endpoint
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def fetch(
+    repo_id: str,
+    filename: str,
+    revision: str | None = None,
+    *,
+    token: str | None = None,
+    cache_dir: str | Path | None = None,
+    answers: bool = False,
+) -> Path:
+    """The file in the Hub's cache, downloaded if need be. `answers`: the Hub did a moment ago, and need not be asked.
+
+    Raises LocalEntryNotFoundError where it is not here and the Hub cannot be reached, else what the client raises.
+    """
+    there = try_to_load_from_cache(repo_id, filename, cache_dir=cache_dir, revision=revision)
+    if isinstance(there, str) and _COMMIT.fullmatch(revision or ""):
+        return Path(there)
+    if not isinstance(there, str) and not answers:
+        _knock(hf_hub_url(repo_id, filename, revision=revision, endpoint=endpoint()), token)
+    path = hf_hub_download(
+        repo_id, filename, revision=revision, token=token, cache_dir=cache_dir, endpoint=endpoint(),
+        library_name="cpchub",
+    )  # fmt: skip
+    return Path(path)
+
+
+def _knock(url: str, token: str | None) -> None:
+    """Find out whether the Hub answers: a refusal is believed at once, an error of the server's after some seconds."""
+    if constants.HF_HUB_OFFLINE:
+        return  # the client knows it, too
+    try:
+        patiently(
+            lambda: get_hf_file_metadata(url, token=token, library_name="cpchub", endpoint=endpoint()),
+            hopeless=lambda error: not _is_of_the_server(error),
+        )
+    except HfHubHTTPError as error:
+        if _is_of_the_server(error):
+            raise LocalEntryNotFoundError(str(error)) from error
+    except HTTPError as error:
+        raise LocalEntryNotFoundError(str(error)) from error
+    except FileMetadataError:
+        return  # as every other answer: the client meets the same, and says which it is
+
+
+def _is_of_the_server(error: Exception) -> bool:
+    return isinstance(error, HfHubHTTPError) and error.response.status_code >= 500

@@ -1,0 +1,127 @@
+"""Are these the bytes on record, and can they run code? Asked before any weights are read.
+
+A file is hashed once and remembered by path, size and the times of its last changes (also that of its inode, which no
+program can set), so the second load of a large model is instant. Neither timm nor huggingface_hub checks contents: a
+wrong file of the right size is loaded without a word.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from huggingface_hub import constants
+
+from cpchub.catalog.spec import WEIGHTS, FileRecord, ModelSpec
+from cpchub.common.hashing import read_sha256
+from cpchub.errors import IntegrityError, ModelFolderError, UnsafeWeightsError
+
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".tar")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def sha256_of(path: Path, *, fresh: bool = False) -> str:
+    """The sha256 of a file, in hex; from memory if it has not changed since it was last hashed, unless `fresh`."""
+    memory = _read_memory()
+    key = _key(path)
+    if fresh or key not in memory:
+        seen = read_sha256(path)
+        remember(path, seen, key)  # the key of before: what was written to meanwhile is not the file that was hashed
+        return seen
+    return memory[key]
+
+
+def remember(path: Path, sha256: str, key: str | None = None) -> None:
+    """Keep the sha256 of a file that was just hashed, until its size or times are other than now, or than in `key`."""
+    memory = {name: value for name, value in _read_memory().items() if not name.startswith(f"{path.resolve()}|")}
+    _write_memory({**memory, key or _key(path): sha256})
+
+
+def verify(path: Path, record: FileRecord, *, fresh: bool = False) -> None:
+    """Raise IntegrityError unless the file has the recorded size and sha256; `fresh` reads it whatever is remembered.
+
+    The message also names the file itself: in the Hub's cache, deleting the link to it would not fetch it again.
+    """
+    real = path.resolve()
+    size = real.stat().st_size
+    if record.size is not None and size != record.size:
+        raise IntegrityError(
+            f"{path} has {size:,} bytes, the record says {record.size:,}; it is incomplete or not this file. "
+            f"Delete {real} and fetch it again."
+        )
+    seen = sha256_of(path, fresh=fresh)
+    if seen != record.sha256.lower():
+        raise IntegrityError(
+            f"{path} has sha256 {seen}, the record says {record.sha256}; the file is damaged or was replaced, and is "
+            f"not loaded. Delete {real} and fetch it again; if it stays so, do not trust where it came from."
+        )
+
+
+def refuse_pickles(names: Iterable[str], where: str) -> None:
+    """Raise if there are no safetensors among the file names: UnsafeWeightsError where there is a pickle instead.
+
+    Pickles beside a `model.safetensors` are harmless here, as they are never opened.
+    """
+    names = list(names)
+    if WEIGHTS in names:
+        return
+    pickles = sorted(name for name in names if name.lower().endswith(PICKLE_SUFFIXES))
+    if pickles:
+        raise UnsafeWeightsError(
+            f"{where} offers its weights as {pickles[0]}, a pickle, which can run code when it is opened; only "
+            f"{WEIGHTS} is read. Ask its author for safetensors, or convert it where you trust it."
+        )
+    raise ModelFolderError(
+        f"{where} has no {WEIGHTS}; a model folder is a run's export/, or what `cpchub import` writes"
+    )
+
+
+def verified(spec: ModelSpec, where: str, *, every_file: bool = False) -> ModelSpec:
+    """The spec with a record of its weights, after they (or `every_file` on record) were found to be as recorded."""
+    folder = spec.folder
+    if folder is None:
+        raise ModelFolderError(f"{where} has no folder to read weights from")
+    weights = folder / WEIGHTS
+    files = dict(spec.files)
+    if WEIGHTS not in files:
+        blob = weights.resolve().name  # the Hub's cache names a large file by the sha256 that the Hub has for it
+        files[WEIGHTS] = FileRecord(blob if _SHA256.fullmatch(blob) else sha256_of(weights))
+    for filename, record in files.items():
+        if filename == WEIGHTS or (every_file and (folder / filename).is_file()):
+            verify(folder / filename, record)
+    return replace(spec, files=files)
+
+
+def _key(path: Path) -> str:
+    real = path.resolve()
+    stat = real.stat()
+    return f"{real}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}"
+
+
+def _memory_file() -> Path:
+    return Path(constants.HF_HOME) / "cpchub" / "verified.json"
+
+
+def _read_memory() -> dict[str, str]:
+    try:
+        memory = json.loads(_memory_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none yet, or damaged: hashing again is all it costs
+        return {}
+    return memory if isinstance(memory, dict) else {}
+
+
+def _write_memory(memory: dict[str, str]) -> None:
+    target = _memory_file()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(memory, file, indent=0)
+        Path(temporary).replace(target)
+    except OSError:
+        return  # a read-only home: the file is hashed again next time

@@ -1,0 +1,237 @@
+"""Find and fetch the folder of an encoder, and verify its files.
+
+A name is a catalog name, a folder (`./export`, `local-dir:./export`) or a Hub id (`org/name`, `hf-hub:org/name@rev`);
+`cpchub.hub.places` has the rule.
+Downloads go through huggingface_hub and its cache, so `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_OFFLINE` mean
+what they always mean; with a 40-hex revision and a warm cache there is no request at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RemoteEntryNotFoundError
+
+from cpchub.catalog.families import family_name
+from cpchub.catalog.listing import get_spec, list_models
+from cpchub.catalog.spec import CARD, CONFIG, EVALUATION, RECIPE, WEIGHTS, FileRecord, ModelSpec
+from cpchub.common.files import expanded
+from cpchub.errors import ArgumentError, ModelFolderError, UnknownModelError, WeightsUnavailableError
+from cpchub.hub.client import endpoint, hub_errors
+from cpchub.hub.download import download_resumable
+from cpchub.hub.hub_files import fetch
+from cpchub.hub.integrity import PICKLE_SUFFIXES, refuse_pickles, verified
+from cpchub.hub.places import holds_encoder, written_folder, written_repository
+
+
+def find(
+    name_or_path: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    cache_dir: str | Path | None = None,
+) -> Path:
+    """A local folder with the named encoder's files, downloaded if need be, its weights verified.
+
+    Raises UnknownModelError, WeightsUnavailableError, HubError, IntegrityError, UnsafeWeightsError, ModelFolderError,
+    ArgumentError.
+    """
+    folder = locate(name_or_path, revision=revision, token=token, cache_dir=cache_dir).folder
+    if folder is None:
+        raise WeightsUnavailableError(f"{name_or_path} has no folder")
+    return folder
+
+
+def locate(
+    name_or_path: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    cache_dir: str | Path | None = None,
+    weights: bool = True,
+) -> ModelSpec:
+    """Like `find`, but the spec, whose `folder` is the local one and whose records were checked.
+
+    With `weights=False` only the description is needed: nothing is verified, and a recipe will do.
+    """
+    folder, repo_id = _parse(name_or_path)
+    if folder is not None:
+        return _from_folder(folder, revision, weights)
+    if repo_id is None:
+        return _from_catalog(get_spec(str(name_or_path), cache_dir=cache_dir), revision, token, cache_dir, weights)
+    repo_id, _, written = repo_id.partition("@")
+    try:
+        known = get_spec(repo_id)
+    except UnknownModelError:
+        return _from_hub(repo_id, revision or written or None, token, cache_dir, weights, name=repo_id)
+    return _from_catalog(known, revision or written or None, token, cache_dir, weights)
+
+
+def locate_local(
+    name_or_path: str | Path, *, revision: str | None = None, cache_dir: str | Path | None = None
+) -> ModelSpec:
+    """Like `locate`, but without any request and without any check: the spec of what is on this machine.
+
+    Raises WeightsUnavailableError where there is nothing, else as `locate`.
+    """
+    folder, repo_id = _parse(name_or_path)
+    if folder is not None:
+        return _from_folder(folder, revision, weights=False)
+    repo_id, _, written = (repo_id or str(name_or_path)).partition("@")
+    revision = revision or written or None
+    records: Mapping[str, FileRecord] = {}
+    try:
+        spec = get_spec(repo_id, cache_dir=cache_dir)
+    except UnknownModelError:
+        if "/" not in repo_id:
+            raise
+        name = repo_id
+    else:
+        if spec.folder is not None and (spec.folder / WEIGHTS).is_file():
+            return spec
+        if spec.repo_id is None:
+            raise WeightsUnavailableError(_no_weights(spec))
+        name, repo_id = spec.name, spec.repo_id
+        if revision is None or _is_commit(revision, spec.revision):
+            revision, records = spec.revision, spec.files
+    cached = try_to_load_from_cache(repo_id, CONFIG, cache_dir=cache_dir, revision=revision)
+    if not isinstance(cached, str):
+        raise WeightsUnavailableError(f"{name} is not on this machine; `cpchub.load` downloads it")
+    snapshot = Path(cached).parent
+    spec = ModelSpec.from_folder(snapshot, status="hub")
+    return replace(spec, name=name, repo_id=repo_id, revision=snapshot.name, files={**spec.files, **records})
+
+
+def _parse(name_or_path: str | Path) -> tuple[Path | None, str | None]:
+    """A folder, or a Hub id, or neither (then it is a catalog name)."""
+    if isinstance(name_or_path, Path):
+        return expanded(name_or_path), None
+    text = name_or_path.strip()
+    folder, repo_id = written_folder(text), written_repository(text)
+    if folder is not None or repo_id is not None:
+        return folder, repo_id
+    if text.endswith(PICKLE_SUFFIXES):
+        return expanded(text), None
+    if "/" in text:
+        return (Path(text), None) if holds_encoder(Path(text)) else (None, text)
+    if Path(text).is_dir():  # a bare name is a folder only if the catalog does not have it
+        try:
+            get_spec(text)
+        except UnknownModelError:
+            return Path(text), None
+    return None, None
+
+
+def _from_folder(folder: Path, revision: str | None, weights: bool) -> ModelSpec:
+    if not folder.exists():
+        raise ModelFolderError(
+            f"There is no folder {folder}; give a model folder, a catalog name or a Hub id (org/name)"
+        )
+    if folder.is_file():
+        refuse_pickles([WEIGHTS] if folder.suffix == ".safetensors" else [folder.name], str(folder))
+        raise ModelFolderError(f"{folder} is a file; give the model folder that holds it together with {CONFIG}")
+    if revision is not None:
+        raise ArgumentError(f"{folder} is a folder, which has no revision {revision}; leave the revision out")
+    if not weights:
+        return ModelSpec.from_folder(folder)
+    refuse_pickles((path.name for path in folder.iterdir()), str(folder))
+    return verified(ModelSpec.from_folder(folder), str(folder))
+
+
+def _from_catalog(
+    spec: ModelSpec, revision: str | None, token: str | None, cache_dir: str | Path | None, weights: bool
+) -> ModelSpec:
+    if not weights:
+        return spec
+    if spec.folder is not None and (spec.folder / WEIGHTS).is_file():
+        if revision is not None and not _is_commit(revision, spec.revision):
+            raise ArgumentError(
+                f"{spec.name} comes from a folder, which has no revision {revision}; leave the revision out"
+            )
+        return verified(spec, spec.name)
+    if spec.repo_id is None:
+        raise WeightsUnavailableError(_no_weights(spec))
+    pinned = revision is None or _is_commit(revision, spec.revision)
+    fetched = _from_hub(
+        spec.repo_id, spec.revision if pinned else revision, token, cache_dir, weights, name=spec.name,
+        release=spec if pinned else None,
+    )  # fmt: skip
+    return replace(fetched, summary=fetched.summary or spec.summary, aliases=spec.aliases)
+
+
+def _is_commit(revision: str, commit: str | None) -> bool:
+    """Whether a revision is this commit, whole or by its first digits (git asks for seven)."""
+    return commit is not None and len(revision) >= 7 and commit.startswith(revision.lower())
+
+
+def _no_weights(spec: ModelSpec) -> str:
+    """Why there are no weights, and the ways out."""
+    recipe = (spec.recipe or {}).get("name")
+    train = f"`cpchub train {recipe}`" if recipe else "`cpchub train --list` shows the recipes"
+    ways = f"Train it ({train}), or take the untrained network with pretrained=False"
+    family = family_name(spec.name)
+    if family is None or spec.folder is not None:
+        return f"{spec.name} is a recipe: there are no weights for it yet. {ways}"
+    there = [name for name in list_models(family, status="hub") if name != spec.name]
+    fetch = f"Load {there[0]} by its name, which downloads it. Or: " if there else ""
+    return (
+        f"No {spec.method} encoder is here, neither shipped nor in CPCHUB_HUB nor in the cache. {fetch}{ways} "
+        f"({spec.architecture})"
+    )
+
+
+def _from_hub(
+    repo_id: str,
+    revision: str | None,
+    token: str | None,
+    cache_dir: str | Path | None,
+    weights: bool,
+    *,
+    name: str,
+    release: ModelSpec | None = None,
+) -> ModelSpec:
+    """Download our files of a repository, all of one commit, and check them against the release or their own record."""
+
+    access: dict[str, Any] = {"token": token, "cache_dir": cache_dir}
+    with hub_errors(repo_id, "Fetching"):
+        try:
+            folder = fetch(repo_id, CONFIG, revision, **access).parent
+        except RemoteEntryNotFoundError as error:
+            raise ModelFolderError(f"{repo_id} has no {CONFIG}, so it is not an encoder that timm can build") from error
+        commit = folder.name  # the cache names a snapshot's folder by its commit; the rest is fetched from the same one
+        if weights:
+            download_resumable(repo_id, WEIGHTS, commit, **access)
+            try:
+                fetch(repo_id, WEIGHTS, commit, answers=True, **access)
+            except RemoteEntryNotFoundError:
+                refuse_pickles(
+                    HfApi(endpoint=endpoint(), token=token).list_repo_files(repo_id, revision=commit), repo_id
+                )
+                raise
+        _describe(repo_id, commit, **access)
+    spec = ModelSpec.from_folder(folder, status="hub")
+    files = {**spec.files, **(release.files if release else {})}
+    spec = replace(spec, repo_id=repo_id, revision=commit, files=files)
+    if release is not None or spec.name == commit:
+        spec = replace(spec, name=name)
+    return verified(spec, repo_id, every_file=release is not None) if weights else spec
+
+
+def _describe(repo_id: str, commit: str, *, token: str | None, cache_dir: str | Path | None) -> None:
+    """Fetch the descriptive files; a repository without them still loads, and so does one whose Hub is out of reach."""
+    answers = False
+    for filename in (CARD, RECIPE, EVALUATION):
+        cached = try_to_load_from_cache(repo_id, filename, cache_dir=cache_dir, revision=commit)
+        if cached is not None:  # it is here, or known not to be in this commit, of which the client asks again
+            continue
+        try:
+            fetch(repo_id, filename, commit, token=token, cache_dir=cache_dir, answers=answers)
+        except LocalEntryNotFoundError:
+            return  # nor would the Hub give the next one
+        except EntryNotFoundError:
+            pass
+        answers = True

@@ -1,0 +1,1 @@
+"""The layouts of checkpoints that are recognised, one file each."""

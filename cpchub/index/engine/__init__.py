@@ -1,0 +1,1 @@
+"""FAISS behind the index: candidates, exact search, held-out queries, calibration."""

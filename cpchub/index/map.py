@@ -1,0 +1,100 @@
+"""A collection as points in the plane: pictures that the encoder finds alike lie together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cpchub.collection.tables import write_table
+from cpchub.common.files import expanded, replacing
+from cpchub.errors import ArgumentError, DependencyError
+from cpchub.index import Index
+
+Method = Literal["pca", "umap"]
+BLOCK = 16_384
+MOST_COLOURS = 20
+OTHERS = "#b8bec6"
+
+
+def plane(vectors: npt.NDArray[Any], method: Method = "pca") -> npt.NDArray[np.float32]:
+    """Vectors `[N, D]` as points `[N, 2]` float32.
+
+    "pca" gives the two directions of largest variance, at once and at any size. "umap" keeps neighbourhoods together
+    (McInnes et al., 2018), takes minutes, and needs the extra `map`.
+
+    Raises ArgumentError for fewer than three vectors, DependencyError without umap-learn.
+    """
+    if len(vectors) < 3:
+        raise ArgumentError(f"a map of {len(vectors)} pictures says nothing; it takes 3 or more")
+    if method == "pca":
+        return _pca(vectors)
+    if method != "umap":
+        raise ArgumentError(f"method={method!r}: choose pca or umap")
+    try:
+        from umap import UMAP
+    except ImportError as error:
+        raise DependencyError('umap-learn is not installed; run: pip install "cpchub[map]"') from error
+    points = UMAP(metric="cosine", n_neighbors=min(15, len(vectors) - 1), random_state=0, n_jobs=1)
+    return np.asarray(points.fit_transform(np.asarray(vectors, dtype=np.float32)), dtype=np.float32)
+
+
+def draw_map(index: Index, out: str | Path, method: Method = "pca") -> Path:
+    """Write the map of a collection: a picture coloured by label (.png), or a table id, path, label, x, y (.parquet).
+
+    Raises ArgumentError for another ending, and as `plane` does; OutputError or NoSpaceError where it is not written.
+    """
+    out = expanded(out)
+    if out.suffix not in (".png", ".parquet"):
+        raise ArgumentError(f"{out} ends with neither .png nor .parquet")
+    points = plane(index.vectors, method)
+    if out.suffix == ".parquet":
+        known = {name: index.items[name] for name in ("id", "path", "label")}
+        write_table(pa.table({**known, "x": points[:, 0], "y": points[:, 1]}), out)
+    else:
+        _draw(points, index.items["label"].to_pylist(), method, out)
+    return out
+
+
+def _pca(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Block by block, so that mapped vectors are never in memory as a whole."""
+    count, dim = vectors.shape
+    total, squares = np.zeros(dim), np.zeros((dim, dim))
+    for start in range(0, count, BLOCK):
+        block = np.asarray(vectors[start : start + BLOCK], dtype=np.float64)
+        total += block.sum(axis=0)
+        squares += block.T @ block
+    mean = total / count
+    axes = np.linalg.eigh(squares / count - np.outer(mean, mean))[1][:, ::-1][:, :2]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])  # an axis has no sign of its own; fix one
+    points = [np.asarray(vectors[start : start + BLOCK]) @ axes for start in range(0, count, BLOCK)]
+    return np.asarray(np.concatenate(points) - mean @ axes, dtype=np.float32)
+
+
+def _draw(points: npt.NDArray[np.float32], labels: list[str | None], method: Method, out: Path) -> None:
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    names = [name for name, _ in Counter(sorted(label for label in labels if label is not None)).most_common()]
+    size = float(np.clip(20_000 / len(points), 1, 30))
+    colours = colormaps["tab20" if len(names) > 10 else "tab10"]
+    drawn = np.array([names[:MOST_COLOURS].index(label) if label in names[:MOST_COLOURS] else -1 for label in labels])
+    style: dict[str, Any] = {"s": size, "linewidths": 0, "alpha": 0.7}
+    if (drawn < 0).any():
+        axes.scatter(*points[drawn < 0].T, color=OTHERS, label="other labels" if names else None, **style)
+    for number, name in enumerate(names[:MOST_COLOURS]):
+        axes.scatter(*points[drawn == number].T, color=colours(number), label=name, **style)
+    if names:
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=max(1, 6 / size**0.5))
+    axes.set(title=f"{len(points):,} pictures, {method.upper()}", xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    with replacing(out) as partial:
+        figure.savefig(partial, format="png", dpi=150)

@@ -1,0 +1,117 @@
+"""From which cosine on two pictures are near-duplicates, by the distances that are usual in their collection."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from cpchub.index import Index
+from cpchub.index.neighbours import Neighbours
+from cpchub.media.whole import MOST_DIFFERENT, Small, differences
+
+FAR_FROM_USUAL = 5.0  # standard deviations
+FAR_IF_CONFIRMED = 4.0  # the same, where pairs are compared as whole pictures as well
+# Of the distance of any two pictures, which most copies stay below: set on photos with the bundled encoders, of which
+# `benchmarks/duplicates.py` measures precision and recall.
+COPY = 0.2
+COPY_IF_CONFIRMED = 0.3  # the same, where pairs are compared as whole pictures as well: of an untrained network too
+IDENTICAL = 1 - 1e-6  # the highest threshold: rounding keeps equal vectors a little apart
+LEAST_SPREAD = 1e-3  # of the log distances: rounding alone must not make all pictures duplicates
+FEWEST = 20  # pictures, below which there is no usual distance to the nearest other one
+SAMPLE, SMALL_SAMPLE = 1000, 48  # pictures, of which all pairs tell the usual distance; the second, if they are read
+PHOTOS = 0.29  # the usual distance of two photos for an untrained network, the least that was measured
+
+
+def usual_distance(
+    index: Index, contents: npt.NDArray[np.int64], small: Callable[[list[int]], dict[int, Small]] | None
+) -> float | None:
+    """The median Euclidean distance of two pictures that are not the same; None where no two are different.
+
+    small: gives pictures by their rows for `cpchub.media.whole`, which tells copies; without it, and for what cannot
+    be read, two of different bytes are taken for different pictures.
+    """
+    rows = np.unique(contents, return_index=True)[1]
+    count = min(len(rows), SAMPLE if small is None else SMALL_SAMPLE)
+    rows = np.sort(rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)])
+    vectors = np.asarray(index.vectors[rows], dtype=np.float32)
+    different = np.triu(np.ones((count, count), np.bool_), 1)
+    pictures = {} if small is None else small(rows.tolist())
+    known = [place for place, row in enumerate(rows.tolist()) if row in pictures]
+    if known:
+        all_known = np.stack([pictures[int(rows[place])] for place in known])
+        for place, picture in zip(known, all_known, strict=True):
+            different[place, known] &= differences(picture, all_known) > MOST_DIFFERENT
+    if not different.any():
+        return None
+    cosines = (vectors @ vectors.T)[different].astype(np.float64)
+    return float(np.median(np.sqrt(np.maximum(2 - 2 * cosines, 0))))
+
+
+def calibrate_threshold(
+    neighbours: Neighbours, contents: npt.NDArray[np.int64], usual: float | None, *, confirmed: bool
+) -> tuple[float, str]:
+    """The cosine that an ordinary picture hardly ever reaches with another one, and a sentence about it.
+
+    The logarithms of the distances of pictures to their nearest others are about normal, and the threshold lies five
+    standard deviations below their median; the deviation is that of the half above. Duplicates are no part of this: an
+    other picture counts only from the share COPY of the `usual` distance of any two on. Where pairs are `confirmed` as
+    whole pictures, four deviations will do, and COPY_IF_CONFIRMED of the usual distance is near enough. Fewer pictures
+    than FEWEST tell no usual distance to the nearest; for these it is a share of the usual distance of any two alone.
+    `usual` is None where no two are different: then it is PHOTOS.
+    """
+    copy = COPY * (PHOTOS if usual is None else usual)
+    distances, one_each = neighbours.distances(), np.unique(contents, return_index=True)[1]
+    other = (contents[neighbours.rows] != contents[:, None]) & (distances > max(copy, _distance(IDENTICAL)))
+    ordinary = one_each[other[one_each].any(axis=1)]
+    nearest = distances[ordinary, other[ordinary].argmax(axis=1)]
+    few = len(one_each) < FEWEST
+    if few or 2 * len(nearest) < len(one_each):  # of most pictures, all the nearest are as near as copies
+        if confirmed or few:
+            return _by_share(COPY_IF_CONFIRMED if confirmed else COPY, usual)
+        return IDENTICAL, "most pictures have many others as near as copies, so only equal vectors count"
+    median, above = np.quantile(np.log(nearest), [0.5, 0.8413])
+    deviations = FAR_IF_CONFIRMED if confirmed else FAR_FROM_USUAL
+    far = float(np.exp(median - deviations * max(above - median, LEAST_SPREAD)))
+    if confirmed and far * COPY < copy * COPY_IF_CONFIRMED:
+        return _by_share(COPY_IF_CONFIRMED, usual)
+    threshold = _cosine(far)
+    return threshold, (
+        f"the nearest other picture that is no copy is usually at {shown(_cosine(float(np.exp(median))))}; "
+        f"{shown(threshold)} is {deviations:g} standard deviations of the log distance nearer"
+    )
+
+
+def shown(cosine: float) -> str:
+    """A cosine with four digits, or as many as tell it from 1."""
+    from_one = 1 - cosine
+    return f"{cosine:.{max(4, 1 - math.floor(math.log10(from_one)))}f}" if 0 < from_one < 1 else f"{cosine:.4f}"
+
+
+def below(cosine: float) -> str:
+    """A threshold to try that two pictures at this cosine reach: the cosine, cut off after few digits."""
+    digits = max(2, 1 - math.floor(math.log10(max(1 - cosine, 1e-7))))
+    return f"{math.floor(cosine * 10**digits) / 10**digits:.{digits}f}"
+
+
+def _by_share(share: float, usual: float | None) -> tuple[float, str]:
+    threshold = _cosine(share * (PHOTOS if usual is None else usual))
+    if usual is None:
+        return threshold, (
+            f"no two are different as whole pictures; {shown(threshold)} is {share:g} of the distance of two photos "
+            "for an untrained network"
+        )
+    return threshold, (
+        f"two pictures are usually at {shown(_cosine(usual))}; {shown(threshold)} is {share:g} of that distance, and "
+        "copies mostly lie nearer"
+    )
+
+
+def _cosine(distance: float) -> float:
+    return min(1 - distance**2 / 2, IDENTICAL)
+
+
+def _distance(cosine: float) -> float:
+    return math.sqrt(2 - 2 * cosine)

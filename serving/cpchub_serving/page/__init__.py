@@ -1,0 +1,1 @@
+"""The page as a visitor sees it: Gradio components, HTML and CSS."""

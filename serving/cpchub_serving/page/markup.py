@@ -1,0 +1,153 @@
+"""The page's HTML: plain functions from facts to markup. Everything a person wrote is escaped here.
+
+An element with `data-act` answers a click with the event of that name: a tab writes `html(..., acts=("query",))` and
+listens to `.query(...)`, and the handler reads the element's `data-arg` with `read_arg`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+from cpchub.errors import QueryError
+
+PALETTE = 10  # class colours in page.css; the eleventh class wears the first colour again
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture of a grid: `picture` is its URL or None where it cannot be shown, `meter` a share from 0 to 1.
+
+    Of `caption` and `value` beneath it the caption gives way where there is no room for both.
+    """
+
+    row: int
+    picture: str | None
+    name: str
+    caption: str = ""
+    value: str = ""
+    meter: float | None = None
+    colour: int | None = None
+    labelled: bool = False
+
+
+def picture_url(path: Path | None) -> str | None:
+    """Where the page finds a file of the thumbnail folder; relative, so that it works behind a proxy's prefix."""
+    return None if path is None else f"gradio_api/file={quote(path.as_posix())}"
+
+
+def header(name: str, count: int, encoder: str, dim: int) -> str:
+    """The page's head: the product, the collection and what it was embedded with."""
+    pictures = f"<b>{count:,}</b> picture" + ("" if count == 1 else "s")
+    facts = [pictures, f"<b>{dim}</b> dimensions", f"encoder <b>{escape(encoder)}</b>"]
+    return (
+        '<header class="cpc-header"><div class="cpc-brand"><span class="cpc-mark" aria-hidden="true">'
+        "<i></i><i></i><i></i><i></i></span>cpchub</div>"
+        f'<h1>{escape(name)}</h1><p class="cpc-facts">{"".join(f"<span>{fact}</span>" for fact in facts)}</p></header>'
+    )
+
+
+def heading(title: str, detail: str = "", controls: str = "") -> str:
+    """A section's title with a quiet line beneath and controls at the right. `controls` is markup, the rest text."""
+    below = f"<p>{escape(detail)}</p>" if detail else ""
+    return f'<div class="cpc-heading"><div><h2>{escape(title)}</h2>{below}</div>{controls}</div>'
+
+
+def empty(title: str, text: str) -> str:
+    """What a pane says when it has nothing to show."""
+    return f'<div class="cpc-empty"><b>{escape(title)}</b><p>{escape(text)}</p></div>'
+
+
+def button(label: str, act: str, arg: object = "", *, disabled: bool = False) -> str:
+    off = " disabled" if disabled else ""
+    return (
+        f'<button type="button" class="cpc-button" data-act="{act}" data-arg="{escape(str(arg))}"{off}>'
+        f"{escape(label)}</button>"
+    )
+
+
+def choice(act: str, options: Sequence[tuple[object, str]], chosen: object, label: str) -> str:
+    """A row of buttons of which one is on."""
+    buttons = "".join(
+        f'<button type="button" data-act="{act}" data-arg="{escape(str(value))}" '
+        f'aria-pressed="{"true" if value == chosen else "false"}">{escape(text)}</button>'
+        for value, text in options
+    )
+    return f'<div class="cpc-choice" role="group" aria-label="{escape(label)}">{buttons}</div>'
+
+
+def menu(act: str, options: Sequence[tuple[str, str]], chosen: str, label: str) -> str:
+    """A drop-down list."""
+    entries = "".join(
+        f'<option value="{escape(value)}"{" selected" if value == chosen else ""}>{escape(text)}</option>'
+        for value, text in options
+    )
+    return (
+        f'<select class="cpc-menu" data-act="{act}" aria-label="{escape(label)}" value="{escape(chosen)}">'
+        f"{entries}</select>"
+    )
+
+
+def grid(tiles: Sequence[Tile], act: str, verb: str) -> str:
+    """Pictures side by side; `verb` is what a click does, for screen readers ("Search with", "Label")."""
+    return f'<div class="cpc-grid">{"".join(_tile(tile, act, verb) for tile in tiles)}</div>'
+
+
+def _tile(tile: Tile, act: str, verb: str) -> str:
+    name = escape(tile.name)
+    picture = (
+        f'<img src="{escape(tile.picture)}" alt="" loading="lazy" decoding="async">'
+        if tile.picture is not None
+        else '<span class="cpc-gone">not<br>readable</span>'
+    )
+    said = [text for text in (tile.caption, tile.value) if text]
+    spans = "".join(f"<span>{escape(text)}</span>" for text in said)
+    caption = f'<span class="cpc-caption">{spans}</span>' if said else ""
+    meter = "" if tile.meter is None else f'<span class="cpc-meter"><i style="width:{_percent(tile.meter)}"></i></span>'
+    colour = "" if tile.colour is None else f" cpc-c{tile.colour % PALETTE}"
+    state = " cpc-labelled" if tile.labelled else ""
+    return (
+        f'<button type="button" class="cpc-tile{colour}{state}" data-act="{act}" data-arg="{tile.row}" title="{name}" '
+        f'aria-label="{escape(", ".join([f"{verb} {tile.name}", *said]))}">'
+        f'<span class="cpc-frame">{picture}</span>{caption}{meter}<span class="cpc-name">{escape(Path(tile.name).name)}'
+        "</span></button>"
+    )
+
+
+def pager(page: int, per_page: int, total: int) -> str:
+    """Buttons to the previous and the next page, with where one is."""
+    if total == 0:
+        return ""
+    first, last = page * per_page, min((page + 1) * per_page, total)
+    return (
+        '<nav class="cpc-pager">'
+        + button("Previous", "turn", page - 1, disabled=page == 0)
+        + f"<span>{first + 1:,}–{last:,} of {total:,}</span>"
+        + button("Next", "turn", page + 1, disabled=last >= total)
+        + "</nav>"
+    )
+
+
+def check_page(page: str, per_page: int, total: int) -> int:
+    """The page number a browser asked for, as an int within the pages there are. Raises QueryError for no number."""
+    if not (page.isascii() and page.isdecimal()):
+        raise QueryError(f"There is no page {page!r}.")
+    return min(int(page), max(0, (total - 1) // per_page))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * min(1.0, max(0.0, share)):.0f}%"
+
+
+def note(text: str) -> str:
+    """A quiet line."""
+    return f'<p class="cpc-note">{escape(text)}</p>'
+
+
+def facts(title: str, lines: Sequence[tuple[str, str]]) -> str:
+    """A title and a small table of names and values."""
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in lines)
+    return f'<div class="cpc-facts-card"><b title="{escape(title)}">{escape(title)}</b><dl>{rows}</dl></div>'

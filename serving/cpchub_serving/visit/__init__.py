@@ -1,0 +1,1 @@
+"""The state of one visitor: queries, labels, predictions, thumbnails. Gradio is not imported here."""

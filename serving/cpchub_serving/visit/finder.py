@@ -1,0 +1,97 @@
+"""Queries against a collection: from a picture or a row to its neighbours, with the time that each step took."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cpchub.encoders.protocols import ImageEncoder
+from cpchub.errors import QueryError
+from cpchub.index import Index
+from cpchub.media.decode import read_bytes, read_image, resize_side
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A picture of the collection and its cosine similarity to the query."""
+
+    row: int
+    path: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Neighbours, best first; `encode_ms` is None where the query was in the collection and had its vector already."""
+
+    neighbours: list[Neighbour]
+    search_ms: float
+    encode_ms: float | None
+
+
+class Finder:
+    """Searches one collection with the encoder that embedded it; shared by all visitors."""
+
+    def __init__(self, index: Index, encoder: ImageEncoder) -> None:
+        index.collection.check_encoder(encoder.spec)
+        self.index = index
+        self.encoder = encoder
+        self.features = index.vectors  # mapped, if many
+        self.paths = index.collection.paths
+
+    @property
+    def count(self) -> int:
+        return len(self.paths)
+
+    @property
+    def encoder_name(self) -> str:
+        return self.encoder.spec.name
+
+    @property
+    def dim(self) -> int:
+        return self.index.collection.dim
+
+    @property
+    def kind(self) -> str:
+        """How the index searches, in a word or two, with the recall that was measured when it was built."""
+        setting = self.index.collection.manifest["search"]
+        return "exact" if setting["exact"] else f"approximate (recall {setting['recall']:.2f})"
+
+    def facts(self, row: int) -> dict[str, Any]:
+        """What the collection knows of picture `row`: path, width, height, label and the other columns of `items`."""
+        facts: dict[str, Any] = self.index.items.slice(row, 1).to_pylist()[0]
+        return facts
+
+    def by_picture(self, picture: str | Path, k: int) -> Answer:
+        """The `k` pictures nearest to a file. Raises BrokenImageError if it cannot be read."""
+        started = time.perf_counter()
+        spec = self.encoder.spec
+        # Read as `embed` reads, so that a picture of the collection finds itself at 1; from bytes, so that an error
+        # shown to a visitor does not name a path of this machine.
+        image = read_image(read_bytes(Path(picture)), size=resize_side(spec.input_size, spec.crop_pct))
+        vector = self.encoder.encode([image], normalize=True)
+        encode_ms = 1000 * (time.perf_counter() - started)
+        neighbours, search_ms = self._search(vector, min(k, self.count))
+        return Answer(neighbours, search_ms, encode_ms)
+
+    def by_row(self, row: int, k: int) -> Answer:
+        """The `k` pictures nearest to picture `row`, without itself. Raises QueryError for a row that is not there."""
+        if not 0 <= row < self.count:  # not the collection's own check, whose words name its folder on this machine
+            raise QueryError(f"There is no row {row}; the collection has {self.count} pictures, from row 0 on.")
+        if k < 1:
+            raise QueryError(f"k={k}: at least one neighbour has to be asked for.")
+        found, search_ms = self._search(self.features[row : row + 1], min(k + 1, self.count))
+        others = [neighbour for neighbour in found if neighbour.row != row]
+        return Answer(others[:k], search_ms, None)
+
+    def _search(self, vector: NDArray[np.float32], k: int) -> tuple[list[Neighbour], float]:
+        started = time.perf_counter()
+        scores, rows = self.index.search_vectors(vector, k)
+        search_ms = 1000 * (time.perf_counter() - started)
+        pairs = zip(rows[0].tolist(), scores[0].tolist(), strict=True)
+        return [Neighbour(row, self.paths[row], score) for row, score in pairs], search_ms

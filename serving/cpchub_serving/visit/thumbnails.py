@@ -1,0 +1,118 @@
+"""Small copies of a collection's pictures, made when first asked for and kept in a cache folder.
+
+The page serves this folder and nothing else: the pictures themselves never become reachable over the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from PIL import Image
+
+from cpchub.collection.collection import Collection
+from cpchub.common.files import cache_folder
+from cpchub.errors import BrokenImageError, OutputError, SourceError
+from cpchub.media.decode import read_image
+
+TILE = 320  # longest side in pixels: a tile is at most 160 CSS pixels wide, and screens have two pixels to one
+PREVIEW = 960
+LOSSLESS_UP_TO = 128  # lossy compression shows on pictures that are drawn larger than they are
+THREADS = 4
+
+
+class Thumbnails:
+    """Thumbnails of `collection` under `folder` (by default in the user's cache folder)."""
+
+    def __init__(self, collection: Collection, folder: Path | None = None) -> None:
+        self.collection = collection
+        self.folder = folder if folder is not None else default_folder(collection)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._keys = [_key(*facts) for facts in _facts(collection)]
+
+    def tile(self, row: int) -> Path | None:
+        """The thumbnail of picture `row`, at most 320 pixels; None if it is gone or broken, or cannot be written."""
+        return self._make(row, TILE)
+
+    def preview(self, row: int) -> Path | None:
+        """Picture `row` at most 960 pixels large, for the query pane; None if it is gone or broken."""
+        return self._make(row, PREVIEW)
+
+    def tiles(self, rows: Iterable[int]) -> list[Path | None]:
+        """The thumbnails of many rows, made in parallel where they are missing."""
+        with ThreadPoolExecutor(THREADS) as threads:
+            return list(threads.map(self.tile, rows))
+
+    def _make(self, row: int, size: int) -> Path | None:
+        target = self.folder / f"{self._keys[row]}-{size}.webp"
+        if target.exists():
+            return target
+        try:
+            picture = read_image(self.collection.picture(row), size=size)
+        except (BrokenImageError, SourceError, OSError):
+            return None
+        lossless = max(picture.size) <= LOSSLESS_UP_TO
+        picture.thumbnail((size, size), Image.Resampling.LANCZOS)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)  # a cache may be cleared while the page runs
+            handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
+        except OSError:
+            return None
+        part = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                picture.save(file, "WEBP", lossless=lossless, quality=84)
+            part.replace(target)  # two visitors may ask for the same one at the same time
+        except OSError:  # a full disk
+            part.unlink(missing_ok=True)
+            return None
+        return target
+
+
+def default_folder(collection: Collection) -> Path:
+    """`$XDG_CACHE_HOME/cpchub/thumbnails/<collection>`; one folder for each collection folder.
+
+    Where that cannot be made, a private folder under the temporary directory takes its place.
+    """
+    name = hashlib.sha256(str(collection.source.resolve()).encode()).hexdigest()[:16]
+    try:
+        folder = cache_folder() / "cpchub" / "thumbnails" / name
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, OutputError):  # a read-only home or none, as in many containers
+        folder = _private_folder() / name
+        folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _private_folder() -> Path:
+    """A folder under the temporary directory that nobody else can read or write.
+
+    Every user writes there, and the usual name is easy to guess: whoever took it first could read the thumbnails, or
+    put pictures of their own among them. A folder that is not ours alone is left to its owner, for a fresh one.
+    """
+    usual = Path(tempfile.gettempdir()) / f"cpchub-{os.getuid()}"
+    try:
+        usual.mkdir(mode=0o700)
+    except FileExistsError:
+        if not _is_ours_alone(usual):
+            return Path(tempfile.mkdtemp(prefix=f"{usual.name}-"))
+    return usual
+
+
+def _is_ours_alone(folder: Path) -> bool:
+    facts = folder.lstat()  # not through a link, which could be turned elsewhere later
+    return stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid() and stat.S_IMODE(facts.st_mode) == 0o700
+
+
+def _facts(collection: Collection) -> Iterable[tuple[str, int, int]]:
+    columns = (collection.items[name].to_pylist() for name in ("path", "size", "mtime_ns"))
+    return zip(*columns, strict=True)
+
+
+def _key(path: str, size: int, mtime_ns: int) -> str:
+    return hashlib.sha256(f"{path}\0{size}\0{mtime_ns}".encode()).hexdigest()[:24]

@@ -1,0 +1,188 @@
+"""Encoders of sound: what the network hears and when, one vector a sound whatever its length, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+import cpchub
+from cpchub.encoders import model_folder
+from cpchub.encoders.audio_encoder import AudioEncoder
+from cpchub.errors import ArgumentError, SourceError
+from cpchub.media.sounds import find_recordings, read_sound
+
+soundfile: Any = pytest.importorskip("soundfile")
+TINY = {"channels": 6, "context": 5, "strides": [5, 4], "kernels": [10, 8], "paddings": [2, 2]}
+
+
+def network(**kwargs: Any) -> Any:
+    torch.manual_seed(0)
+    return timm.create_model("cpc_audio", **{**TINY, **kwargs}).eval()
+
+
+def waveform(samples: int = 300, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=samples).astype(np.float32) / 10
+
+
+class TestNetwork:
+    def test_the_paper_s_network_hears_465_samples_every_160(self) -> None:
+        with torch.device("meta"):
+            model = timm.create_model("cpc_audio")
+        assert (model.receptive_field, model.hop, model.steps(20480)) == (465, 160, 128)
+        assert (model.channels, model.num_features) == (512, 256)
+
+    def test_it_keeps_timms_contract_with_sound_as_a_picture_one_row_high(self) -> None:
+        model = network()
+        x = torch.from_numpy(waveform()).reshape(1, 1, 1, -1)
+        features = model.forward_features(x)
+        assert features.shape == (1, 5, 1, model.steps(300)) == (1, 5, 1, 14)
+        assert torch.equal(model(x), features.mean((2, 3)))
+        assert torch.equal(network(global_pool="last")(x), features[:, :, 0, -1])
+        assert torch.equal(network(global_pool="")(x), features)
+        model.reset_classifier(4)
+        assert model(x).shape == (1, 4)
+        assert model.forward_head(features, pre_logits=True).shape == (1, 5)
+
+    @torch.no_grad()
+    def test_a_context_hears_nothing_of_what_comes_after_its_z(self) -> None:
+        model = network()
+        x = torch.from_numpy(waveform())[None]
+        changed = x.clone()
+        changed[:, 200:] += 1
+        (z, c), (z_changed, c_changed) = model.encode_steps(x), model.encode_steps(changed)
+        same = (z == z_changed).all(2)[0]
+        first = int(same.int().argmin())
+        assert same[:first].all()
+        assert 0 < first < len(same)
+        assert torch.equal(c[:, :first], c_changed[:, :first])
+        assert not torch.equal(c[:, first:], c_changed[:, first:])
+
+    def test_sound_shorter_than_the_receptive_field_is_refused_with_the_arithmetic(self) -> None:
+        with pytest.raises(ArgumentError, match=r"44 samples .* receptive field of 45 .*10/5, 8/4"):
+            network()(torch.zeros(1, 44))
+
+    def test_arguments_that_cannot_work_are_refused(self) -> None:
+        with pytest.raises(ArgumentError, match="differ in length"):
+            network(strides=[5])
+        with pytest.raises(ArgumentError, match="global_pool"):
+            network(global_pool="catavgmax")
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    facts = {
+        "name": "tiny-cpc-audio", "method": "cpc_audio", "data": "noise", "license": "apache-2.0",
+        "architecture": "cpc_audio", "model_args": TINY, "input_size": (1, 1, 200), "mean": (0.0,), "std": (1.0,),
+        "interpolation": "bilinear", "crop_pct": 1.0, "summary": "A network that hears.", "sample_rate": 8000,
+    }  # fmt: skip
+    folder = tmp_path_factory.mktemp("hub") / "tiny"
+    model_folder.write(network(), folder, facts=facts, recipe={"name": "tiny"}, evaluation=None)
+    return cpchub.load(folder, device="cpu")
+
+
+class TestEncode:
+    def test_load_gives_an_encoder_that_knows_its_sample_rate(self, encoder: Any) -> None:
+        assert isinstance(encoder, AudioEncoder)
+        assert (encoder.sample_rate, encoder.dim) == (8000, 5)
+
+    def test_its_card_speaks_of_sound(self, encoder: Any) -> None:
+        card = (encoder.spec.folder / "README.md").read_text()
+        assert "8,000 samples a second" in card
+        assert 'encode(["sound.wav"])' in card
+        assert "image" not in card.split("---")[1]
+
+    def test_one_vector_a_sound_in_the_order_given_whatever_the_lengths(self, encoder: Any) -> None:
+        sounds = [waveform(n, seed) for seed, n in enumerate((300, 200, 300, 1000))]
+        vectors = encoder.encode(sounds, batch_size=2)
+        assert vectors.shape == (4, 5)
+        assert vectors.dtype == np.float32
+        for sound, vector in zip(sounds, vectors, strict=True):
+            np.testing.assert_allclose(encoder.encode(sound)[0], vector, atol=1e-6)
+            expected = encoder.model(torch.from_numpy(sound)[None]).detach()[0]
+            np.testing.assert_allclose(vector, expected.numpy(), atol=1e-6)
+
+    def test_sounds_are_read_some_at_a_time(self, encoder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        rng = np.random.default_rng(0)
+        sounds = [rng.normal(size=2000 + 100 * (n % 2)).astype(np.float32) for n in range(7)]
+        whole = encoder.encode(sounds)
+        events: list[str] = []
+        read, hear = encoder._waveform, encoder.model.forward_features
+        monkeypatch.setattr("cpchub.encoders.audio_encoder.AT_ONCE", 3)
+        monkeypatch.setattr(encoder, "_waveform", lambda *args: events.append("read") or read(*args))
+        monkeypatch.setattr(encoder.model, "forward_features", lambda x: events.append("heard") or hear(x))
+        assert np.allclose(encoder.encode(sounds), whole, atol=1e-6)
+        assert events == [*["read"] * 3, *["heard"] * 2] * 2 + ["read", "heard"]
+
+    def test_the_sequence_has_a_vector_for_each_step(self, encoder: Any) -> None:
+        sequences = encoder.encode([waveform(300), waveform(200)], output="sequence")
+        assert [s.shape for s in sequences] == [(14, 5), (9, 5)]
+        np.testing.assert_allclose(sequences[0].mean(0), encoder.encode(waveform(300))[0], atol=1e-6)
+
+    def test_files_bytes_and_arrays_of_one_sound_give_one_vector(self, encoder: Any, tmp_path: Path) -> None:
+        sound = (waveform(300) * 32768).round().clip(-32768, 32767).astype(np.int16)
+        stereo = np.stack([sound, sound], axis=1)
+        soundfile.write(tmp_path / "a.wav", sound, 8000)
+        soundfile.write(tmp_path / "a.flac", stereo, 8000)
+        given = [tmp_path / "a.wav", str(tmp_path / "a.flac"), (tmp_path / "a.wav").read_bytes(), sound]
+        vectors = encoder.encode(given)
+        for vector in vectors[1:]:
+            np.testing.assert_allclose(vector, vectors[0], atol=1e-6)
+        assert np.linalg.norm(encoder.encode(given, normalize=True), axis=1) == pytest.approx(np.ones(4))
+        assert encoder.encode([]).shape == (0, 5)
+
+    def test_another_sample_rate_is_refused_with_the_ratio(self, encoder: Any, tmp_path: Path) -> None:
+        soundfile.write(tmp_path / "fast.wav", waveform(), 16_000)
+        with pytest.raises(ArgumentError, match=r"fast.wav has 16,000 .* takes 8,000 \(2 times as many\)"):
+            encoder.encode(tmp_path / "fast.wav")
+        with pytest.raises(ArgumentError, match=r"sound 0 has 22,050"):
+            encoder.encode(waveform(), sample_rate=22_050)
+
+    def test_sound_that_is_too_short_is_refused_with_the_lengths(self, encoder: Any) -> None:
+        with pytest.raises(ArgumentError, match=r"sound 1 has 40 samples \(0.005 s\), fewer than .* 45 .* 5 zeros"):
+            encoder.encode([waveform(), waveform(40)])
+
+    @pytest.mark.parametrize(
+        ("sound", "message"),
+        [
+            (np.zeros((2, 3, 300), np.float32), "shape"),
+            (np.zeros(300, np.int64), "int64"),
+            (np.full(300, np.nan, np.float32), "finite"),
+            (3, "int"),
+        ],
+    )
+    def test_what_is_no_sound_is_refused(self, encoder: Any, sound: Any, message: str) -> None:
+        with pytest.raises(ArgumentError, match=message):
+            encoder.encode(sound)
+
+    def test_a_file_that_is_no_sound_is_named(self, encoder: Any, tmp_path: Path) -> None:
+        (tmp_path / "broken.wav").write_bytes(b"RIFF")
+        with pytest.raises(SourceError, match=r"broken\.wav"):
+            encoder.encode(tmp_path / "broken.wav")
+
+
+class TestFiles:
+    def test_recordings_are_found_below_a_folder_with_their_lengths(self, tmp_path: Path) -> None:
+        (tmp_path / "b").mkdir()
+        soundfile.write(tmp_path / "b" / "1.flac", waveform(120), 16_000)
+        soundfile.write(tmp_path / "a.wav", waveform(80), 8000)
+        (tmp_path / "notes.txt").write_text("no sound")
+        found = find_recordings(tmp_path)
+        assert [(r.path, r.sample_rate, r.samples) for r in found] == [("a.wav", 8000, 80), ("b/1.flac", 16_000, 120)]
+
+    def test_a_window_is_read_without_the_rest(self, tmp_path: Path) -> None:
+        soundfile.write(tmp_path / "a.flac", waveform(500), 8000)
+        whole, _ = read_sound(tmp_path / "a.flac")
+        window, rate = read_sound(tmp_path / "a.flac", start=100, samples=50)
+        assert rate == 8000
+        assert np.array_equal(window, whole[100:150])
+
+    def test_a_folder_without_sound_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(SourceError, match="no recordings"):
+            find_recordings(tmp_path)
+        with pytest.raises(SourceError, match="no folder"):
+            find_recordings(tmp_path / "nowhere")

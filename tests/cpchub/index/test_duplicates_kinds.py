@@ -1,0 +1,358 @@
+"""What is a duplicate, in folders as people have them: links, twins of everything, fades, long pictures, drawings."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from cpchub.cli.main import main
+from cpchub.collection.import_vectors import import_vectors
+from cpchub.embedding.job import embed
+from cpchub.index import Index
+from cpchub.index.duplicates import Duplicates, find_duplicates
+from cpchub.index.near_threshold import below, shown
+from cpchub.media.rules import Rules
+from tests.cpchub.pictures import TinyEncoder, picture, save
+
+
+class MiddleEncoder(TinyEncoder):
+    """Sees the square in the middle of a picture, as most encoders do."""
+
+    def encode(self, images: Iterable[Image.Image], **options: Any) -> np.ndarray:
+        def middle(image: Image.Image) -> Image.Image:
+            side = min(image.size)
+            left, top = (image.width - side) // 2, (image.height - side) // 2
+            return image.crop((left, top, left + side, top + side))
+
+        return super().encode([middle(image) for image in images], **options)
+
+
+def found_in(folder: Path, encoder: TinyEncoder | None = None, **options: Any) -> Duplicates:
+    rules = Rules(follow_links=True)
+    collection = embed(folder, folder.parent / "out", encoder or TinyEncoder(), progress=False, rules=rules)
+    index = Index.build(collection)
+    return find_duplicates(index, progress=False, **options)
+
+
+def groups(found: Duplicates) -> set[frozenset[str]]:
+    sets: dict[int, set[str]] = {}
+    for row in found.table.to_pylist():
+        sets.setdefault(row["group"], set()).add(row["path"])
+    return {frozenset(paths) for paths in sets.values()}
+
+
+def kept(found: Duplicates) -> list[str]:
+    return [row["path"] for row in found.table.to_pylist() if row["keep"]]
+
+
+def shrunk(folder: Path, count: int, name: str = "{:03d}-small.png") -> set[frozenset[str]]:
+    """Write a copy of half the size of each of `count` pictures; the pairs."""
+    for number in range(count):
+        picture(number, (48, 40)).resize((24, 20)).save(folder / name.format(number))
+    return {frozenset({f"{number:03d}.png", name.format(number)}) for number in range(count)}
+
+
+def photos(folder: Path, count: int) -> Path:
+    for number in range(count):
+        save(picture(number, (48, 40)), folder / f"{number:03d}.png")
+    return folder
+
+
+class TestLinks:
+    """Links to one file are one picture."""
+
+    def test_a_file_with_a_link_and_a_hard_link_has_no_duplicate(self, tmp_path: Path) -> None:
+        folder = photos(tmp_path / "photos", 30)
+        (folder / "00-a-link.png").symlink_to("007.png")
+        os.link(folder / "007.png", folder / "zz-hard-link.png")
+        found = found_in(folder)
+        assert groups(found) == set()
+        assert "links and second names of files, which are the same picture (2)" in found.notes[0]
+
+    def test_a_copy_of_a_linked_file_is_beside_the_file_and_not_the_link(self, tmp_path: Path) -> None:
+        folder = photos(tmp_path / "photos", 30)
+        (folder / "00-a-link.png").symlink_to("007.png")
+        os.link(folder / "007.png", folder / "zz-hard-link.png")
+        shutil.copy(folder / "007.png", folder / "000-copy.png")
+        found = found_in(folder)
+        assert groups(found) == {frozenset({"007.png", "000-copy.png"})}
+        assert kept(found) == ["007.png"]  # the links lead to it
+        assert found.table["kind"].to_pylist() == ["exact", "exact"]
+
+    @pytest.mark.parametrize("absolute", [True, False])
+    def test_a_link_to_a_file_outside_is_never_kept_before_a_file(self, tmp_path: Path, absolute: bool) -> None:
+        folder = photos(tmp_path / "photos", 30)
+        outside = save(picture(500, (96, 80)), tmp_path / "outside.png")
+        (folder / "00-a-link.png").symlink_to(outside if absolute else "../outside.png")
+        picture(500, (96, 80)).resize((24, 20)).save(folder / "small.png")
+        found = found_in(folder)
+        assert groups(found) == {frozenset({"00-a-link.png", "small.png"})}
+        assert kept(found) == ["small.png"]
+
+    def test_two_links_to_one_file_outside_are_one_picture(self, tmp_path: Path) -> None:
+        folder = photos(tmp_path / "photos", 30)
+        outside = save(picture(500, (96, 80)), tmp_path / "outside.png")
+        for name in ("a.png", "b.png"):
+            (folder / name).symlink_to(outside)
+        assert groups(found_in(folder)) == set()
+
+    def test_a_link_in_a_chain_of_links_and_by_way_of_a_folder_is_the_file(self, tmp_path: Path) -> None:
+        folder = photos(tmp_path / "photos", 30)
+        (folder / "00-first.png").symlink_to("01-second.png")
+        (folder / "01-second.png").symlink_to(folder / "007.png")
+        save(picture(600), tmp_path / "elsewhere" / "600.png")
+        (folder / "by-folder").symlink_to(tmp_path / "elsewhere")
+        (folder / "02-third.png").symlink_to("by-folder/600.png")
+        assert groups(found_in(folder)) == set()
+
+    def test_a_folder_that_is_itself_reached_by_a_link_holds_files(self, tmp_path: Path) -> None:
+        folder = photos(tmp_path / "real", 30)
+        shutil.copy(folder / "007.png", folder / "copy.png")
+        (folder / "000-link.png").symlink_to("copy.png")
+        (tmp_path / "photos").symlink_to(folder)
+        assert groups(found_in(tmp_path / "photos")) == {frozenset({"007.png", "copy.png"})}
+        assert kept(found_in(tmp_path / "photos")) == ["copy.png"]
+
+    def test_a_list_that_names_a_file_twice_has_one_picture(self, tmp_path: Path) -> None:
+        folder = photos(tmp_path / "photos", 30)
+        (folder / "000-link.png").symlink_to("007.png")
+        paths = [*sorted(str(path) for path in folder.glob("*.png")), "photos/008.png", "photos/../photos/009.png"]
+        listing = tmp_path / "list.txt"
+        listing.write_text("\n".join(paths))
+        index = Index.build(embed(listing, tmp_path / "out", TinyEncoder(), progress=False))
+        assert groups(find_duplicates(index, progress=False)) == set()
+
+    def test_a_copy_whose_original_is_gone_is_not_superfluous(self, tmp_path: Path) -> None:
+        folder = photos(tmp_path / "photos", 30)
+        for name in ("copy.png", "copy-too.png", "other-copy.png"):
+            shutil.copy(folder / "007.png", folder / name)
+        index = Index.build(embed(folder, tmp_path / "out", TinyEncoder(), progress=False))
+        (folder / "007.png").unlink()
+        save(picture(900), folder / "copy.png")
+        found = find_duplicates(index, progress=False)
+        assert groups(found) == {frozenset({"copy-too.png", "other-copy.png"})}
+        assert any("gone or changed since they were embedded (2)" in note for note in found.notes)
+
+
+class TestTwins:
+    """Copies are found however many pictures have one."""
+
+    @pytest.mark.parametrize("count", [2, 3, 6, 12, 60])
+    def test_every_picture_with_a_copy_of_half_the_size(self, tmp_path: Path, count: int) -> None:
+        folder = photos(tmp_path / "photos", count)
+        pairs = shrunk(folder, count)
+        found = found_in(folder)
+        assert groups(found) == pairs
+        assert all(len(path) == len("000.png") for path in kept(found))
+
+    def test_every_picture_with_three_copies(self, tmp_path: Path) -> None:
+        folder = photos(tmp_path / "photos", 15)
+        for number in range(15):
+            for quality in (95, 80, 60):
+                save(picture(number, (48, 40)), folder / f"{number:03d}-{quality}.jpg", quality=quality)
+        assert sorted(map(len, groups(found_in(folder)))) == [4] * 15
+
+    def test_copies_are_found_by_vectors_alone_where_there_are_no_pictures(self, tmp_path: Path) -> None:
+        random = np.random.default_rng(0)
+        vectors = random.normal(size=(60, 32))
+        twins = vectors + 0.03 * random.normal(size=(60, 32))
+        names = [f"{i}.jpg" for i in range(120)]
+        index = Index.build(import_vectors(tmp_path, np.concatenate([vectors, twins]), names, source=tmp_path))
+        found = find_duplicates(index, progress=False)
+        assert groups(found) == {frozenset({f"{i}.jpg", f"{i + 60}.jpg"}) for i in range(60)}
+        assert found.table["difference"].null_count == 120
+        assert any("by the encoder alone" in note and "(60)" in note for note in found.notes)
+
+    def test_clusters_of_vectors_without_pictures_are_no_copies(self, tmp_path: Path) -> None:
+        random = np.random.default_rng(0)
+        vectors = np.repeat(random.normal(size=(10, 32)), 30, axis=0) + 0.02 * random.normal(size=(300, 32))
+        index = Index.build(import_vectors(tmp_path, vectors, [f"{i}.jpg" for i in range(300)], source=tmp_path))
+        assert groups(find_duplicates(index, progress=False)) == set()
+
+    def test_a_folder_of_copies_of_one_picture(self, tmp_path: Path) -> None:
+        """No two are different, so the pictures tell no usual distance."""
+        for quality in range(40, 70):
+            save(picture(7, (48, 40)), tmp_path / "photos" / f"{quality}.jpg", quality=quality)
+        found = found_in(tmp_path / "photos")
+        assert [len(group) for group in groups(found)] == [30]
+        assert "no two are different as whole pictures" in found.how
+
+    def test_where_none_is_found_a_value_to_try_is_named(self, tmp_path: Path) -> None:
+        found = found_in(photos(tmp_path / "photos", 30))
+        assert groups(found) == set()
+        value = float(found.notes[-1].rpartition("threshold ")[2].split()[0])
+        assert len(groups(found_in(tmp_path / "photos", threshold=value, confirm=False))) >= 1
+
+    def test_two_crowds_of_copies_find_each_other(self, tmp_path: Path) -> None:
+        """Each of 15 copies has 14 nearer others than any of the smaller size."""
+        folder = photos(tmp_path / "photos", 30)
+        for name, size in (("large", (48, 40)), ("small", (24, 20))):
+            first = save(picture(700, (48, 40)).resize(size), folder / f"{name}-00.png")
+            for copy in range(1, 15):
+                shutil.copy(first, folder / f"{name}-{copy:02d}.png")
+        found = found_in(folder)
+        assert [len(group) for group in groups(found)] == [30]
+        assert kept(found) == ["large-00.png"]
+
+
+class TestChains:
+    """What is listed as superfluous is near what is kept."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def fade(cls, tmp_path_factory: pytest.TempPathFactory) -> Duplicates:
+        """100 frames from one picture to another one, among 30 others."""
+        folder = photos(tmp_path_factory.mktemp("fade") / "photos", 30)
+        first, last = picture(800, (48, 40)), picture(801, (48, 40))
+        for number in range(100):
+            save(Image.blend(first, last, number / 99), folder / f"frame-{number:03d}.png")
+        return found_in(folder)
+
+    def test_all_frames_of_a_fade_are_near_the_frame_that_is_kept(self, fade: Duplicates) -> None:
+        frames = [row for row in fade.table.to_pylist() if row["path"].startswith("frame")]
+        assert len(frames) > 90
+        assert min(row["similarity"] for row in frames) >= fade.threshold
+        assert max(row["difference"] for row in frames) <= 1
+        assert 5 < len(kept(fade)) < 50
+
+    def test_a_column_says_how_near_each_is_to_the_one_that_is_kept(self, fade: Duplicates) -> None:
+        for group in set(fade.table["group"].to_pylist()):
+            first, *others = [row for row in fade.table.to_pylist() if row["group"] == group]
+            assert [first["keep"], *(row["keep"] for row in others)] == [True] + [False] * len(others)
+            assert first["similarity"] == max(row["similarity"] for row in others)
+            away = [abs(int(row["path"][6:9]) - int(first["path"][6:9])) for row in others]
+            assert away[0] == 1
+            assert away[-1] == max(away)
+
+    def test_a_chain_of_vectors_is_no_single_group(self, tmp_path: Path) -> None:
+        angles = np.linspace(0, np.pi / 2, 60)
+        vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        index = Index.build(import_vectors(tmp_path, vectors, [f"{i:02d}.jpg" for i in range(60)], source=tmp_path))
+        found = find_duplicates(index, threshold=0.995, progress=False)
+        assert min(found.table["similarity"].to_pylist()) >= 0.995
+        assert found.groups > 5
+
+
+class TestWholePictures:
+    """Pictures that share what the encoder sees are no duplicates."""
+
+    @pytest.mark.parametrize("sides", ["colours", "noise", "shapes"])
+    def test_strips_with_the_same_middle_are_no_duplicates(self, tmp_path: Path, sides: str) -> None:
+        folder, random = photos(tmp_path / "photos", 30), np.random.default_rng(0)
+        for number in range(20):
+            if sides == "noise":
+                strip = Image.fromarray(random.integers(0, 256, (100, 300, 3), dtype=np.uint8))
+            elif sides == "shapes":
+                strip = picture(2000 + number, (300, 100))
+            else:
+                strip = Image.new("RGB", (300, 100), f"hsl({18 * number},80%,50%)")
+            strip.paste(picture(1000, (100, 100)), (100, 0))
+            save(strip, folder / f"strip-{number:02d}.png")
+        strip.resize((150, 50)).save(folder / "strip-19-small.png")
+        found = found_in(folder, MiddleEncoder())
+        assert groups(found) == {frozenset({"strip-19.png", "strip-19-small.png"})}
+        assert any("differ as whole pictures" in note for note in found.notes)
+        alone = found_in(folder, MiddleEncoder(), confirm=False)
+        assert max(map(len, groups(alone))) == 21
+
+    def test_many_pictures_that_the_encoder_finds_alike_are_compared_with_their_neighbours(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("cpchub.index.near_groups.MANY", 5)
+        folder = photos(tmp_path / "photos", 40)
+        pairs = shrunk(folder, 20)
+        found = found_in(folder, threshold=0.01)
+        assert groups(found) == pairs
+        assert any("differ as whole pictures" in note for note in found.notes)
+
+    def test_a_picture_and_its_middle_are_no_duplicates(self, tmp_path: Path) -> None:
+        folder = photos(tmp_path / "photos", 30)
+        strip = picture(900, (300, 100))
+        save(strip, folder / "strip.png")
+        save(strip.crop((100, 0, 200, 100)), folder / "middle.png")
+        save(picture(901, (100, 300)), folder / "tall.png")
+        save(picture(901, (100, 300)).crop((0, 100, 100, 200)), folder / "tall-middle.png")
+        assert groups(found_in(folder, MiddleEncoder())) == set()
+
+    @pytest.mark.parametrize("change", ["grey", "bright", "cropped", "jpeg", "palette"])
+    def test_copies_that_were_changed_a_little_are_duplicates(self, tmp_path: Path, change: str) -> None:
+        folder = photos(tmp_path / "photos", 30)
+        original = picture(900, (200, 160))
+        copies = {
+            "grey": original.convert("L"),
+            "bright": original.point(lambda value: min(255, round(value * 1.06))),
+            "cropped": original.crop((4, 3, 196, 157)),
+            "jpeg": original,
+            "palette": original.convert("P"),
+        }
+        save(original, folder / "original.png")
+        save(copies[change], folder / ("copy.jpg" if change == "jpeg" else "copy.png"))
+        found = found_in(folder, threshold=0.2)
+        assert {Path(path).stem for path in found.table["path"].to_pylist()} == {"original", "copy"}
+
+    def test_a_picture_that_cannot_be_read_any_more_is_judged_by_the_encoder(self, tmp_path: Path) -> None:
+        folder = photos(tmp_path / "photos", 30)
+        pairs = shrunk(folder, 2)
+        index = Index.build(embed(folder, tmp_path / "out", TinyEncoder(), progress=False))
+        shutil.rmtree(folder)
+        found = find_duplicates(index, progress=False)
+        assert groups(found) == pairs
+        assert any("by the encoder alone" in note for note in found.notes)
+
+
+class TestDrawings:
+    @pytest.mark.parametrize("colour", ["white", "black"])
+    def test_drawings_on_a_transparent_ground_are_no_duplicates(self, tmp_path: Path, colour: str) -> None:
+        folder = tmp_path / "drawings"
+        for number in range(20):
+            image = Image.new("RGBA", (64, 64), (255, 255, 255, 0))
+            corners = np.random.default_rng(number).integers(0, 64, (4, 2))
+            ImageDraw.Draw(image).line([tuple(corner) for corner in corners.tolist()], fill=colour, width=5)
+            save(image, folder / f"{number:02d}.png")
+            if number == 3:
+                save(image, folder / "03-copy.webp", lossless=True)
+        assert groups(found_in(folder)) == {frozenset({"03.png", "03-copy.webp"})}
+
+
+class TestCommand:
+    def test_a_folder_of_twins_with_the_bundled_encoder(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = photos(tmp_path / "photos", 6)
+        shrunk(folder, 6)
+        assert main(["duplicates", str(folder), "--show", str(tmp_path / "sheet.png")]) == 0
+        said = capsys.readouterr()
+        rows = list(csv.DictReader(io.StringIO(said.out)))
+        assert list(rows[0]) == ["group", "path", "kind", "similarity", "difference", "width", "height", "size", "keep"]
+        assert len(rows) == 12
+        with Image.open(tmp_path / "sheet.png") as sheet:
+            assert sheet.height > 6 * 144
+
+    def test_no_sheet_is_written_without_groups(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        folder = photos(tmp_path / "photos", 5)
+        assert main(["duplicates", str(folder), "--show", str(tmp_path / "sheet.png")]) == 0
+        assert not (tmp_path / "sheet.png").exists()
+        assert "threshold" in capsys.readouterr().err.splitlines()[-2]
+
+    def test_a_sheet_that_is_no_png_is_refused_before_any_work(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["duplicates", str(tmp_path), "--show", "sheet.jpg"]) != 0
+        assert "does not end with .png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("cosine", "text"), [(0.98, "0.9800"), (0.99996, "0.999960"), (1.0, "1.0000"), (0.3, "0.3000")]
+)
+def test_a_cosine_is_shown_so_that_it_is_told_from_one(cosine: float, text: str) -> None:
+    assert shown(cosine) == text
+    assert 0 < float(below(cosine)) <= cosine

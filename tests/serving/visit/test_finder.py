@@ -1,0 +1,78 @@
+"""Queries: a picture or a row in, neighbours with scores and times out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cpchub.encoders.load import load
+from cpchub.errors import BrokenImageError, EncoderMismatchError, QueryError
+from cpchub.index import Index
+from cpchub_serving.visit.finder import Finder
+from tests.tiny_encoder import export_tiny
+
+
+@pytest.fixture
+def finder(served) -> Finder:
+    return Finder(served.index, served.encoder)
+
+
+def test_an_uploaded_picture_of_the_collection_finds_itself_first(finder: Finder, served) -> None:
+    answer = finder.by_picture(served.pictures / finder.paths[7], 5)
+    assert answer.neighbours[0].row == 7
+    assert answer.neighbours[0].score >= 0.999
+    assert answer.encode_ms is not None
+
+
+def test_a_copy_rotated_by_exif_finds_the_upright_one(finder: Finder, served, tmp_path: Path) -> None:
+    upright = Image.open(served.pictures / finder.paths[7])
+    exif = Image.Exif()
+    exif[274] = 6  # shown turned by 90 degrees
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    assert finder.by_picture(tmp_path / "turned.png", 1).neighbours[0].row == 7
+
+
+def test_neighbours_of_a_row_leave_the_row_itself_out_and_come_best_first(finder: Finder) -> None:
+    answer = finder.by_row(3, 10)
+    scores = [neighbour.score for neighbour in answer.neighbours]
+    assert len(scores) == 10
+    assert 3 not in [neighbour.row for neighbour in answer.neighbours]
+    assert scores == sorted(scores, reverse=True)
+    assert answer.encode_ms is None
+
+
+def test_more_neighbours_than_pictures_gives_all_the_others(finder: Finder) -> None:
+    assert len(finder.by_row(0, 1000).neighbours) == finder.count - 1
+
+
+@pytest.mark.parametrize(("row", "k"), [(-1, 5), (10**6, 5), (0, 0)])
+def test_a_row_or_number_that_cannot_be_answered_is_refused(finder: Finder, row: int, k: int) -> None:
+    with pytest.raises(QueryError):
+        finder.by_row(row, k)
+
+
+def test_a_file_that_is_no_picture_is_refused_without_naming_where_it_lies(finder: Finder, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_text("not a picture")
+    with pytest.raises(BrokenImageError) as refused:
+        finder.by_picture(broken, 5)
+    assert str(tmp_path) not in str(refused.value)
+
+
+def test_another_encoder_is_refused(served, tmp_path: Path) -> None:
+    other = load(export_tiny(tmp_path / "other", seed=1, name="other-encoder"))
+    with pytest.raises(EncoderMismatchError, match="other-encoder"):
+        Finder(served.index, other)
+
+
+def test_the_vectors_of_the_index_serve_and_no_copy_is_made(served) -> None:
+    finder = Finder(Index.open(served.index.collection.folder), served.encoder)
+    assert np.shares_memory(finder.features, finder.index.vectors)
+    assert "_vectors" not in vars(finder.index.collection)  # where `vectors()` keeps what it has read
+
+
+def test_the_kind_of_search_is_said_in_a_word(finder: Finder) -> None:
+    assert finder.kind == "exact"

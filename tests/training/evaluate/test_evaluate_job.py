@@ -1,0 +1,141 @@
+"""`cpchub eval`, `compare` and `report`: the same for a run folder, a model folder, and a name; what they write."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cpchub.cli.main import main
+from cpchub.errors import SourceError
+from cpchub_training.evaluate import Settings
+from cpchub_training.evaluate.job import load_encoder, measure
+from cpchub_training.report import report
+
+SETTINGS = Settings(fractions=(0.5, 1.0), seeds=(0, 1), scratch_pictures=32)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CPCHUB_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.fixture
+def colours(here: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for colour, name in enumerate(("blue", "green", "red")):
+        (here / "colours" / name).mkdir(parents=True)
+        for i in range(12):
+            pixels = rng.integers(0, 100, (20, 20, 3), np.uint8)
+            pixels[:, :, 2 - colour] += 100
+            Image.fromarray(pixels).save(here / "colours" / name / f"{i}.png")
+    return here / "colours"
+
+
+@pytest.fixture
+def model_folder(tiny_encoder_folder: Path, here: Path) -> Path:
+    run = here / "run"
+    shutil.copytree(tiny_encoder_folder, run / "export")
+    (run / "export" / "eval.json").unlink()
+    lines = [{"step": 10 * e, "epoch": e, "loss": 3 - e / 10, "knn_train": 0.1 * e} for e in (1, 2, 3)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return run / "export"
+
+
+def test_a_run_folder_means_its_export(model_folder: Path) -> None:
+    by_run, by_folder = load_encoder(str(model_folder.parent)), load_encoder(str(model_folder))
+    assert by_run[1] == by_folder[1] == model_folder
+    assert by_run[0].spec.fingerprint == by_folder[0].spec.fingerprint
+
+
+def test_an_encoder_of_timm_is_measured_like_any_other(colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+
+    import cpchub.encoders.network
+
+    def untrained(name: str, pretrained: bool, kwargs: dict) -> object:  # type: ignore[type-arg]
+        kwargs = {key: value for key, value in kwargs.items() if key != "cache_dir"}
+        return timm.create_model(name, pretrained=False, **kwargs)
+
+    monkeypatch.setattr(cpchub.encoders.network, "create_timm_model", untrained)
+    content = measure("timm/test_resnet", str(colours), ["knn"], SETTINGS)
+    assert content["model"] == "timm/test_resnet"
+    assert Path("runs/evaluations/timm-test_resnet/eval.json").is_file()
+
+
+def test_a_model_folder_gets_its_numbers_and_its_card(
+    model_folder: Path, colours: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    protocols = "knn,low-label,scratch"
+    flags = ["--protocol", protocols, "--fractions", "50,100", "--seeds", "0,1", "--scratch-pictures", "32"]
+    assert main(["eval", str(model_folder), "--data", str(colours), *flags]) == 0
+    written = json.loads((model_folder / "eval.json").read_text())
+    assert {row["config"] for row in written["results"]} >= {"knn_k200", "lowshot_50pct", "lowshot_100pct"}
+    assert not [row for row in written["results"] if "scratch" in row["config"]]
+    card = (model_folder / "README.md").read_text()
+    assert "lowshot_50pct" in card
+    assert "scratch" not in card.partition("---\n\n")[0]
+    out = Path("runs/evaluations/tiny-simclr")
+    with Image.open(out / "label_curve-colours.png") as image:
+        assert image.format == "PNG"
+    assert "labels saved" in capsys.readouterr().out
+
+
+def test_a_second_protocol_is_added_to_the_first(model_folder: Path, colours: Path) -> None:
+    measure(str(model_folder), str(colours), ["knn"], SETTINGS)
+    measure(str(model_folder), str(colours), ["linear"], SETTINGS)
+    configs = {row["config"] for row in json.loads((model_folder / "eval.json").read_text())["results"]}
+    assert {"knn_k200", "linear_probe"} <= configs
+
+
+def test_encoders_are_compared_in_one_table(
+    model_folder: Path, colours: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [str(model_folder), "simclr-resnet18-w32-cifar10-cpu"]
+    flags = ["--data", str(colours), "--protocol", "knn", "-o", "table.csv"]
+    assert main(["compare", *names, *flags]) == 0
+    shown = capsys.readouterr().out
+    assert "tiny-simclr" in shown
+    assert "knn_k200" in shown
+    with Path("table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["encoder"] for row in rows} == {"tiny-simclr", "simclr-resnet18-w32-cifar10-cpu"}
+    assert all(0 <= float(row["accuracy"]) <= 1 for row in rows)
+
+
+def test_a_report_is_one_page_with_everything_inside(model_folder: Path, colours: Path) -> None:
+    run = model_folder.parent
+    measure(str(run), str(colours), ["knn", "linear", "low-label", "scratch"], SETTINGS)
+    page = report([str(run)], str(colours), out=Path("page"))
+    text = page.read_text()
+    assert 'src="http' not in text
+    assert "<link" not in text
+    assert text.count("data:image/png;base64,") == 5  # label curve, confusion, neighbours, map, training
+    for said in ("What labels buy", "labels saved", "Nearest neighbours", "from scratch"):
+        assert said in text
+    assert len(list(page.parent.glob("*.png"))) == 5
+
+
+def test_a_report_of_two_encoders_sets_them_side_by_side(model_folder: Path, colours: Path) -> None:
+    names = [str(model_folder), "simclr-resnet18-w32-cifar10-cpu"]
+    for name in names:
+        measure(name, str(colours), ["knn", "low-label"], SETTINGS)
+    text = report(names, str(colours), out=Path("page")).read_text()
+    assert "Side by side" in text
+    assert text.count("Nearest neighbours") == 2
+
+
+def test_a_report_of_what_was_not_measured_says_how_to_measure_it(model_folder: Path, colours: Path) -> None:
+    with pytest.raises(SourceError, match="cpchub eval"):
+        report([str(model_folder)], str(colours))
+    measure(str(model_folder), str(colours), ["knn"], SETTINGS)
+    next(iter((colours / "red").iterdir())).unlink()
+    with pytest.raises(SourceError, match="as it is now"):
+        report([str(model_folder)], str(colours))

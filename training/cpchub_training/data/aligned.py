@@ -1,0 +1,83 @@
+"""Folders of aligned modalities: a photo, its depth, its normals, its segmentation, as the views of one scene (CMC).
+
+`rgb=/data/rgb,depth=/data/depth` names them. Pictures of the same path, whatever its suffix, show the same scene.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+import torch
+
+from cpchub.errors import BrokenImageError, SourceError
+from cpchub.media.decode import EncodedPicture
+from cpchub.media.rules import NO_RULES, Rules
+from cpchub_training import data
+from cpchub_training.data.listing import Listed, listed, squares
+
+
+def aligned(spec: str, size: int, rules: Rules = NO_RULES) -> data.Pictures:
+    """Scenes as pictures whose channels are those of all modalities one after the other, squares of `size` pixels.
+
+    A modality has one channel where its first picture is grey (depth, a mask), three where it has colour. Labels are
+    those of the first modality. Scenes of which a picture cannot be read are listed in `skipped`.
+
+    Raises SourceError where the folders do not show the same scenes, naming some that are missing.
+    """
+    sources = {name: listed(path, rules) for name, path in _named(spec).items()}
+    scenes = {name: _by_scene(pictures) for name, pictures in sources.items()}
+    first = next(iter(scenes))
+    for name, here in scenes.items():
+        lone = sorted(here.keys() ^ scenes[first].keys())
+        if lone:
+            where = name if lone[0] in here else first
+            raise SourceError(
+                f"{name} and {first} do not align: {len(lone)} scene(s) are in one of them only, first {lone[0]!r} in "
+                f"{where}; give every scene one picture in each"
+            )
+    parts: list[torch.Tensor] = []
+    skipped: dict[int, str] = {}
+    for name, pictures in sources.items():
+        images, broken = squares(pictures, size)
+        rows = [scenes[name][scene] for scene in scenes[first]]
+        skipped |= {i: f"{name}: {broken[row]}" for i, row in enumerate(rows) if row in broken}
+        parts.append(images[rows, :1] if _is_grey(pictures) else images[rows])
+    good = [i for i in range(len(parts[0])) if i not in skipped]
+    names = list(scenes[first])
+    if not good:
+        raise SourceError(f"no scene of {spec} can be read, first {names[0]}: {skipped[0]}")
+    labels = sources[first].labels
+    labelled = list(scenes[first].values())
+    return data.Pictures(
+        spec,
+        torch.cat(parts, dim=1)[good],
+        None if labels is None else labels[[labelled[i] for i in good]],
+        sources[first].classes,
+        tuple((names[i], skipped[i]) for i in sorted(skipped)),
+    )
+
+
+def _named(spec: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in re.split(r",(?=[^/:,=]*=)", spec)]  # a folder's name may hold a comma
+    names = {name.strip(): path for name, _, path in pairs}
+    if len(pairs) < 2 or len(names) < len(pairs) or not all(name and path for name, path in names.items()):
+        raise SourceError(
+            f"{spec!r} does not name two modalities or more (write rgb=FOLDER,depth=FOLDER), nor is there a folder "
+            "of that name"
+        )
+    return names
+
+
+def _by_scene(pictures: Listed) -> dict[str, int]:
+    return {str(PurePosixPath(picture.path).with_suffix("")): row for row, picture in enumerate(pictures.pictures)}
+
+
+def _is_grey(pictures: Listed) -> bool:
+    """By the first picture that can be opened; only its header is read."""
+    for row in range(len(pictures)):
+        try:
+            return EncodedPicture(pictures.read(row)).is_grey
+        except BrokenImageError:
+            continue
+    return False

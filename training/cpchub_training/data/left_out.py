@@ -1,0 +1,25 @@
+"""Pictures that cannot be read: they are left out of a job, named and counted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from cpchub.common.progress import console
+
+NAMED = 5
+
+
+def tell_left_out(broken: Sequence[tuple[str, str]], total: int, name: str) -> None:
+    """Print how many of `total` pictures are left out, and the first by path and reason; nothing where none is.
+
+    Of the ranks under `torchrun` only the first prints.
+    """
+    if not broken or os.environ.get("RANK", "0") != "0":
+        return
+    those = "1 picture that cannot be read" if len(broken) == 1 else f"{len(broken):,} pictures that cannot be read"
+    console.print(f"{name}: left out of {total:,} pictures: {those}", soft_wrap=True, markup=False)
+    for path, reason in broken[:NAMED]:
+        console.print(f"   {path}: {reason}", soft_wrap=True, markup=False)
+    if len(broken) > NAMED:
+        console.print(f"   and {len(broken) - NAMED:,} more", soft_wrap=True)

@@ -1,0 +1,128 @@
+"""The pictures of a folder, of tar shards, of Parquet or of a list, with their labels, still encoded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from cpchub.errors import BrokenImageError, SourceError
+from cpchub.media.crop import centre_square
+from cpchub.media.damage import TOO_LITTLE_MEMORY, damage_as_failure
+from cpchub.media.decode import decode_bytes
+from cpchub.media.labels import folder_classes
+from cpchub.media.rules import NO_RULES, Rules
+from cpchub.media.sources import Listing, Picture, Source, open_source
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Pictures by row, of which nothing has been decoded; `labels` int64 `[N]` or None.
+
+    by_folders: whether the labels are the class folders, and not what the source says.
+    """
+
+    source: Source
+    pictures: tuple[Picture, ...]
+    labels: Tensor | None
+    classes: tuple[str, ...]
+    by_folders: bool = False
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def subset(self, rows: np.ndarray) -> Listed:
+        """The pictures at `rows`, in that order."""
+        labels = None if self.labels is None else self.labels[torch.from_numpy(rows)]
+        return replace(self, pictures=tuple(self.pictures[row] for row in rows), labels=labels)
+
+    def read(self, row: int) -> bytes:
+        """The encoded picture. Raises BrokenImageError."""
+        try:
+            return self.source.read(self.pictures[row])
+        except MemoryError as error:
+            raise BrokenImageError(TOO_LITTLE_MEMORY) from error
+
+    def digest(self) -> str:
+        """Short sha256 over names, sizes and labels; the pixels are not read for it."""
+        h = hashlib.sha256()
+        for picture in self.pictures:
+            h.update(f"{picture.path}\0{picture.size}\0{picture.etag}\n".encode())
+        if self.labels is not None:
+            h.update(self.labels.numpy().tobytes())
+        return h.hexdigest()[:16]
+
+
+def listed(name: str, rules: Rules = NO_RULES) -> Listed:
+    """The pictures of the source `name` (anything that `cpchub index` takes), sorted by path; what was passed over is
+    told on the terminal.
+
+    Their labels are the source's `label` column where every picture has one, else their class folders
+    (`cpchub.media.labels.folder_classes`) where there are two or more and every picture is in one.
+    """
+    source = open_source(name, rules=rules)
+    listing = source.listing()
+    tell(listing)
+    pictures = tuple(listing.pictures)
+    names: list[str] | None = None
+    if listing.columns is not None and "label" in listing.columns.column_names:
+        column = listing.columns["label"].to_pylist()
+        if all(value is not None for value in column):
+            names = [str(value) for value in column]
+    by_folders = names is None
+    if names is None:
+        folders = folder_classes([picture.path for picture in pictures], source.kind)
+        names = [folder for folder in folders if folder is not None]
+        if len(names) < len(folders):
+            names = None
+    classes = tuple(sorted(set(names or ())))
+    if names is None or len(classes) < 2:
+        return Listed(source, pictures, None, ())
+    number = {each: i for i, each in enumerate(classes)}
+    return Listed(source, pictures, torch.tensor([number[each] for each in names]), classes, by_folders)
+
+
+def tell(listing: Listing) -> None:
+    """Print what a listing passed over and what of it cannot be read; under `torchrun` the first rank does."""
+    if os.environ.get("RANK", "0") != "0":
+        return
+    notes = list(listing.notes)
+    if listing.failures:
+        first = listing.failures[0]
+        notes.append(f"{len(listing.failures):,} left out, first {first['path']}: {first['reason']}")
+    for note in notes:
+        Console(stderr=True).print(note, markup=False, highlight=False, soft_wrap=True)
+
+
+def squares(pictures: Listed, size: int) -> tuple[Tensor, dict[int, str]]:
+    """All pictures as squares, uint8 `[N, 3, size, size]`, and row -> reason of those that cannot be read."""
+    images = torch.zeros(len(pictures), 3, size, size, dtype=torch.uint8)
+    broken: dict[int, str] = {}
+
+    def read(row: int) -> None:
+        try:
+            images[row] = square(pictures.read(row), size)
+        except BrokenImageError as error:
+            broken[row] = str(error)
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        list(pool.map(read, range(len(pictures))))
+    return images, broken
+
+
+def square(data: bytes, size: int) -> Tensor:
+    """An encoded picture as uint8 `[3, size, size]`: short side to `size`, centre square, RGB.
+
+    Raises BrokenImageError. A large JPEG is decoded at a reduced scale.
+    """
+    if size < 1:
+        raise SourceError(f"pictures cannot be kept at {size} pixels a side; use --stored-size 32 or more")
+    with damage_as_failure():
+        cut = centre_square(decode_bytes(data, size=size).image, size)
+        return torch.from_numpy(np.array(cut)).permute(2, 0, 1)

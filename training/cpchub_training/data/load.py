@@ -1,0 +1,97 @@
+"""Open the data that a recipe names: in memory, or streamed from where it lies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from cpchub.common.files import expanded
+from cpchub.errors import RecipeError, SourceError
+from cpchub.media.rules import NO_RULES, Rules
+from cpchub_training.data import recordings
+from cpchub_training.data.known import HAVE_TEST_PART, cifar10, digits
+from cpchub_training.data.left_out import tell_left_out
+from cpchub_training.data.listing import Listed, listed, squares
+from cpchub_training.data.pictures import Pictures, names_modalities
+from cpchub_training.data.streaming import Stream
+from cpchub_training.recipes import Recipe
+
+
+def load(name: str, *, split: str = "train", size: int = 32, rules: Rules = NO_RULES) -> Pictures:
+    """The data set `name`: "digits", "cifar10" (in the folder `CPCHUB_DATA`), or pictures in a folder, tar shards, ...
+
+    `split` is "train" or "test"; digits keep the last 360 pictures for the test, a folder is all "train".
+    `size` is the side in pixels that pictures of a folder are stored at, `rules` what is left out of it. Raises
+    `SourceError` with the way out.
+    """
+    if name == "digits":
+        return digits(split)
+    if name == "cifar10":
+        return cifar10(Path(os.environ.get("CPCHUB_DATA", "data")), split)
+    if not name:
+        raise SourceError("this recipe is for pictures of your own: name their folder with --data")
+    if split != "train":
+        raise RecipeError(f"{name} has no {split} part")
+    if names_modalities(name):
+        from cpchub_training.data.aligned import aligned
+
+        return aligned(name, size, rules)
+    return in_memory(own_pictures(name, rules), title(name), size)
+
+
+def own_pictures(name: str, rules: Rules = NO_RULES) -> Listed:
+    """Pictures that are no data set known by name. Raises `SourceError` where there are none."""
+    if "://" not in name and not expanded(name).exists():
+        raise SourceError(
+            f"no data set called {name!r}: use 'digits', 'cifar10' or pictures of your own, in a folder, tar shards, "
+            "Parquet, or a list of them"
+        )
+    return listed(name, rules)
+
+
+def title(name: str) -> str:
+    """What a source of pictures is called on cards: the last part of its path."""
+    return name.rstrip("/").rpartition("/")[2]
+
+
+def in_memory(pictures: Listed, name: str, size: int) -> Pictures:
+    """Every readable picture of a source, as squares of `size` pixels. Broken ones are listed in `skipped`."""
+    images, skipped = squares(pictures, size)
+    good = [i for i in range(len(pictures)) if i not in skipped]
+    listed = tuple((pictures.pictures[i].path, skipped[i]) for i in sorted(skipped))
+    if not good:
+        raise SourceError(f"none of the {len(pictures)} pictures in {name} can be read, first: {skipped[0]}")
+    labels = None if pictures.labels is None else pictures.labels[good]
+    return Pictures(name, images[good], labels, pictures.classes, listed)
+
+
+def open_data(
+    recipe: Recipe, check: Callable[[Recipe, int, bool], None] | None = None
+) -> Pictures | Stream | recordings.Recordings:
+    """The recipe's pictures, in memory where a quarter of the memory holds them all as squares, else streamed.
+
+    For CPC on sound its recordings, which stay on the disk. Raises `SourceError` for data that is not there and
+    what `check` raises; it is given the recipe, the number of pictures and whether they have labels, before they are
+    decoded.
+    """
+    if recipe.takes == "sound":
+        return recordings.load(recipe.data, recipe.audio, recipe.rules)
+    if recipe.data in ("", *HAVE_TEST_PART) or names_modalities(recipe.data):
+        return _told(load(recipe.data, size=recipe.stored_size, rules=recipe.rules))
+    pictures = own_pictures(recipe.data, recipe.rules)
+    if check is not None:
+        check(recipe, len(pictures), pictures.labels is not None)
+    if recipe.stream == "never" and recipe.views_on == "device":
+        return _told(in_memory(pictures, title(recipe.data), recipe.stored_size))
+    needed = len(pictures) * 3 * recipe.stored_size**2
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if recipe.stream == "always" or recipe.views_on == "cpu" or needed > memory / 4:
+        return Stream(pictures, recipe.stored_size)
+    return _told(in_memory(pictures, title(recipe.data), recipe.stored_size))
+
+
+def _told(pictures: Pictures) -> Pictures:
+    """The pictures, when it is said which ones are left out."""
+    tell_left_out(pictures.skipped, len(pictures) + len(pictures.skipped), pictures.name)
+    return pictures

@@ -1,0 +1,117 @@
+"""Pictures for training: a whole data set as one uint8 tensor, so that a batch is an index.
+
+`load("digits")` is scikit-learn's 1,797 handwritten digits, `load("cifar10")` reads the official files,
+`load("/folder/of/pictures")` decodes a folder once to squares of one size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cpchub.common.files import expanded
+from cpchub.errors import SourceError
+from cpchub_training.data.random_view import random_view
+from cpchub_training.views.on_device import to_device
+
+if TYPE_CHECKING:
+    from cpchub_training.data.batches import Batch
+    from cpchub_training.recipes import Recipe
+
+
+class TrainingSet(Protocol):
+    """What the loop needs of a data set, in memory or not."""
+
+    @property
+    def labels(self) -> Tensor | None:
+        """int64 `[N]` on the CPU, or None."""
+
+    def __len__(self) -> int: ...
+
+    def digest(self) -> str:
+        """A short hash that says whether two runs saw the same data."""
+
+    def take(self, rows: Tensor) -> Tensor:
+        """The pictures at `rows` as they are, without randomness: uint8 `[N, C, H, W]` on the CPU."""
+
+    def views(
+        self, batches: Iterable[Batch], recipe: Recipe, device: torch.device
+    ) -> Iterator[tuple[Batch, list[Tensor]]]:
+        """Each batch with its `recipe.n_views` random views, normalised `[N, C, S, S]` float32 on `device`.
+
+        The views are a function of the batch's rows and seed alone.
+        """
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A data set in memory: `images` uint8 `[N, C, H, W]`, `labels` int64 `[N]` or None, and where they came from."""
+
+    name: str
+    images: Tensor
+    labels: Tensor | None = None
+    classes: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()  # path and reason of the pictures that could not be read
+    _copies: dict[torch.device, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def class_of_each(self) -> np.ndarray:
+        """The labels as int64 `[N]`; `SourceError` if there are none."""
+        if self.labels is None:
+            raise SourceError(f"{self.name} has no labels; put its pictures in one sub-folder a class")
+        return self.labels.numpy()
+
+    def subset(self, rows: np.ndarray) -> Pictures:
+        """The pictures at `rows`, in that order."""
+        keep = torch.from_numpy(rows)
+        return replace(self, images=self.images[keep], labels=None if self.labels is None else self.labels[keep])
+
+    def without_labels(self) -> Pictures:
+        """The same pictures as if nobody knew what they show."""
+        return replace(self, labels=None)
+
+    def take(self, rows: Tensor) -> Tensor:
+        """The pictures at `rows`, uint8 `[N, C, H, W]`."""
+        return self.images[rows]
+
+    def views(
+        self, batches: Iterable[Batch], recipe: Recipe, device: torch.device
+    ) -> Iterator[tuple[Batch, list[Tensor]]]:
+        """Each batch with its random views, made on `device`, where the whole data set goes if there is room."""
+        images = self._at(device)
+        generator = torch.Generator(device=device)
+        for batch in batches:
+            generator.manual_seed(batch.seed)
+            pictures = images[to_device(batch.rows, images.device)]
+            if images.device != device:
+                pictures = to_device(pictures, device)
+            yield batch, [random_view(pictures, recipe, generator, i) for i in range(recipe.n_views)]
+
+    def _at(self, device: torch.device) -> Tensor:
+        """The images on `device`, copied there once; where they would take more than a quarter of it, as they are."""
+        if device.type == "cuda" and self.images.nbytes > torch.cuda.get_device_properties(device).total_memory / 4:
+            return self.images
+        if device not in self._copies:
+            self._copies[device] = self.images.to(device)
+        return self._copies[device]
+
+    def digest(self) -> str:
+        """Short sha256 over the pixels and labels, which says whether two runs saw the same data."""
+        h = hashlib.sha256(self.images.numpy().tobytes())
+        if self.labels is not None:
+            h.update(self.labels.numpy().tobytes())
+        return h.hexdigest()[:16]
+
+
+def names_modalities(name: str) -> bool:
+    """Whether `name` is that of aligned folders, `rgb=FOLDER,depth=FOLDER`, and not a path with a = in it."""
+    return re.match(r"[^/:,=]*=", name) is not None and not expanded(name).exists()

@@ -1,0 +1,34 @@
+"""One random view of a batch, as the recipe says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from cpchub_training.views.on_device import constant_like
+
+if TYPE_CHECKING:
+    from cpchub_training.recipes import Recipe
+
+
+def random_view(pictures: Tensor, recipe: Recipe, generator: torch.Generator, number: int = 0) -> Tensor:
+    """View `number` of each picture, random, as the network takes it: uint8 `[N, C, H, W]` to float32 `[N, C, S, S]`.
+
+    For CPC the grid of its patches, each a view by itself: `[N, rows, columns, C, p, p]`.
+    """
+    view = recipe.views_of(number)(pictures, generator)
+    if recipe.takes == "patches":
+        size, stride = (int(recipe.backbone_args.get(name, 0)) for name in ("patch_size", "patch_stride"))
+        view = recipe.cpc.patches(view, size, stride, generator)
+    return normalised(view, recipe)
+
+
+def normalised(x: Tensor, recipe: Recipe) -> Tensor:
+    """Pictures in [0, 1] as the network takes them: the recipe's mean and std, channels last."""
+    if {*recipe.mean} == {0.0} and {*recipe.std} == {1.0}:  # of any number of channels
+        return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+    mean, std = (constant_like(x, v).reshape(1, -1, 1, 1) for v in (recipe.mean, recipe.std))
+    y = (x - mean) / std
+    return y.contiguous(memory_format=torch.channels_last) if y.ndim == 4 else y  # patches are laid out already

@@ -1,0 +1,89 @@
+"""Encoders x data sets: the same protocols for all of them, as one table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from cpchub.catalog.spec import EVALUATION
+from cpchub.common.files import replacing, write_json, writing
+from cpchub.common.progress import console
+from cpchub.errors import ArgumentError
+from cpchub.media.rules import NO_RULES, Rules
+from cpchub_training.evaluate.datasets import open_labelled
+from cpchub_training.evaluate.evaluation import evaluate, merged, read_evaluation
+from cpchub_training.evaluate.features import FeatureCache
+from cpchub_training.evaluate.job import home_of, load_encoder
+from cpchub_training.evaluate.task import Settings
+
+COLUMNS = ("encoder", "data", "config", "labels", "accuracy", "std", "protocol")
+
+
+def compare(
+    names: Sequence[str],
+    data_names: Sequence[str],
+    protocols: Sequence[str],
+    settings: Settings,
+    *,
+    out: Path | None = None,
+    cache: Path | None = None,
+    rules: Rules = NO_RULES,
+) -> list[dict[str, Any]]:
+    """Measure every encoder on every data set, print the table (a line a measurement, a column an encoder), return it.
+
+    Each encoder's numbers also go into its evaluation folder; `out` is a CSV of all. Raises ArgumentError for two data
+    sets of one name.
+    """
+    datasets = [open_labelled(name, rules, cache) for name in data_names]
+    called = [data.name for data in datasets]
+    if not called:
+        raise ArgumentError("no data set to compare on; name one or more with --data")
+    if twice := [name for name in called if called.count(name) > 1]:
+        raise ArgumentError(f"{len(twice)} data sets are called {twice[0]!r}, and tables go by name; rename a folder")
+    lines: list[dict[str, Any]] = []
+    for name in names:  # one that is not there is missed before the others are measured
+        load_encoder(name)
+    for name in names:
+        encoder, _ = load_encoder(name)
+        home = home_of(encoder)
+        for data in datasets:
+            content = evaluate(encoder, data, protocols, settings=settings, cache=FeatureCache(encoder, cache))
+            with writing(home):
+                home.mkdir(parents=True, exist_ok=True)
+            write_json(home / EVALUATION, merged(read_evaluation(home / EVALUATION), content))
+            for row in [*content["results"], *content.get("rivals", [])]:
+                line = {"encoder": encoder.spec.name, "data": data.name, "accuracy": row["value"]} | row
+                lines.append({column: line[column] for column in COLUMNS})
+    _show(lines)
+    if out is not None:
+        with replacing(out) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(lines)
+        console.print(f"Table: {out}", soft_wrap=True)
+    return lines
+
+
+def _show(lines: Sequence[dict[str, Any]]) -> None:
+    encoders = list(dict.fromkeys(line["encoder"] for line in lines))
+    table = Table("data", "measurement", "labels", *encoders, title="Test accuracy in per cent")
+    cells = {(line["data"], line["config"], line["encoder"]): line for line in lines}
+    for data, config in dict.fromkeys((line["data"], line["config"]) for line in lines):
+        row = [cells.get((data, config, encoder)) for encoder in encoders]
+        best = max(round(each["accuracy"], 4) for each in row if each)
+        labels = next(each["labels"] for each in row if each)
+        table.add_row(data, config, f"{labels:,}", *(_cell(each, best) for each in row))
+    console.print(table)
+
+
+def _cell(line: dict[str, Any] | None, best: float) -> str:
+    """The accuracy with its spread; the best of the line is bold."""
+    if line is None:
+        return ""
+    spread = f" ± {100 * line['std']:.1f}" if line["std"] is not None else ""
+    text = f"{100 * line['accuracy']:.1f}{spread}"
+    return f"[bold]{text}[/bold]" if round(line["accuracy"], 4) == best else text

@@ -1,0 +1,137 @@
+"""Features of a data set, computed once for each encoder and kept on disk, memory-mapped, for every protocol.
+
+    <cache>/<fingerprint>-<digest>-<kind>/   features.npy   about.json   shard-00003.npy (while it is being made)
+
+The fingerprint is of weights, network and transform, and the versions of torch and timm follow it; the digest is of
+pictures and labels. Whatever changes, the name changes, so features never belong to other pictures. Work goes by
+shards, each complete or absent: a job that was stopped goes on after its last shard, with the same result.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cpchub.common.files import only_writer, replacing, write_json, writing
+from cpchub.common.progress import PicturesPerSecond, console
+from cpchub.encoders.encoder import Encoder
+from cpchub.errors import ModelFolderError, OutputError
+from cpchub_training.evaluate.datasets import DataSet, Part
+from cpchub_training.evaluate.readable import default_cache
+
+Kind: TypeAlias = Literal["pooled", "map", "moments"]
+Array: TypeAlias = npt.NDArray[Any]
+
+SHARD = 2000  # pictures a shard: what a kill can cost
+BATCH = 500
+FEATURES, ABOUT = "features.npy", "about.json"
+
+
+class FeatureCache:
+    """The features of one encoder. `kind` says which:
+
+    "pooled": the vectors of `Encoder.encode`, float32 `[N, D]`
+    "map": the last feature maps, float16 `[N, D, h, w]`
+    "moments": mean and mean square over the positions of the maps, float32 `[N, 2, D]`
+    """
+
+    def __init__(self, encoder: Encoder, folder: Path | None = None) -> None:
+        self.encoder = encoder
+        self.folder = folder or default_cache()
+
+    def of(self, data: DataSet, part: Literal["train", "test"], kind: Kind = "pooled") -> Array:
+        """The features of a part, memory-mapped, in the order of its pictures; computed now if they are not kept yet.
+
+        Says so on the console where features of other pictures under the same name are found, and removes those.
+        Raises BrokenImageError, naming it, for a picture that cannot be read.
+        """
+        pictures: Part = getattr(data, part)
+        home = self.folder / f"{self._name()}-{pictures.digest}-{kind}"
+        if not (home / FEATURES).exists():
+            with writing(home):
+                home.mkdir(parents=True, exist_ok=True)
+            with only_writer(home):
+                if not (home / FEATURES).exists():  # another process may have made them since
+                    self._make(home, data.name, part, pictures, kind)
+        return np.load(home / FEATURES, mmap_mode="r")
+
+    def _make(self, home: Path, name: str, part: str, pictures: Part, kind: Kind) -> None:
+        self._drop_outdated(name, part, kind, pictures.digest)
+        about: dict[str, Any] = {"encoder": self.encoder.spec.name, "data": name, "part": part, "kind": kind}
+        about |= {"fingerprint": self._name(), "digest": pictures.digest, "pictures": len(pictures)}
+        about |= {"transform": self.encoder.spec.transform}
+        write_json(home / ABOUT, about)
+        self._compute(home, pictures, kind, f"{name}, {part}")
+
+    def _name(self) -> str:
+        dtype = str(self.encoder.dtype).removeprefix("torch.")
+        made_with = f"torch{version('torch')}-timm{version('timm')}"
+        return f"{self.encoder.spec.fingerprint}-{made_with}" + ("" if dtype == "float32" else f"-{dtype}")
+
+    def _drop_outdated(self, name: str, part: str, kind: Kind, digest: str) -> None:
+        for about in self.folder.glob(f"{self._name()}-*-{kind}/{ABOUT}"):
+            try:
+                with only_writer(about.parent):
+                    kept = json.loads(about.read_text(encoding="utf-8"))
+                    if (kept["data"], kept["part"]) == (name, part) and kept["digest"] != digest:
+                        console.print(f"{name}, {part}: the pictures or labels have changed, so they are embedded anew")
+                        shutil.rmtree(about.parent)
+            except (OutputError, FileNotFoundError):  # another process makes them now, or has removed them
+                continue
+
+    def _compute(self, home: Path, pictures: Part, kind: Kind, what: str) -> None:
+        """Shard after shard, then all of them as one file."""
+        starts = range(0, len(pictures), SHARD)
+        with Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), PicturesPerSecond(),
+            TimeRemainingColumn(), console=console, disable=not console.is_terminal,
+        ) as bar:  # fmt: skip
+            task = bar.add_task(f"Embedding {what}", total=len(pictures))
+            for start in starts:
+                shard = home / f"shard-{start // SHARD:05d}.npy"
+                if not shard.exists():
+                    chunk = KINDS[kind](self.encoder, pictures.pictures[start : start + SHARD])
+                    if not np.isfinite(chunk).all():
+                        raise ModelFolderError(f"{self.encoder.spec.name} gives features that are not finite on {what}")
+                    with replacing(shard) as partial, partial.open("wb") as file:
+                        np.save(file, chunk)
+                bar.update(task, completed=min(start + SHARD, len(pictures)))
+        shards = [home / f"shard-{start // SHARD:05d}.npy" for start in starts]
+        first = np.load(shards[0], mmap_mode="r")
+        with replacing(home / FEATURES) as partial:
+            whole = np.lib.format.open_memmap(
+                partial, mode="w+", dtype=first.dtype, shape=(len(pictures), *first.shape[1:])
+            )
+            for start, shard in zip(starts, shards, strict=True):
+                whole[start : start + SHARD] = np.load(shard, mmap_mode="r")
+            whole.flush()
+        for shard in shards:
+            shard.unlink()
+
+
+def _pooled(encoder: Encoder, pictures: Any) -> Array:
+    return encoder.encode(pictures, batch_size=BATCH)
+
+
+def _map(encoder: Encoder, pictures: Any) -> Array:
+    parts = [pictures[i : i + BATCH] for i in range(0, len(pictures), BATCH)]
+    return np.concatenate([encoder.encode(p, batch_size=BATCH, output="map").astype(np.float16) for p in parts])
+
+
+def _moments(encoder: Encoder, pictures: Any) -> Array:
+    rows = []
+    for i in range(0, len(pictures), BATCH):
+        maps = encoder.encode(pictures[i : i + BATCH], batch_size=BATCH, output="map")
+        rows.append(np.stack([maps.mean(axis=(2, 3)), np.square(maps).mean(axis=(2, 3))], axis=1))
+    return np.concatenate(rows)
+
+
+KINDS: dict[Kind, Callable[[Encoder, Any], Array]] = {"pooled": _pooled, "map": _map, "moments": _moments}

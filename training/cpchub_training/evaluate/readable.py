@@ -1,0 +1,104 @@
+"""Which pictures of a data set can be read: each is decoded once, and what was found is kept by the files' contents.
+
+An evaluation has to know before it begins. Every protocol needs the same pictures with the same labels, whichever of
+features and pixels it works on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import PIL
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cpchub.common.files import cache_folder, expanded, write_json, writing
+from cpchub.common.progress import console
+from cpchub.errors import BrokenImageError, SourceError
+from cpchub.media.damage import TOO_LITTLE_MEMORY, damage_as_failure
+from cpchub.media.decode import decode_bytes, read_bytes
+
+SMALLEST = 1  # pixels that are needed of a picture: the whole file is read, and no more decoded than that takes
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Of the files that were asked for: sha256 of those that can be read, and why the others cannot."""
+
+    sha256: dict[Path, str] = field(default_factory=dict)
+    broken: dict[Path, str] = field(default_factory=dict)
+
+
+def default_cache() -> Path:
+    """`CPCHUB_CACHE/evaluation`, or `$XDG_CACHE_HOME/cpchub/evaluation` where that is not set."""
+    given = os.environ.get("CPCHUB_CACHE")
+    if given:
+        return expanded(given) / "evaluation"
+    return cache_folder() / "cpchub" / "evaluation"
+
+
+def checked(paths: Sequence[Path], cache: Path | None = None) -> Checked:
+    """Read and decode every file, or only read it where an earlier call has decoded the same contents.
+
+    cache: where that is kept, by default in `default_cache()`. Raises SourceError where no picture can be read.
+    """
+    found = Checked()
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for path, sha256 in zip(paths, pool.map(_sha256, paths), strict=True):
+            if isinstance(sha256, BrokenImageError):
+                found.broken[path] = str(sha256)
+            else:
+                found.sha256[path] = sha256
+        reasons = _kept_reasons(found.sha256, pool, cache or default_cache())
+    for path in [path for path, sha256 in found.sha256.items() if sha256 in reasons]:
+        found.broken[path] = reasons[found.sha256.pop(path)]
+    if not found.sha256:
+        first = next(iter(found.broken), None)
+        why = f", first {first}: {found.broken[first]}" if first else ""
+        raise SourceError(f"none of the {len(paths)} pictures can be read{why}")
+    return found
+
+
+def _kept_reasons(sha256: dict[Path, str], pool: ThreadPoolExecutor, cache: Path) -> dict[str, str]:
+    """Content -> reason of those that cannot be decoded, from the file of an earlier call if there is one."""
+    decides = json.dumps([PIL.__version__, sorted(set(sha256.values()))])
+    kept = cache / "readable" / f"{hashlib.sha256(decides.encode()).hexdigest()[:16]}.json"
+    if kept.is_file():
+        return dict(json.loads(kept.read_text(encoding="utf-8")))
+    reasons: dict[str, str] = {}
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=console, disable=not console.is_terminal,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("Checking the pictures", total=len(sha256))
+        for path, reason in zip(sha256, pool.map(_reason, sha256), strict=True):
+            if reason is not None:
+                reasons[sha256[path]] = reason
+            bar.advance(task)
+    if TOO_LITTLE_MEMORY not in reasons.values():  # which another time may have
+        with writing(kept.parent):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+        write_json(kept, reasons)
+    return reasons
+
+
+def _sha256(path: Path) -> str | BrokenImageError:
+    try:
+        with damage_as_failure():
+            return hashlib.sha256(read_bytes(path)).hexdigest()
+    except BrokenImageError as error:
+        return error
+
+
+def _reason(path: Path) -> str | None:
+    """Why a file cannot be decoded; None where it can."""
+    try:
+        decode_bytes(read_bytes(path), size=SMALLEST)
+    except BrokenImageError as error:
+        return str(error)
+    return None

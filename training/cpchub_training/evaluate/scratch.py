@@ -1,0 +1,48 @@
+"""A recipe's network trained from scratch on few labels: what the quickstart puts beside its frozen encoder."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from cpchub.encoders.encoder import Encoder
+from cpchub.fewlabels.network_training import Schedule, predict_proba, train
+from cpchub_training.data.pictures import Pictures
+from cpchub_training.recipes import Recipe
+from cpchub_training.run.backbone import build_backbone
+
+
+def from_scratch(
+    recipe: Recipe,
+    pictures: Pictures,
+    rows: np.ndarray,
+    test: Pictures,
+    *,
+    steps: int = 200,
+    batch_size: int = 64,
+    lr: float = 5e-3,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> float:
+    """Test accuracy of the recipe's network trained by cross-entropy on the labelled `rows` of `pictures` alone.
+
+    AdamW with a cosine schedule; every step draws `batch_size` of the labelled pictures, with the recipe's views.
+    The accuracy is that of the last step; the test pictures are looked at once. The default rate was
+    the best of 1e-3, 2e-3 and 5e-3 on the digits.
+    """
+    torch.manual_seed(seed)
+    backbone = build_backbone(recipe).to(device)
+    head = torch.nn.Linear(int(backbone.num_features), len(pictures.classes), device=device)  # type: ignore[arg-type]
+    labels = torch.from_numpy(pictures.class_of_each()[rows]).to(device)
+    plan = Schedule(steps, batch_size, lr)
+    mean, std = recipe.mean, recipe.std
+    images = pictures.images[rows].to(device)
+    train(backbone, head, images, labels, plan, views=recipe.views, mean=mean, std=std, seed=seed)
+    side = (recipe.input_size, recipe.input_size)
+    predicted = predict_proba(backbone, head, test.images, side=side, mean=mean, std=std).argmax(axis=1)
+    return float((predicted == test.class_of_each()).mean())
+
+
+def encode_pictures(encoder: Encoder, pictures: Pictures) -> np.ndarray:
+    """Features `[N, D]` of a data set in memory, through the encoder's own transform, with a progress bar."""
+    return encoder.encode(list(pictures.images.permute(0, 2, 3, 1).numpy()), batch_size=500, progress=True)

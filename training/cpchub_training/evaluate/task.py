@@ -1,0 +1,140 @@
+"""What a protocol is given, and what it gives back: predictions, never a score.
+
+A protocol sees the test pictures without their labels. It cannot choose anything by them, and whoever counts the hits
+(`cpchub_training.evaluate.evaluation`) has no choice to make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from cpchub.catalog.spec import ModelSpec
+from cpchub.encoders.encoder import Encoder
+from cpchub.errors import ArgumentError
+from cpchub.fewlabels import label_fractions, label_subsets
+from cpchub_training.evaluate.datasets import DataSet, Labels
+from cpchub_training.evaluate.features import FeatureCache, Kind
+
+FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+SEEDS = (0, 1, 2)
+UNKNOWN = -1  # the label of every test picture, as a protocol sees it
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the caller may change about the protocols."""
+
+    fractions: Sequence[float] = FRACTIONS  # of the labels of each class
+    per_class: Sequence[int] = ()  # labels a class, beside or instead of the fractions
+    seeds: Sequence[int] = SEEDS
+    scratch_pictures: int = 20_000  # that a training from scratch sees at 1 % of the labels, with repetition
+    finetune_steps: int = 300
+    head_steps: int = 300
+
+    def check(self) -> None:
+        """Raise `ArgumentError` for values that cannot be measured with."""
+        check_seeds(self.seeds)
+        for name in ("scratch_pictures", "finetune_steps", "head_steps"):
+            if getattr(self, name) < 1:
+                raise ArgumentError(f"{name}={getattr(self, name)} must be 1 or more")
+
+    def with_scratch_pictures(self, pictures: int | None) -> Settings:
+        """The same with another length of the trainings from scratch, where one is given."""
+        return self if pictures is None else replace(self, scratch_pictures=pictures)
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise `ArgumentError` for no seeds, negative ones, and for one given twice, which would make the spread small."""
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise ArgumentError(f"seeds {list(seeds)} cannot be used: give one or more, each 0 or above, and each once")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Predicted class numbers `[N_test]`, and what was chosen on training pictures on the way."""
+
+    predicted: Labels
+    choice: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number to be: `predict` is called only where its outcome is not kept from before.
+
+    task, config, protocol, labels: as in `eval.json`. seed: of the labels drawn, None where nothing is drawn.
+    settings: all that decides the outcome besides encoder, data, config and seed.
+    rival: it measures another way of learning, beside the encoder.
+    """
+
+    task: str
+    config: str
+    protocol: str
+    labels: int
+    predict: Callable[[], Outcome]
+    seed: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    rival: bool = False
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some of the training labels: the rows, how the choice is called in `config` and in words, and its seed."""
+
+    rows: Labels
+    config: str
+    words: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """An encoder and a data set whose test labels are unknown."""
+
+    encoder: Encoder
+    data: DataSet
+    cache: FeatureCache
+    settings: Settings = field(default_factory=Settings)
+
+    @staticmethod
+    def blind(encoder: Encoder, data: DataSet, cache: FeatureCache, settings: Settings) -> Task:
+        """The task on `data` with every test label taken away."""
+        unknown = np.full(len(data.test), UNKNOWN, np.int64)
+        return Task(encoder, replace(data, test=replace(data.test, labels=unknown)), cache, settings)
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self.encoder.spec
+
+    @property
+    def y(self) -> Labels:
+        """The training labels, `[N]`."""
+        return self.data.train.labels
+
+    def features(self, kind: Kind = "pooled") -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Features of the training and of the test pictures."""
+        return self.cache.of(self.data, "train", kind), self.cache.of(self.data, "test", kind)
+
+    @cached_property
+    def subsets(self) -> list[Subset]:
+        """The label sets of every fraction and number a class, for every seed; each seed's are nested.
+
+        All labels can be chosen in one way only, so that case comes with every seed but the same rows.
+        """
+        found = []
+        for seed in self.settings.seeds:
+            for share, rows in label_fractions(self.y, self.settings.fractions, seed).items():
+                percent = f"{100 * share:g}"
+                words = "all labels" if share == 1 else f"{percent} % of the labels of each class"
+                found.append(Subset(rows, f"{percent}pct".replace(".", "_"), words, seed))
+            for n, rows in label_subsets(self.y, self.settings.per_class, seed).items():
+                found.append(Subset(rows, f"{n}shot", f"{n} labels a class", seed))
+        return found
+
+
+Protocol: TypeAlias = Callable[[Task], list[Cell]]

@@ -1,0 +1,1 @@
+"""Whole jobs: pretrain and export, fine-tune and distil, the quickstart."""

@@ -1,0 +1,100 @@
+"""From a finished run to a model folder: what the encoder is, how good it is, and the export that holds both."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+import torch.nn as nn
+
+from cpchub.architectures.colour_paths import CHANNELS, ColourPaths
+from cpchub.catalog.spec import EVALUATION
+from cpchub.catalog.vocabulary import method_title
+from cpchub.common.files import write_json
+from cpchub.encoders.load import load
+from cpchub.encoders.model_folder import render_card
+from cpchub.encoders.model_folder import write as write_model_folder
+from cpchub_training import data, methods
+from cpchub_training.evaluate import Settings, evaluate, open_labelled
+from cpchub_training.jobs.classifier import CLASSIFIER, write_classifier
+from cpchub_training.methods import Classifying
+from cpchub_training.recipes import Recipe
+from cpchub_training.run.loop import train
+
+DATA_NAMES = {"cifar10": "CIFAR-10", "digits": "UCI handwritten digits (scikit-learn)", "fsdd": "Free Spoken Digits"}
+
+
+def run(recipe: Recipe, run_dir: Path) -> Path | None:
+    """Train, export and evaluate `recipe` in `run_dir`; returns the model folder, `run_dir/export`.
+
+    On a data set with a test part the encoder is evaluated as published, and its card has the numbers. Under
+    `torchrun` the first rank exports; the others are done after training and return None.
+    """
+    result = train(recipe, run_dir)
+    if not leave_process_group():
+        return None
+    if (
+        isinstance(result.method, Classifying) and not recipe.ema_decay
+    ):  # it does not belong to the average that is exported
+        write_classifier(result.method, recipe, run_dir / CLASSIFIER)
+    return export_run(recipe, result.backbone, run_dir / "export", result.pictures)
+
+
+def leave_process_group() -> bool:
+    """Whether this process exports what has been trained. Of the ranks under `torchrun`, which part here, the first."""
+    if not dist.is_initialized():
+        return True
+    first = dist.get_rank() == 0
+    dist.destroy_process_group()  # nothing is shared any more, and its threads would abort a process that ends
+    return first
+
+
+def export_run(recipe: Recipe, backbone: nn.Module, folder: Path, n_pictures: int, *, name: str | None = None) -> Path:
+    """Write `backbone` as a model folder, then measure that folder and add `eval.json` and its numbers to the card."""
+    if isinstance(backbone, ColourPaths) and backbone.space == CHANNELS:
+        recipe, backbone = _core_view(recipe, backbone)
+    facts = describe(recipe, n_pictures, name or recipe.name.replace("_", "-"))
+    write_model_folder(backbone, folder, facts=facts, recipe=recipe.to_dict(), evaluation=None)
+    if recipe.data in data.HAVE_TEST_PART:
+        settings = Settings(fractions=(0.01, 0.1))
+        write_json(folder / EVALUATION, evaluate(load(folder), open_labelled(recipe.data), settings=settings))
+        render_card(folder)
+    return folder
+
+
+def _core_view(recipe: Recipe, backbone: ColourPaths) -> tuple[Recipe, nn.Module]:
+    """The encoder of the first modality, which takes pictures like any other; the rest served to train it."""
+    args = dict(recipe.backbone_args)
+    channels = len(backbone.channels[0])
+    path = {"backbone": args["path"], "backbone_args": args.get("path_args", {})}
+    zeros, ones = (0.0,) * channels, (1.0,) * channels
+    return replace(recipe, mean=zeros, std=ones, **path), backbone.paths[0]  # type: ignore[arg-type]
+
+
+def describe(recipe: Recipe, n_pictures: int, name: str) -> dict[str, Any]:
+    """The facts of a recipe's encoder, as its card and `config.json` state them."""
+    pictures = DATA_NAMES.get(recipe.data, Path(recipe.data).name)
+    heard = recipe.takes == "sound"
+    labelled = methods.get(recipe.method).labels != "none" or recipe.method == "distil"  # its teacher saw labels
+    number = f"{n_pictures:,} {'recordings' if heard else 'pictures'}"
+    how = f"pretrained with {method_title(recipe.method)} on {number} of {pictures}"
+    facts: dict[str, Any] = {
+        "name": name,
+        "method": recipe.method,
+        "data": pictures,
+        "license": "apache-2.0" if recipe.data in DATA_NAMES else "unknown",  # pictures of your own: yours to choose
+        "architecture": recipe.backbone,
+        "model_args": dict(recipe.backbone_args),
+        "input_size": (len(recipe.mean), recipe.input_size, recipe.input_size),
+        "mean": recipe.mean,
+        "std": recipe.std,
+        "interpolation": "bilinear",
+        "crop_pct": 1.0,
+        "summary": f"{recipe.backbone} {how}, {'with' if labelled else 'without'} labels.",
+    }
+    if heard:  # to timm a waveform is a picture one row high
+        sound = {"input_size": (1, 1, recipe.audio.window), "mean": (0.0,), "std": (1.0,)}
+        facts |= sound | {"sample_rate": recipe.audio.sample_rate}
+    return facts

@@ -1,0 +1,222 @@
+"""The whole way in a few minutes: unlabelled pictures in, a searchable and few-label-classifiable collection out.
+
+    pictures -> SimCLR -> model folder -> cpchub.load -> collection -> FAISS -> neighbours, classifiers, label curve
+
+Everything lands in one folder: `pictures/` (digits only), `run/`, `run/export/`, `collection/`, `neighbours.png`,
+`label_curve.png`, `results.json`. A second call trains and embeds nothing again unless the pictures have changed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+from rich.table import Table
+
+from cpchub.collection.collection import Collection
+from cpchub.common.files import replacing, visible_names, write_json
+from cpchub.common.progress import console
+from cpchub.embedding.job import embed
+from cpchub.encoders.encoder import Encoder
+from cpchub.encoders.load import load
+from cpchub.errors import OtherRunError, OutputError, SourceError
+from cpchub.fewlabels import LabelCurve, label_curve, label_subsets, plot_label_curve
+from cpchub.index import Index
+from cpchub.media.contact_sheet import Tile, contact_sheet
+from cpchub.media.rules import NO_RULES, Rules
+from cpchub_training import data, recipes
+from cpchub_training.data.left_out import tell_left_out
+from cpchub_training.evaluate import encode_pictures, from_scratch
+from cpchub_training.jobs.pretrain import export_run
+from cpchub_training.recipes import Recipe
+from cpchub_training.run.loop import train
+
+OURS = ("pictures", "run", "collection", "neighbours.png", "label_curve.png", "results.json")
+PER_CLASS = (1, 2, 5, 10)
+SEEDS = (0, 1, 2)
+SEARCHED = 2000  # pictures whose neighbours are counted
+
+
+def run(
+    images: Path | None,
+    out: Path,
+    *,
+    recipe: Recipe | None = None,
+    scratch_steps: int = 200,
+    rules: Rules = NO_RULES,
+) -> Path:
+    """Do the job on `images` (scikit-learn's digits if None) and return the folder of the collection.
+
+    `rules` leave some of the images out, where no recipe does.
+
+    A folder whose pictures lie in one sub-folder a class gets the label curve as well; its labels are used for
+    measuring only, never for pretraining. Raises `SourceError` for a folder without usable pictures, `OutputError` for
+    an `out` that holds something else or lies among the pictures.
+    """
+    started = time.monotonic()
+    _check_out(out, images)
+    train_set: data.Pictures
+    test_set: data.Pictures | None
+    labels: Literal["folders"] | None = "folders"
+    if images is None:
+        train_set, test_set = data.digits("train"), data.digits("test")
+        folder = _write_digits(out / "pictures", (train_set, test_set))
+        recipe = recipe or recipes.get("simclr_digits")
+    else:
+        folder = images
+        console.print(f"Reading the pictures of {images}", soft_wrap=True)
+        listed = data.own_pictures(str(images), recipe.rules if recipe else rules)
+        recipe = recipe or _recipe_for(images, len(listed), rules)
+        labels = "folders" if listed.by_folders else None
+        whole = data.in_memory(listed, data.title(str(images)), recipe.stored_size)
+        tell_left_out(whole.skipped, len(whole) + len(whole.skipped), whole.name)
+        train_set, test_set = _split(whole)
+    out.mkdir(parents=True, exist_ok=True)
+    _say(1, f"Pretraining a small encoder with SimCLR on {len(train_set):,} pictures, without looking at any label")
+    try:
+        result = train(recipe, out / "run", pictures=train_set)
+    except OtherRunError as changed:
+        console.print(f"   The pictures or settings are not those of the last time, so it starts again ({changed})")
+        for made in ("run", "collection"):  # vectors of the old encoder are of no use to the new one
+            shutil.rmtree(out / made, ignore_errors=True)
+        result = train(recipe, out / "run", pictures=train_set)
+
+    _say(2, "Exporting it as a Hub repository: config, safetensors weights, recipe, model card")
+    backbone = result.backbone
+    exported = export_run(recipe, backbone, out / "run" / "export", len(train_set))
+
+    _say(3, f'Loading it back by name: cpchub.load("{exported}")')
+    encoder = load(str(exported))
+
+    _say(4, f"Embedding the collection with it, {encoder.dim} numbers a picture")
+    collection = embed(folder, out / "collection", encoder, labels=labels, rules=recipe.rules)
+
+    _say(5, "Building the FAISS index and searching it")
+    index = Index.build(collection)
+    results: dict[str, Any] = {"encoder": recipe.name, "pictures": len(collection)}
+    results |= _search(collection, index, out / "neighbours.png")
+
+    if test_set is not None:
+        _say(6, "Classifying from a few labels, beside the same network trained from scratch on the same labels")
+        results |= _few_labels(recipe, encoder, train_set, test_set, scratch_steps, out / "label_curve.png")
+    else:
+        console.print("   Too few pictures in class folders to measure an accuracy with; label some in the demo.")
+    results["seconds"] = round(time.monotonic() - started, 1)
+    write_json(out / "results.json", results)
+    console.print(f"\nDone in {results['seconds']:.0f} s. All of it is in {out}", soft_wrap=True)
+    return out / "collection"
+
+
+def _check_out(out: Path, images: Path | None) -> None:
+    if foreign := [name for name in (visible_names(out) if out.is_dir() else []) if name not in OURS]:
+        raise OutputError(f"{out} holds {foreign[0]}, which no quickstart wrote; choose another --out")
+    if images is not None and images.resolve() in (out.resolve(), *out.resolve().parents):
+        raise OutputError(f"{out} lies among the pictures of {images}; choose an --out elsewhere")
+
+
+def _write_digits(folder: Path, parts: Sequence[data.Pictures]) -> Path:
+    """The digits as PNG files in a folder a class, as a user's pictures would lie."""
+    i = 0
+    for part in parts:
+        for image, label in zip(part.images.numpy(), part.class_of_each(), strict=True):
+            path = folder / str(label) / f"{i:04d}.png"
+            i += 1
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(path) as partial:
+                    Image.fromarray(image[0]).save(partial, format="PNG")
+    return folder
+
+
+def _recipe_for(images: Path, n: int, rules: Rules) -> Recipe:
+    """SimCLR for n photos: some 30,000 pictures seen, about two minutes on two cores, or one epoch."""
+    if n < 32:
+        raise SourceError(f"{images} has {n} pictures; pretraining needs at least 32, some thousands to be any good")
+    base = recipes.get("simclr_photos_quickstart")
+    batch = min(base.batch_size, n // 2)
+    base = replace(base, exclude=rules.exclude, include_system=rules.include_system, follow_links=rules.follow_links)
+    return replace(base, data=str(images), batch_size=batch, epochs=max(1, round(30_000 / n)))
+
+
+def _split(pictures: data.Pictures) -> tuple[data.Pictures, data.Pictures | None]:
+    """Hold out a fifth of each class to measure with; nothing without classes, or with one of fewer than five."""
+    if pictures.labels is None or np.bincount(pictures.class_of_each()).min() < 5:
+        return pictures, None
+    y, rng = pictures.class_of_each(), np.random.default_rng(0)
+    fifths = [rows[: len(rows) // 5] for rows in (rng.permutation(np.flatnonzero(y == c)) for c in np.unique(y))]
+    held_out = np.sort(np.concatenate(fifths))
+    return pictures.subset(np.setdiff1d(np.arange(len(y)), held_out)), pictures.subset(held_out)
+
+
+def _search(collection: Collection, index: Index, sheet: Path) -> dict[str, Any]:
+    """Neighbours of ten pictures on a contact sheet, and how often the five nearest of any picture share its label."""
+    labels = collection.items["label"].to_pylist()
+    first_of_each = sorted({label: row for row, label in reversed(list(enumerate(labels)))}.values())
+    queries = first_of_each if len(first_of_each) > 1 else list(range(0, len(labels), max(1, len(labels) // 10)))
+    rows = []
+    for row in queries[:10]:
+        hits = index.search_row(row, k=min(8, len(collection)))
+        tiles = [Tile(collection.picture(h.row), f"{h.score:.3f}") for h in hits if h.row != row]
+        rows.append([Tile(collection.picture(row), "query", highlighted=True), *tiles])
+    contact_sheet(rows, sheet, title="A picture of the collection (left) and its nearest neighbours")
+    console.print(f"   Neighbours: {sheet}", soft_wrap=True)
+    if labels[0] is None:
+        return {}
+    asked = np.random.default_rng(0).permutation(len(collection))[:SEARCHED]
+    _, nearest = index.search_vectors(collection.vectors()[asked], k=min(6, len(collection)))
+    given, others = np.array(labels), nearest != asked[:, None]  # a picture is not its own neighbour
+    agree = float((given[nearest] == given[asked][:, None])[others].mean())
+    console.print(f"   Of the five nearest neighbours of a picture, {agree:.1%} show the same class.")
+    return {"neighbours_of_same_class": round(agree, 4)}
+
+
+def _few_labels(
+    recipe: Recipe,
+    encoder: Encoder,
+    train_set: data.Pictures,
+    test_set: data.Pictures,
+    scratch_steps: int,
+    plot: Path,
+) -> dict[str, Any]:
+    """Test accuracy against labels a class: a probe on the frozen encoder, and the network from scratch."""
+    y, y_test = train_set.class_of_each(), test_set.class_of_each()
+    per_class = tuple(n for n in PER_CLASS if n <= np.bincount(y).min())
+    x, x_test = (encode_pictures(encoder, part) for part in (train_set, test_set))
+    frozen = label_curve(x, y, x_test, y_test, per_class=per_class, seeds=SEEDS)
+    values = []
+    with console.status(f"   training the same network from scratch, {len(SEEDS)} times for each number of labels"):
+        for seed in SEEDS:
+            subsets = label_subsets(y, per_class, seed)
+            rivals = (
+                from_scratch(recipe, train_set, rows, test_set, steps=scratch_steps, seed=seed)
+                for rows in subsets.values()
+            )
+            values.append(list(rivals))
+    scratch = LabelCurve(per_class, np.array(values))
+
+    table = Table("labels a class", "frozen encoder", "from scratch", "lead", title="Test accuracy, mean of 3 draws")
+    for i, n in enumerate(per_class):
+        lead = 100 * (frozen.mean[i] - scratch.mean[i])
+        cells = [f"{100 * c.mean[i]:.1f} ± {100 * c.std[i]:.1f} %" for c in (frozen, scratch)]
+        table.add_row(str(n), *cells, f"{lead:+.1f} points")
+    console.print(table)
+    plot_label_curve({"frozen encoder": frozen, "from scratch": scratch}, plot)
+    console.print(f"   Label curve: {plot}", soft_wrap=True)
+    curves = {"frozen": frozen, "from_scratch": scratch}
+    return {
+        "labels_per_class": list(per_class),
+        "seeds": list(SEEDS),
+        "accuracy": {
+            name: {"mean": c.mean.round(4).tolist(), "std": c.std.round(4).tolist()} for name, c in curves.items()
+        },
+    }
+
+
+def _say(number: int, what: str) -> None:
+    console.print(f"\n[bold]{number}. {what}[/bold]", soft_wrap=True)

@@ -1,0 +1,41 @@
+"""The losses of the contrastive family, as pure functions.
+
+    in_batch  negatives are the other pictures of the batch: NT-Xent, SupCon, DCL, InvaSpread
+    memory    negatives are remembered: InfoNCE against a queue, the NCE of InstDisc against a bank
+    colours   a view's own colours, which the features are to keep
+    cpc       what is predicted among all that could be, by unnormalised scores: CPC
+    distillation  a student against its teacher
+    metric    distances and margins: Hadsell's contrastive loss, triplets and their mining
+
+Every loss computes in float32 whatever comes in, under autocast too, and is rank-aware where negatives are shared:
+under `torchrun` the candidates of all ranks are gathered *with* their gradients, and each rank returns the mean over
+its own anchors, so that DDP's averaging of gradients gives exactly the gradient of one rank with the whole batch
+(tested). Shapes: N pictures, V views, D dimensions, K or m negatives.
+"""
+
+from __future__ import annotations
+
+from cpchub_training.losses.colours import colour_loss
+from cpchub_training.losses.cpc import cpc_info_nce
+from cpchub_training.losses.distillation import distillation
+from cpchub_training.losses.in_batch import dcl, inva_spread, nt_xent, sup_con
+from cpchub_training.losses.memory import info_nce, instance_softmax, instdisc_nce
+from cpchub_training.losses.metric import margin_contrastive, mined_triplet, triplet
+from cpchub_training.losses.ranks import gather
+
+__all__ = [
+    "colour_loss",
+    "cpc_info_nce",
+    "dcl",
+    "distillation",
+    "gather",
+    "info_nce",
+    "instance_softmax",
+    "instdisc_nce",
+    "inva_spread",
+    "margin_contrastive",
+    "mined_triplet",
+    "nt_xent",
+    "sup_con",
+    "triplet",
+]

@@ -1,0 +1,164 @@
+"""The figures of a report, each written as one PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from cpchub.common.files import replacing
+from cpchub.fewlabels import plot_label_curve
+from cpchub.fewlabels.curve import LabelCurve
+from cpchub.media.contact_sheet import Tile, contact_sheet
+from cpchub_training.evaluate.job import WAYS
+from cpchub_training.report.subject import Subject
+
+INK, GREY, LINE, ACCENT, SECOND = "#222222", "#6b6b6b", "#e6e6e6", "#1c6b50", "#c8641b"
+# Twelve hues that stay apart on white, for points without letters on them.
+HUES = (
+    "#2f6fb5", "#c8641b", "#2b8a57", "#a8457f", "#7a5cc0", "#9a7d0a", "#16899a", "#bd3b3b", "#6b7280", "#8a5a36",
+    "#4b4b9f", "#5c8a1e",
+)  # fmt: skip
+MAPPED = 2000  # test pictures on the map
+QUERIES, NEIGHBOURS = 8, 7
+
+
+def label_efficiency(subjects: Sequence[Subject], out: Path) -> Path | None:
+    """Accuracy against labels: every way of one encoder, or the probes of several, and training from scratch."""
+    drawn: dict[str, LabelCurve] = {}
+    for subject in subjects:
+        for way, rows in subject.by_way.items():
+            if len(subjects) > 1 and way not in ("linear", "scratch"):
+                continue
+            name = WAYS.get(way, way) if len(subjects) == 1 or way == "scratch" else subject.name
+            drawn.setdefault(
+                name, LabelCurve.of_points({row["labels"]: row.get("values") or [row["value"]] for row in rows})
+            )
+    if not any(len(curve.labels) > 1 for curve in drawn.values()):
+        return None
+    return plot_label_curve(drawn, out, unit="labelled pictures (log scale)", title="Accuracy against labels")
+
+
+def confusion(subject: Subject, out: Path) -> Path:
+    """Which class is taken for which, by the linear probe on all labels; rows sum to 100 %."""
+    classes, y = subject.data.classes, subject.data.test.labels
+    counts = np.zeros((len(classes), len(classes)))
+    np.add.at(counts, (y, subject.predicted), 1)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 2.2 + 0.52 * len(classes)
+    figure, axes = _figure(side + 0.6, side)
+    axes.imshow(share, cmap="Greens", vmin=0, vmax=1)
+    if len(classes) <= 20:
+        for i, j in np.ndindex(share.shape):
+            if round(100 * share[i, j]):
+                colour = "white" if share[i, j] > 0.55 else INK
+                axes.text(j, i, f"{100 * share[i, j]:.0f}", ha="center", va="center", fontsize=9, color=colour)
+    axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("is")
+    _plain(axes, grid=False)
+    return _save(figure, out)
+
+
+def embedding_map(subject: Subject, out: Path) -> Path:
+    """t-SNE of test pictures' features, coloured by class; names stand at the middle of their class."""
+    from sklearn.manifold import TSNE
+
+    x, y = subject.features("test"), subject.data.test.labels
+    rows = np.random.default_rng(0).permutation(len(x))[:MAPPED]
+    perplexity = min(30.0, (len(rows) - 1) / 3)
+    points = TSNE(perplexity=perplexity, metric="cosine", init="pca", random_state=0).fit_transform(x[rows])
+    figure, axes = _figure(8.4, 6.6)
+    for code, name in enumerate(subject.data.classes):
+        mine = points[y[rows] == code]
+        colour = HUES[code % len(HUES)]
+        axes.scatter(mine[:, 0], mine[:, 1], s=11, color=colour, alpha=0.65, linewidths=0)
+        if len(mine) and len(subject.data.classes) <= 30:
+            box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": colour, "alpha": 0.9}
+            middle = np.median(mine, axis=0)
+            axes.text(*middle, name, color=colour, fontsize=10, fontweight="bold", ha="center", va="center", bbox=box)
+    axes.set_axis_off()
+    return _save(figure, out)
+
+
+def neighbours(subject: Subject, out: Path) -> Path:
+    """Test pictures, one a class, and the training pictures nearest to them."""
+    data, x, queries = subject.data, subject.features("train"), subject.features("test")
+    rng, rows = np.random.default_rng(0), []
+    for code in rng.permutation(len(data.classes))[:QUERIES]:
+        row = int(rng.choice(np.flatnonzero(data.test.labels == code)))
+        similarity = x @ queries[row]
+        nearest = np.argsort(-similarity)[:NEIGHBOURS]
+        query: Any = data.test.pictures[row]
+        tiles = [Tile(_readable(query), data.classes[code], highlighted=True)]
+        for each in nearest:
+            found: Any = data.train.pictures[each]
+            label = data.classes[data.train.labels[each]]
+            tiles.append(Tile(_readable(found), label if label == data.classes[code] else f"({label})"))
+        rows.append(tiles)
+    return contact_sheet(rows, out)
+
+
+def training_curves(subject: Subject, out: Path) -> Path | None:
+    """Loss and kNN accuracy over the epochs of a run."""
+    lines = subject.training
+    if len(lines) < 2:
+        return None
+    watched = [line for line in lines if "knn_train" in line]
+    panels = [("loss", "loss", lines, ACCENT), ("knn_train", "kNN, training pictures", watched, SECOND)]
+    panels = [panel for panel in panels if len(panel[2]) > 1]
+    figure = Figure(figsize=(4.6 * len(panels), 3.3), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    for number, (key, title, points, colour) in enumerate(panels):
+        axes = figure.add_subplot(1, len(panels), number + 1)
+        axes.plot([p["epoch"] for p in points], [p[key] for p in points], color=colour, linewidth=2)
+        axes.set_title(title, loc="left", fontsize=11, color=INK)
+        axes.set_xlabel("epoch")
+        if key == "knn_train":
+            axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+        _plain(axes)
+    return _save(figure, out)
+
+
+def _readable(picture: Any) -> Any:
+    return np.ascontiguousarray(picture) if isinstance(picture, np.ndarray) else picture
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def _plain(axes: Any, grid: bool = True) -> None:
+    axes.tick_params(colors=GREY, length=0, labelsize=9)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set_color(GREY)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    if grid:
+        axes.grid(axis="y", color=LINE, linewidth=0.8)
+        axes.set_axisbelow(True)
+
+
+def _save(figure: Figure, out: Path) -> Path:
+    with replacing(out) as partial:
+        figure.savefig(partial, format="png")
+    return out
+
+
+def draw(subject: Subject, folder: Path) -> Mapping[str, Path | None]:
+    """Every figure of one encoder, by what it shows."""
+    prefix = folder / subject.name.replace("/", "-")
+    return {
+        "training": training_curves(subject, prefix.with_name(f"{prefix.name}-training.png")),
+        "confusion": confusion(subject, prefix.with_name(f"{prefix.name}-confusion.png")),
+        "neighbours": neighbours(subject, prefix.with_name(f"{prefix.name}-neighbours.png")),
+        "map": embedding_map(subject, prefix.with_name(f"{prefix.name}-map.png")),
+    }

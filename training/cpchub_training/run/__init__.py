@@ -1,0 +1,1 @@
+"""One training run: the loop, its folder, checkpoints, monitors and schedules."""

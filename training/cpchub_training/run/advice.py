@@ -1,0 +1,69 @@
+"""Plain-English sentences about a run, for somebody who does not read loss curves for a living. Each is said once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from cpchub_training.methods import Method
+from cpchub_training.methods.moco import MoCo
+from cpchub_training.recipes import Recipe
+
+
+class Advice:
+    """Watches the lines of `metrics.jsonl` of one run; `about` gives what is worth saying about a new one."""
+
+    def __init__(self, recipe: Recipe, n_pictures: int, steps_per_epoch: int, method: Method) -> None:
+        self.recipe, self.n_pictures = recipe, n_pictures
+        self.total = recipe.epochs * steps_per_epoch
+        self.chance = method.chance
+        self.queue = method.K if isinstance(method, MoCo) else None
+        self.said: set[str] = set()
+
+    def about(self, line: dict[str, Any]) -> list[str]:
+        """Sentences about a line; the "log K" line is added to it as `log_k`, the loss of telling nothing apart."""
+        chance = self.chance(self.recipe.batch_size // self.recipe.accumulate)
+        if chance is not None:
+            line["log_k"] = chance
+        new = []
+        for key, sentence in self._all(line):
+            if key not in self.said:
+                self.said.add(key)
+                new.append(sentence)
+        return new
+
+    def _all(self, line: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        step, loss = int(line["step"]), float(line["loss"])
+        if self.queue is not None:
+            if self.queue > self.n_pictures:
+                yield (
+                    "queue",
+                    f"the queue of {self.queue:,} keys is longer than the {self.n_pictures:,} pictures, so it holds "
+                    "older keys of the query's own picture as negatives; a shorter --moco.queue-size is better",
+                )
+            filled = -(-self.queue // (self.recipe.batch_size * (2 if self.recipe.moco.symmetric else 1)))
+            if step < filled:
+                yield (
+                    "filling",
+                    "the loss rises while real keys replace the queue's random ones: expected until step "
+                    f"{min(filled, self.total):,}",
+                )
+        late = step >= 0.2 * self.total
+        if late and "log_k" in line and loss > 0.99 * line["log_k"]:
+            yield (
+                "chance",
+                f"the loss is {loss:.3f} and one that tells nothing apart has {line['log_k']:.3f}: the encoder is not "
+                "learning. Try a lower --lr, a longer --warmup-epochs, or another --temperature",
+            )
+        if "effective_rank" in line and line["effective_rank"] < 2:
+            yield (
+                "collapse",
+                f"the features have collapsed to {line['effective_rank']:.1f} dimension(s): all pictures look alike to "
+                "the encoder. Lower --lr, and check that the views differ",
+            )
+        if late and line.get("negative_similarity", 0.0) > 0.99:
+            yield (
+                "alike",
+                f"two different pictures have a similarity of {line['negative_similarity']:.3f} on average: nearly "
+                "all features point one way. Lower --lr or --temperature",
+            )

@@ -1,0 +1,105 @@
+"""A checkpoint is one safetensors file: every tensor of the run by name, everything else as JSON in its header.
+
+No pickle is involved. The file is written under a temporary name, flushed and renamed, so that a run killed at any
+moment leaves the last complete checkpoint. Loading it and going on gives the same bits as never having stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn as nn
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from torch.optim import Optimizer
+
+from cpchub.common.files import PARTIAL, replacing, save_tensors, writing
+from cpchub.errors import NoSpaceError, RunError
+
+FORMAT = 1
+_OF_THE_DEVICE = ("fused", "foreach")  # settings of optimizers that follow the machine, not the run
+
+
+def save(path: Path, modules: Mapping[str, nn.Module], optimizer: Optimizer, progress: dict[str, Any]) -> None:
+    """Write the modules by name, the optimizer and `progress` (JSON values, such as the step) to `path`, atomically."""
+    tensors = {f"{m}.{k}": v.contiguous() for m, module in modules.items() for k, v in module.state_dict().items()}
+    state = optimizer.state_dict()
+    plain: dict[str, Any] = {"param_groups": state["param_groups"], "state": {}}
+    for i, slots in state["state"].items():
+        for key, value in slots.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{i}.{key}"] = value.contiguous()
+            else:
+                plain["state"].setdefault(str(i), {})[key] = value
+    header = {"format": FORMAT, "optimizer": plain, "progress": progress}
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{path.name}.*{PARTIAL}"):
+            left.unlink()  # of a run that was killed while it saved
+    try:
+        with replacing(path) as partial:
+            save_tensors(tensors, partial, {"cpchub": json.dumps(header)})
+    except SafetensorError as e:  # how safetensors reports what the system said
+        raise NoSpaceError(f"the checkpoint {path} could not be written ({e}); the one before it is intact") from e
+
+
+def load(path: Path, modules: Mapping[str, nn.Module], optimizer: Optimizer | None = None) -> dict[str, Any]:
+    """Restore what `save` wrote into the modules and the optimizer, in place; returns `progress`."""
+    with _opened(path) as (f, header):
+        tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118  (not a dict)
+    for name, module in modules.items():
+        mine = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+        try:
+            module.load_state_dict(mine)
+        except RuntimeError as e:
+            raise RunError(f"the checkpoint {path} is of another network: {e}") from e
+    if optimizer is None:
+        return header["progress"]
+    state: dict[int, dict[str, Any]] = {int(i): dict(slots) for i, slots in header["optimizer"]["state"].items()}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, i, key = name.split(".", 2)
+            state.setdefault(int(i), {})[key] = value
+    groups = [
+        saved | {flag: mine[flag] for flag in _OF_THE_DEVICE if flag in mine}
+        for saved, mine in zip(header["optimizer"]["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    for parameter, slots in optimizer.state.items():
+        for key, value in slots.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:  # fused kernels ask for one memory format
+                slots[key] = torch.empty_like(parameter).copy_(value)
+    return header["progress"]
+
+
+def progress(path: Path) -> dict[str, Any]:
+    """What `load` returns; no tensor is read."""
+    with _opened(path) as (_, header):
+        return cast("dict[str, Any]", header["progress"])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The file and its header, of a format that this version reads."""
+    try:
+        with safe_open(path, framework="pt") as f:
+            header = json.loads((f.metadata() or {})["cpchub"])
+            if header["format"] != FORMAT:
+                raise RunError(f"the checkpoint {path} has format {header['format']}, this version reads {FORMAT}")
+            yield f, header
+    except (OSError, SafetensorError, KeyError, ValueError) as e:
+        raise RunError(f"the checkpoint {path} cannot be read ({e}); delete it to start the run again") from e
+
+
+def shapes(path: Path) -> dict[str, list[int]]:
+    """The shape of every tensor in a checkpoint, by name; no tensor is read."""
+    try:
+        with safe_open(path, framework="pt") as f:
+            return {name: f.get_slice(name).get_shape() for name in f.keys()}  # noqa: SIM118  (not a dict)
+    except (OSError, SafetensorError) as e:
+        raise RunError(f"the checkpoint {path} cannot be read ({e}); train the run again") from e

@@ -1,0 +1,133 @@
+"""The training loop: a recipe in, a run folder out.
+
+    run folder: recipe.json  metrics.jsonl  tensorboard/  checkpoints/last.safetensors  export/ (a publishable encoder)
+
+Lightning Fabric supplies device, precision and DDP (CPU, one GPU, or several under `torchrun`); the loop is all here.
+A step is a function of (seed, step, rank) and the state: the order of the pictures comes from (seed, epoch), the views
+from (seed, step, rank). So there is no random state to save, and a killed run that goes on ends with the same bits
+(on a GPU up to rounding: sums have no fixed order there).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn as nn
+
+from cpchub.errors import CpchubError, RunError
+from cpchub_training import data, methods
+from cpchub_training.data.batches import Batches
+from cpchub_training.data.load import open_data
+from cpchub_training.losses.ranks import rank, world_size
+from cpchub_training.methods import DataFacts, Method
+from cpchub_training.recipes import Recipe
+from cpchub_training.run import ranks
+from cpchub_training.run.backbone import build_backbone, start_from
+from cpchub_training.run.run_folder import CHECKPOINT, claimed
+from cpchub_training.run.saved_run import build_method
+from cpchub_training.run.stopping import StopBetweenSteps
+from cpchub_training.run.training_run import TrainingRun
+from cpchub_training.run.watch import Watch
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run leaves: the trained method, the encoder to keep, the last line of its metrics, and on how
+    many pictures it was trained.
+    """
+
+    method: Method
+    backbone: nn.Module
+    metrics: dict[str, Any]
+    pictures: int
+
+
+def train(
+    recipe: Recipe,
+    run_dir: Path,
+    *,
+    pictures: data.TrainingSet | None = None,
+    accelerator: str = "auto",
+    stop_after_steps: int | None = None,
+) -> Result:
+    """Train `recipe` in `run_dir`, going on from its last checkpoint if there is one.
+
+    One device, or under `torchrun` one a process. `pictures` replaces the recipe's data set (already loaded).
+    `stop_after_steps` ends this call early, with a checkpoint, as a time limit would. Raises `RecipeError` before any
+    work for values that cannot work, `RunError` for a folder that holds another run, a loss that is no longer finite,
+    or a rank that is gone.
+    """
+    fabric = ranks.launch(accelerator, recipe.precision)
+    torch.backends.cudnn.benchmark = True  # the shapes of all steps are equal: look for the fastest convolutions once
+    with ExitStack() as held, _failures_named(run_dir):
+        with ranks.first_writes(f"the run folder {run_dir}") as mine:
+            if pictures is None:
+                pictures = open_data(recipe, methods.check)
+            methods.check(recipe, len(pictures), pictures.labels is not None, fabric.world_size)
+            method = _method(recipe, pictures)
+            if mine:
+                steps = Batches(recipe, len(pictures), 0, fabric.world_size).steps_per_epoch
+                held.enter_context(claimed(run_dir, recipe, steps))
+        return _run(TrainingRun(recipe, run_dir, pictures, method, fabric), stop_after_steps)
+
+
+def _method(recipe: Recipe, pictures: data.TrainingSet) -> Method:
+    """The recipe's method around its network, the same on every rank."""
+    torch.manual_seed(recipe.seed)
+    backbone = build_backbone(recipe)
+    if recipe.init_from:
+        start_from(recipe, backbone)
+    n_classes = 0 if pictures.labels is None else int(pictures.labels.max()) + 1
+    return build_method(recipe, backbone, DataFacts(len(pictures), n_classes))
+
+
+def _run(run: TrainingRun, stop_after_steps: int | None) -> Result:
+    """The steps from the last checkpoint on, in a folder that is ours."""
+    stop = run.total if stop_after_steps is None else min(run.total, run.done + stop_after_steps)
+    with StopBetweenSteps() as stopping, Watch(run, stop) as watch:
+        for batch, views in run.pictures.views(run.plan.batches(run.done, stop), run.recipe, run.device):
+            loss, scalars = run.step(batch, views)
+            watch.look(batch, loss, scalars)
+            asked = _agreed(stopping.asked, batch.step, run.device)
+            end = run.done == stop or asked
+            if end or run.minutes_since_checkpoint() >= run.recipe.checkpoint_minutes:
+                run.save(loss, wait=end)
+            if asked and run.done < run.total:
+                raise KeyboardInterrupt(f"stopped at step {run.done} of {run.total}, saved in {run.last}; to go on")
+    return Result(run.method, run.kept, watch.line, len(run.pictures))
+
+
+def _agreed(asked: bool, step: int, device: torch.device) -> bool:
+    """Whether any rank was told to stop: all stop after the same step. Ranks ask one another every tenth step."""
+    if world_size() == 1:
+        return asked
+    if step % 10:
+        return False
+    votes = torch.tensor(int(asked), device=device)
+    dist.all_reduce(votes, op=dist.ReduceOp.MAX)
+    return bool(votes)
+
+
+@contextmanager
+def _failures_named(run_dir: Path) -> Iterator[None]:
+    """Turns what a compiler says, or the collectives when another rank is gone, into a sentence with the way out."""
+    try:
+        yield
+    except CpchubError:
+        raise
+    except RuntimeError as error:
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = str(error).strip().partition("\n")[0]
+            raise RunError(f"torch.compile does not work here ({reason}); use --no-compile") from error
+        if world_size() == 1 or not ranks.speaks_of_a_lost_rank(str(error)):
+            raise
+        raise RunError(
+            f"rank {rank()}: another rank {ranks.GONE}, so this one stops. The last "
+            f"good state, if any, is {run_dir / CHECKPOINT}; {ranks.AGAIN}"
+        ) from error

@@ -1,0 +1,112 @@
+"""What is watched while training: the lines of `metrics.jsonl`, the same in TensorBoard, and kNN accuracy.
+
+These are for the person at the screen. Published numbers come from `cpchub_training.evaluate` on the finished encoder.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from cpchub.common.files import replacing
+from cpchub.fewlabels import KNNClassifier
+from cpchub_training.data.batches import Batch
+from cpchub_training.data.pictures import TrainingSet
+from cpchub_training.run.collapse import alignment, effective_rank, uniformity
+from cpchub_training.run.features import features
+
+if TYPE_CHECKING:
+    from cpchub_training.recipes import Recipe
+
+
+class Metrics:
+    """Appends to `metrics.jsonl` and TensorBoard; on resume, lines after the checkpoint are dropped first."""
+
+    def __init__(self, run_dir: Path | None, from_step: int) -> None:
+        self.path = run_dir / "metrics.jsonl" if run_dir else None
+        self.board: Any = None
+        if run_dir is None or self.path is None:
+            return
+        if self.path.exists():
+            kept = [x for x in self.path.read_text().splitlines() if _step(x) <= from_step]
+            with replacing(self.path) as partial:
+                partial.write_text("".join(x + "\n" for x in kept))
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=from_step + 1)
+
+    def write(self, line: dict[str, Any]) -> None:
+        if self.path is None:
+            return
+        with self.path.open("a") as f:
+            f.write(json.dumps(line) + "\n")
+        for name, value in line.items():
+            if name not in ("step", "epoch"):
+                self.board.add_scalar(name, value, line["step"])
+
+    def close(self) -> None:
+        if self.board is not None:
+            self.board.close()
+
+
+def _step(line: str) -> float:
+    """The step of a line; infinite for one that was cut off when the run was killed."""
+    try:
+        return int(json.loads(line)["step"])
+    except ValueError:
+        return math.inf
+
+
+def measure_features(
+    backbone: nn.Module,
+    pictures: TrainingSet,
+    recipe: Recipe,
+    device: torch.device,
+    bank: int = 8000,
+    queries: int = 2000,
+) -> dict[str, float]:
+    """What the encoder's features of up to `bank` + `queries` training pictures are like, by name. No test data.
+
+    knn_train: kNN accuracy (k=200, T=0.1) of the queries against the bank, where there are labels.
+    effective_rank: how many dimensions the features use. negative_similarity: mean cosine of two different pictures.
+    alignment, uniformity: of views, on the unit sphere; lower is better for both.
+    """
+    queries = min(queries, len(pictures) // 5)
+    bank = min(bank, len(pictures) - queries)
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))[: bank + queries]
+    x = features(backbone, pictures.take(order), recipe, device)
+    seen: dict[str, float] = {}
+    if pictures.labels is not None:
+        y = pictures.labels[order].numpy()
+        knn = KNNClassifier(k=min(200, bank), temperature=0.1).fit(x[:bank], y[:bank])
+        seen["knn_train"] = float(knn.score(x[bank:], y[bank:]))
+    some = torch.from_numpy(x[:2000])
+    seen["effective_rank"] = effective_rank(some)
+    unit = F.normalize(some, dim=1)
+    n = len(unit)
+    seen["negative_similarity"] = float((unit.sum(0).square().sum() - n) / (n * (n - 1))) if n > 1 else 0.0
+    return seen | _of_views(backbone, pictures, recipe, device, order[:512])
+
+
+@torch.no_grad()
+def _of_views(
+    backbone: nn.Module, pictures: TrainingSet, recipe: Recipe, device: torch.device, rows: torch.Tensor
+) -> dict[str, float]:
+    """Alignment and uniformity of two views of each of the pictures at `rows`."""
+    twice = [Batch(step=0, epoch=0, rows=rows, seed=seed) for seed in (1, 2)]
+    was_training = backbone.training
+    backbone.eval()
+    one_view = replace(recipe, n_views=1, plain_views=0) if recipe.n_views != 1 else recipe
+    a, b = (
+        F.normalize(torch.cat([backbone(part).float() for part in views[0].split(128)]), dim=1)
+        for _, views in pictures.views(twice, one_view, device)
+    )
+    backbone.train(was_training)
+    return {"alignment": alignment(a, b), "uniformity": (uniformity(a) + uniformity(b)) / 2}

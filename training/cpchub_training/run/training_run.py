@@ -1,0 +1,144 @@
+"""One run between its steps: the method, its optimiser, how many steps are done; one step; and the checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn as nn
+from lightning_fabric import Fabric
+from timm.layers import convert_sync_batchnorm
+from torch import Tensor
+
+from cpchub.encoders.fast.quick_conv import use_fast_weight_gradients
+from cpchub.errors import OtherRunError, RunError
+from cpchub.fewlabels import label_fractions
+from cpchub_training import data, methods
+from cpchub_training.data.batches import Batch, Batches
+from cpchub_training.methods import Method
+from cpchub_training.methods.semi_supervised import UNLABELLED
+from cpchub_training.recipes import Recipe
+from cpchub_training.run import checkpoint, optimizers, ranks
+from cpchub_training.run.average import WeightAverage
+from cpchub_training.run.run_folder import CHECKPOINT
+from cpchub_training.views.on_device import to_device
+
+
+class TrainingRun:
+    """A run of `recipe` in `run_dir`, at the step of its last checkpoint.
+
+    `method` is moved to the device. `kept` is the encoder that is exported: the averaged one where the recipe averages.
+    """
+
+    def __init__(
+        self, recipe: Recipe, run_dir: Path, pictures: data.TrainingSet, method: Method, fabric: Fabric
+    ) -> None:
+        self.recipe, self.run_dir, self.pictures, self.fabric = recipe, run_dir, pictures, fabric
+        self.device = fabric.device
+        self.last = run_dir / CHECKPOINT
+        # on the device first: an optimizer loads its state to where its parameters are
+        self.method = method.to(self.device).to(memory_format=torch.channels_last)
+        use_fast_weight_gradients(self.method)
+        if fabric.world_size > 1 and self.device.type == "cuda" and method.sync_batch_norm:
+            self.method = convert_sync_batchnorm(self.method)
+        self.backbone = self.method.get_submodule("backbone")
+        optimizer = optimizers.build(recipe, self.method)
+        self.average = WeightAverage(self.backbone, recipe.ema_decay) if recipe.ema_decay else None
+        self.kept: nn.Module = self.average.network if self.average else self.backbone
+        self.state: dict[str, nn.Module] = {"method": self.method}
+        if self.average:
+            self.state["average"] = self.average
+        self.seen = f"{len(pictures)} pictures, {pictures.digest()}"
+        self.done = self._resume(optimizer)
+        compiled: Any = torch.compile(self.method) if recipe.compile else self.method
+        self.forward, self.optimizer = fabric.setup(compiled, optimizer)
+        self.labels, labelled = self._labels()
+        self.plan = Batches(recipe, len(pictures), fabric.global_rank, fabric.world_size, labelled)
+        self.total = recipe.epochs * self.plan.steps_per_epoch
+        self._saved_at = time.monotonic()
+        self.method.train()
+
+    def step(self, batch: Batch, views: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """One step of the optimiser. The mean loss of the batch, and the scalars of its last part."""
+        rows = to_device(batch.rows, self.device)
+        labels = None if self.labels is None else to_device(self.labels[batch.rows], self.device)
+        torch.manual_seed(batch.seed)
+        for group in self.optimizer.param_groups:
+            group["lr"] = optimizers.rate(self.recipe, batch.step, self.plan.steps_per_epoch)
+
+        self.optimizer.zero_grad()
+        losses: list[Tensor] = []
+        scalars: dict[str, Tensor] = {}
+        parts = min(self.recipe.accumulate, len(rows))
+        for i in range(parts):
+            mine = slice(i * len(rows) // parts, (i + 1) * len(rows) // parts)
+            with self.fabric.no_backward_sync(self.forward, enabled=i < parts - 1):
+                part_labels = None if labels is None else labels[mine]
+                loss, scalars = self.forward([v[mine] for v in views], indices=rows[mine], labels=part_labels)
+                self.fabric.backward(loss / parts)
+            losses.append(loss.detach())
+        if self.recipe.clip_norm:
+            scalars["gradient_norm"] = self.fabric.clip_gradients(
+                self.forward, self.optimizer, max_norm=self.recipe.clip_norm, error_if_nonfinite=False
+            )
+        self.optimizer.step()
+        if self.average:
+            self.average.update(self.backbone)
+        self.done = batch.step + 1
+        return torch.stack(losses).mean(), scalars
+
+    def save(self, loss: Tensor, *, wait: bool) -> None:
+        """Write the checkpoint. `wait`: no rank goes on before the first has written it, as it may be read next.
+
+        Raises `RunError` where the loss or a weight is not finite; the last good checkpoint stays.
+        """
+        with ranks.first_writes(f"the checkpoint {self.last}") if wait else nullcontext():
+            finite = bool(loss.isfinite()) and all(bool(p.isfinite().all()) for p in self.method.parameters())
+            self.check_finite(finite, "loss or weights are not finite")
+            if self.fabric.is_global_zero:
+                done = {"step": self.done, "pictures": self.seen}
+                checkpoint.save(self.last, self.state, self.optimizer.optimizer, done)
+        self._saved_at = time.monotonic()
+
+    def minutes_since_checkpoint(self) -> float:
+        """Minutes since the last checkpoint, or since the start."""
+        return (time.monotonic() - self._saved_at) / 60
+
+    def check_finite(self, fine: bool, what: str) -> None:
+        """Stop a run that has diverged, before its state can replace the last good one."""
+        if not fine:
+            raise RunError(
+                f"{what} at step {self.done - 1}; the last good state, if any, is {self.last}. "
+                "Lower --lr, raise --warmup-epochs, or use --precision fp32, in a new run folder"
+            )
+
+    def _resume(self, optimizer: torch.optim.Optimizer) -> int:
+        """Restore the checkpoint, if there is one, and return how many steps it holds."""
+        done = 0
+        if self.last.exists():
+            progress = checkpoint.load(self.last, self.state, optimizer)
+            if progress["pictures"] != self.seen:
+                raise OtherRunError(
+                    f"{self.last} was trained on {progress['pictures']}, now there are {self.seen}: choose another "
+                    "--out"
+                )
+            done = int(progress["step"])
+        ranks.check_alike(
+            f"the run folder {self.run_dir}",
+            f"{done} steps done there, on {self.seen}",
+            "all machines must share the disk of the run folder, and have the same pictures",
+        )
+        return done
+
+    def _labels(self) -> tuple[Tensor | None, Tensor | None]:
+        """The labels `[N]` that the method may see, and the rows that have one where only some do."""
+        labels = self.pictures.labels
+        if labels is None or methods.get(self.recipe.method).labels != "some":
+            return labels, None
+        share = self.recipe.semi.label_fraction
+        rows = torch.from_numpy(label_fractions(labels.numpy(), [share], self.recipe.seed)[share])
+        return torch.full_like(labels, UNLABELLED).index_copy(0, rows, labels[rows]), rows

@@ -1,0 +1,95 @@
+"""The same random views as `views.batched`, picture by picture on the CPU, from encoded files of any size.
+
+This is how the methods' official code makes them: the crop is taken from the full picture, whatever its sides, and
+resized with antialiasing by Pillow. Only what the crop needs is decoded: a JPEG at the smallest scale that still has a
+pixel of the crop for each of the view. For pictures that are stored as small squares, `Views` itself is faster by far.
+"""
+
+from __future__ import annotations
+
+import torch
+from PIL import Image
+from torch import Generator, Tensor
+from torchvision.transforms import functional as F
+
+from cpchub.errors import RecipeError
+from cpchub.media.damage import damage_as_failure
+from cpchub.media.decode import EncodedPicture
+from cpchub_training.views.batched import Views
+
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def check(views: Views) -> None:
+    """Raise `RecipeError` for what only the batched views can do."""
+    for name in ("gamma", "rotation", "shear", "elastic"):
+        if getattr(views, name):
+            raise RecipeError(f"views.{name}={getattr(views, name)} is for views made on the device: --views-on device")
+    if views.crop_scale[1] > 1:
+        raise RecipeError(
+            f"views.crop_scale={views.crop_scale} shows more than the picture, which is for views made on the device: "
+            "--views-on device"
+        )
+
+
+def picture_view(data: bytes, views: Views, generator: Generator) -> Tensor:
+    """One random view of an encoded picture: float32 `[3, size, size]` in [0, 1].
+
+    Raises BrokenImageError for bytes that are no picture.
+    """
+    x = _cropped(EncodedPicture(data), views, generator)
+    view = F.pil_to_tensor(x).float() / 255
+    if views.flip and _draw(generator) < views.flip:
+        view = view.flip(-1)
+    if views.grey_first:
+        view = _grey(view, views, generator)
+    if views.jitter_p and _draw(generator) < views.jitter_p:
+        view = _jitter(view, views, generator)
+    if not views.grey_first:
+        view = _grey(view, views, generator)
+    if views.blur_p and _draw(generator) < views.blur_p:
+        sigma = _draw(generator, *views.blur_sigma)
+        view = F.gaussian_blur(view, [2 * max(1, views.size // 20) + 1] * 2, [sigma, sigma])
+    if views.solarize_p and _draw(generator) < views.solarize_p:
+        view = F.solarize(view, 0.5)
+    return view.clamp(0, 1)
+
+
+def _cropped(picture: EncodedPicture, views: Views, generator: Generator) -> Image.Image:
+    """A random crop of the upright picture, resized; only its share of the pixels is decoded."""
+    width, height = picture.size
+    w, h = (float(share) for share in views.crop(1, width / height, torch.device("cpu"), generator))
+    left, top = _draw(generator) * (1 - w), _draw(generator) * (1 - h)
+    # at least one decoded pixel for each of the view; a JPEG has some scales only, and the next finer one is taken
+    upright = picture.rgb((max(1, int(views.size / w)), max(1, int(views.size / h))))
+    width, height = upright.size
+    box = (left * width, top * height, (left + w) * width, (top + h) * height)
+    with damage_as_failure():
+        return upright.resize((views.size, views.size), _FILTERS[views.interpolation], box=box)
+
+
+def _jitter(x: Tensor, views: Views, generator: Generator) -> Tensor:
+    """torchvision's ColorJitter."""
+    operations = [
+        (F.adjust_brightness, views.brightness),
+        (F.adjust_contrast, views.contrast),
+        (F.adjust_saturation, views.saturation),
+    ]
+    factors = [_draw(generator, max(0.0, 1 - strength), 1 + strength) for _, strength in operations]
+    shift = _draw(generator, -views.hue, views.hue)
+    for i in torch.randperm(4, generator=generator).tolist():
+        if i == 3:
+            x = F.adjust_hue(x, shift) if views.hue else x
+        else:
+            x = operations[i][0](x, factors[i])
+    return x
+
+
+def _grey(x: Tensor, views: Views, generator: Generator) -> Tensor:
+    if views.grey_p and _draw(generator) < views.grey_p:
+        return F.rgb_to_grayscale(x, num_output_channels=3)
+    return x
+
+
+def _draw(generator: Generator, low: float = 0.0, high: float = 1.0) -> float:
+    return low + float(torch.rand((), generator=generator)) * (high - low)

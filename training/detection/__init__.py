@@ -1,9 +1,0 @@
-"""Detection transfer: torchvision's Faster R-CNN on an encoder of ours, on data in PASCAL VOC's layout."""
-
-from __future__ import annotations
-
-from training.detection.average_precision import Boxes, coco_ap, voc_ap
-from training.detection.transfer import Settings, measure
-from training.detection.voc import Scene, read_voc
-
-__all__ = ["Boxes", "Scene", "Settings", "coco_ap", "measure", "read_voc", "voc_ap"]

@@ -1,7 +1,0 @@
-"""What is known about one or more encoders as one HTML page that needs nothing else, and as PNG files."""
-
-from __future__ import annotations
-
-from training.report.page import report
-
-__all__ = ["report"]
