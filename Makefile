@@ -34,7 +34,7 @@ help:
 	@echo "make demo      pretrain, search and classify on real pictures, then open the page (DEMO_SERVE=0: without)"
 	@echo "make test      ruff, mypy and the tests (make test-slow: the slow ones too)"
 	@echo "make fast      ruff and the tests that concern a change, in a minute"
-	@echo "make lint      ruff and mypy          make format    let ruff lay out the code"
+	@echo "make lint      ruff, mypy and import rules     make format    let ruff lay out the code"
 	@echo "make docs      build the documentation into site/"
 	@echo "make clean     remove builds and caches; .venv and runs/ stay"
 
@@ -63,6 +63,7 @@ test-slow: $(TEST)
 lint: $(TEST)
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@PYTHONPATH=. $(BIN)/lint-imports --no-cache --no-logo
 
 format: $(TEST)
 	@$(BIN)/ruff check --fix .

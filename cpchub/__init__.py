@@ -60,7 +60,7 @@ _HOME = {
     "Index": "cpchub.index:Index",
     "Item": "cpchub.index:Item",
     "ModelSpec": "cpchub.catalog.listing:ModelSpec",
-    "create_model": "cpchub.encoders.encoder:create_model",
+    "create_model": "cpchub.encoders.load:create_model",
     # not `embed`: importing the module cpchub.embed binds that name to the module
     "embed_folder": "cpchub.embedding.job:embed",
     "errors": "cpchub.errors",
@@ -68,7 +68,7 @@ _HOME = {
     "fewlabels": "cpchub.fewlabels",
     "get_spec": "cpchub.catalog.listing:get_spec",
     "list_models": "cpchub.catalog.listing:list_models",
-    "load": "cpchub.encoders.encoder:load",
+    "load": "cpchub.encoders.load:load",
     "publish": "cpchub.hub.publish:publish",
 }
 
