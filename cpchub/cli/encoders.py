@@ -10,7 +10,6 @@ from tyro.conf import Positional, arg
 
 from cpchub.cli.base import Command, Folder, Switch, say
 from cpchub.errors import ArgumentError, IntegrityError
-from cpchub.hub import release_plan
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Publish(Command):
 
     def run(self) -> None:
         from cpchub.cli import tables
-        from cpchub.hub import publish
+        from cpchub.hub import publish, release_plan
 
         if self.check:
             tables.plan(release_plan.plan(self.folder, self.repo_id))

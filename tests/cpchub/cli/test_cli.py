@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cpchub.cli import base, commands, embedding, training
+from cpchub.cli import commands, embedding, training
 from cpchub.cli.main import main
 from cpchub.cli.training import TrainRecipe
 from cpchub.collection.collection import Collection
@@ -373,6 +373,6 @@ class TestTraining:
 def test_a_missing_extra_is_one_error_with_the_command_to_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(base, "find_spec", lambda _: None)
+    monkeypatch.setattr("cpchub.common.extras.find_spec", lambda _: None)
     assert main(["demo", "somewhere"]) == 2
     assert capsys.readouterr().err == 'error: gradio is not installed; run: pip install "cpchub[demo]"\n'

@@ -56,7 +56,7 @@ class TestImporting:
         self, collection: Collection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr("cpchub.collection.manifest.finish_commit", lambda folder: sys.exit("killed"))
+            patch.setattr("cpchub.collection.writer.finish_commit", lambda folder: sys.exit("killed"))
             with pytest.raises(SystemExit):
                 import_vectors(collection.folder, VECTORS[:3], PATHS[:3])
         again = import_vectors(collection.folder, VECTORS[:2], PATHS[:2])

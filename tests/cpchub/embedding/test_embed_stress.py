@@ -54,8 +54,8 @@ class TestAFullDisk:
     ) -> None:
         run(source, tmp_path / "whole")
         expected = files_of(tmp_path / "whole")
-        name = {"flush": "cpchub.common.files._flush", "write": "cpchub.collection.collection.pq.write_table"}[what]
-        original = {"flush": files._flush, "write": sys.modules["cpchub.collection.collection"].pq.write_table}[what]
+        name = {"flush": "cpchub.common.files._flush", "write": "cpchub.collection.tables.pq.write_table"}[what]
+        original = {"flush": files._flush, "write": sys.modules["cpchub.collection.tables"].pq.write_table}[what]
         told: set[str] = set()
         for moment in range(40):
             calls = iter(range(1000))

@@ -182,7 +182,7 @@ class TestRequests:
         def never(*_: object) -> None:
             pytest.fail("hashed again")
 
-        monkeypatch.setattr("cpchub.hub.integrity.hashlib.sha256", never)
+        monkeypatch.setattr("cpchub.common.hashing.hashlib.sha256", never)
         find(folder)
 
 

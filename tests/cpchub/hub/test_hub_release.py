@@ -147,7 +147,7 @@ class TestSomebodyElse:
         self, hub: LoopbackHub, exported: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         theirs = hub.add("lab/tiny", {"README.md": b"theirs"})
-        monkeypatch.setattr(release_plan, "_head", lambda *_: None)  # it was not there when we looked
+        monkeypatch.setattr(release_plan, "head_of", lambda *_: None)  # it was not there when we looked
         with pytest.raises(HubConflictError):
             publish(exported, "lab/tiny", token="secret")
         assert hub.repos["lab/tiny"].head == theirs

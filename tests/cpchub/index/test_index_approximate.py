@@ -177,7 +177,7 @@ class TestUpdating:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr("cpchub.common.files.write_json", stop)  # when all but the manifest is written
+            patch.setattr("cpchub.index.build.write_json", stop)  # when all but the manifest is written
             with pytest.raises(KeyboardInterrupt):
                 Index.update(grown)
         with pytest.raises(CollectionError, match="build it again"):
@@ -381,7 +381,7 @@ class TestExactSearch:
 
         monkeypatch.setattr(torch.Tensor, "__matmul__", watched)
         for name, value in (("QUERIES", 6), ("BLOCK", 50), ("DEVICE_BLOCK", 70)):
-            monkeypatch.setattr(f"cpchub.index.exact.{name}", value)
+            monkeypatch.setattr(f"cpchub.index.engine.exact.{name}", value)
         for found in (nearest(q, vectors, 5), OnDevice(vectors, "cpu").search(q, 5)):
             assert np.array_equal(found[1], whole[1])
             assert np.allclose(found[0], whole[0], atol=1e-6)

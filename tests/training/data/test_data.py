@@ -12,6 +12,7 @@ from PIL import Image
 
 from cpchub.errors import SourceError
 from cpchub_training import data
+from cpchub_training.data import known
 
 
 def save(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (20, 30)) -> None:
@@ -64,7 +65,7 @@ def test_cifar10_is_refused_unless_it_is_the_official_file(tmp_path: Path, monke
     monkeypatch.setenv("CPCHUB_DATA", str(tmp_path))
     with pytest.raises(SourceError, match="CPCHUB_DATA"):
         data.load("cifar10")
-    for name in data.CIFAR10_MD5:
+    for name in known.CIFAR10_MD5:
         (tmp_path / name).write_bytes(b"something else")
     with pytest.raises(SourceError, match="not the official file"):
         data.load("cifar10")
@@ -81,9 +82,9 @@ def test_a_batch_file_with_the_right_sum_still_cannot_run_anything(
 
     blob = pickle.dumps({b"data": Evil()})
     (tmp_path / "test_batch").write_bytes(blob)
-    monkeypatch.setitem(data.CIFAR10_MD5, "test_batch", hashlib.md5(blob).hexdigest())
+    monkeypatch.setitem(known.CIFAR10_MD5, "test_batch", hashlib.md5(blob).hexdigest())
     with pytest.raises(SourceError, match="no official file does"):
-        data.cifar10(tmp_path, "test")
+        known.cifar10(tmp_path, "test")
     assert not (tmp_path / "ran").exists()
 
 
@@ -93,7 +94,7 @@ def test_a_batch_file_of_the_official_layout_is_read(tmp_path: Path, monkeypatch
     pixels = np.arange(2 * 3072, dtype=np.uint32).astype(np.uint8).reshape(2, 3072)
     blob = pickle.dumps({b"data": pixels, b"labels": [3, 7]}, protocol=2)
     (tmp_path / "test_batch").write_bytes(blob)
-    monkeypatch.setitem(data.CIFAR10_MD5, "test_batch", hashlib.md5(blob).hexdigest())
-    pictures = data.cifar10(tmp_path, "test")
+    monkeypatch.setitem(known.CIFAR10_MD5, "test_batch", hashlib.md5(blob).hexdigest())
+    pictures = known.cifar10(tmp_path, "test")
     assert pictures.class_of_each().tolist() == [3, 7]
     assert np.array_equal(pictures.images.numpy().reshape(2, 3072), pixels)

@@ -15,7 +15,7 @@ from cpchub.cli.main import main
 from cpchub.errors import LabelError, SourceError
 from cpchub.media.damage import TOO_LITTLE_MEMORY
 from cpchub_training import recipes
-from cpchub_training.data.load import open_data
+from cpchub_training.data.loading import open_data
 from cpchub_training.detection import Settings as DetectionSettings
 from cpchub_training.detection.transfer import _readable
 from cpchub_training.detection.voc import read_voc

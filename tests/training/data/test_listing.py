@@ -15,7 +15,7 @@ from cpchub.media.rules import Rules
 from cpchub_training import data, methods, recipes
 from cpchub_training.data.aligned import aligned
 from cpchub_training.data.listing import listed
-from cpchub_training.data.load import open_data
+from cpchub_training.data.loading import open_data
 from cpchub_training.data.streaming import Stream
 from cpchub_training.evaluate import open_labelled
 from cpchub_training.recipes import Recipe

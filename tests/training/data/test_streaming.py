@@ -17,7 +17,7 @@ from cpchub.errors import RecipeError, SourceError
 from cpchub_training import data, recipes
 from cpchub_training.data.batches import Batches
 from cpchub_training.data.listing import listed
-from cpchub_training.data.load import open_data
+from cpchub_training.data.loading import open_data
 from cpchub_training.data.streaming import Stream
 from cpchub_training.recipes import Recipe
 from cpchub_training.run.loop import train

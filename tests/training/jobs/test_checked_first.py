@@ -14,7 +14,7 @@ from cpchub.cli.searching import Duplicates
 from cpchub.errors import ArgumentError, DependencyError, OutputError, RecipeError, UnknownModelError
 from cpchub.index.engine import faiss_import
 from cpchub_training import methods, recipes
-from cpchub_training.data import load, streaming
+from cpchub_training.data import loading
 from cpchub_training.detection.voc import read_voc
 from cpchub_training.evaluate import compare, evaluation
 from cpchub_training.evaluate.task import Settings
@@ -30,10 +30,10 @@ def test_a_recipe_that_needs_labels_decodes_no_picture_without_them(
 ) -> None:
     photos = put(tmp_path / "photos", *[f"{number}.png" for number in range(4)])
     recipe = replace(recipes.get("simclr_photos_quickstart"), method="sup_con", data=str(photos), batch_size=4)
-    monkeypatch.setattr(streaming.data, "in_memory", work)
+    monkeypatch.setattr(loading, "in_memory", work)
     for stream in ("auto", "never", "always"):
         with pytest.raises(RecipeError, match="needs labels, and the data has none"):
-            load.open_data(replace(recipe, stream=stream), methods.check)
+            loading.open_data(replace(recipe, stream=stream), methods.check)
 
 
 def test_a_protocol_that_there_is_not_is_missed_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

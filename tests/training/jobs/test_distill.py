@@ -178,7 +178,7 @@ def test_pictures_that_pretraining_streamed_are_streamed_again(tmp_path: Path, m
         return SimpleNamespace(method=None, backbone=None)
 
     monkeypatch.setattr(distill, "train", watched)
-    monkeypatch.setattr(distill, "export", lambda *args, **facts: None)
+    monkeypatch.setattr(distill, "write_model_folder", lambda *args, **facts: None)
     monkeypatch.setattr(distill, "write_classifier", lambda *args: None)
     results = distill.run(tmp_path / "run", tmp_path / "out", distill.Distillation(labels=0.5))
     few, every = seen

@@ -170,7 +170,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path: Path, monke
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("cpchub.common.files.save_tensors", full)
+    monkeypatch.setattr("cpchub.encoders.model_folder.save_tensors", full)
     with pytest.raises(NoSpaceError):
         export_tiny(tmp_path / "x")
     assert list(tmp_path.iterdir()) == []

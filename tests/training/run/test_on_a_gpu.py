@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cpchub_training import data, methods, recipes
+from cpchub_training.data.random_view import random_view
 from cpchub_training.methods import DataFacts
 from cpchub_training.recipes import MoCoSettings, Recipe
 from cpchub_training.run import optimizers
@@ -100,7 +101,7 @@ def test_views_and_loss_stay_on_the_gpu_and_never_wait_for_it(name: str) -> None
     pictures = torch.empty(BATCH, 3, 32, 32, dtype=torch.uint8, device="cuda")
     rows = torch.empty(BATCH, dtype=torch.long, device="cuda")
     with Waits() as waits:
-        made = [data.random_view(pictures, recipe, None) for _ in range(recipe.n_views)]
+        made = [random_view(pictures, recipe, None) for _ in range(recipe.n_views)]
         assert all(view.is_cuda for view in made)
         if recipe.method != "vat":  # its gradient within the loss cannot be taken of tensors without numbers
             loss, scalars = method(made, indices=rows, labels=rows)
@@ -133,7 +134,7 @@ def test_a_method_is_one_graph_and_is_compiled_once(name: str) -> None:
     pictures = torch.randint(0, 256, (BATCH, 3, 32, 32), dtype=torch.uint8)
     for step in range(3):
         generator = torch.Generator().manual_seed(step)
-        made = [data.random_view(pictures, recipe, generator) for _ in range(recipe.n_views)]
+        made = [random_view(pictures, recipe, generator) for _ in range(recipe.n_views)]
         labels = torch.arange(BATCH) - (BATCH // 2 - step if methods.get(recipe.method).labels == "some" else 0)
         with torch.autocast("cpu", torch.bfloat16):
             loss, _ = compiled(made, indices=torch.randperm(N_PICTURES)[:BATCH], labels=labels.clamp(min=-1))

@@ -20,7 +20,7 @@ from cpchub.encoders.model_folder import write as write_model_folder
 from cpchub.errors import OtherRunError, RecipeError, SourceError
 from cpchub.fewlabels import label_fractions
 from cpchub.hub.integrity import sha256_of
-from cpchub_training.data.load import open_data
+from cpchub_training.data.loading import open_data
 from cpchub_training.data.recordings import Recordings
 from cpchub_training.jobs.classifier import CLASSIFIER, write_classifier
 from cpchub_training.jobs.pretrain import describe, leave_process_group

@@ -23,7 +23,7 @@ import torch.nn as nn
 from cpchub.errors import CpchubError, RunError
 from cpchub_training import data, methods
 from cpchub_training.data.batches import Batches
-from cpchub_training.data.load import open_data
+from cpchub_training.data.loading import open_data
 from cpchub_training.losses.ranks import rank, world_size
 from cpchub_training.methods import DataFacts, Method
 from cpchub_training.recipes import Recipe
