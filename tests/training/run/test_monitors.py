@@ -49,6 +49,45 @@ def test_a_look_at_an_encoder_needs_labels_only_for_knn() -> None:
     assert -1 <= without["negative_similarity"] <= 1
     assert 0 <= without["alignment"] <= 4
     assert without["uniformity"] <= 0
+    assert without["information_info_nce"] <= math.log(60)
+    assert math.isfinite(without["information_nwj"])
+
+
+def unit(*size: int, seed: int = 0) -> torch.Tensor:
+    return nn.functional.normalize(torch.randn(*size, generator=torch.Generator().manual_seed(seed)), dim=1)
+
+
+def test_the_information_of_equal_views_is_near_the_most_that_can_be_shown() -> None:
+    x = unit(512, 256)
+    bounds = monitors.information_bounds(x, x)
+    assert 0.95 * math.log(512) < bounds["information_info_nce"] <= math.log(512)
+    assert bounds["information_nwj"] > bounds["information_info_nce"]  # it is not capped
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [(unit(512, 64), unit(512, 64, seed=1)), (unit(512, 2), unit(512, 2, seed=1)), (unit(1, 8), unit(1, 8))],
+    ids=["independent", "independent in two dimensions", "collapsed"],
+)
+def test_views_that_tell_nothing_of_each_other_have_no_information(a: torch.Tensor, b: torch.Tensor) -> None:
+    bounds = monitors.information_bounds(a.expand(512, -1), b.expand(512, -1))
+    assert all(value < 0.1 for value in bounds.values())
+
+
+def test_information_falls_as_noise_grows() -> None:
+    x = unit(512, 32)
+    by_noise = [
+        monitors.information_bounds(x, nn.functional.normalize(x + noise * unit(512, 32, seed=1), dim=1))
+        for noise in (0.3, 1.0, 3.0)
+    ]
+    for name in ("information_info_nce", "information_nwj"):
+        values = [bounds[name] for bounds in by_noise]
+        assert values == sorted(values, reverse=True)
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_too_few_images_for_bounds_have_none(n: int) -> None:
+    assert monitors.information_bounds(torch.ones(n, 2), torch.ones(n, 2)) == {}
 
 
 def backbone() -> nn.Module:

@@ -16,6 +16,12 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     `z1`, `z2`: `[N, D]`, row i of both from picture i. google-research/simclr reports twice this value (it adds the two
     directions), which matters when its learning rates are taken over.
     Orthonormal identical views give log(1 + (2N - 2) exp(-1/T)); a collapsed encoder gives log(2N - 1).
+
+    >>> views = torch.eye(16)
+    >>> nt_xent(views, views, temperature=0.1)
+    tensor(0.0014)
+    >>> nt_xent(torch.ones(16, 16), torch.ones(16, 16), temperature=0.1)  # collapsed: log 31
+    tensor(3.4340)
     """
     return sup_con(torch.stack([z1, z2], dim=1), None, temperature)
 
@@ -47,7 +53,10 @@ def dcl(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     """Decoupled contrastive loss (arXiv 2110.06848, eq. 6): NT-Xent without the positive in the denominator.
 
     `z1`, `z2`: `[N, D]`; the mean over the 2N anchors. Orthonormal identical views give log(2N - 2) - 1/T, a collapsed
-    encoder gives log(2N - 2). Raises `ValueError` for a single picture, which has no negatives.
+    encoder gives log(2N - 2). Raises `ValueError` for a single image, which has no negatives.
+
+    >>> dcl(torch.ones(16, 16), torch.ones(16, 16), temperature=0.1)  # collapsed: log 30
+    tensor(3.4012)
     """
     if len(z1) * world_size() < 2:
         raise ValueError("dcl needs negatives: give it two pictures or more")

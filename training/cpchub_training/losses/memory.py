@@ -19,6 +19,9 @@ def info_nce(q: Tensor, k: Tensor, negatives: Tensor | None, temperature: float)
     `q`, `k`: `[N, D]`, row i of both from picture i; `negatives`: `[K, D]` (MoCo's queue), shared by all queries, or
     None to contrast each query with the keys of the other pictures, of every rank.
     An orthonormal queue gives log(1 + K exp(-1/T)); a collapsed encoder gives log(K + 1).
+
+    >>> info_nce(torch.ones(4, 8), torch.ones(4, 8), negatives=torch.ones(32, 8), temperature=0.2)  # log 33
+    tensor(3.4965)
     """
     q, k = F.normalize(q.float(), dim=-1), F.normalize(k.float(), dim=-1)
     if negatives is None:
@@ -41,6 +44,10 @@ def instdisc_nce(similarity: Tensor, temperature: float, n: int, Z: Tensor | flo
     `similarity`: `[N, 1 + m]`, cosine of feature v_i with its own row of the bank of `n`, then with m rows drawn
     uniformly (Pn = 1/n); `Z`: the partition constant, so that P = exp(similarity / T) / Z.
     The m negatives are summed, not averaged. If every P is 1/n this is log(1 + m) + m log(1 + 1/m).
+
+    >>> nothing_learnt = torch.zeros(4, 1 + 16)  # exp(0) / Z is 1 / n for every row of the bank
+    >>> instdisc_nce(nothing_learnt, temperature=0.07, n=1000, Z=1000.0)  # log 17 + 16 log(17 / 16)
+    tensor(3.8032)
     """
     m = similarity.shape[1] - 1
     # log P/(m Pn), so that h = P / (P + m Pn) is its sigmoid; the official code's eps of 1e-7 is not needed here

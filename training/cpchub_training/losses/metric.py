@@ -19,6 +19,11 @@ def margin_contrastive(x1: Tensor, x2: Tensor, dissimilar: Tensor, margin: float
 
     (1 - Y) D^2 / 2 + Y max(0, m - D)^2 / 2, D the Euclidean distance of `x1` and `x2` (`[N, D]`), Y = `dissimilar`
     (`[N]`, bool or 0 and 1). Both halves have their 1/2, which some surveys drop from the first.
+
+    >>> x = torch.tensor([[0.0, 0.0], [0.0, 0.0]])
+    >>> y = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
+    >>> margin_contrastive(x, y, torch.tensor([False, True]), margin=2.0)  # (25 / 2 + (2 - 1)^2 / 2) / 2
+    tensor(6.5000)
     """
     distance = torch.linalg.vector_norm(x1.float() - x2.float(), dim=-1)
     y = dissimilar.float()
@@ -30,6 +35,10 @@ def triplet(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -
     """Triplet loss of FaceNet (arXiv 1503.03832, eq. 2), the mean over the N triplets: max(0, d_ap - d_an + margin).
 
     All `[N, D]`; d is the *squared* Euclidean distance (torch.nn.TripletMarginLoss takes its root).
+
+    >>> anchor, positive, negative = torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    >>> triplet(anchor, positive, negative, margin=0.2)  # both are equally far, so the margin is what is missing
+    tensor(0.2000)
     """
     d_ap = (anchor.float() - positive.float()).square().sum(-1)
     d_an = (anchor.float() - negative.float()).square().sum(-1)
@@ -43,6 +52,12 @@ def mined_triplet(x: Tensor, labels: Tensor, margin: float, mining: str = "semi-
     `x`: `[N, D]`, `labels`: `[N]`. Anchors are this rank's, positives and negatives those of all ranks. Kinds (FaceNet,
     section 3.2): hard d_an <= d_ap; semi-hard d_ap < d_an <= d_ap + margin; easy beyond; or all of them, where the
     mean counts the easy ones as the zeros they are. Takes N^3 floats. Raises `ValueError` for another kind.
+
+    >>> x, labels = torch.tensor([[0.0], [1.0], [1.5]]), torch.tensor([0, 0, 1])
+    >>> mined_triplet(x, labels, margin=0.5, mining="hard")  # 1.5 is nearer to 1 than 0 is: 1 - 0.25 + 0.5
+    tensor(1.2500)
+    >>> mined_triplet(x, labels, margin=2.0, mining="semi-hard")  # seen from 0: 1 - 2.25 + 2
+    tensor(0.7500)
     """
     if mining not in MINING:
         raise ValueError(f"mining is one of {', '.join(MINING)}, not {mining!r}")

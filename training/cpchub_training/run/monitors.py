@@ -1,4 +1,4 @@
-"""What is watched while training: the lines of `metrics.jsonl`, the same in TensorBoard, and kNN accuracy.
+"""What a run measures: the lines of `metrics.jsonl` (TensorBoard gets the same), and properties of its features.
 
 These are for the person at the screen. Published numbers come from `cpchub_training.evaluate` on the finished encoder.
 """
@@ -19,6 +19,7 @@ from cpchub.common.files import replacing
 from cpchub.fewlabels import KNNClassifier
 from cpchub_training.data.batches import Batch
 from cpchub_training.data.pictures import TrainingSet
+from cpchub_training.losses import info_nce_lower_bound, nwj_lower_bound
 from cpchub_training.run.collapse import alignment, effective_rank, uniformity
 from cpchub_training.run.features import features
 
@@ -77,6 +78,7 @@ def measure_features(
     knn_train: kNN accuracy (k=200, T=0.1) of the queries against the bank, where there are labels.
     effective_rank: how many dimensions the features use. negative_similarity: mean cosine of two different pictures.
     alignment, uniformity: of views, on the unit sphere; lower is better for both.
+    information_info_nce, information_nwj: see `information_bounds`.
     """
     queries = min(queries, len(pictures) // 5)
     bank = min(bank, len(pictures) - queries)
@@ -99,7 +101,7 @@ def measure_features(
 def _of_views(
     backbone: nn.Module, pictures: TrainingSet, recipe: Recipe, device: torch.device, rows: torch.Tensor
 ) -> dict[str, float]:
-    """Alignment and uniformity of two views of each of the pictures at `rows`."""
+    """Alignment, uniformity and information of two views of each of the images at `rows`."""
     twice = [Batch(step=0, epoch=0, rows=rows, seed=seed) for seed in (1, 2)]
     was_training = backbone.training
     backbone.eval()
@@ -109,4 +111,24 @@ def _of_views(
         for _, views in pictures.views(twice, one_view, device)
     )
     backbone.train(was_training)
-    return {"alignment": alignment(a, b), "uniformity": (uniformity(a) + uniformity(b)) / 2}
+    spread = {"alignment": alignment(a, b), "uniformity": (uniformity(a) + uniformity(b)) / 2}
+    return spread | information_bounds(a, b)
+
+
+def information_bounds(a: torch.Tensor, b: torch.Tensor, temperature: float = 0.1) -> dict[str, float]:
+    """Lower bounds, in nats, on what the features of one view tell about those of the other; {} below four images.
+
+    a, b: unit rows `[N, D]`; row i of both is a view of image i. The critic is their cosine over `temperature`.
+    information_info_nce: InfoNCE, at most log N. information_nwj: NWJ, without that cap. NWJ needs a normalised
+    critic; its normaliser is taken from the first half of the images and the bound from the second half, so that it
+    stays a bound.
+    """
+    half = len(a) // 2
+    if half < 2:
+        return {}
+    scores = a @ b.T / temperature
+    log_normaliser = scores[half:, :half].logsumexp(1, keepdim=True) - math.log(half)
+    return {
+        "information_info_nce": float(info_nce_lower_bound(scores)),
+        "information_nwj": float(nwj_lower_bound(1 + scores[half:, half:] - log_normaliser)),
+    }
