@@ -50,7 +50,7 @@ class RuleFlags(Rules):
 
 Which = Annotated[RuleFlags, arg(name="")]
 ALL = RuleFlags()  # where no flag is given
-OPTIONS = ConstructorRegistry()  # how words become values: as tyro has it, but for what `may_be_left_out` answers
+OPTIONS = ConstructorRegistry()  # tyro's rules for parsing arguments, plus ours for `X | None`
 
 
 @OPTIONS.primitive_rule

@@ -1,4 +1,4 @@
-"""Lines of columns with tabs between them: a name is written so that it keeps to its column, and read back."""
+"""Tab-separated output. Control characters in file names are escaped."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Embed the pictures of a source into a collection, and keep the collection in step with the source.
 
-Work is kept in shards, each complete or absent: a job that is killed goes on where it was, and its files come out the
-same as those of a job that was not.
+The work is split into shards, and a shard on disk is always complete. A job that was killed resumes after its last
+shard and writes the same files as a job that was not killed.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class _Run:
         """Do the job, in this process or in several."""
         started = time.monotonic()
         plan = Changes(self.old.items if self.old else None, self.listing.pictures, self.listing.unlisted)
-        job = self._job()  # of one that was stopped, all but the place, which may have moved since, and the rules
+        job = self._job()  # a resumed job keeps its old record, except source and rules
         job = self.pending.start(job) | {name: job[name] for name in ("source", "source_kind", "rules")}
         todo = self._not_done(plan)
         done = len(plan.to_read) - len(todo)

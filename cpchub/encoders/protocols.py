@@ -20,7 +20,7 @@ class ImageEncoder(Protocol):
 
     @property
     def spec(self) -> ModelSpec:
-        """What is known about it."""
+        """The description of the encoder: name, dimension, input size, hashes."""
 
     def encode(self, images: Any, *, batch_size: int = 64, normalize: bool = False) -> Vectors:
         """Pictures to float32 `[N, D]`."""

@@ -1,4 +1,4 @@
-"""How we talk to the Hub: which one, and what its refusals mean to the person who asked."""
+"""The Hub's address, and its errors translated into ours."""
 
 from __future__ import annotations
 

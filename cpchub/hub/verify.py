@@ -1,8 +1,7 @@
-"""Read every file of an encoder again and hold it to what is on record, whatever was found earlier.
+"""Hash every file of an encoder again and compare it with the recorded hash. No cached result is used.
 
-On record are the sha256 of the weights in `config.json`, that of every file in `release.json`, that of every installed
-file in pip's RECORD, and in the Hub's cache the name of each file, which is its hash. `eval.json` says which weights it
-measured.
+Hashes are recorded in four places: `config.json` (the weights), `release.json` (every file), pip's RECORD (every
+installed file), and the Hub's cache, where the name of a file is its hash. `eval.json` says which weights it measured.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _GIT_SHA1, _SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class FileCheck:
-    """What became of one file of an encoder; `detail` says what is wrong with it."""
+    """The result for one file; `detail` says what is wrong with it."""
 
     encoder: str
     path: Path
@@ -40,7 +39,7 @@ class FileCheck:
 
 
 def verify_files(name_or_path: str | Path, *, cache_dir: str | Path | None = None) -> list[FileCheck]:
-    """Check every file of an encoder that is on this machine; there is no request.
+    """Check every file of an encoder on this machine, without any network request.
 
     Raises UnknownModelError, WeightsUnavailableError where it is not here, ModelFolderError.
     """
@@ -91,7 +90,7 @@ def _check(spec: ModelSpec, path: Path) -> FileCheck:
 
 
 def _installed(path: Path) -> FileRecord | None:
-    """What pip has recorded of a file that it has installed with cpchub; None for any other."""
+    """pip's record of a file that it installed with cpchub; None for any other file."""
     try:
         files = distribution("cpchub").files or []
     except PackageNotFoundError:  # run from a checkout that is not installed
@@ -104,7 +103,7 @@ def _installed(path: Path) -> FileRecord | None:
 
 
 def _unrecorded(spec: ModelSpec, path: Path) -> FileCheck:
-    """A file that no record is of can still be of other weights."""
+    """Check a file without a recorded hash: it may describe other weights."""
     measured = read_json(path).get("weights_sha256") if path.name == EVALUATION else None
     if measured is not None and measured != spec.weights_sha256:
         return FileCheck(spec.name, path, "changed", f"it measured other weights, {measured}")

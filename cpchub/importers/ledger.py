@@ -51,7 +51,8 @@ class Ledger:
             self._dropped[name] = reason
 
     def take(self, prefix: str, rename: Callable[[str], str] = lambda name: name) -> Taken:
-        """What is left under a prefix, by its name in the network; `rename` makes it of the name without the prefix."""
+        """Claim the remaining tensors under `prefix`. `rename` maps each name, without the prefix, to the network's
+        parameter name."""
         taken: dict[str, str] = {}
         for name in [name for name in self._open if name.startswith(prefix)]:
             del self._open[name]

@@ -1,4 +1,4 @@
-"""Pictures that are like no others of their collection."""
+"""Outliers: images that are far from all others of their collection."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ FAR_FROM_USUAL = 4.0  # standard deviations
 def find_outliers(index: Index, *, k: int = 10, progress: bool = True) -> pa.Table:
     """Every picture, the most unusual first: path, label, similarity, outlier.
 
-    similarity is the mean cosine to the k nearest others. outlier marks those for which the distance that it stands for
-    lies, as a logarithm, four standard deviations above the median; the deviation is that of the half below, which
-    outliers do not reach.
+    similarity: the mean cosine to the k nearest others. outlier: True where the log distance exceeds the median by 4
+    sigma. Sigma is estimated from the lower half of the distribution, so outliers do not inflate it.
 
     Raises ArgumentError for k below 1 or a collection of one picture.
     """

@@ -1,14 +1,12 @@
 """JPEG files decoded on a GPU, by nvJPEG through torchvision, for the pictures of an embedding job.
 
-nvJPEG is fast, but its word cannot be taken for each picture: its hardware reports on a batch as a whole, into buffers
-that still hold earlier pictures, and what it makes of a damaged file is left open. So the CPU decodes each file at 1/8
-first. That finds files too damaged to show, with the decoder and so with the reasons of every other job, and gives the
-mean colour of each block of 8 x 8 pixels. A picture of the GPU that lacks these colours is not used: the CPU decodes
-that file in full.
+nvJPEG reports errors per batch, and its output buffers may still contain earlier images, so we check each image
+against a 1/8-scale CPU decode. That decode finds damaged files, with the same reasons as every other job, and gives
+the mean colour of each block of 8 x 8 pixels. If an image from the GPU differs from these colours, the CPU decodes the
+file in full.
 
-Only files for which this pays are left to the GPU. A progressive one is not for its hardware, and takes the CPU half
-the work at 1/8 already; so does one that the CPU decodes at a reduced scale anyway, while nvJPEG has no such scale. A
-small one takes the CPU no longer than starting the GPU's kernels for it.
+Left to the CPU: progressive files (not supported by the hardware), files that will be reduced anyway, and files too
+small to repay a kernel launch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a protocol is given, and what it gives back: predictions, never a score.
+"""The interface of a protocol: it gets a task and returns predictions, never a score.
 
-A protocol sees the test pictures without their labels. It cannot choose anything by them, and whoever counts the hits
-(`cpchub_training.evaluate.evaluation`) has no choice to make.
+A protocol gets the test images without their labels, so it cannot choose anything by them.
+`cpchub_training.evaluate.evaluation` compares predictions with labels, and has nothing to choose.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Settings:
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
-    """Raise `ArgumentError` for no seeds, negative ones, and for one given twice, which would make the spread small."""
+    """Raise `ArgumentError` for no seeds, negative seeds, and a seed that is given twice: it would make the spread too
+    small."""
     if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
         raise ArgumentError(f"seeds {list(seeds)} cannot be used: give one or more, each 0 or above, and each once")
 
@@ -65,11 +66,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Cell:
-    """One number to be: `predict` is called only where its outcome is not kept from before.
+    """One measurement. `predict` runs only if its result is not cached.
 
     task, config, protocol, labels: as in `eval.json`. seed: of the labels drawn, None where nothing is drawn.
-    settings: all that decides the outcome besides encoder, data, config and seed.
-    rival: it measures another way of learning, beside the encoder.
+    settings: everything else that decides the result, besides encoder, data, config and seed. rival: True for a
+    baseline, which does not use the encoder's weights.
     """
 
     task: str
@@ -84,7 +85,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Subset:
-    """Some of the training labels: the rows, how the choice is called in `config` and in words, and its seed."""
+    """A subset of the training labels: its rows, its name in `config` and in words, and its seed."""
 
     rows: Labels
     config: str

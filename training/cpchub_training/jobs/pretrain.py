@@ -1,4 +1,4 @@
-"""From a finished run to a model folder: what the encoder is, how good it is, and the export that holds both."""
+"""Pretrain an encoder, export it as a model folder, and evaluate the export."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def run(recipe: Recipe, run_dir: Path) -> Path | None:
         return None
     if (
         isinstance(result.method, Classifying) and not recipe.ema_decay
-    ):  # it does not belong to the average that is exported
+    ):  # the classifier was not trained on the averaged weights that are exported
         write_classifier(result.method, recipe, run_dir / CLASSIFIER)
     return export_run(recipe, result.backbone, run_dir / "export", result.pictures)
 
 
 def leave_process_group() -> bool:
-    """Whether this process exports what has been trained. Of the ranks under `torchrun`, which part here, the first."""
+    """Leave the process group; return True on rank 0, which exports."""
     if not dist.is_initialized():
         return True
     first = dist.get_rank() == 0
-    dist.destroy_process_group()  # nothing is shared any more, and its threads would abort a process that ends
+    dist.destroy_process_group()  # the group is no longer needed, and its threads would abort this process at exit
     return first
 
 
@@ -65,7 +65,7 @@ def export_run(recipe: Recipe, backbone: nn.Module, folder: Path, n_pictures: in
 
 
 def _core_view(recipe: Recipe, backbone: ColourPaths) -> tuple[Recipe, nn.Module]:
-    """The encoder of the first modality, which takes pictures like any other; the rest served to train it."""
+    """The encoder of the first modality. The other modalities only helped to train it."""
     args = dict(recipe.backbone_args)
     channels = len(backbone.channels[0])
     path = {"backbone": args["path"], "backbone_args": args.get("path_args", {})}
@@ -84,7 +84,7 @@ def describe(recipe: Recipe, n_pictures: int, name: str) -> dict[str, Any]:
         "name": name,
         "method": recipe.method,
         "data": pictures,
-        "license": "apache-2.0" if recipe.data in DATA_NAMES else "unknown",  # pictures of your own: yours to choose
+        "license": "apache-2.0" if recipe.data in DATA_NAMES else "unknown",  # the user chooses
         "architecture": recipe.backbone,
         "model_args": dict(recipe.backbone_args),
         "input_size": (len(recipe.mean), recipe.input_size, recipe.input_size),

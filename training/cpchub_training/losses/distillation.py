@@ -1,4 +1,4 @@
-"""What a student loses against its teacher."""
+"""The distillation loss: cross-entropy of a student under its teacher's predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose a run folder is: one recipe's, and one process's at a time."""
+"""Locking and ownership of run folders: one recipe per folder, one writer at a time."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ CHECKPOINT = Path("checkpoints") / "last.safetensors"
 
 @contextmanager
 def claimed(run_dir: Path, recipe: Recipe, steps_per_epoch: int) -> Iterator[None]:
-    """Hold `run_dir` for a run of `recipe`, made if need be.
+    """Lock `run_dir` for a run of `recipe`; the folder is made if it does not exist.
 
-    Another number of epochs is taken over while the learning rate does not depend on it yet. Raises `OtherRunError` if
+    A changed number of epochs is accepted as long as no learning rate so far depended on it. Raises `OtherRunError` if
     the folder holds a run of another recipe, `RunError` if something that is no run, `OutputError` while another
     process trains in it.
     """
@@ -40,7 +40,7 @@ def claimed(run_dir: Path, recipe: Recipe, steps_per_epoch: int) -> Iterator[Non
 
 
 def _differs_in_length(run_dir: Path, old: Recipe, new: Recipe, steps_per_epoch: int) -> bool:
-    """Whether both are one recipe but for the epochs, and all that was done is the same in either."""
+    """Whether the recipes differ in `epochs` only, and all steps done so far are the same with both."""
     if replace(old, epochs=new.epochs) != new:
         return False
     last = run_dir / CHECKPOINT

@@ -1,4 +1,5 @@
-"""Stopping a run between two steps: a signal in the middle of one would leave a state that no run passes through."""
+"""Defers SIGINT and SIGTERM to the end of a step; stopping inside one would make a checkpoint that cannot be resumed
+exactly."""
 
 from __future__ import annotations
 
@@ -9,14 +10,14 @@ from typing import Any
 
 
 class StopBetweenSteps:
-    """A context in which Ctrl-C or SIGTERM only sets `asked`; the second one acts as if there were no context."""
+    """A context manager: the first Ctrl-C or SIGTERM only sets `asked`, the second one takes effect at once."""
 
     def __init__(self) -> None:
         self.asked = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopBetweenSteps:
-        if threading.current_thread() is threading.main_thread():  # only there can Python handle signals
+        if threading.current_thread() is threading.main_thread():  # Python handles signals in the main thread only
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._ask)
         return self
