@@ -2,9 +2,9 @@
 
 "Here" is: shipped with the package, in CPCHUB_HUB, or in the catalog and already in the Hub's cache. "Best" is by
 measurement, never by name or date: the highest kNN accuracy in `eval.json`, on the data set with the most labelled
-pictures that the encoder was measured on. kNN, because every encoder has it and nothing in it is tuned; the larger data
-set first, because 70 % of 10 classes says less than 60 % of 1,000. An encoder that was not measured comes last; a tie
-goes to the name that sorts first.
+images that the encoder was measured on. kNN, because it exists for every encoder and has no tuning; the larger data
+set first, because 70 % with 10 classes says less than 60 % with 1,000. An encoder that was not measured comes last; a
+tie goes to the name that sorts first.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from cpchub.catalog.vocabulary import method_of
 
 
 class Family(NamedTuple):
-    """What a short name stands for where no encoder of the family is at hand."""
+    """What a short name means if no encoder of the family is on this machine."""
 
     title: str
     network: str  # a catalog entry, or an architecture that timm or we register
     dim: int
     recipe: str | None = None  # the training recipe to begin with; a catalog entry names its own
-    normalised: bool = True  # whether its pictures are shifted and scaled by ImageNet's mean and std
+    normalised: bool = True  # whether its images are shifted and scaled by ImageNet's mean and std
 
 
 FAMILIES = {
@@ -61,7 +61,7 @@ def best_offline(family: str, specs: Iterable[ModelSpec], cache_dir: str | Path 
 
 
 def untrained(family: str) -> ModelSpec:
-    """The network of a family that has no entry of its own, as SimCLR's and MoCo's papers show it ImageNet."""
+    """The untrained network of a family without a catalog entry, with ImageNet's input size, as in the papers."""
     known = FAMILIES[family]
     return ModelSpec(
         name=family,
@@ -79,7 +79,7 @@ def untrained(family: str) -> ModelSpec:
 
 
 def measured(spec: ModelSpec) -> tuple[int, float]:
-    """(labelled pictures, accuracy) of the best kNN measurement of an encoder; (0, 0) without one."""
+    """(labelled images, accuracy) of the best kNN measurement of an encoder; (0, 0) without one."""
     path = spec.folder / EVALUATION if spec.folder else None
     if path is None or not path.is_file():
         return 0, 0.0

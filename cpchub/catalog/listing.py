@@ -1,4 +1,4 @@
-"""The catalog: which encoders there are, and which of them a name means.
+"""The catalog: lists encoders and resolves names.
 
 An entry is a folder with the files of a published repository, `model_cards/<name>/`. An entry with weights is
 `bundled`; one with a `release.json` (repository, 40-hex revision, sha256 of each file) is on the Hub; one with neither

@@ -1,4 +1,4 @@
-"""What is known about one encoder: the `ModelSpec`, read from the files of a published repository.
+"""`ModelSpec`: the description of one encoder, read from the files of a published repository.
 
 `config.json` (timm's schema, with our facts under `cpchub`), `eval.json`, `recipe.json` and, for an encoder on the Hub,
 `release.json` are the single source for the registry, the card and the tests. Nothing here imports torch.
@@ -28,7 +28,7 @@ STATUSES = ("bundled", "hub", "recipe")  # in the catalog; a folder loaded by it
 
 @dataclass(frozen=True)
 class FileRecord:
-    """What a file must be: its sha256 in hex, and its size in bytes where that is on record."""
+    """The recorded sha256 of a file in hex, and its size in bytes if that is recorded."""
 
     sha256: str
     size: int | None = None
@@ -36,7 +36,7 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """All that is known about one encoder. `dim` is D of `[N, D]`; `input_size` is (C, H, W).
+    """The description of one encoder. `dim` is D of `[N, D]`; `input_size` is (C, H, W).
 
     An encoder of sound has a `sample_rate`, in samples a second, and takes (1, 1, samples).
     """
@@ -73,7 +73,7 @@ class ModelSpec:
 
     @property
     def transform(self) -> dict[str, Any]:
-        """How a picture becomes the input tensor, in timm's terms; how a sound does."""
+        """How an image becomes the input tensor, in timm's terms; how a sound does."""
         if self.sample_rate is not None:
             return {"sample_rate": self.sample_rate}
         return {
@@ -181,7 +181,7 @@ def _spec_from_config(config: Mapping[str, Any], folder: Path, status: str) -> M
 
 
 def _recipe(path: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The settings that trained the encoder; of one that nobody has trained, the name of the recipe that would."""
+    """The settings that trained the encoder; for an untrained entry, the name of the recipe that would train it."""
     if path.is_file():
         return read_json(path)
     return {"name": facts["recipe"]} if facts.get("recipe") else None

@@ -1,7 +1,7 @@
-"""The field's names in words: methods with their papers, data sets with their terms, measurements.
+"""Titles for people: methods with their papers, data sets with their terms, measurements.
 
-Files hold short keys (`moco_v2`, `cifar10`, `knn`); people read "MoCo v2", "CIFAR-10", "kNN". A key that is not here is
-shown as it stands.
+Files hold short keys (`moco_v2`, `cifar10`, `knn`); people read "MoCo v2", "CIFAR-10", "kNN". An unknown key is shown
+unchanged.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Method(NamedTuple):
 
 
 class DataSet(NamedTuple):
-    """Training pictures: how the set is called, its id on the Hub if it is there, the terms of its pictures."""
+    """A data set: its title, its id on the Hub if it is there, the terms of its images."""
 
     title: str
     hub_id: str | None
@@ -132,7 +132,7 @@ def method_of(text: str) -> Method | None:
 
 
 def method_title(text: str) -> str:
-    """How people write the method."""
+    """The title of the method."""
     known = method_of(text)
     return known.title if known else text
 
@@ -150,7 +150,7 @@ def data_set_of(text: str) -> DataSet | None:
 
 
 def data_title(text: str) -> str:
-    """How people write the data set."""
+    """The title of the data set."""
     known = data_set_of(text)
     return known.title if known else text
 

@@ -1,13 +1,14 @@
-"""A collection: the folder that holds a set of pictures as vectors.
+"""A collection: a folder with the vectors of a set of images.
 
-    manifest.json      encoder, dimension, counts, versions, source, search setting; written last, it is what counts
+    manifest.json      encoder, dimension, counts, versions, source, search setting; written last
     items.parquet      id, path, size, mtime_ns, etag, sha256, width, height, label and the user's own columns, by id
     vectors/*.parquet  id, vector (float32 or float16, unit length), in the order of the items
-    failures.parquet   path, reason: pictures that could not be embedded
+    failures.parquet   path, reason: images that could not be embedded
     index.faiss        a plain FAISS file over the vectors, which answers with the ids of the items
-    search/            derived from these, for fast search: vectors and items to be mapped, queries to measure recall
+    search/            derived from these, for fast search: memory-mapped vectors and items, queries that measure
+    recall
 
-Every part is Parquet, JSON or FAISS that other tools read as well. `embed` writes a collection, this module reads it.
+Other tools can read every part: Parquet, JSON and FAISS. `embed` writes a collection, this module reads it.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ from cpchub.media.sources.storage import listed_file
 
 
 class Collection:
-    """A collection on disk. N is its number of pictures, D the dimension of its vectors.
+    """A collection on disk. N is its number of images, D the dimension of its vectors.
 
-    A row is the position of a picture in `items`, `vectors()` and the search index, 0 to N - 1. An id is kept for as
-    long as the picture is there; a row moves when earlier pictures are removed.
+    A row is the position of an image in `items`, `vectors()` and the search index, 0 to N - 1. An image keeps its id
+    until it is removed; its row changes when earlier images are removed.
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
@@ -79,12 +80,12 @@ class Collection:
 
     @property
     def source(self) -> Path:
-        """Where the pictures come from, as a path; of a bucket and the like see `location`."""
+        """Where the images come from, as a path; of a bucket and the like see `location`."""
         return Path(self.manifest["source"])
 
     @property
     def location(self) -> str:
-        """Where the pictures come from: a folder, a file, or the URL of a bucket."""
+        """Where the images come from: a folder, a file, or the URL of a bucket."""
         return str(self.manifest["source"])
 
     @property
@@ -94,22 +95,23 @@ class Collection:
 
     @property
     def encoder_name(self) -> str:
-        """The name of the encoder that embedded the pictures."""
+        """The name of the encoder that embedded the images."""
         return str(self.manifest["encoder"]["name"])
 
     @property
     def encoder_to_load(self) -> str:
-        """What `cpchub.load` takes to find that encoder again: its folder, its `org/name@commit`, or its name."""
+        """The argument with which `cpchub.load` finds that encoder again: its folder, `org/name@commit`, or its
+        name."""
         recorded = self.manifest["encoder"]
         if recorded.get("folder"):
             return str(recorded["folder"])
-        if recorded.get("repo_id") and recorded["revision"]:  # of a catalog name too: the catalog may have moved on
+        if recorded.get("repo_id") and recorded["revision"]:  # also for a catalog name: the catalog changes
             return f"{recorded['repo_id']}@{recorded['revision']}"
         return self.encoder_name
 
     @cached_property
     def items(self) -> pa.Table:
-        """One row a picture, by id: `items.ITEM_SCHEMA`, label, the user's columns. Raises CollectionError."""
+        """One row an image, by id: `items.ITEM_SCHEMA`, label, the user's columns. Raises CollectionError."""
         items = self._read(ITEMS)
         if items.num_rows != len(self):
             raise self._damaged(f"{ITEMS} has {items.num_rows} rows, the manifest says {len(self)}")
@@ -123,7 +125,7 @@ class Collection:
 
     @cached_property
     def failures(self) -> pa.Table:
-        """path, reason: the pictures of the source that could not be embedded."""
+        """path, reason: the images of the source that could not be embedded."""
         return self._read(FAILURES)
 
     def vectors(self) -> npt.NDArray[np.float32]:
@@ -155,7 +157,7 @@ class Collection:
             if table.column_names != ["id", "vector"] or not is_vector_type(table["vector"].type, self.dim):
                 raise self._damaged(f"{VECTORS}/{shard['file']} does not hold ids and vectors of {self.dim} dimensions")
             end = row + table.num_rows
-            # a row and its picture must never drift apart
+            # rows and vectors must stay aligned
             if not np.array_equal(table["id"].to_numpy(), ids[row:end]):
                 raise self._damaged(f"the ids in {VECTORS}/ are not those in {ITEMS}")
             flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
@@ -165,9 +167,9 @@ class Collection:
             raise self._damaged(f"{VECTORS}/ has {row} vectors for {len(self)} pictures")
 
     def path_of(self, row: int) -> Path:
-        """The picture file of a row.
+        """The image file of a row.
 
-        Raises QueryError for a row that is not there, and for a picture that is no file of its own: see `picture`.
+        Raises QueryError for a row that is not there, and for an image that is no file of its own: see `picture`.
         """
         path = self.paths[self.check_row(row)]
         kind = self.manifest.get("source_kind", FOLDER)
@@ -178,7 +180,7 @@ class Collection:
         return self.source / path
 
     def picture(self, row: int) -> Path | bytes:
-        """The picture of a row, for `read_image`: its file, or its bytes out of a tar, a table, a bucket or the web.
+        """The image of a row, for `read_image`: its file, or its bytes out of a tar, a table, a bucket or the web.
 
         Raises QueryError for a row that is not there, SourceError and BrokenImageError where it cannot be had.
         """
@@ -226,7 +228,7 @@ class Collection:
 
 @dataclass(frozen=True)
 class Counts:
-    """What one run of `embed` did, in pictures."""
+    """What one run of `embed` did, in images."""
 
     unchanged: int = 0
     added: int = 0
@@ -235,7 +237,7 @@ class Counts:
     broken: int = 0
 
     def sentence(self) -> str:
-        """For a person: what happened, leaving out what did not."""
+        """A sentence about the counts that are not zero."""
         parts = [f"{self.added:,} embedded"]
         parts += [
             f"{number:,} {what}" for what in ("unchanged", "renamed", "removed") if (number := getattr(self, what))

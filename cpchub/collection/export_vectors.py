@@ -1,4 +1,4 @@
-"""A collection for other engines.
+"""Export a collection to other engines.
 
 numpy    vectors.npy, ids.npy, items.parquet
 milvus   Parquet files and a schema for Milvus's bulk import, or straight into a Milvus (Lite, server, cluster)
@@ -113,7 +113,7 @@ def _into_milvus(collection: Collection, name: str, uri: str) -> int:
                     client.insert(name, [{**row, "label": row["label"] or ""} for row in rows])
             client.flush(name)
         except BaseException:
-            client.drop_collection(name)  # a part of it would pass for the whole
+            client.drop_collection(name)  # a partial insert would look complete
             raise
         finally:
             client.close()
@@ -138,6 +138,6 @@ def _engine(module: str, extra: str) -> ModuleType:
 
 
 def _longest(column: pa.ChunkedArray) -> int:
-    """Bytes of the longest text of a column, with room to grow."""
+    """The bytes of the longest text in a column, with a margin."""
     longest = max((len(text.encode()) for text in column.to_pylist() if text), default=0)
     return min(65_535, max(64, 2 * longest))

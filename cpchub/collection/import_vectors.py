@@ -1,4 +1,4 @@
-"""A collection of vectors that were computed elsewhere: everything but embedding works on it."""
+"""Import vectors that were computed elsewhere. Everything except embedding works on such a collection."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def import_vectors(
     """Make a collection of vectors that were computed elsewhere, or replace what an imported one holds.
 
     vectors: `[N, D]`, brought to unit length here. paths: what each row is called, below `source`. ids: ascending,
-    0 to N - 1 by default; give the same id to the same picture again, so that `Index.update` knows what changed. Where
-    an id comes with another vector than before, the index counts no longer, and `Index.update` builds it anew.
+    0 to N - 1 by default; give an image the same id each time, so that `Index.update` knows what changed. If a vector
+    changes for an id, the index becomes invalid and `Index.update` rebuilds it.
 
     Raises ArgumentError where lengths or ids do not fit, OutputError where the folder holds something else.
     """
@@ -91,7 +91,7 @@ def _unit(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 
 def _keeps_vectors(old: Collection, ids: npt.NDArray[np.int64], vectors: npt.NDArray[np.float32]) -> bool:
-    """Whether every id that stays has the vector that it had: only then the index is still of them."""
+    """Whether every remaining id has its old vector; only then the index is still valid."""
     try:
         for old_ids, before in old.vector_shards():
             places = np.minimum(np.searchsorted(ids, old_ids), len(ids) - 1)

@@ -1,4 +1,4 @@
-"""The items of a collection as a table: what is known about each picture, with labels and the user's own columns."""
+"""The table of items: one row per image, with labels and the user's own columns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ITEM_SCHEMA = pa.schema(
 
 
 def as_items(table: pa.Table) -> pa.Table:
-    """The columns of ITEM_SCHEMA out of a table, empty where it lacks one."""
+    """The columns of ITEM_SCHEMA from a table; a missing column is filled with nulls."""
     missing = [field for field in ITEM_SCHEMA if field.name not in table.column_names]
     for field in missing:
         table = table.append_column(field, pa.nulls(table.num_rows, field.type))

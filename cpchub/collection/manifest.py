@@ -1,4 +1,4 @@
-"""The names of a collection's files, its manifest, and the last step of an update."""
+"""File names of a collection, its manifest, and the last step of an update."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MANIFEST, ITEMS, FAILURES, INDEX = "manifest.json", "items.parquet", "failures.p
 VECTORS = "vectors"
 PENDING = "pending"  # work of a run that has not finished
 COMMIT = "commit"  # a finished run's files on their way to their places
-FOLDER, LIST = "folder", "list"  # of `source_kind`, those whose pictures are files
+FOLDER, LIST = "folder", "list"  # of `source_kind`, those whose images are files
 GENERATION = b"cpchub.generation"  # in the Parquet metadata: tells files of one run from those of another
 MANIFEST_FIELDS = {
     "generation": int,
@@ -28,7 +28,7 @@ SHARD_FIELDS = {"file", "rows", "first_id", "last_id"}
 
 
 class HasFingerprint(Protocol):
-    """The part of a ModelSpec that tells encoders apart."""
+    """The part of a ModelSpec that identifies an encoder."""
 
     @property
     def name(self) -> str:
@@ -90,9 +90,9 @@ def check_same_encoder(folder: Path, embedded_by: dict[str, Any], spec: HasFinge
 
 
 def finish_commit(folder: Path) -> None:
-    """Put the files of a finished run in their places; a run that was killed while doing so is completed by the next.
+    """Move the files of a finished run into place. If a run is killed here, the next one completes it.
 
-    The manifest goes last, so that until then the folder still says what it was.
+    The manifest is moved last, so until then the folder describes the old state.
     """
     commit = folder / COMMIT
     if not commit.is_dir():

@@ -1,4 +1,4 @@
-"""Several collections as one: nothing is embedded again."""
+"""Merge collections without embedding anything again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> Collection:
     Its source is the folder that all of their sources lie in, so paths get the names of the folders in between. Later
     `cpchub index SOURCE -o OUT` keeps it in step with that folder.
 
-    Raises ArgumentError for fewer than two, EncoderMismatchError, CollectionError where a picture is in two of them or
+    Raises ArgumentError for fewer than two, EncoderMismatchError, CollectionError where an image is in two of them or
     a source is not a folder, OutputError where `out` holds something.
     """
     if len(folders) < 2:
@@ -57,7 +57,7 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> Collection:
         "source": str(source),
         "source_kind": FOLDER,
         "rules": first.manifest["rules"] if len({str(part.manifest["rules"]) for part in parts}) == 1 else None,
-        "labels": None,  # they were taken from paths that are others now; what is known of each picture stays
+        "labels": None,  # they were derived from the old paths; the labels stay with their images
         "failed": sum(table.num_rows for table in failures),
         "search": None,
     }

@@ -48,7 +48,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 def write_table(table: pa.Table, path: Path, compression: str = "zstd") -> None:
     """Write Parquet, complete or not at all. Raises NoSpaceError or OutputError.
 
-    A table without rows has no row group: one of zero rows is what Hugging Face `datasets` cannot read.
+    A table without rows gets no row group, because Hugging Face `datasets` cannot read an empty one.
     """
     with replacing(path) as partial, pq.ParquetWriter(partial, table.schema, compression=compression) as file:
         if table.num_rows:

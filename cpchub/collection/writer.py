@@ -1,4 +1,4 @@
-"""Write the vector files of a collection and replace its state, whole or not at all."""
+"""Write the vector files of a collection, and replace its state atomically."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write_state(
     failures: pa.Table,
     vectors: Iterable[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]],
 ) -> Collection:
-    """Give a collection folder a new content, all of it or nothing; the caller holds the folder.
+    """Replace the content of a collection folder atomically. The caller holds the lock of the folder.
 
     manifest: without `shards`, of a generation that was not there before. vectors: ids `[n]` and vectors `[n, D]`, a
     file each, in the order of the items.
@@ -65,7 +65,7 @@ def write_npy(collection: Collection, path: Path, dtype: np.dtype[Any]) -> None:
 
 
 def sweep(collection: Collection) -> None:
-    """Delete what a finished run leaves behind: its shards, vector files and an index that no longer count."""
+    """Delete what a finished run leaves behind: shards, and vector files and an index that are no longer valid."""
     folder = collection.folder
     shutil.rmtree(folder / PENDING, ignore_errors=True)
     counted = {shard["file"] for shard in collection.manifest["shards"]}
@@ -77,7 +77,7 @@ def sweep(collection: Collection) -> None:
 
 
 def commit(folder: Path, stage: Path, manifest: dict[str, Any], items: pa.Table, failures: pa.Table) -> None:
-    """Replace items, failures and manifest of a collection, all or none; `stage` is where they are made ready.
+    """Replace items, failures and manifest of a collection atomically; they are prepared in the folder `stage`.
 
     The vectors that the manifest names are there already.
     """

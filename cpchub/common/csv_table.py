@@ -1,6 +1,6 @@
-"""Tables that a person wrote: CSV as spreadsheets and scripts save it, whatever the separator, encoding and spacing.
+"""Read CSV tables from spreadsheets and scripts, with any separator, encoding and spacing.
 
-One reader serves the labels of every command and the lists of pictures.
+One reader serves the labels of every command and the lists of images.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ NO_SEPARATOR = "\x1f"  # stands in no file of one column
 NAMED = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 MARKS = (  # the first bytes that tell an encoding
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # begins like UTF-16, so it comes first
+    (codecs.BOM_UTF32_LE, "utf-32"),  # its mark begins like that of UTF-16, so it is tried first
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-SEPARATOR_LINE = re.compile(r"^\"?sep=(.)\"?[\s,;]*$", re.IGNORECASE)  # Excel's own first line
+SEPARATOR_LINE = re.compile(r"^\"?sep=(.)\"?[\s,;]*$", re.IGNORECASE)  # a first line that Excel writes
 LONGEST_FIELD = 1 << 24  # characters
 
 

@@ -1,4 +1,4 @@
-"""Another try, after a pause that doubles, for what a server may do the next time: answer."""
+"""Retry calls to a server, with a pause that doubles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PAUSES = (0.5, 1.0, 2.0)  # seconds before the second try, the third and the last
-# What stays as it is: a file that is not there, a door that is closed, a machine without memory.
+# Errors that another try cannot change: a missing file, a refused access, no memory.
 HOPELESS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, NotImplementedError, MemoryError)
 
 
@@ -19,9 +19,10 @@ def patiently(
     hopeless: Callable[[Exception], bool] = lambda error: isinstance(error, HOPELESS),
     pauses: Sequence[float] | None = None,
 ) -> T:
-    """What `call` gives, tried again after each of `pauses` (PAUSES); raises the last error, a `hopeless` one at once.
+    """The result of `call`, retried after each of `pauses` (default PAUSES). Raises the last error; a `hopeless` error
+    is raised at once.
 
-    Any exception counts: the libraries of stores and servers have errors of their own, of no common kind.
+    Any exception counts, because the libraries of stores and servers have errors without a common base.
     """
     for pause in PAUSES if pauses is None else pauses:
         try:
@@ -34,5 +35,5 @@ def patiently(
 
 
 def wait(seconds: float) -> None:
-    """Sleep; a function of its own, so that a test need not."""
+    """Sleep. Tests replace this function, so that they need not wait."""
     time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""The progress bar of long jobs over pictures: how many, how fast, how long still."""
+"""The progress bar of long jobs over images: count, rate, remaining time."""
 
 from __future__ import annotations
 

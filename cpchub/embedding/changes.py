@@ -1,7 +1,7 @@
-"""What changed between a collection and its source.
+"""Compare a collection with its source: which images are unchanged, moved, new or removed.
 
-A picture with the same path, size and mark of change is not read again. A picture that was read and has the content of
-one that is gone from its place (renamed, moved, touched) takes over its id and its vector. The rest is embedded.
+An image with the same path, size and modification mark is not read again. An image with the content of a missing one
+(it was renamed, moved or touched) takes over its id and vector. All others are embedded.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from cpchub.collection.items import Row
 from cpchub.errors import BrokenImageError
 from cpchub.media.sources.base import Picture, Source, is_below
 
-AT_ONCE = 256  # pictures that are handed to the reading threads together
+AT_ONCE = 256  # images that are handed to the reading threads together
 
 
 class Changes:
-    """Which items stay as they are, and which pictures have to be embedded.
+    """The unchanged items, and the images that have to be embedded.
 
-    kept: row of the old items -> the picture as it is now. to_read: the others. held: rows of `kept` that lie in
-    `unlisted`, the places that could not be looked into this time: nobody knows that their pictures are gone. Old rows
-    in none of these lost their picture.
+    kept: row of the old items -> the image as it is now. to_read: the others. held: rows of `kept` in `unlisted`,
+    the folders that could not be listed this time; their images may still exist. The images of all other old rows are
+    gone.
     """
 
     def __init__(self, items: pa.Table | None, pictures: Sequence[Picture], unlisted: Collection[str] = ()) -> None:
@@ -32,7 +32,7 @@ class Changes:
         self.held: list[int] = []
         self.kept: dict[int, Picture] = {}
         self.to_read: list[Picture] = []
-        self._lost: dict[str, int] = {}  # path -> row of an item that has no picture for now
+        self._lost: dict[str, int] = {}  # path -> row of an item that has no image for now
         if items is None:
             self.to_read = list(pictures)
             return
@@ -54,7 +54,7 @@ class Changes:
                 del self._lost[path]
 
     def may_have_moved(self, pictures: Iterable[Picture]) -> list[Picture]:
-        """Those of the pictures that are as large as an item that lost its picture, and whose content tells more."""
+        """Those of the images that are as large as an item that lost its image, and whose content tells more."""
         if not self._lost or self.items is None:
             return []
         sizes = set(self.items["size"].take(pa.array(self._lost.values(), pa.int64())).to_pylist())
@@ -63,7 +63,7 @@ class Changes:
     def find_moved(
         self, source: Source, candidates: Sequence[Picture], workers: int, advance: Callable[[], None] = lambda: None
     ) -> None:
-        """Read the candidates, give the items that lost their pictures to those of the same content, and take these
+        """Read the candidates, give the items that lost their images to those of the same content, and take these
         off `to_read`.
 
         The one of the same path comes first, then the order of the paths. advance: called for each that was read.
@@ -84,7 +84,7 @@ class Changes:
         for picture, sha256 in found:
             same = by_content[sha256]
             if not same:
-                continue  # a second copy: the first one has taken the id
+                continue  # a second copy: the first one took the id
             own = self._lost.get(picture.path)
             row = own if own in same else same[0]
             same.remove(row)
@@ -94,7 +94,7 @@ class Changes:
 
 
 def is_same(picture: Picture, size: int | None, mtime_ns: int | None, etag: str | None, *, unmarked: bool) -> bool:
-    """Whether a picture that was read with these marks is the picture as it is now.
+    """Whether an image that was read with these marks is unchanged.
 
     unmarked: what to say of one that has no mark of change at all.
     """
@@ -106,7 +106,7 @@ def is_same(picture: Picture, size: int | None, mtime_ns: int | None, etag: str 
 
 
 def shares_content(source: Source, pictures: Sequence[Picture], known: Iterable[Row]) -> bool:
-    """Whether any of the pictures is, byte for byte, one of the known ones; stops at the first that is."""
+    """Whether any of the images equals a known one byte for byte; stops at the first."""
     contents = {(row["size"], row["sha256"]) for row in known}
     sizes = {size for size, _ in contents}
     for picture in pictures:
@@ -121,12 +121,12 @@ def shares_content(source: Source, pictures: Sequence[Picture], known: Iterable[
 
 
 def _hashes(source: Source, pictures: Sequence[Picture], workers: int) -> Iterator[tuple[Picture, str]]:
-    """The sha256 of every picture that can be read, in order."""
+    """The sha256 of every image that can be read, in order."""
 
     def sha256(picture: Picture) -> str:
         try:
             return hashlib.sha256(source.read(picture)).hexdigest()
-        except BrokenImageError:  # it will be told when it is to be embedded
+        except BrokenImageError:  # the error is reported when it is embedded
             return ""
 
     with ThreadPoolExecutor(workers, thread_name_prefix="look-for-moved-pictures") as pool:

@@ -1,4 +1,4 @@
-"""Whose an output folder is: a collection's or its beginnings, and one writer's at a time."""
+"""Locking and ownership of output folders: a collection or an unfinished one, one writer at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cpchub.errors import OutputError
 
 
 def recorded(out: Path) -> dict[str, Any]:
-    """What the collection in `out`, or a run that was stopped before its end, keeps about its source."""
+    """The record of the source, from the collection in `out` or from an unfinished run."""
     return read_manifest(out) if (out / MANIFEST).exists() else read_job(out) or {}
 
 
@@ -39,7 +39,8 @@ def check_is_ours(out: Path) -> None:
 
 @contextmanager
 def claimed(out: Path) -> Iterator[None]:
-    """Hold the output folder as its only writer; one that was made for a run that left nothing is taken away again."""
+    """Lock the output folder as its only writer. If the folder was made for this run and stays empty, it is
+    removed."""
     made = not out.exists()
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def encoder_of(collection: Collection, name: str | None = None) -> Encoder:
-    """The encoder that embedded a collection, loaded by `name` if one is given, else as the manifest has it."""
+    """Load the encoder that embedded a collection: by `name` if given, else as recorded in the manifest."""
     from cpchub.collection.import_vectors import IMPORTED
     from cpchub.encoders.load import load
 

@@ -1,8 +1,7 @@
-"""Write a collection's new state: all of its files or none.
+"""Write the new state of a collection atomically.
 
-New vectors go beside the old ones under names of their own. Then the items, the failures and the manifest are made
-ready in one folder, and renaming that folder is the moment at which the collection changes. Whoever comes next
-puts the files into their places if this process no longer can.
+New vector files get new names beside the old ones. Items, failures and manifest are prepared in one folder, and
+renaming this folder is the commit. If the process is killed after that, the next one moves the files into place.
 """
 
 from __future__ import annotations
@@ -41,9 +40,9 @@ def finish(
     labels: Labels | None,
     listing: Listing,
 ) -> Counts:
-    """Make the pending shards and what is left of the old collection into the new one.
+    """Merge the pending shards and the remaining old items into the new collection.
 
-    Raises SourceError where no picture is left.
+    Raises SourceError where no image is left.
     """
     merged = _Merged(plan, pending, old.manifest["next_id"] if old else 0)
     failed = pa.concat_tables([pa.Table.from_pylist(listing.failures, schema=FAILURE_SCHEMA), merged.failures])
@@ -55,7 +54,7 @@ def finish(
             f"the first, {first['path']}: {first['reason']}"
         )
     known = listing.columns
-    if known is None and labels is None:  # nobody tells anew, as of a merged collection: what is known stays
+    if known is None and labels is None:  # no new labels, as in a merged collection: keep the old ones
         known = _known(plan, sorted(plan.kept))
     elif known is not None and plan.held:
         known = stacked([known, *filter(None, [_known(plan, plan.held)])])
@@ -77,7 +76,7 @@ def finish(
 
 
 class _Merged:
-    """The items to be, by id: those that stay, those that moved, and new ones numbered in the order of their shards."""
+    """The new items by id: unchanged ones, moved ones, and new ones numbered in the order of their shards."""
 
     def __init__(self, plan: Changes, pending: Pending, next_id: int) -> None:
         self.next_id = next_id
@@ -99,7 +98,7 @@ class _Merged:
         )
 
     def _sort_in(self, shard: pa.Table, wanted: dict[str, Picture]) -> tuple[pa.Table, pa.Table]:
-        """A shard's new items and its failures; pictures that changed since it was written are in neither."""
+        """A shard's new items and its failures; images that changed since it was written are in neither."""
         rows = current_rows(shard, wanted)
         paths, reasons = shard["path"].to_pylist(), shard["reason"].to_pylist()
         for row in rows:
@@ -115,7 +114,7 @@ class _Merged:
 
 
 def _kept(plan: Changes) -> tuple[pa.Table, int, npt.NDArray[np.int64]]:
-    """The items that stay, with their paths and marks as they are now; how many were renamed; the ids that go."""
+    """The remaining items with their current paths and marks, the number of renamed ones, and the ids to remove."""
     if plan.items is None:
         return ITEM_SCHEMA.empty_table(), 0, np.zeros(0, np.int64)
     rows = sorted(plan.kept)
@@ -171,7 +170,7 @@ def _write_vectors(old: Collection | None, pending: Pending, job: dict[str, Any]
 
 
 def _same(one: pa.Table, other: pa.Table) -> bool:
-    """Whether two tables hold the same rows; the mark of their run does not count."""
+    """Whether two tables hold the same rows; the mark of the run is ignored."""
     return bool(one.equals(other.combine_chunks()))
 
 

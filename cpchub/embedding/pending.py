@@ -1,7 +1,7 @@
-"""The unfinished work of a run: shards of outcomes, each complete or absent.
+"""The unfinished work of a run: shards of results. A shard on disk is always complete.
 
-A shard is one Parquet file with everything known about its pictures, vector included, so that a vector cannot lose its
-picture. A run that was killed at any moment leaves whole shards; the next run reads them and fills the gaps.
+A shard is one Parquet file with all results about its images, vectors included, so vectors and images cannot be mixed
+up. A killed run leaves complete shards; the next run reads them and fills the gaps.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cpchub.errors import OutputError
 from cpchub.media.sources.base import Picture
 
 JOB = "job.json"
-MARKS = ("path", "size", "mtime_ns", "etag")  # by which a picture is known to be the one that was read
+MARKS = ("path", "size", "mtime_ns", "etag")  # these columns show whether an image is the one that was read
 
 
 def outcome_schema(dim: int, dtype: str = "float32") -> pa.Schema:
@@ -47,7 +47,8 @@ class Pending:
         self.dim, self.dtype = dim, dtype
 
     def start(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Begin a job, or go on with the one that is there: its own record, which is the older, is returned."""
+        """Start a job, or resume the one that is there. Returns the record of the job, the older one if it is
+        resumed."""
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         record = self.folder / JOB
@@ -74,11 +75,11 @@ class Pending:
         write_table(table, self.folder / f"{number:06d}.parquet")
 
     def count(self) -> int:
-        """The pictures in the complete shards."""
+        """The images in the complete shards."""
         return sum(shard.num_rows for shard in self.shards(["path"]))
 
     def discard(self) -> None:
-        """Throw the unfinished work away."""
+        """Delete the unfinished work."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _paths(self) -> list[Path]:
@@ -97,7 +98,7 @@ def read_job(collection: Path) -> dict[str, Any] | None:
 
 
 def current_rows(shard: pa.Table, wanted: Mapping[str, Picture]) -> list[int]:
-    """The rows of a shard that are about pictures as they are now, each path once."""
+    """The rows of a shard that are about images as they are now, each path once."""
     marks = zip(*(shard[name].to_pylist() for name in MARKS), strict=True)
     rows: dict[str, int] = {}
     for row, (path, *seen) in enumerate(marks):

@@ -1,6 +1,6 @@
 """The model card, rendered from config.json, recipe.json and eval.json: no number is typed by hand.
 
-What is generated stands between two HTML comments. Text outside them is the author's and is kept whenever the card is
+The generated block is between two HTML comments. Text outside them is the author's and is kept when the card is
 rendered again, here or on the Hub.
 """
 
@@ -32,7 +32,7 @@ END = "<!-- cpchub: end of the generated block -->"
 _FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)\r?\n---\r?\n?", re.DOTALL)
 _BLOCK = re.compile(r"<!-- cpchub: generated.*?-->.*?<!-- cpchub: end.*?-->", re.DOTALL)
 _GENERATED = ("license", "license_name", "library_name", "pipeline_tag", "metrics", "model-index")
-_UNITED = ("tags", "datasets")  # everybody's entries are kept
+_UNITED = ("tags", "datasets")  # entries of all authors are kept
 
 
 def render(

@@ -14,7 +14,7 @@ from cpchub.hub.card_tables import count, table, value
 
 
 def as_list(value: Any) -> list[Any]:
-    """YAML lets a list of one be written without its dash."""
+    """A value of YAML as a list: a list of one may be written without its dash."""
     return list(value) if isinstance(value, list) else [] if value is None else [value]
 
 
@@ -95,7 +95,7 @@ model = timm.create_model("local-dir:{repo_id.partition("/")[2]}", pretrained=Tr
 
 def _is_timms_own(architecture: str) -> bool:
     """Whether timm has the network without our registering it."""
-    import timm  # here, because showing a card that is written already must not wait for torch
+    import timm  # imported here, because showing an existing card must not wait for torch
 
     name = architecture.partition(".")[0]
     return timm.is_model(name) and timm.model_entrypoint(name).__module__.startswith("timm.")
@@ -222,7 +222,7 @@ def _used_labels(facts: Mapping[str, Any]) -> bool:
 
 
 def _unknown_method(facts: Mapping[str, Any]) -> bool:
-    """Whether nobody knows how it was trained: an imported encoder whose file does not tell."""
+    """Whether the training method is unknown, as for an imported encoder whose file does not state it."""
     return _slug(facts["method"]) == "unknown"
 
 

@@ -28,7 +28,7 @@ def count(labels: Any) -> str:
 
 
 def label_efficiency(evaluation: Mapping[str, Any]) -> list[str]:
-    """The section that sets the encoder beside training from scratch; none where that was not measured."""
+    """The section that compares the encoder with training from scratch; empty if that was not measured."""
     rivals = [row for row in evaluation.get("rivals", []) if row["config"].startswith("scratch")]
     frozen = {
         (row["dataset"], row["labels"]): row for row in evaluation.get("results", []) if row["task"] == "low-label"

@@ -24,7 +24,7 @@ from cpchub.hub.places import no_encoder_beside
 
 
 def endpoint(given: str | None = None) -> str | None:
-    """The Hub to talk to, `given` or HF_ENDPOINT; None is the public one. Paths follow it, so no slash ends it.
+    """The address of the Hub, `given` or HF_ENDPOINT, without a slash at the end; None is the public Hub.
 
     Read on each call, unlike huggingface_hub's own constant.
     """
@@ -33,9 +33,8 @@ def endpoint(given: str | None = None) -> str | None:
 
 @contextmanager
 def hub_errors(repo_id: str, doing: str) -> Iterator[None]:
-    """Turn the client's errors into ours, each with its way out.
-
-    Any exception of it is one: what a mirror or a storage answers may be anything, also for the client.
+    """Turn the client's errors into ours, each with a way out. Any exception counts as an error of the Hub: a mirror
+    or a storage may answer anything.
     """
     try:
         yield
@@ -113,7 +112,7 @@ def _refused(error: HfHubHTTPError, repo_id: str, doing: str) -> CpchubError:
             "it was overwritten. Look at what is there now, and publish again to put yours on top of it"
         )
     hint = "log in with a token that may write (`hf auth login`)" if status in (401, 403) else "try again later"
-    said = error.server_message or error.response.reason_phrase  # its own words hold the whole address, signed or not
+    said = error.server_message or error.response.reason_phrase  # its message has the address, maybe signed
     return HubError(f"{doing} {repo_id}: the Hub answered {status} ({said}); {hint}")
 
 

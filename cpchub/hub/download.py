@@ -1,9 +1,9 @@
-"""A download that breaks is continued by the next call, in this process or in another.
+"""Resumable downloads: a broken download is continued by the next call, in this process or another.
 
-huggingface_hub continues within one call only, and drops what has arrived when it gives up. So the bytes of a large
-file are collected here, in `<sha256>.partial` beside the place that the Hub's cache has for them, and are moved there
-once their sha256 is the one that the Hub has announced; `hf_hub_download` then finds them. What a bad mirror sends
-never reaches the cache. Files that Xet carries are left to it, as it keeps pieces itself.
+huggingface_hub resumes within one call only and deletes the partial file when it gives up. So we download a large file
+to `<sha256>.partial`, beside its place in the Hub's cache, and move it there once its sha256 is the one that the Hub
+announced; `hf_hub_download` then finds it. A wrong file from a bad mirror never reaches the cache. Files stored with
+Xet are left to the client, which keeps pieces itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 def download_resumable(
     repo_id: str, filename: str, commit: str, *, token: str | None = None, cache_dir: str | Path | None = None
 ) -> None:
-    """Put the bytes of a large file where the Hub's cache looks for them; the rest is left to `hf_hub_download`.
+    """Download a large file into the Hub's cache; everything else is left to `hf_hub_download`.
 
     Raises IntegrityError for bytes other than announced, and whatever the client raises when a download breaks.
     """
@@ -42,14 +42,14 @@ def download_resumable(
     try:
         metadata = get_hf_file_metadata(url, token=token, library_name="cpchub", endpoint=endpoint())
     except (HfHubHTTPError, OfflineModeIsEnabled):
-        return  # hf_hub_download meets the same, and says which it is
+        return  # hf_hub_download fails in the same way, with the exact error
     speaks_xet = not constants.HF_HUB_DISABLE_XET and find_spec("hf_xet") is not None
     carried_by_xet = speaks_xet and metadata.xet_file_data is not None
     if metadata.etag is None or not _SHA256.fullmatch(metadata.etag) or carried_by_xet:
         return
     headers = build_hf_headers(token=token, library_name="cpchub")
     if urlsplit(url).netloc != urlsplit(metadata.location).netloc:
-        headers.pop("authorization", None)  # storage at another origin has a signed address, and no right to the token
+        headers.pop("authorization", None)  # storage at another origin uses a signed address and must not get the token
     blobs = Path(cache_dir or constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo_id, repo_type="model") / "blobs"
     blobs.mkdir(parents=True, exist_ok=True)
     blob = blobs / metadata.etag
@@ -57,7 +57,7 @@ def download_resumable(
     if blob.exists():
         return
     with partial.open("ab") as file:
-        if not locked(file.fileno(), wait=True):  # another process may be at it: wait, and take what it got
+        if not locked(file.fileno(), wait=True):  # another process may be downloading it: wait, and use its bytes
             partial.unlink(missing_ok=True)
             return  # without locks two would write to one file; the client downloads to one of each process
         if blob.exists():
@@ -76,7 +76,7 @@ def download_resumable(
 
 
 def _complete(file: BinaryIO, url: str, headers: dict[str, str], size: int | None) -> None:
-    """Fetch what is not there yet; `file` is open for appending."""
+    """Download the missing bytes; `file` is open for appending."""
     have = file.seek(0, os.SEEK_END)  # whoever held the lock before may have added to it since it was opened
     if size is not None and have > size:
         have = file.truncate(0)

@@ -1,7 +1,7 @@
-"""One file of a repository on the Hub: without a request where it is here and pinned, at once where the Hub is down.
+"""Fetch one file of a repository: without a request if it is cached and pinned, and without delay if the Hub is down.
 
-The client asks its Hub on even for a pinned file in a warm cache (for the list of programs that it tells apart in its
-telemetry), and it asks a Hub that is down for half a minute.
+The client alone would make a request even for a pinned file in a warm cache (for a list that its telemetry uses), and
+would retry a Hub that is down for half a minute.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def fetch(
 
 
 def _knock(url: str, token: str | None) -> None:
-    """Find out whether the Hub answers: a refusal is believed at once, an error of the server's after some seconds."""
+    """Check whether the Hub answers: a refused connection counts at once, a server error after some seconds."""
     if constants.HF_HUB_OFFLINE:
         return  # the client knows it, too
     try:
@@ -63,7 +63,7 @@ def _knock(url: str, token: str | None) -> None:
     except HTTPError as error:
         raise LocalEntryNotFoundError(str(error)) from error
     except FileMetadataError:
-        return  # as every other answer: the client meets the same, and says which it is
+        return  # like every other answer: the client fails in the same way, with the exact error
 
 
 def _is_of_the_server(error: Exception) -> bool:

@@ -1,8 +1,8 @@
-"""Are these the bytes on record, and can they run code? Asked before any weights are read.
+"""Checks before any weights are read: do the bytes match the recorded hash, and could they execute code?
 
-A file is hashed once and remembered by path, size and the times of its last changes (also that of its inode, which no
-program can set), so the second load of a large model is instant. Neither timm nor huggingface_hub checks contents: a
-wrong file of the right size is loaded without a word.
+A hash is cached by path, size, modification time and inode change time (which no program can set), so the second load
+of a large model is instant. Neither timm nor huggingface_hub checks contents: they load a wrong file of the right size
+without an error.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def sha256_of(path: Path, *, fresh: bool = False) -> str:
 
 
 def remember(path: Path, sha256: str, key: str | None = None) -> None:
-    """Keep the sha256 of a file that was just hashed, until its size or times are other than now, or than in `key`."""
+    """Cache the sha256 of a file that was just hashed, until its size or times differ from now, or from `key`."""
     memory = {name: value for name, value in _read_memory().items() if not name.startswith(f"{path.resolve()}|")}
     _write_memory({**memory, key or _key(path): sha256})
 
@@ -110,7 +110,7 @@ def _memory_file() -> Path:
 def _read_memory() -> dict[str, str]:
     try:
         memory = json.loads(_memory_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none yet, or damaged: hashing again is all it costs
+    except (OSError, ValueError):  # missing or damaged: the files are hashed again
         return {}
     return memory if isinstance(memory, dict) else {}
 
@@ -124,4 +124,4 @@ def _write_memory(memory: dict[str, str]) -> None:
             json.dump(memory, file, indent=0)
         Path(temporary).replace(target)
     except OSError:
-        return  # a read-only home: the file is hashed again next time
+        return  # a read-only home: the file is hashed again each time

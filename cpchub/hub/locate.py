@@ -54,7 +54,7 @@ def locate(
     cache_dir: str | Path | None = None,
     weights: bool = True,
 ) -> ModelSpec:
-    """Like `find`, but the spec, whose `folder` is the local one and whose records were checked.
+    """Like `find`, but returns the spec. Its `folder` is the local one, and its records were checked.
 
     With `weights=False` only the description is needed: nothing is verified, and a recipe will do.
     """
@@ -226,12 +226,12 @@ def _describe(repo_id: str, commit: str, *, token: str | None, cache_dir: str | 
     answers = False
     for filename in (CARD, RECIPE, EVALUATION):
         cached = try_to_load_from_cache(repo_id, filename, cache_dir=cache_dir, revision=commit)
-        if cached is not None:  # it is here, or known not to be in this commit, of which the client asks again
+        if cached is not None:  # cached, or known to be missing in this commit, which the client would check again
             continue
         try:
             fetch(repo_id, filename, commit, token=token, cache_dir=cache_dir, answers=answers)
         except LocalEntryNotFoundError:
-            return  # nor would the Hub give the next one
+            return  # the Hub is out of reach for the next file too
         except EntryNotFoundError:
             pass
         answers = True

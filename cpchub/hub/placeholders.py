@@ -1,7 +1,7 @@
-"""What is left of a template in a card: places where somebody was to write something.
+"""Find placeholders that were left in a card.
 
-Only what stands where text should be counts. Code, a BibTeX entry's `{{...}}`, the name of a data folder and a word
-in a sentence are the author's.
+Only a placeholder in place of text counts. Code, `{{...}}` in a BibTeX entry, the name of a data folder and a word in
+a sentence are the author's text.
 """
 
 from __future__ import annotations
@@ -35,5 +35,5 @@ def first(card: str, generated: re.Pattern[str]) -> tuple[int, str] | None:
 
 
 def _blank(match: re.Match[str]) -> str:
-    """As many characters, and the same lines."""
+    """Blank a match; the number of characters and lines stays the same."""
     return re.sub(r"[^\n]", " ", match[0])

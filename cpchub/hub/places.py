@@ -1,7 +1,7 @@
-"""What a text means, for loading and for publishing alike: a folder, a repository on the Hub, or a bare name.
+"""Parse a name, for loading and publishing: it means a folder, a repository on the Hub, or a bare name.
 
 `./photos`, `a/b/c` and `local-dir:photos` are folders, `hf-hub:you/photos` is a repository. `you/photos` alone is the
-repository, unless an encoder or a run lies in a folder of that name: pictures or nothing in it hide no repository.
+repository, unless an encoder or a run lies in a folder of that name: images or nothing in it hide no repository.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def holds_encoder(folder: Path) -> bool:
 
 
 def no_encoder_beside(repo_id: str) -> str:
-    """A sentence about a folder that is called as a repository and is not meant; empty where there is none."""
+    """A sentence about a folder with the name of the repository, which is not meant; empty if there is none."""
     if not Path(repo_id).is_dir():
         return ""
     return f". There is a folder {repo_id} here, but no encoder in it; ./{repo_id} would mean the folder"

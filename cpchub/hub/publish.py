@@ -2,10 +2,10 @@
 
 First a `ReleasePlan`: the card is rendered for the name it is published under and checked, and each file is compared
 with what is there. Then the upload, on top of the very commit that the plan looked at: if somebody else's commit came
-in between, nothing is overwritten. A `Release` says what came of it, and `record` pins a catalog entry to that commit.
+in between, nothing is overwritten. The result is a `Release`, and `record` pins a catalog entry to that commit.
 
-Where a card is there already, only our block of it is replaced, so what people wrote on the Hub stays; text of the
-folder's own card, where it has any, takes its place.
+If there is a card already, only our block in it is replaced, so text that people wrote on the Hub stays. If the
+folder's own card has text, that text replaces it.
 """
 
 from __future__ import annotations

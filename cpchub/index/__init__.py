@@ -1,14 +1,6 @@
-"""Search a collection: exactly while that is cheap, with compressed vectors and measured recall beyond.
+"""Search a collection, and use its neighbours: duplicates, outliers, a map.
 
-setting.py     what the manifest says about search, with its checksum
-kinds.py       which FAISS index fits, and how it is made
-mapped.py      vectors and items as mapped files
-exact.py       exact search by matrix product
-truth.py       held-out queries with their exact neighbours
-engine.py      candidates from FAISS, put in order by the vectors
-calibrate.py   the search setting that keeps the promised recall
-build.py       build, update, verify
-query.py, where.py, index.py   what users ask
+Small collections are searched exactly. Large ones use a compressed index, whose recall is measured.
 """
 
 from cpchub.index.index import Hit, Index

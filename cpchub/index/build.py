@@ -1,7 +1,7 @@
-"""Build the index of a collection, or bring it in step with the collection, and write it with its measured recall.
+"""Build or update the index of a collection, and write it with its measured recall.
 
-Files are written before the manifest that names them by checksum, so a process that is killed leaves an index that is
-either the old one or recognised as unfinished.
+The manifest, which names files by checksum, is written last. So a killed process leaves the old index, or one that is
+recognised as unfinished.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from cpchub.index.engine.two_stages import Engine
 from cpchub.index.setting import Choice, IndexRequest, Setting
 
 STEP = 65_536  # vectors added at a time
-MOST_REMOVED = 0.2  # share of an index that may be of removed pictures before it is built anew
+MOST_REMOVED = 0.2  # share of an index that may be of removed images before it is built anew
 
 
 def build(collection: Collection, wish: IndexRequest) -> tuple[Engine, Setting]:
@@ -41,13 +41,13 @@ def build(collection: Collection, wish: IndexRequest) -> tuple[Engine, Setting]:
 def update(
     collection: Collection, kind: Choice | None = None, recall: float | None = None, memory: int | None = None
 ) -> tuple[Engine, Setting]:
-    """Bring the index in step: add what is new, forget what is gone, measure recall; build anew where that is better.
+    """Update the index: add new images, drop removed ones, measure recall. It is rebuilt if that is better.
 
-    What is None stays as it was asked for before.
+    An argument that is None keeps its earlier value.
     """
     with _only_writer_of(collection):
         old = index = None
-        with suppress(CollectionError):  # edited, damaged, of an earlier version: it is built anew
+        with suppress(CollectionError):  # edited, damaged, or of an earlier version: rebuild it
             old = Setting.from_manifest(collection.manifest["search"], collection.folder)
             index = read_faiss(collection, old) if old else None
         wish = (old.wanted if old else IndexRequest()).changed(kind, recall, memory)
@@ -55,7 +55,7 @@ def update(
             return _build(collection, wish)
         if (old.count, old.next_id) == (len(collection), collection.manifest["next_id"]):
             if not old.exact:
-                write_items(collection)  # a renamed picture changes them, and not the index
+                write_items(collection)  # renaming an image changes the items, not the index
             return open_engine(collection, old, index), old
         plan = choose(len(collection), collection.dim, wish)
         if plan.kind != old.kind or old.exact:
@@ -105,7 +105,7 @@ def _build(collection: Collection, wish: IndexRequest) -> tuple[Engine, Setting]
     vectors = open_vectors(collection)
     truth = Truth.draw(vectors, ids)
     truth.save(collection.folder)
-    others = np.flatnonzero(~np.isin(ids, truth.own))  # a query that had trained the index would flatter it
+    others = np.flatnonzero(~np.isin(ids, truth.own))  # queries must not train the index: recall would be too high
     sample = np.array(vectors[training_rows(plan, others)], dtype=np.float32)
     index = train(plan, sample)
     _insert(index, vectors, ids)
@@ -134,7 +134,7 @@ def _build_exact(collection: Collection, plan: IndexPlan, wish: IndexRequest, id
 
 
 def _add(collection: Collection, old: Setting, plan: IndexPlan, index: Any) -> tuple[Engine, Setting] | None:
-    """Add the new pictures to an index; None where it has to be built anew to be as good as before."""
+    """Add the new images to an index; None if only a rebuild would keep its quality."""
     ids = item_ids(collection)
     first_new = int(np.searchsorted(ids, old.next_id))
     indexed = old.indexed + len(ids) - first_new
@@ -202,7 +202,7 @@ def _stored(index: Any) -> npt.NDArray[np.float32]:
 
 
 class _Stored:
-    """Lends FAISS's memory to numpy, which keeps this object, and so the index, for as long as it looks there."""
+    """Lends FAISS's memory to numpy. The array keeps this object, and so the index, alive."""
 
     def __init__(self, index: Any) -> None:
         faiss = import_faiss()

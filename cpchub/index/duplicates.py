@@ -1,4 +1,4 @@
-"""Groups of pictures that are the same, byte for byte, or to the eye of the encoder and as whole pictures."""
+"""Duplicates: images with equal bytes, or images that are near in the encoder's space and as whole images."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from cpchub.index.near_threshold import IDENTICAL, below, calibrate_threshold, s
 from cpchub.index.neighbours import Neighbours, nearest_others
 
 NEIGHBOURS = 10  # of other content
-MOST_COPIES = 30  # of one picture, beyond which fewer of other content are looked at
+MOST_COPIES = 30  # of one image, beyond which fewer of other content are looked at
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """table: one row a picture that has a duplicate, in the columns group, path, kind, similarity, difference, width,
+    """table: one row an image that has a duplicate, in the columns group, path, kind, similarity, difference, width,
     height, size, keep.
 
     kind is "exact" for one whose bytes another of its group has, else "near". keep marks one of each group: a file
@@ -30,7 +30,7 @@ class Duplicates:
     it as a whole picture: 0 is the same, 1 the most that is listed, null where it was not compared. For the one that is
     kept they are those of the most similar other one.
 
-    threshold: the cosine from which two pictures can be near-duplicates; how: where that number comes from; notes:
+    threshold: the cosine from which two images can be near-duplicates; how: where that number comes from; notes:
     sentences about what is not listed.
     """
 
@@ -48,11 +48,11 @@ class Duplicates:
 def find_duplicates(
     index: Index, *, threshold: float | None = None, confirm: bool = True, progress: bool = True
 ) -> Duplicates:
-    """Group the pictures of a collection that are duplicates of one that is kept.
+    """Group the images of a collection that are duplicates of one that is kept.
 
     threshold: the cosine from which two may be; by default it is calibrated, as `calibrate_threshold` says. confirm:
-    compare near ones as whole pictures too, for which they are read from their source; where they cannot be read, the
-    encoder alone decides. Every picture of a group is near the one that is kept: of a chain of pictures, each like the
+    compare near ones as whole images too, for which they are read from their source; where they cannot be read, the
+    encoder alone decides. Every image of a group is near the one that is kept: of a chain of images, each like the
     next, several are kept. Links to a file are that file, and a file that changed since it was embedded is left out.
 
     Raises ArgumentError for a threshold outside 0 to 1.
@@ -80,7 +80,7 @@ def find_duplicates(
 
 
 def _contents(index: Index) -> npt.NDArray[np.int64]:
-    """A number for each picture, the same for the same bytes."""
+    """One number per image; equal bytes have equal numbers."""
     hashes = index.items["sha256"].to_pylist()
     numbers: dict[str, int] = {}
     known = [f"row {row}" if sha256 is None else sha256 for row, sha256 in enumerate(hashes)]
@@ -88,13 +88,13 @@ def _contents(index: Index) -> npt.NDArray[np.int64]:
 
 
 def _can_be_read(index: Index) -> bool:
-    """Whether the pictures are still to be had, by three of them."""
+    """Whether the images can still be read; three of them are tried."""
     some = sorted({0, len(index) // 2, len(index) - 1})
     return bool(small_copies(index.collection, some, progress=False))
 
 
 def _left_out(grouping: Grouping, confirm: bool) -> Iterator[str]:
-    """A sentence about each kind of what is not listed, or is listed with less certainty."""
+    """Sentences about what is not listed, or listed with less certainty."""
     if grouping.other_names:
         yield f"Not listed: links and second names of files, which are the same picture ({grouping.other_names:,})."
     if grouping.changed:
@@ -115,7 +115,7 @@ def _left_out(grouping: Grouping, confirm: bool) -> Iterator[str]:
 
 
 def _value_to_try(neighbours: Neighbours, contents: npt.NDArray[np.int64], least: float) -> Iterator[str]:
-    """Where no near pair was found: how near the nearest are, and a threshold that reaches them."""
+    """If no near pair was found: the cosine of the nearest pair, and a threshold that would include it."""
     other = (contents[neighbours.rows] != contents[:, None]) & (neighbours.scores < least)
     best = float(neighbours.scores[other].max(initial=0))
     if best > 0:
@@ -126,7 +126,7 @@ def _value_to_try(neighbours: Neighbours, contents: npt.NDArray[np.int64], least
 
 
 def _table(index: Index, groups: Sequence[Group]) -> pa.Table:
-    """The groups one after another, in each the one to keep first."""
+    """The groups as a table; the image to keep comes first in each group."""
     rows = [row for group in groups for row in group.rows]
     items = index.items.select(["path", "width", "height", "size"]).take(pa.array(rows, pa.int64()))
     different = np.array([value for group in groups for value in group.difference], dtype=np.float64)

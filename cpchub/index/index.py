@@ -1,6 +1,6 @@
 """Search a collection.
 
-The vectors are of unit length, so the inner product is the cosine: 1 for the same picture, around 0 for unrelated ones.
+The vectors are of unit length, so the inner product is the cosine: 1 for the same image, around 0 for unrelated ones.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from cpchub.media.decode import ImageSource
 
 @dataclass(frozen=True)
 class Hit:
-    """A picture that was found. score is the cosine to the query; label is None where there is none on record."""
+    """An image that was found. score is the cosine to the query; label is None where there is none on record."""
 
     row: int
     id: int
@@ -96,8 +96,8 @@ class Index:
     ) -> Index:
         """Bring the index in step with a collection that changed; builds it where there is none.
 
-        New pictures are added and removed ones forgotten without training again, and recall is measured again. Where
-        it can no longer be kept, or much of the index is of removed pictures, the index is built anew. What is left
+        New images are added and removed ones forgotten without training again, and recall is measured again. Where
+        it can no longer be kept, or much of the index is of removed images, the index is built anew. What is left
         out is as in the call that built the index. Raises as `build` does.
         """
         return cls(collection, *building.update(collection, kind, recall, memory), encoder)
@@ -106,7 +106,7 @@ class Index:
     def open(cls, folder: str | Path, encoder: ImageEncoder | None = None, *, device: str | None = None) -> Index:
         """Open the index of the collection in a folder.
 
-        encoder: what pictures will be searched with. device: "cuda" puts all vectors on a GPU and searches exactly
+        encoder: what images will be searched with. device: "cuda" puts all vectors on a GPU and searches exactly
         there.
 
         Raises CollectionError where there is no index, it is of an earlier state of the collection, from a newer
@@ -143,7 +143,7 @@ class Index:
 
     @cached_property
     def items(self) -> pa.Table:
-        """One row a picture, as `Collection.items`; mapped, if many."""
+        """One row an image, as `Collection.items`; mapped, if many."""
         return self.collection.items if self.setting.exact else open_items(self.collection)
 
     def search(
@@ -156,11 +156,11 @@ class Index:
         minus: Sequence[Weighted] = (),
         where: str | None = None,
     ) -> list[Hit]:
-        """The k pictures most like the query, best first.
+        """The k images most like the query, best first.
 
-        query: a picture (path, bytes, PIL image, uint8 array), `Item(id)` of the collection, a vector `[D]`, or a list
+        query: an image (path, bytes, PIL image, uint8 array), `Item(id)` of the collection, a vector `[D]`, or a list
         of these, which searches with their mean. plus, minus: more of the same to add and take away, each alone or as
-        (what, weight). where: a condition on the columns, as in `cpchub.index.where`. encoder: what to embed pictures
+        (what, weight). where: a condition on the columns, as in `cpchub.index.where`. encoder: what to embed images
         with; the one that the index was opened with by default.
 
         Raises QueryError (no encoder, k below 1 or above what there is, a filter that is not understood),
@@ -174,11 +174,11 @@ class Index:
     def search_each(
         self, queries: Sequence[Subject], k: int = 5, encoder: ImageEncoder | None = None, *, where: str | None = None
     ) -> list[list[Hit]]:
-        """The k pictures most like each of several queries, searched as a batch; raises as `search` does."""
+        """The k images most like each of several queries, searched as a batch; raises as `search` does."""
         return self._hits(self.vectors_of(queries, encoder), k, where)
 
     def search_row(self, row: int, k: int = 5, *, itself: bool = True, where: str | None = None) -> list[Hit]:
-        """The k pictures most like one of the collection, best first; `itself=False` leaves that one out.
+        """The k images most like one of the collection, best first; `itself=False` leaves that one out.
 
         Raises QueryError for a row that is not there or k that is too large.
         """
@@ -209,7 +209,7 @@ class Index:
         return self._engine.search(q, k, mask)
 
     def vectors_of(self, subjects: Sequence[Subject], encoder: ImageEncoder | None = None) -> npt.NDArray[np.float32]:
-        """Pictures, items and vectors as unit vectors `[n, D]`, in their order; raises as `search` does."""
+        """Images, items and vectors as unit vectors `[n, D]`, in their order; raises as `search` does."""
         vectors = np.empty((len(subjects), self.collection.dim), np.float32)
         pictures: dict[int, ImageSource] = {}
         for place, subject in enumerate(subjects):
@@ -224,7 +224,7 @@ class Index:
         return vectors
 
     def row_of(self, item_id: int) -> int:
-        """The row of a picture by its id. Raises QueryError for an id that is not there."""
+        """The row of an image by its id. Raises QueryError for an id that is not there."""
         row = int(np.searchsorted(self._engine.ids, item_id))
         if row == len(self) or self._engine.ids[row] != item_id:
             raise QueryError(f"no picture with id {item_id} in {self.collection.folder}")

@@ -1,4 +1,4 @@
-"""A collection as points in the plane: pictures that the encoder finds alike lie together."""
+"""A 2-D map of a collection: similar images lie close together."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def plane(vectors: npt.NDArray[Any], method: Method = "pca") -> npt.NDArray[np.f
 
 
 def draw_map(index: Index, out: str | Path, method: Method = "pca") -> Path:
-    """Write the map of a collection: a picture coloured by label (.png), or a table id, path, label, x, y (.parquet).
+    """Write the map of a collection: an image coloured by label (.png), or a table id, path, label, x, y (.parquet).
 
     Raises ArgumentError for another ending, and as `plane` does; OutputError or NoSpaceError where it is not written.
     """
@@ -70,7 +70,7 @@ def _pca(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         squares += block.T @ block
     mean = total / count
     axes = np.linalg.eigh(squares / count - np.outer(mean, mean))[1][:, ::-1][:, :2]
-    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])  # an axis has no sign of its own; fix one
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])  # the sign of an axis is arbitrary: fix it
     points = [np.asarray(vectors[start : start + BLOCK]) @ axes for start in range(0, count, BLOCK)]
     return np.asarray(np.concatenate(points) - mean @ axes, dtype=np.float32)
 

@@ -1,4 +1,4 @@
-"""From near pairs of pictures to groups around the pictures that are kept."""
+"""Group near pairs of images around the images to keep."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cpchub.index.same_file import files_of
 from cpchub.media.decode import read_image
 from cpchub.media.whole import MOST_DIFFERENT, SIDE, Small, differences, same_aspect, small_copy
 
-MANY = 1000  # pictures that are linked by near pairs, up to which all are compared with all that are kept
+MANY = 1000  # images that are linked by near pairs, up to which all are compared with all that are kept
 AT_ONCE = 4096  # pairs
 
 Rows = npt.NDArray[np.int64]
@@ -31,7 +31,7 @@ Rows = npt.NDArray[np.int64]
 @dataclass(frozen=True)
 class Group:
     """Rows of a collection, the one that is kept first, and for each: whether another has its bytes, its cosine to the
-    kept one, and how far it differs from that as a whole picture (NaN: not compared). The kept one has those of the
+    kept one, and how far it differs from that as a whole image (NaN: not compared). The kept one has those of the
     most similar other.
     """
 
@@ -42,10 +42,10 @@ class Group:
 
 
 class Grouping:
-    """Groups the pictures of a collection, by cosine and as whole pictures.
+    """Groups the images of a collection, by cosine and as whole images.
 
     contents: a number for each row, the same for the same bytes. least: the cosine from which two can be near. confirm:
-    compare near ones as whole pictures too, by their proportions alone where they are not readable. Afterwards the
+    compare near ones as whole images too, by their proportions alone where they are not readable. Afterwards the
     counters say what was left out.
     """
 
@@ -90,9 +90,9 @@ class Grouping:
     def _parts(
         self, units: list[list[int]], neighbours: Neighbours, small: dict[int, Small]
     ) -> Iterator[list[list[int]]]:
-        """The units themselves; of many, those that are linked by pairs which are the same as wholes too.
+        """The units themselves; many units are split by comparing pairs as whole images.
 
-        With an encoder that finds all pictures alike, a whole collection is linked, too many to compare all with all.
+        A weak encoder may link a whole collection, which is too many to compare all with all.
         """
         if len(units) <= MANY:
             yield units
@@ -122,9 +122,9 @@ class Grouping:
         return list(units.values())
 
     def _around_kept(self, units: list[list[int]], small: dict[int, Small]) -> Iterator[Group]:
-        """Take the best picture that is left as the one to keep, and with it all that are near it, until none is left.
+        """Repeat until no image is left: keep the best one, and group all that are near it.
 
-        So every picture that is listed as superfluous is near one that is kept, however long the chain it is part of.
+        So every image that is listed as superfluous is near a kept one, even in a long chain of near images.
         """
         firsts = np.array([unit[0] for unit in units], dtype=np.int64)
         order = np.argsort(firsts)  # mapped vectors are read forwards
@@ -148,7 +148,7 @@ class Grouping:
             left = others[~near]
 
     def _differences(self, ones: Rows, others: Rows, small: dict[int, Small]) -> npt.NDArray[np.float64]:
-        """How far pictures differ from others, both `[M]`, as wholes: `[M]`, NaN where that is not known."""
+        """How far images differ from others, both `[M]`, as wholes: `[M]`, NaN where that is not known."""
         found = np.full(len(ones), np.nan)
         if not self.confirm:
             return found
@@ -202,12 +202,12 @@ def _split(numbers: Rows) -> list[Rows]:
 
 
 def small_copies(collection: Collection, rows: Sequence[int], *, progress: bool = True) -> dict[int, Small]:
-    """The pictures of some rows as `cpchub.media.whole` compares them, without those that cannot be read."""
+    """The images of some rows as `cpchub.media.whole` compares them, without those that cannot be read."""
 
     def read(row: int) -> Small | None:
         try:
             return small_copy(read_image(collection.picture(row), size=SIDE))
-        except CpchubError:  # not there, not to be reached, damaged
+        except CpchubError:  # missing, unreachable or damaged
             return None
 
     found: dict[int, Small] = {}

@@ -1,4 +1,4 @@
-"""From which cosine on two pictures are near-duplicates, by the distances that are usual in their collection."""
+"""Choose the cosine threshold for near-duplicates from the usual distances in the collection."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from cpchub.index.neighbours import Neighbours
 from cpchub.media.whole import MOST_DIFFERENT, Small, differences
 
 FAR_FROM_USUAL = 5.0  # standard deviations
-FAR_IF_CONFIRMED = 4.0  # the same, where pairs are compared as whole pictures as well
-# Of the distance of any two pictures, which most copies stay below: set on photos with the bundled encoders, of which
+FAR_IF_CONFIRMED = 4.0  # the same, where pairs are compared as whole images as well
+# Of the distance of any two images, which most copies stay below: set on photos with the bundled encoders, of which
 # `benchmarks/duplicates.py` measures precision and recall.
 COPY = 0.2
-COPY_IF_CONFIRMED = 0.3  # the same, where pairs are compared as whole pictures as well: of an untrained network too
+COPY_IF_CONFIRMED = 0.3  # the same, where pairs are compared as whole images as well: of an untrained network too
 IDENTICAL = 1 - 1e-6  # the highest threshold: rounding keeps equal vectors a little apart
-LEAST_SPREAD = 1e-3  # of the log distances: rounding alone must not make all pictures duplicates
-FEWEST = 20  # pictures, below which there is no usual distance to the nearest other one
-SAMPLE, SMALL_SAMPLE = 1000, 48  # pictures, of which all pairs tell the usual distance; the second, if they are read
+LEAST_SPREAD = 1e-3  # of the log distances: rounding alone must not make all images duplicates
+FEWEST = 20  # images, below which there is no usual distance to the nearest other one
+SAMPLE, SMALL_SAMPLE = 1000, 48  # images, of which all pairs tell the usual distance; the second, if they are read
 PHOTOS = 0.29  # the usual distance of two photos for an untrained network, the least that was measured
 
 
 def usual_distance(
     index: Index, contents: npt.NDArray[np.int64], small: Callable[[list[int]], dict[int, Small]] | None
 ) -> float | None:
-    """The median Euclidean distance of two pictures that are not the same; None where no two are different.
+    """The median Euclidean distance of two images that are not the same; None where no two are different.
 
-    small: gives pictures by their rows for `cpchub.media.whole`, which tells copies; without it, and for what cannot
-    be read, two of different bytes are taken for different pictures.
+    small: gives images by their rows for `cpchub.media.whole`, which tells copies; without it, and for what cannot
+    be read, two of different bytes are taken for different images.
     """
     rows = np.unique(contents, return_index=True)[1]
     count = min(len(rows), SAMPLE if small is None else SMALL_SAMPLE)
@@ -53,14 +53,13 @@ def usual_distance(
 def calibrate_threshold(
     neighbours: Neighbours, contents: npt.NDArray[np.int64], usual: float | None, *, confirmed: bool
 ) -> tuple[float, str]:
-    """The cosine that an ordinary picture hardly ever reaches with another one, and a sentence about it.
+    """The cosine that an ordinary image hardly ever reaches with another one, and a sentence about it.
 
-    The logarithms of the distances of pictures to their nearest others are about normal, and the threshold lies five
-    standard deviations below their median; the deviation is that of the half above. Duplicates are no part of this: an
-    other picture counts only from the share COPY of the `usual` distance of any two on. Where pairs are `confirmed` as
-    whole pictures, four deviations will do, and COPY_IF_CONFIRMED of the usual distance is near enough. Fewer pictures
-    than FEWEST tell no usual distance to the nearest; for these it is a share of the usual distance of any two alone.
-    `usual` is None where no two are different: then it is PHOTOS.
+    The log distance of an image to its nearest other image is about normal. The threshold is 5 sigma below the median;
+    sigma is estimated from the upper half. Duplicates are excluded: another image counts only if it is farther than
+    COPY times the `usual` distance of two images. If pairs are `confirmed` as whole images, 4 sigma and
+    COPY_IF_CONFIRMED are enough. With fewer images than FEWEST the nearest distances are not used, only the usual
+    distance. If `usual` is None, no two images differ, and PHOTOS takes its place.
     """
     copy = COPY * (PHOTOS if usual is None else usual)
     distances, one_each = neighbours.distances(), np.unique(contents, return_index=True)[1]
@@ -68,7 +67,7 @@ def calibrate_threshold(
     ordinary = one_each[other[one_each].any(axis=1)]
     nearest = distances[ordinary, other[ordinary].argmax(axis=1)]
     few = len(one_each) < FEWEST
-    if few or 2 * len(nearest) < len(one_each):  # of most pictures, all the nearest are as near as copies
+    if few or 2 * len(nearest) < len(one_each):  # of most images, all the nearest are as near as copies
         if confirmed or few:
             return _by_share(COPY_IF_CONFIRMED if confirmed else COPY, usual)
         return IDENTICAL, "most pictures have many others as near as copies, so only equal vectors count"
@@ -91,7 +90,7 @@ def shown(cosine: float) -> str:
 
 
 def below(cosine: float) -> str:
-    """A threshold to try that two pictures at this cosine reach: the cosine, cut off after few digits."""
+    """A threshold that includes two images at this cosine: the cosine, rounded down to few digits."""
     digits = max(2, 1 - math.floor(math.log10(max(1 - cosine, 1e-7))))
     return f"{math.floor(cosine * 10**digits) / 10**digits:.{digits}f}"
 

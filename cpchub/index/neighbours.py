@@ -1,4 +1,4 @@
-"""Every picture's nearest others: what duplicates and outliers are told from."""
+"""The nearest neighbours of every image, used by duplicates and outliers."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ AT_ONCE = 1024  # queries a batch
 
 @dataclass(frozen=True)
 class Neighbours:
-    """For each of N pictures its k nearest others, best first: cosines `[N, k]` float32 and rows `[N, k]` int64."""
+    """For each of N images its k nearest others, best first: cosines `[N, k]` float32 and rows `[N, k]` int64."""
 
     scores: npt.NDArray[np.float32]
     rows: npt.NDArray[np.int64]
 
     def distances(self) -> npt.NDArray[np.float64]:
-        """The Euclidean distances of each picture to its nearest others, `[N, k]`, from the cosines."""
+        """The Euclidean distances of each image to its nearest others, `[N, k]`, from the cosines."""
         return np.asarray(np.sqrt(np.maximum(2 - 2 * self.scores.astype(np.float64), 0)))
 
 
 def nearest_others(index: Index, k: int, *, progress: bool = True) -> Neighbours:
-    """The k nearest others of every picture, by the index. k is taken as N - 1 where there are fewer."""
+    """The k nearest others of every image, by the index. k is taken as N - 1 where there are fewer."""
     count, k = len(index), min(k, len(index) - 1)
     scores, rows = np.empty((count, k), np.float32), np.empty((count, k), np.int64)
     with embedding_bar(Console(stderr=True, quiet=not progress)) as bar:
@@ -35,7 +35,7 @@ def nearest_others(index: Index, k: int, *, progress: bool = True) -> Neighbours
         for start in range(0, count, AT_ONCE):
             own = np.arange(start, min(start + AT_ONCE, count))
             found_scores, found = index.search_vectors(index.vectors[own], k + 1)
-            # the picture itself is taken out; among more than k twins it may not be found, then the last one goes
+            # drop the image itself; if more than k twins hide it, drop the last neighbour
             itself = found == own[:, None]
             itself[~itself.any(axis=1), -1] = True
             scores[own], rows[own] = found_scores[~itself].reshape(-1, k), found[~itself].reshape(-1, k)

@@ -13,12 +13,12 @@ FAR_FROM_USUAL = 4.0  # standard deviations
 
 
 def find_outliers(index: Index, *, k: int = 10, progress: bool = True) -> pa.Table:
-    """Every picture, the most unusual first: path, label, similarity, outlier.
+    """Every image, the most unusual first: path, label, similarity, outlier.
 
     similarity: the mean cosine to the k nearest others. outlier: True where the log distance exceeds the median by 4
     sigma. Sigma is estimated from the lower half of the distribution, so outliers do not inflate it.
 
-    Raises ArgumentError for k below 1 or a collection of one picture.
+    Raises ArgumentError for k below 1 or a collection of one image.
     """
     if k < 1 or len(index) < 2:
         raise ArgumentError(f"k={k} neighbours of {len(index)} pictures: both have to be more")

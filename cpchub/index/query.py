@@ -1,4 +1,4 @@
-"""What can be searched with: pictures, pictures of the collection by id, vectors, and sums of these."""
+"""Queries: images, images of the collection by id, vectors, and weighted sums of these."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Vector = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Item:
-    """A picture of the collection, by its id."""
+    """An image of the collection, by its id."""
 
     id: int
 
@@ -37,18 +37,18 @@ def unit(vectors: Any, dim: int) -> Vector:
     if q.ndim != 2 or q.shape[1] != dim or not len(q):
         raise QueryError(f"query vectors of shape {q.shape}; the collection needs [Q, {dim}]")
     length = np.sqrt(np.add.reduce(q * q, axis=1, keepdims=True))
-    if not (length.min() > 0 and length.max() < np.inf):  # also false where one is not a number
+    if not (length.min() > 0 and length.max() < np.inf):  # also False if a value is NaN
         raise QueryError("a query vector is zero or not finite, so it has no direction to search in")
     return np.ascontiguousarray(q / length)
 
 
 def is_vector(subject: Any) -> bool:
-    """Whether this is a vector rather than a picture: one row of floating point numbers."""
+    """Whether this is a vector and not an image: one row of floating point numbers."""
     return isinstance(subject, np.ndarray) and subject.ndim == 1 and np.issubdtype(subject.dtype, np.floating)
 
 
 def weighted(query: Query, plus: Sequence[Weighted], minus: Sequence[Weighted]) -> list[tuple[Subject, float]]:
-    """Every part of a query with its weight; several pictures weigh the same, 1 together."""
+    """Every part of a query with its weight; several images weigh the same, 1 together."""
     several: Sequence[Any] = query if isinstance(query, (list, tuple)) else [query]
     if not several:
         raise QueryError("nothing to search with: give a picture, an id or a vector")
@@ -65,7 +65,7 @@ def weighted(query: Query, plus: Sequence[Weighted], minus: Sequence[Weighted]) 
 
 
 def encode_pictures(pictures: Sequence[ImageSource], encoder: ImageEncoder) -> Vector:
-    """Pictures as unit vectors `[n, D]`, read as `embed` reads, so that one of the collection gives its own vector.
+    """Images as unit vectors `[n, D]`, read as `embed` reads, so that one of the collection gives its own vector.
 
     Raises BrokenImageError.
     """

@@ -1,4 +1,4 @@
-"""Which rows of a collection are names of one file, which are only links, and which files are no longer there."""
+"""Find rows of a collection that name the same file, rows that are links, and rows whose file is gone or changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cpchub.media.sources import is_gone
 
 @dataclass
 class Files:
-    """What the disk says of some rows of a collection; nothing of pictures that are no files of this machine.
+    """What the disk says of some rows of a collection; nothing of images that are no files of this machine.
 
     names: row -> row that stands for the same file, for links and hard links to a file that the collection has as well.
     links: rows that stand for a file by a link to it, since the collection has no other name of it.
@@ -28,7 +28,7 @@ class Files:
 
 
 def files_of(collection: Collection, rows: Iterable[int]) -> Files:
-    """Look at the files of some rows. Of several names of a file the real one stands for it, else the first."""
+    """Inspect the files of some rows. A file with several names is represented by its real name, else by the first."""
     found = Files()
     if is_gone(collection.location):
         return found
@@ -43,7 +43,7 @@ def files_of(collection: Collection, rows: Iterable[int]) -> Files:
         try:
             stat = path.stat()
         except OSError:
-            if marks[1] is not None:  # it was a file of this machine
+            if marks[1] is not None:  # it was a file on this machine
                 found.changed.add(row)
             continue
         if marks[1] is not None and marks != (stat.st_size, stat.st_mtime_ns):
@@ -51,7 +51,7 @@ def files_of(collection: Collection, rows: Iterable[int]) -> Files:
             continue
         if _is_link(collection, path):
             found.links.add(row)
-        if stat.st_ino:  # a file system without numbers of files has 0
+        if stat.st_ino:  # file systems without inode numbers report 0
             by_identity.setdefault((stat.st_dev, stat.st_ino), []).append(row)
     for same in by_identity.values():
         first, *others = sorted(same, key=lambda row: (row in found.links, collection.paths[row]))
@@ -60,7 +60,7 @@ def files_of(collection: Collection, rows: Iterable[int]) -> Files:
 
 
 def _is_link(collection: Collection, path: Path) -> bool:
-    """Whether a link lies on the way to a file; of a folder of pictures, on the way from that folder."""
+    """Whether a link lies on the way to a file; of a folder of images, on the way from that folder."""
     if collection.manifest.get("source_kind", FOLDER) == FOLDER:
         path = collection.source.resolve() / path.relative_to(collection.source)
     place = Path(os.path.normpath(path.absolute()))

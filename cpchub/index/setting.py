@@ -1,4 +1,5 @@
-"""What the manifest says about search: how it is done, why, how well, and the checksum of the file it is about."""
+"""The search setting of a collection, as the manifest stores it: kind, reason, measured recall, checksum of the
+file."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ Choice = Literal["auto", "exact", "rabitq", "ivf-rabitq", "hnsw", "pq", "ivf-pq"
 
 @dataclass(frozen=True)
 class IndexRequest:
-    """What was asked for: a kind of index or "auto", recall@10 to keep, and bytes of memory to stay within."""
+    """A request for an index: its kind or "auto", the recall@10 to reach, and the memory limit in bytes."""
 
     kind: Choice = "auto"
     recall: float = 0.95
@@ -33,7 +34,7 @@ class IndexRequest:
             raise ArgumentError(f"memory={self.memory}: give bytes, 1 or more")
 
     def changed(self, kind: Choice | None, recall: float | None, memory: int | None) -> IndexRequest:
-        """The same wish but for what is not None."""
+        """The same request, with the arguments that are not None replaced."""
         return IndexRequest(
             self.kind if kind is None else kind,
             self.recall if recall is None else recall,
@@ -47,7 +48,7 @@ class Setting:
 
     depth: how many candidates of the compressed index are compared exactly. effort: nprobe of an inverted file,
     efSearch of HNSW. recall: recall@10 on `queries` held-out queries that took no part in choosing depth and effort.
-    count, next_id: the state of the collection it is of. indexed: vectors in the file, those of removed pictures too.
+    count, next_id: the state of the collection it is of. indexed: vectors in the file, those of removed images too.
     """
 
     kind: Kind
@@ -66,7 +67,7 @@ class Setting:
 
     @property
     def exact(self) -> bool:
-        """Whether nothing is ever missed."""
+        """Whether the search is exact."""
         return self.kind == "exact"
 
     def measured(self, recall: float, queries: int, depth: int, effort: int | None) -> Setting:

@@ -1,4 +1,4 @@
-"""Choose how deep and how wide to search so that recall keeps its promise, and measure that it does."""
+"""Choose the search depth and effort that reach the promised recall, and measure the recall."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cpchub.index.setting import K
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A search setting, the recall@K that it gives, on how many queries that was measured, and whether it will do."""
+    """A search setting, its recall@K, the number of queries it was measured on, and whether the target is reached."""
 
     depth: int
     effort: int | None
@@ -27,8 +27,8 @@ class Calibrated:
 def calibrate(engine: Engine, truth: Truth, target: float) -> Calibrated:
     """The cheapest setting whose recall is above the target by two standard errors, set on the engine.
 
-    One half of the queries chooses it. The other half gives the recall that is reported, and has to be as far above
-    the target; where it is not, the next deeper setting is taken. `reached` is False where none will do.
+    One half of the queries chooses it. The other half measures the recall that is reported, which must exceed the
+    target by the same margin; otherwise the next deeper setting is tried. `reached` is False if no setting is enough.
     """
     chooses, checks = np.arange(0, len(truth.own), 2), np.arange(1, len(truth.own), 2)
     if not len(checks):

@@ -1,6 +1,7 @@
 """Exact search by matrix product: ground truth, subsets chosen by a filter, large batches, and a GPU.
 
-For a batch, blocks of a matrix product are several times faster than FAISS's flat index; for one query FAISS is.
+For a batch, blocks of a matrix product are several times faster than FAISS's flat index. For one query FAISS is
+faster.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Vectors and items of a collection as files that are mapped, not read: the system loads the pages that are used.
+"""Memory-mapped vectors and items of a collection: the system loads only the pages that are used.
 
     search/vectors.npy   [N, D] float32 or float16, rows as in the collection, to compare candidates exactly
     search/items.arrow   the items, uncompressed, to say what was found

@@ -1,8 +1,8 @@
-"""Held-out queries with their exact neighbours: what recall is measured against after every change.
+"""Ground truth for recall: held-out queries with their exact neighbours, updated with the collection.
 
-The queries are pictures of the collection that take no part in training the index, with their own row left out of the
-answer: to the index they are what a new picture of the same kind would be. One half chooses the search setting; the
-other half, which took no part in that, gives the recall that is reported.
+The queries are images of the collection that do not train the index, and their own row is left out of the answer. So
+they behave like new images of the same kind. One half chooses the search setting; the other half measures the recall
+that is reported.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from cpchub.index.engine.mapped import FOLDER, Ids
 from cpchub.index.setting import K
 
 TRUTH = "recall.parquet"
-QUERIES = 1000  # and at most a quarter of the pictures
-SPARE = 20  # neighbours kept beyond K, so that removing some pictures leaves the K nearest known
+QUERIES = 1000  # and at most a quarter of the images
+SPARE = 20  # neighbours kept beyond K, so that removing some images leaves the K nearest known
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Truth:
         return truth
 
     def update(self, vectors: npt.NDArray[Any], ids: Ids, first_new: int) -> None:
-        """Follow a change of the collection: ids from `first_new` on are new, those no longer in `ids` are gone."""
+        """Follow a change of the collection: ids from `first_new` on are new, ids missing from `ids` are removed."""
         start = int(np.searchsorted(ids, first_new))
         self._forget(ids[:start])  # the new ones too: an update that was killed may have merged them already
         if start < len(ids):
@@ -68,7 +68,7 @@ class Truth:
     def hits(self, query: int, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
         """How many of the K nearest are among the first 1, 2, ... candidates, given the candidates' exact scores.
 
-        A candidate counts by its score, so that of pictures equally near any will do.
+        Candidates are compared by score, so any of several equally near images counts.
         """
         last = self.scores[query, min(K, int(self.known[query])) - 1]
         return np.minimum(np.cumsum(scores >= last - 1e-5), K)
@@ -94,7 +94,7 @@ class Truth:
         return cls(matrix("vector"), table["id"].to_numpy(), matrix("ids"), matrix("scores"), np.array(table["known"]))
 
     def _forget(self, ids: Ids) -> None:
-        """Take out the neighbours that are gone or not certain, and close up."""
+        """Remove the neighbours that are gone or uncertain, and close the gaps."""
         gone = ~np.isin(self.ids, ids) | (np.arange(self.ids.shape[1]) >= self.known[:, None])
         order = np.argsort(gone, axis=1, kind="stable")
         self.ids = np.where(np.take_along_axis(gone, order, 1), -1, np.take_along_axis(self.ids, order, 1))
@@ -109,7 +109,7 @@ class Truth:
         self.known[which] = (self.ids[which] >= 0).sum(axis=1)
 
     def _merge(self, which: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], ids: Ids) -> None:
-        """Sort newly compared neighbours in; the query itself is none."""
+        """Merge newly compared neighbours; the query itself is not a neighbour."""
         scores = np.where(ids == self.own[which, None], np.float32(-np.inf), scores)
         ids = np.where(ids == self.own[which, None], -1, ids)
         scores, ids = np.hstack([self.scores[which], scores]), np.hstack([self.ids[which], ids])

@@ -1,8 +1,8 @@
-"""Two stages: a FAISS index names candidates, the vectors themselves put them in order.
+"""Two-stage search: a FAISS index finds candidates, and the exact vectors rank them.
 
-The index of a collection answers with ids. Pictures that were removed since it was built are still in it; their ids
-are no longer among the collection's, and what it says of them is dropped here. (Taking them out of a fast-scan index
-is possible, but FAISS 1.15 then encodes added vectors wrongly: it writes them over what is left in the last block.)
+The index returns ids. It still contains images that were removed since it was built; their ids are no longer in the
+collection and are dropped here. (FAISS 1.15 can remove vectors from a fast-scan index, but then encodes added vectors
+wrongly: it overwrites the rest of the last block.)
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Engine:
     def candidates(self, q: npt.NDArray[np.float32], depth: int, effort: int | None = None) -> list[Ids]:
         """For each query the rows that the index takes for its nearest, in the index's own order.
 
-        As many are asked for as leave `depth` when the removed ones among them are dropped, on average.
+        The index is asked for more than `depth`, so that on average `depth` remain after dropping removed ones.
         """
         depth = min(-(-depth * self.index.ntotal // len(self.ids)), self.index.ntotal)
         with self._threads_for(len(q)):
@@ -95,9 +95,10 @@ class Engine:
         return scores[order], rows[order]
 
     def _search_subset(self, q: npt.NDArray[np.float32], k: int, mask: npt.NDArray[np.bool_]) -> Found:
-        """Few rows are compared exactly. Of many, candidates are taken until enough of them pass the filter.
+        """Few rows are compared exactly. For many rows, candidates are fetched until enough of them pass the filter.
 
-        The candidates that pass are the best of the subset, in the index's order, as deep as they were without it.
+        The candidates that pass are the best of the subset in the index's order, at the same depth as without a
+        filter.
         """
         subset = np.flatnonzero(mask)
         if self.kind == "exact" or len(subset) <= SMALL_SUBSET:

@@ -1,6 +1,6 @@
-"""Folders of aligned modalities: a photo, its depth, its normals, its segmentation, as the views of one scene (CMC).
+"""Folders of aligned modalities, for CMC: photo, depth, normals and segmentation are the views of one scene.
 
-`rgb=/data/rgb,depth=/data/depth` names them. Pictures of the same path, whatever its suffix, show the same scene.
+`rgb=/data/rgb,depth=/data/depth` names them. Images of the same path, whatever its suffix, show the same scene.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from cpchub_training.data.listing import Listed, listed, squares
 
 
 def aligned(spec: str, size: int, rules: Rules = NO_RULES) -> data.Pictures:
-    """Scenes as pictures whose channels are those of all modalities one after the other, squares of `size` pixels.
+    """Load scenes as square images of `size` pixels; the channels of all modalities are concatenated.
 
-    A modality has one channel where its first picture is grey (depth, a mask), three where it has colour. Labels are
-    those of the first modality. Scenes of which a picture cannot be read are listed in `skipped`.
+    A modality has one channel if its first image is grey (depth, a mask), else three. Labels are those of the first
+    modality. A scene with an unreadable image is listed in `skipped`.
 
-    Raises SourceError where the folders do not show the same scenes, naming some that are missing.
+    Raises SourceError, naming some missing scenes, if the folders do not show the same scenes.
     """
     sources = {name: listed(path, rules) for name, path in _named(spec).items()}
     scenes = {name: _by_scene(pictures) for name, pictures in sources.items()}
@@ -74,7 +74,7 @@ def _by_scene(pictures: Listed) -> dict[str, int]:
 
 
 def _is_grey(pictures: Listed) -> bool:
-    """By the first picture that can be opened; only its header is read."""
+    """Decided by the first image that can be opened; only its header is read."""
     for row in range(len(pictures)):
         try:
             return EncodedPicture(pictures.read(row)).is_grey

@@ -1,4 +1,4 @@
-"""Which pictures a step takes: a function of the seed, the step and the rank, so that there is nothing to save."""
+"""The images of each step, as a function of seed, step and rank. A checkpoint saves nothing of this."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Batch:
 class Batches:
     """The steps of a run over `n_pictures`, as rank `rank` of `world_size` sees them.
 
-    The pictures left over at the end of an epoch wait for the next epoch's order, or with `drop_last=False` make a
-    smaller batch, the largest that ranks and accumulation divide evenly (2 pictures a part at least).
+    Images left over at the end of an epoch are dropped until the next epoch. With `drop_last=False` they make a
+    smaller batch: the largest that ranks and accumulation divide evenly, with at least 2 images a part.
 
-    `labelled`: rows with labels, of which the recipe's share of every batch is drawn, with repetition. Each of the
-    parts in which a batch is accumulated has as many of them as the others (to one), and one at least.
+    `labelled`: rows with labels. The recipe's share of every batch is drawn from them, with repetition. The parts of
+    an accumulated batch have equally many of them (up to one), and at least one each.
     """
 
     def __init__(
@@ -68,12 +68,12 @@ class Batches:
 
 @lru_cache(maxsize=2)
 def _order(n: int, seed: int) -> Tensor:
-    """The order in which an epoch takes the pictures, the same on every rank; kept until the next epoch but one."""
+    """The order of the images in an epoch, the same on every rank; cached for two epochs."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
 
 
 def mixed(seed: int, a: int, b: int) -> int:
-    """One 63-bit seed from three numbers, well mixed (splitmix64), so that neighbouring steps share nothing."""
+    """One 63-bit seed from three numbers, mixed by splitmix64, so that neighbouring steps are unrelated."""
     x = (seed * 0x9E3779B97F4A7C15 + a * 0xBF58476D1CE4E5B9 + (b + 2) * 0x94D049BB133111EB) % 2**64
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) % 2**64

@@ -15,7 +15,7 @@ import torch
 from cpchub.errors import SourceError
 from cpchub_training.data.pictures import Pictures
 
-CIFAR10_MD5 = {  # the official files, as torchvision checks them
+CIFAR10_MD5 = {  # of the official files, from torchvision
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
     "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
     "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
@@ -28,7 +28,7 @@ CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog
 
 
 def digits(split: str = "train") -> Pictures:
-    """scikit-learn's handwritten digits (UCI optdigits test set): 8x8 grey pictures, 1,437 train and 360 test."""
+    """scikit-learn's handwritten digits (UCI optdigits test set): 8x8 grey images, 1,437 train and 360 test."""
     from sklearn.datasets import load_digits
 
     data: Any = load_digits()
@@ -63,7 +63,7 @@ def cifar10(root: Path, split: str = "train") -> Pictures:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Reads CIFAR-10's batch files, which are Python 2 pickles of one numpy array, and can build nothing else."""
+    """Reads CIFAR-10's batch files, which are Python 2 pickles of numpy arrays. It cannot build any other object."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module.replace("numpy._core", "numpy.core"), name) == ("numpy.core.multiarray", "_reconstruct"):

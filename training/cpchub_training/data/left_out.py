@@ -1,4 +1,4 @@
-"""Pictures that cannot be read: they are left out of a job, named and counted."""
+"""Report unreadable images, which a job leaves out."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ NAMED = 5
 
 
 def tell_left_out(broken: Sequence[tuple[str, str]], total: int, name: str) -> None:
-    """Print how many of `total` pictures are left out, and the first by path and reason; nothing where none is.
+    """Print how many of `total` images are left out, and the path and reason of the first ones. Print nothing for
+    none.
 
-    Of the ranks under `torchrun` only the first prints.
+    Under `torchrun` only rank 0 prints.
     """
     if not broken or os.environ.get("RANK", "0") != "0":
         return

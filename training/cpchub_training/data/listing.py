@@ -1,4 +1,4 @@
-"""The pictures of a folder, of tar shards, of Parquet or of a list, with their labels, still encoded."""
+"""List the encoded images of a folder, tar shards, Parquet or a list, with their labels."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from cpchub.media.sources import Listing, Picture, Source, open_source
 
 @dataclass(frozen=True)
 class Listed:
-    """Pictures by row, of which nothing has been decoded; `labels` int64 `[N]` or None.
+    """Images by row, not decoded yet; `labels` int64 `[N]` or None.
 
-    by_folders: whether the labels are the class folders, and not what the source says.
+    by_folders: True if the labels are class folders, False if they come from the source.
     """
 
     source: Source
@@ -38,12 +38,12 @@ class Listed:
         return len(self.pictures)
 
     def subset(self, rows: np.ndarray) -> Listed:
-        """The pictures at `rows`, in that order."""
+        """The images at `rows`, in that order."""
         labels = None if self.labels is None else self.labels[torch.from_numpy(rows)]
         return replace(self, pictures=tuple(self.pictures[row] for row in rows), labels=labels)
 
     def read(self, row: int) -> bytes:
-        """The encoded picture. Raises BrokenImageError."""
+        """The encoded image. Raises BrokenImageError."""
         try:
             return self.source.read(self.pictures[row])
         except MemoryError as error:
@@ -60,11 +60,11 @@ class Listed:
 
 
 def listed(name: str, rules: Rules = NO_RULES) -> Listed:
-    """The pictures of the source `name` (anything that `cpchub index` takes), sorted by path; what was passed over is
+    """The images of the source `name` (anything that `cpchub index` takes), sorted by path; what was passed over is
     told on the terminal.
 
-    Their labels are the source's `label` column where every picture has one, else their class folders
-    (`cpchub.media.labels.folder_classes`) where there are two or more and every picture is in one.
+    Their labels are the source's `label` column where every image has one, else their class folders
+    (`cpchub.media.labels.folder_classes`) where there are two or more and every image is in one.
     """
     source = open_source(name, rules=rules)
     listing = source.listing()
@@ -89,7 +89,7 @@ def listed(name: str, rules: Rules = NO_RULES) -> Listed:
 
 
 def tell(listing: Listing) -> None:
-    """Print what a listing passed over and what of it cannot be read; under `torchrun` the first rank does."""
+    """Print what a listing passed over and what cannot be read; under `torchrun` only rank 0 prints."""
     if os.environ.get("RANK", "0") != "0":
         return
     notes = list(listing.notes)
@@ -101,7 +101,7 @@ def tell(listing: Listing) -> None:
 
 
 def squares(pictures: Listed, size: int) -> tuple[Tensor, dict[int, str]]:
-    """All pictures as squares, uint8 `[N, 3, size, size]`, and row -> reason of those that cannot be read."""
+    """All images as squares, uint8 `[N, 3, size, size]`, and row -> reason of those that cannot be read."""
     images = torch.zeros(len(pictures), 3, size, size, dtype=torch.uint8)
     broken: dict[int, str] = {}
 
@@ -117,7 +117,7 @@ def squares(pictures: Listed, size: int) -> tuple[Tensor, dict[int, str]]:
 
 
 def square(data: bytes, size: int) -> Tensor:
-    """An encoded picture as uint8 `[3, size, size]`: short side to `size`, centre square, RGB.
+    """Decode an image to uint8 `[3, size, size]`: RGB, short side scaled to `size`, centre square.
 
     Raises BrokenImageError. A large JPEG is decoded at a reduced scale.
     """

@@ -1,4 +1,4 @@
-"""Open the data that a recipe names: in memory, or streamed from where it lies."""
+"""Open the data that a recipe names: in memory, or streamed from disk or a bucket."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from cpchub_training.recipes import Recipe
 
 
 def load(name: str, *, split: str = "train", size: int = 32, rules: Rules = NO_RULES) -> Pictures:
-    """The data set `name`: "digits", "cifar10" (in the folder `CPCHUB_DATA`), or pictures in a folder, tar shards, ...
+    """The data set `name`: "digits", "cifar10" (in the folder `CPCHUB_DATA`), or images in a folder, tar shards, ...
 
-    `split` is "train" or "test"; digits keep the last 360 pictures for the test, a folder is all "train".
-    `size` is the side in pixels that pictures of a folder are stored at, `rules` what is left out of it. Raises
+    `split` is "train" or "test"; digits keep the last 360 images for the test, a folder is all "train".
+    `size` is the side in pixels that images of a folder are stored at, `rules` what is left out of it. Raises
     `SourceError` with the way out.
     """
     if name == "digits":
@@ -41,7 +41,7 @@ def load(name: str, *, split: str = "train", size: int = 32, rules: Rules = NO_R
 
 
 def own_pictures(name: str, rules: Rules = NO_RULES) -> Listed:
-    """Pictures that are no data set known by name. Raises `SourceError` where there are none."""
+    """A user's own images. Raises `SourceError` if there are none."""
     if "://" not in name and not expanded(name).exists():
         raise SourceError(
             f"no data set called {name!r}: use 'digits', 'cifar10' or pictures of your own, in a folder, tar shards, "
@@ -51,12 +51,12 @@ def own_pictures(name: str, rules: Rules = NO_RULES) -> Listed:
 
 
 def title(name: str) -> str:
-    """What a source of pictures is called on cards: the last part of its path."""
+    """What a source of images is called on cards: the last part of its path."""
     return name.rstrip("/").rpartition("/")[2]
 
 
 def in_memory(pictures: Listed, name: str, size: int) -> Pictures:
-    """Every readable picture of a source, as squares of `size` pixels. Broken ones are listed in `skipped`."""
+    """Every readable image of a source, as squares of `size` pixels. Broken ones are listed in `skipped`."""
     images, skipped = squares(pictures, size)
     good = [i for i in range(len(pictures)) if i not in skipped]
     listed = tuple((pictures.pictures[i].path, skipped[i]) for i in sorted(skipped))
@@ -69,11 +69,11 @@ def in_memory(pictures: Listed, name: str, size: int) -> Pictures:
 def open_data(
     recipe: Recipe, check: Callable[[Recipe, int, bool], None] | None = None
 ) -> Pictures | Stream | recordings.Recordings:
-    """The recipe's pictures, in memory where a quarter of the memory holds them all as squares, else streamed.
+    """The recipe's images: in memory if they fit as squares into a quarter of it, else streamed.
 
-    For CPC on sound its recordings, which stay on the disk. Raises `SourceError` for data that is not there and
-    what `check` raises; it is given the recipe, the number of pictures and whether they have labels, before they are
-    decoded.
+    CPC on sound gets its recordings, which stay on disk. `check` is called with the recipe, the number of images and
+    whether they have labels, before anything is decoded. Raises `SourceError` for missing data, and whatever `check`
+    raises.
     """
     if recipe.takes == "sound":
         return recordings.load(recipe.data, recipe.audio, recipe.rules)
@@ -92,6 +92,6 @@ def open_data(
 
 
 def _told(pictures: Pictures) -> Pictures:
-    """The pictures, when it is said which ones are left out."""
+    """Report the images that are left out, and return the rest."""
     tell_left_out(pictures.skipped, len(pictures) + len(pictures.skipped), pictures.name)
     return pictures

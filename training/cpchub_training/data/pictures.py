@@ -1,4 +1,4 @@
-"""Pictures for training: a whole data set as one uint8 tensor, so that a batch is an index.
+"""Images for training: a whole data set as one uint8 tensor, so that a batch is an index.
 
 `load("digits")` is scikit-learn's 1,797 handwritten digits, `load("cifar10")` reads the official files,
 `load("/folder/of/pictures")` decodes a folder once to squares of one size.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class TrainingSet(Protocol):
-    """What the loop needs of a data set, in memory or not."""
+    """The interface of a data set for the loop, in memory or streamed."""
 
     @property
     def labels(self) -> Tensor | None:
@@ -36,10 +36,10 @@ class TrainingSet(Protocol):
     def __len__(self) -> int: ...
 
     def digest(self) -> str:
-        """A short hash that says whether two runs saw the same data."""
+        """A short hash that is equal for equal data."""
 
     def take(self, rows: Tensor) -> Tensor:
-        """The pictures at `rows` as they are, without randomness: uint8 `[N, C, H, W]` on the CPU."""
+        """The images at `rows` as they are, without randomness: uint8 `[N, C, H, W]` on the CPU."""
 
     def views(
         self, batches: Iterable[Batch], recipe: Recipe, device: torch.device
@@ -58,7 +58,7 @@ class Pictures:
     images: Tensor
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
-    skipped: tuple[tuple[str, str], ...] = ()  # path and reason of the pictures that could not be read
+    skipped: tuple[tuple[str, str], ...] = ()  # path and reason of the images that could not be read
     _copies: dict[torch.device, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -71,22 +71,22 @@ class Pictures:
         return self.labels.numpy()
 
     def subset(self, rows: np.ndarray) -> Pictures:
-        """The pictures at `rows`, in that order."""
+        """The images at `rows`, in that order."""
         keep = torch.from_numpy(rows)
         return replace(self, images=self.images[keep], labels=None if self.labels is None else self.labels[keep])
 
     def without_labels(self) -> Pictures:
-        """The same pictures as if nobody knew what they show."""
+        """The same images without labels."""
         return replace(self, labels=None)
 
     def take(self, rows: Tensor) -> Tensor:
-        """The pictures at `rows`, uint8 `[N, C, H, W]`."""
+        """The images at `rows`, uint8 `[N, C, H, W]`."""
         return self.images[rows]
 
     def views(
         self, batches: Iterable[Batch], recipe: Recipe, device: torch.device
     ) -> Iterator[tuple[Batch, list[Tensor]]]:
-        """Each batch with its random views, made on `device`, where the whole data set goes if there is room."""
+        """Each batch with its random views, made on `device`. The whole data set is copied there if it fits."""
         images = self._at(device)
         generator = torch.Generator(device=device)
         for batch in batches:
@@ -97,7 +97,8 @@ class Pictures:
             yield batch, [random_view(pictures, recipe, generator, i) for i in range(recipe.n_views)]
 
     def _at(self, device: torch.device) -> Tensor:
-        """The images on `device`, copied there once; where they would take more than a quarter of it, as they are."""
+        """The images on `device`, copied once; left where they are if they would take more than a quarter of its
+        memory."""
         if device.type == "cuda" and self.images.nbytes > torch.cuda.get_device_properties(device).total_memory / 4:
             return self.images
         if device not in self._copies:
@@ -113,5 +114,5 @@ class Pictures:
 
 
 def names_modalities(name: str) -> bool:
-    """Whether `name` is that of aligned folders, `rgb=FOLDER,depth=FOLDER`, and not a path with a = in it."""
+    """Whether `name` lists aligned folders, `rgb=FOLDER,depth=FOLDER`; a path that contains = does not."""
     return re.match(r"[^/:,=]*=", name) is not None and not expanded(name).exists()

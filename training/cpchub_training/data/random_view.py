@@ -1,4 +1,4 @@
-"""One random view of a batch, as the recipe says."""
+"""One random view of a batch, as the recipe describes it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def random_view(pictures: Tensor, recipe: Recipe, generator: torch.Generator, number: int = 0) -> Tensor:
-    """View `number` of each picture, random, as the network takes it: uint8 `[N, C, H, W]` to float32 `[N, C, S, S]`.
+    """View `number` of each image, random, as the network takes it: uint8 `[N, C, H, W]` to float32 `[N, C, S, S]`.
 
     For CPC the grid of its patches, each a view by itself: `[N, rows, columns, C, p, p]`.
     """
@@ -26,7 +26,7 @@ def random_view(pictures: Tensor, recipe: Recipe, generator: torch.Generator, nu
 
 
 def normalised(x: Tensor, recipe: Recipe) -> Tensor:
-    """Pictures in [0, 1] as the network takes them: the recipe's mean and std, channels last."""
+    """Images in [0, 1] as the network takes them: the recipe's mean and std, channels last."""
     if {*recipe.mean} == {0.0} and {*recipe.std} == {1.0}:  # of any number of channels
         return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
     mean, std = (constant_like(x, v).reshape(1, -1, 1, 1) for v in (recipe.mean, recipe.std))

@@ -1,4 +1,4 @@
-"""Recordings for training: a folder of sound files, of which each step reads the windows that it needs.
+"""Recordings for training: each step reads its windows from the sound files of a folder.
 
 `load("fsdd")` is the Free Spoken Digit Dataset, `load("/folder")` any folder of recordings, such as LibriSpeech's
 `train-clean-100`. Files stay on the disk; an epoch takes one random window of every recording.
@@ -38,7 +38,7 @@ FSDD_TEST = 5  # the first five recordings of each speaker and digit are the tes
 
 @dataclass(frozen=True)
 class Recordings:
-    """The recordings of a folder that are as long as a window at least; no labels. A row is a recording."""
+    """The recordings of a folder that are at least as long as a window. A row is a recording; there are no labels."""
 
     name: str
     root: Path
@@ -51,7 +51,7 @@ class Recordings:
         return len(self.recordings)
 
     def digest(self) -> str:
-        """A short hash of the names and lengths: reading the sound of thousands of files would take minutes."""
+        """A short hash of names and lengths only, because reading thousands of sound files would take minutes."""
         listed = "\n".join(f"{r.path} {r.samples} {r.sample_rate}" for r in self.recordings)
         return hashlib.sha256(f"{self.window}\n{listed}".encode()).hexdigest()[:16]
 

@@ -1,7 +1,7 @@
-"""Pictures that do not fit into memory, decoded by threads a few batches ahead of the network.
+"""Data sets larger than memory: threads decode images a few batches ahead of the network.
 
-The order and the views of a batch are a function of its rows and seed, so a streamed run repeats and resumes like one
-whose pictures are in memory; with views made on the device it sees the very same ones.
+Order and views of a batch are a function of its rows and seed, so a streamed run repeats and resumes like a run in
+memory. With views made on the device, both see the same views.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ GREY = 128
 class Stream:
     """A data set on disk or in a bucket, for the loop. `size`: the side of the squares that the device crops from.
 
-    A picture that cannot be read is shown as plain grey, so that batches keep their size, and listed in `skipped` with
-    the reason: the first is named when it is met, all are when the batches end. A batch of which half is broken is a
-    SourceError.
+    An unreadable image is replaced by plain grey, so that batches keep their size, and is listed in `skipped` with the
+    reason. The first is reported at once, all of them when the batches end. A batch with half of its images broken
+    raises SourceError.
     """
 
     def __init__(self, pictures: Listed, size: int, workers: int | None = None) -> None:
@@ -64,22 +64,22 @@ class Stream:
         return self.pictures.digest()
 
     def subset(self, rows: np.ndarray) -> Stream:
-        """The pictures at `rows`, in that order."""
+        """The images at `rows`, in that order."""
         return Stream(self.pictures.subset(rows), self.size, self.workers)
 
     def without_labels(self) -> Stream:
-        """The same pictures as if nobody knew what they show."""
+        """The same images as if nobody knew what they show."""
         return Stream(replace(self.pictures, labels=None, classes=()), self.size, self.workers)
 
     def take(self, rows: Tensor) -> Tensor:
-        """Squares of the pictures at `rows`, uint8 `[N, 3, size, size]`."""
+        """Squares of the images at `rows`, uint8 `[N, 3, size, size]`."""
         with ThreadPoolExecutor(self.workers) as pool:
             return torch.stack(list(pool.map(self._square, rows.tolist())))
 
     def views(
         self, batches: Iterable[Batch], recipe: Recipe, device: torch.device
     ) -> Iterator[tuple[Batch, list[Tensor]]]:
-        """Each batch with its views; the next ones are decoded meanwhile."""
+        """Each batch with its views; the next batches are decoded in the meantime."""
         finish = self._views_of_squares if recipe.views_on == "device" else self._stacked_views
         waiting: deque[tuple[Batch, list[Future[Tensor]]]] = deque()
         batches = iter(batches)
@@ -113,7 +113,7 @@ class Stream:
             return torch.full((3, self.size, self.size), GREY, dtype=torch.uint8)
 
     def _views_of_file(self, row: int, seed: int, recipe: Recipe) -> Tensor:
-        """All views of one picture, `[V, 3, S, S]`."""
+        """All views of one image, `[V, 3, S, S]`."""
         generator = torch.Generator().manual_seed(seed)
         try:
             encoded = self.pictures.read(row)
@@ -140,7 +140,7 @@ class Stream:
                 Console(stderr=True).print(f"{path} is left out: {error}. Others like it are too.", soft_wrap=True)
 
     def _tell(self) -> None:
-        """Say what is left out, where more is than was said before."""
+        """Report what is left out, if there is more than was reported before."""
         if len(self.skipped) > self._told:
             tell_left_out(sorted(self.skipped.items()), len(self), data.title(self.pictures.source.location))
         self._told = len(self.skipped)

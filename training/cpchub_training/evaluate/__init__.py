@@ -1,7 +1,7 @@
-"""Measure a finished encoder, the same way wherever it comes from, into `eval.json`.
+"""Measure any finished encoder by the same protocols, and write `eval.json`.
 
-Every number is of the encoder as published (its own transform, through `Encoder.encode`), on the test part, once.
-Choices such as a regularisation are made on training pictures alone: protocols never see a test label.
+Every number is measured once, on the test part, with the encoder as published (`Encoder.encode`, its own transform).
+Choices such as the regularisation are made on training images only; protocols never see a test label.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Encoders x data sets: the same protocols for all of them, as one table."""
+"""Compare encoders on data sets by the same protocols, in one table."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def compare(
     if twice := [name for name in called if called.count(name) > 1]:
         raise ArgumentError(f"{len(twice)} data sets are called {twice[0]!r}, and tables go by name; rename a folder")
     lines: list[dict[str, Any]] = []
-    for name in names:  # one that is not there is missed before the others are measured
+    for name in names:  # a missing encoder is found before the others are measured
         load_encoder(name)
     for name in names:
         encoder, _ = load_encoder(name)

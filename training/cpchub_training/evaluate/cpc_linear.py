@@ -1,8 +1,8 @@
 """CPC's linear protocol: batch norm without scale, a 1x1 convolution, and logits averaged over the grid of positions.
 
-The head is linear in the maps, so the averaged logits of a batch are those of the averaged maps, and the statistics of
-the batch norm follow from each picture's mean and mean square. It is therefore trained, exactly, on these moments
-`[N, 2, D]` instead of maps `[N, D, h, w]` (a 36th of the size on CPC v2's grid of 6 x 6).
+The head is linear in the feature maps. So the averaged logits are the logits of the averaged map, and the batch
+statistics follow from each image's mean and mean square. Training on these moments `[N, 2, D]` is exactly the same as
+on the maps `[N, D, h, w]`, with 18 times fewer numbers on CPC v2's grid of 6 x 6.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ def cpc_linear(
     epochs: int = 30,
     seed: int = 0,
 ) -> tuple[npt.NDArray[np.int64], dict[str, float]]:
-    """Predicted class numbers of the test pictures, and the learning rate and weight decay that were chosen.
+    """Predicted class numbers of the test images, and the learning rate and weight decay that were chosen.
 
-    All RATES x DECAYS are trained in one pass on nine tenths of the training pictures and compared on the tenth; the
-    best is trained on all of them. Raises LabelError for a class with a single training picture.
+    All RATES x DECAYS are trained in one pass on nine tenths of the training images and compared on the tenth; the
+    best is trained on all of them. Raises LabelError for a class with a single training image.
     """
     if (of_each := np.bincount(y)).min() < 2:
         raise LabelError(

@@ -1,8 +1,8 @@
-"""What an encoder is measured on: labelled pictures to learn from, and others to test on.
+"""Labelled data sets: a part to learn from and a part to test on.
 
-`open_labelled("cifar10")`, `open_labelled("digits")` or a folder with a sub-folder a class. A folder that holds
-`train/` and `test/` (or `val/`) is split so; of any other, a fifth of each class is held out. Pictures that cannot be
-read are left out before, so everything is as if they were not there.
+`open_labelled("cifar10")`, `open_labelled("digits")` or a folder with a sub-folder a class. A folder with `train/` and
+`test/` (or `val/`) is split in this way; of any other folder, a fifth of each class is held out. Unreadable images are
+removed first, so they have no influence.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from cpchub_training.data.listing import tell
 from cpchub_training.evaluate.readable import Checked, checked
 
 Labels = npt.NDArray[np.int64]
-Labelled = tuple[Path, str]  # a picture and its class
+Labelled = tuple[Path, str]  # an image and its class
 
 
 @dataclass(frozen=True)
 class Part:
-    """Pictures as an encoder takes them (uint8 arrays `[H, W, 3]`, or paths), class numbers `[N]`, and their digest."""
+    """Images as an encoder takes them (uint8 arrays `[H, W, 3]`, or paths), class numbers `[N]`, and their digest."""
 
     pictures: Sequence[ImageLike]
     labels: Labels
-    digest: str  # of pictures and labels
+    digest: str  # of images and labels
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def arrays(self, rows: Labels | None = None, *, side: int) -> npt.NDArray[np.uint8]:
-        """The pictures, or some rows of them, as uint8 `[n, H, W, 3]`; those of files as centre squares of `side`."""
+        """The images, or some rows of them, as uint8 `[n, H, W, 3]`; those of files as centre squares of `side`."""
         chosen = range(len(self)) if rows is None else rows
         return np.stack([_square(self.pictures[i], side) for i in chosen])
 
@@ -55,7 +55,7 @@ class Part:
 class DataSet:
     """A named data set: classes, the part to learn from, the part to test on.
 
-    left_out: path and reason of the pictures that cannot be read; no part has them.
+    left_out: path and reason of the images that cannot be read; no part has them.
     """
 
     name: str
@@ -66,7 +66,7 @@ class DataSet:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What `eval.json` says about it."""
+        """The description of the data set for `eval.json`."""
         facts: dict[str, Any] = {
             "name": self.name,
             "classes": len(self.classes),
@@ -83,10 +83,10 @@ class DataSet:
 def open_labelled(name: str, rules: Rules = NO_RULES, cache: Path | None = None) -> DataSet:
     """The data set of that name, or of the folder at that path, of which `rules` leave something out.
 
-    Says on the console which pictures are left out as they cannot be read. cache: where it is kept which ones can, by
-    default where features are.
+    Prints which images are left out because they cannot be read. cache: the folder that remembers which can be read,
+    by default the cache of features.
 
-    Raises SourceError for what is not there or has no classes, LabelError for a class with fewer than two pictures.
+    Raises SourceError for missing data and data without classes, LabelError for a class with fewer than two images.
     """
     if name in data.HAVE_TEST_PART:
         train, test = (data.load(name, split=split) for split in ("train", "test"))
@@ -124,7 +124,7 @@ def _in_memory(pictures: data.Pictures) -> Part:
 
 
 def _pictures(folder: Path, rules: Rules) -> list[str]:
-    """The paths of the pictures of a folder, sorted; what was passed over is told."""
+    """The paths of the images of a folder, sorted; what was passed over is told."""
     source = open_source(folder, rules=rules)
     listing = source.listing()
     tell(listing)
@@ -137,7 +137,7 @@ def _pictures(folder: Path, rules: Rules) -> list[str]:
 
 
 def _files(root: Path, pictures: Sequence[str], part: str = "") -> list[Labelled]:
-    """Path and class of each picture in a part of the data set, in a fixed order."""
+    """Path and class of each image in a part of the data set, in a fixed order."""
     folder, start = root / part, f"{part}/" if part else ""
     found = [(root / path, path.removeprefix(start).split("/")) for path in pictures if path.startswith(start)]
     if loose := [path for path, parts in found if len(parts) == 1]:
@@ -175,7 +175,7 @@ def _held_out_fifth(files: list[Labelled]) -> tuple[list[Labelled], list[Labelle
 
 
 def _of_files(files: list[Labelled], classes: Sequence[str], known: Checked) -> Part:
-    """The digest is over the contents of the files and their classes, not over where they lie."""
+    """The digest covers contents and classes of the files, not their paths."""
     code = {label: number for number, label in enumerate(classes)}
     whole = hashlib.sha256()
     for path, label in files:
@@ -185,7 +185,8 @@ def _of_files(files: list[Labelled], classes: Sequence[str], known: Checked) -> 
 
 
 def _square(picture: ImageLike, side: int) -> npt.NDArray[np.uint8]:
-    """An array as it is; a file's picture scaled to a short side of `side` and cut to its centre square."""
+    """An array is returned as it is; an image file is scaled to a short side of `side` and cut to its centre
+    square."""
     if isinstance(picture, np.ndarray):
         return picture
     if not isinstance(picture, Path):

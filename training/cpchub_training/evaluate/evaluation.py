@@ -1,7 +1,7 @@
-"""From an encoder and a data set to `eval.json`: run the protocols, count the hits, keep what was done.
+"""Run the protocols on an encoder and a data set, count the hits, and make the content of `eval.json`.
 
-Each outcome is kept on disk as predictions, so an evaluation that was stopped goes on where it was, and a second one
-with more seeds computes only what is new. The labels of the test pictures are used here alone, to count.
+Predictions are cached on disk, so a stopped evaluation resumes, and one with more seeds computes only the new ones.
+Test labels are used only here, for counting.
 """
 
 from __future__ import annotations
@@ -47,8 +47,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure `encoder` on the test part of `data` by the named protocols: the content of `eval.json`.
 
-    Raises ArgumentError for a protocol that there is not and for settings that cannot work, BrokenImageError for a
-    picture that cannot be read.
+    Raises ArgumentError for an unknown protocol and for invalid settings, BrokenImageError for an unreadable image.
     """
     settings, cache = settings or Settings(), cache or FeatureCache(encoder)
     settings.check()
@@ -81,7 +80,7 @@ def evaluate(
 
 
 def run(task: Task, cells: Sequence[Cell]) -> list[Outcome]:
-    """The outcome of every cell, from disk where it is kept."""
+    """The outcome of every cell, from the cache if it is there."""
     outcomes = []
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
@@ -129,7 +128,7 @@ def summarise(cells: Sequence[Cell], outcomes: Sequence[Outcome], y_test: Labels
 
 
 def saved_rows(results: Iterable[Mapping[str, Any]], rivals: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """How many times more labels the rival needs, for every data set and way of using the encoder with few labels."""
+    """How many times more labels the baseline needs, for every data set and every low-label protocol."""
     rival: dict[str, dict[int, float]] = {}
     for row in rivals:
         rival.setdefault(row["dataset"], {})[row["labels"]] = row["value"]
@@ -155,7 +154,7 @@ def curves(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any
 
 
 def merged(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict[str, Any]:
-    """`new` with what `old` measured and `new` did not; nothing of other weights or of other pictures is kept.
+    """`new`, plus the rows of `old` that `new` did not measure. Rows of other weights or other images are dropped.
 
     `data` is the data set measured last, `datasets` all of them. Labels saved follow from the rows of both.
     """
@@ -187,14 +186,15 @@ def read_evaluation(path: Path) -> dict[str, Any] | None:
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that decide a number; outcomes of others are not used, so `eval.json` names the right ones."""
+    """Versions of the packages that influence a number. Cached outcomes of other versions are not used, so `eval.json`
+    is right about them."""
     return {package: version(package) for package in PACKAGES}
 
 
 def _path_of(task: Task, cell: Cell) -> Path:
-    """Where an outcome is kept: named by everything that decides it.
+    """The cache path of an outcome; its name depends on everything that decides the outcome.
 
-    A rival has new weights, so of the encoder only its network and transform count.
+    A baseline starts from new weights, so only the encoder's network and transform matter.
     """
     spec, data = task.spec, task.data
     args = {k: v for k, v in spec.model_args.items() if k != "num_classes"}

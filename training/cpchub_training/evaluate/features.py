@@ -1,10 +1,10 @@
-"""Features of a data set, computed once for each encoder and kept on disk, memory-mapped, for every protocol.
+"""Cache of features: computed once per encoder and data set, memory-mapped by every protocol.
 
     <cache>/<fingerprint>-<digest>-<kind>/   features.npy   about.json   shard-00003.npy (while it is being made)
 
-The fingerprint is of weights, network and transform, and the versions of torch and timm follow it; the digest is of
-pictures and labels. Whatever changes, the name changes, so features never belong to other pictures. Work goes by
-shards, each complete or absent: a job that was stopped goes on after its last shard, with the same result.
+The fingerprint covers weights, network and transform, and is followed by the versions of torch and timm. The digest
+covers images and labels. Any change changes the name, so cached features always fit their images. The work is split
+into shards, and a shard on disk is always complete: a stopped job resumes after its last shard, with the same result.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from cpchub_training.evaluate.readable import default_cache
 Kind: TypeAlias = Literal["pooled", "map", "moments"]
 Array: TypeAlias = npt.NDArray[Any]
 
-SHARD = 2000  # pictures a shard: what a kill can cost
+SHARD = 2000  # images a shard: what a kill can cost
 BATCH = 500
 FEATURES, ABOUT = "features.npy", "about.json"
 
@@ -48,10 +48,10 @@ class FeatureCache:
         self.folder = folder or default_cache()
 
     def of(self, data: DataSet, part: Literal["train", "test"], kind: Kind = "pooled") -> Array:
-        """The features of a part, memory-mapped, in the order of its pictures; computed now if they are not kept yet.
+        """The features of a part, memory-mapped, in the order of its images; computed now if they are not kept yet.
 
-        Says so on the console where features of other pictures under the same name are found, and removes those.
-        Raises BrokenImageError, naming it, for a picture that cannot be read.
+        Features of other images under the same name are removed, and a message says so. Raises BrokenImageError,
+        naming the file, for an unreadable image.
         """
         pictures: Part = getattr(data, part)
         home = self.folder / f"{self._name()}-{pictures.digest}-{kind}"

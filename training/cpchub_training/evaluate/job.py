@@ -1,4 +1,4 @@
-"""One evaluation from the command line: an encoder by any name, a data set, what is printed and where it is written."""
+"""One evaluation of the command line: load the encoder and the data, print the results, write the files."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def measure(
 ) -> dict[str, Any]:
     """Evaluate, print the table, and write `eval.json` and `label_curve-<data>.png` into `home_of` the encoder.
 
-    A model folder that was given by its path gets the numbers too: its `eval.json`, and its card, written anew. Rows
-    that an earlier evaluation of the same weights wrote there are kept unless they were measured again.
+    If the encoder is given as a model folder, the folder's `eval.json` and card are updated too. Rows of an earlier
+    evaluation of the same weights are kept unless they were measured again.
     """
     data = open_labelled(data_name, rules, cache)
     encoder, folder = load_encoder(name)
@@ -87,7 +87,7 @@ def measure(
 
 
 def label_curves(content: Mapping[str, Any], dataset: str) -> dict[str, LabelCurve]:
-    """The low-label rows of one data set as curves over the number of labels, by how they are called for people."""
+    """The low-label rows of one data set as curves over the number of labels, by title."""
     rows = [r for r in [*content["results"], *content.get("rivals", [])] if r["dataset"] == dataset]
     return {
         WAYS.get(way, way): LabelCurve.of_points({row["labels"]: row.get("values") or [row["value"]] for row in points})

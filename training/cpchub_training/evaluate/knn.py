@@ -1,4 +1,4 @@
-"""Weighted kNN for several k at once: the neighbours are found once, the nearest first, and every k votes."""
+"""Weighted kNN for several k at once: the neighbours are searched once for all k."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def knn(
     """Predicted class numbers `[Q]` of queries `[Q, D]` for each k, from features `[N, D]` and labels `[N]`.
 
     InstDisc (arXiv 1805.01978, section 3.4): by cosine similarity s, each neighbour votes with weight exp(s / T).
-    A k beyond N asks all of them.
+    A k above N uses all N features.
     """
     bank = F.normalize(torch.tensor(x), dim=1)
     labels = torch.from_numpy(np.asarray(y))

@@ -1,9 +1,9 @@
-"""Protocols that train a whole network on few labels: the encoder fine-tuned, and its rival from scratch.
+"""Protocols that train a whole network on few labels: the fine-tuned encoder, and the baseline from scratch.
 
-The rival is the same architecture with new weights, on the same labels, with a schedule of its own: more labels are
-seen longer, and its accuracy is that of the last step. Its defaults are what did best within some minutes of two CPU
-cores, on held-out training pictures of CIFAR-10 at 5,000 labels; with more time it gets better, so give it more
-(`--scratch-pictures`) where there is a GPU, and read labels saved as of this budget.
+The baseline is the same architecture with new weights, trained on the same labels. Its schedule grows with the number
+of labels, and its accuracy is that of the last step. The defaults did best within some minutes on two CPU cores, on
+held-out training images of CIFAR-10 at 5,000 labels. A longer training is better: use `--scratch-pictures` if you have
+a GPU. The number of labels saved is relative to this budget.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ PERCENT = 0.01
 
 @dataclass(frozen=True)
 class ScratchBaseline:
-    """How the rival is trained: on mirrored and slightly shifted pictures of `side` times the encoder's input."""
+    """Training of the baseline: on mirrored and slightly shifted images of `side` times the encoder's input."""
 
     pictures: int = 20_000  # seen at one label in a hundred
     growth: float = 0.35  # exponent in the labels
     batch_size: int = 32
     lr: float = 2e-3
     weight_decay: float = 0.05
-    side: float = 0.5  # a smaller picture is seen more often in the same time
+    side: float = 0.5  # a smaller image allows more steps in the same time
 
     def plan(self, labels: int, all_labels: int) -> Schedule:
         """The schedule for so many labels."""
@@ -65,7 +65,7 @@ def from_scratch_cells(task: Task) -> list[Cell]:
 
 
 def train_and_predict(task: Task, subset: Subset, rival: ScratchBaseline, plan: Schedule) -> np.ndarray:
-    """Train on the subset, then predict every test picture once."""
+    """Train on the subset, then predict every test image once."""
     spec = task.spec
     height, width = spec.input_size[1:]
     side = (_whole(height * rival.side), _whole(width * rival.side))
@@ -90,7 +90,7 @@ def train_and_predict(task: Task, subset: Subset, rival: ScratchBaseline, plan: 
 
 
 def fine_tuned(task: Task) -> list[Cell]:
-    """The encoder with a linear classifier, all of it trained on few labelled pictures."""
+    """The encoder with a linear classifier, all of it trained on few labelled images."""
     steps, side = task.settings.finetune_steps, task.spec.input_size[1]
     views = Views(size=side, crop_scale=(0.5, 1.0), jitter_p=0, grey_p=0)
 

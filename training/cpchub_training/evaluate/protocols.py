@@ -1,4 +1,4 @@
-"""The protocols by name. Each turns a task into cells; an encoder is measured by all of them on the same features."""
+"""The protocols by name. Each turns a task into cells; all use the same cached features."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def knn_protocol(task: Task) -> list[Cell]:
 
 
 def linear_protocol(task: Task) -> list[Cell]:
-    """Logistic regression on frozen features; its regularisation is chosen on held-out training pictures."""
+    """Logistic regression on frozen features; its regularisation is chosen on held-out training images."""
     protocol = f"logistic regression on frozen features, regularisation chosen on training pictures, {WHEN}"
     return [Cell("linear", "linear_probe", protocol, len(task.y), lambda: _probe(task, np.arange(len(task.y))))]
 
@@ -51,7 +51,7 @@ def cpc_linear_protocol(task: Task) -> list[Cell]:
 
 
 def low_label_protocol(task: Task) -> list[Cell]:
-    """Logistic regression on the frozen features of few labelled pictures."""
+    """Logistic regression on the frozen features of few labelled images."""
 
     def cell(subset: Subset) -> Cell:
         protocol = f"logistic regression on frozen features, {subset.words}, {WHEN}"
@@ -67,12 +67,12 @@ def low_label_protocol(task: Task) -> list[Cell]:
             subset.seed,
         )
 
-    first = task.settings.seeds[0]  # all labels can be drawn in one way only, and nothing else is random here
+    first = task.settings.seeds[0]  # there is only one way to draw all labels, and nothing else is random here
     return [cell(each) for each in task.subsets if len(each.rows) < len(task.y) or each.seed == first]
 
 
 def resnet_head_protocol(task: Task) -> list[Cell]:
-    """CPC v2's eleven-block ResNet on the frozen feature maps of few labelled pictures."""
+    """CPC v2's eleven-block ResNet on the frozen feature maps of few labelled images."""
     steps = task.settings.head_steps
 
     def predict(subset: Subset) -> Outcome:
@@ -113,7 +113,7 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def get(name: str) -> Protocol:
-    """The protocol of that name; ArgumentError with the names there are."""
+    """The protocol of that name. Raises ArgumentError, listing the names, for an unknown one."""
     if name not in PROTOCOLS:
         raise ArgumentError(f"no protocol called {name!r}; there are {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]

@@ -1,7 +1,7 @@
-"""Which pictures of a data set can be read: each is decoded once, and what was found is kept by the files' contents.
+"""Find the unreadable images of a data set. Each image is decoded once; results are cached by content.
 
-An evaluation has to know before it begins. Every protocol needs the same pictures with the same labels, whichever of
-features and pixels it works on.
+An evaluation must know them before it starts: every protocol needs the same images and labels, whether it works on
+features or on pixels.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SMALLEST = 1  # pixels that are needed of a picture: the whole file is read, and
 
 @dataclass(frozen=True)
 class Checked:
-    """Of the files that were asked for: sha256 of those that can be read, and why the others cannot."""
+    """The sha256 of the readable files, and the reason for each of the others."""
 
     sha256: dict[Path, str] = field(default_factory=dict)
     broken: dict[Path, str] = field(default_factory=dict)
@@ -43,9 +43,9 @@ def default_cache() -> Path:
 
 
 def checked(paths: Sequence[Path], cache: Path | None = None) -> Checked:
-    """Read and decode every file, or only read it where an earlier call has decoded the same contents.
+    """Read every file, and decode it unless an earlier call has decoded the same content.
 
-    cache: where that is kept, by default in `default_cache()`. Raises SourceError where no picture can be read.
+    cache: the folder for the results, by default `default_cache()`. Raises SourceError if no image can be read.
     """
     found = Checked()
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -65,7 +65,7 @@ def checked(paths: Sequence[Path], cache: Path | None = None) -> Checked:
 
 
 def _kept_reasons(sha256: dict[Path, str], pool: ThreadPoolExecutor, cache: Path) -> dict[str, str]:
-    """Content -> reason of those that cannot be decoded, from the file of an earlier call if there is one."""
+    """Content -> reason for undecodable files, from the cache of an earlier call if there is one."""
     decides = json.dumps([PIL.__version__, sorted(set(sha256.values()))])
     kept = cache / "readable" / f"{hashlib.sha256(decides.encode()).hexdigest()[:16]}.json"
     if kept.is_file():

@@ -1,4 +1,4 @@
-"""A recipe's network trained from scratch on few labels: what the quickstart puts beside its frozen encoder."""
+"""The quickstart's baseline: a recipe's network trained from scratch on few labels."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def from_scratch(
 ) -> float:
     """Test accuracy of the recipe's network trained by cross-entropy on the labelled `rows` of `pictures` alone.
 
-    AdamW with a cosine schedule; every step draws `batch_size` of the labelled pictures, with the recipe's views.
-    The accuracy is that of the last step; the test pictures are looked at once. The default rate was
-    the best of 1e-3, 2e-3 and 5e-3 on the digits.
+    AdamW with a cosine schedule; every step draws `batch_size` labelled images, with the recipe's views. The accuracy
+    is that of the last step; the test images are used once. The default rate was the best of 1e-3, 2e-3 and 5e-3 on
+    the digits.
     """
     torch.manual_seed(seed)
     backbone = build_backbone(recipe).to(device)

@@ -23,7 +23,7 @@ from cpchub_training.evaluate.features import FeatureCache, Kind
 
 FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 SEEDS = (0, 1, 2)
-UNKNOWN = -1  # the label of every test picture, as a protocol sees it
+UNKNOWN = -1  # the label of every test image, as a protocol sees it
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def check_seeds(seeds: Sequence[int]) -> None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Predicted class numbers `[N_test]`, and what was chosen on training pictures on the way."""
+    """Predicted class numbers `[N_test]`, and what was chosen on training images on the way."""
 
     predicted: Labels
     choice: Mapping[str, Any] = field(default_factory=dict)
@@ -118,7 +118,7 @@ class Task:
         return self.data.train.labels
 
     def features(self, kind: Kind = "pooled") -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Features of the training and of the test pictures."""
+        """Features of the training and of the test images."""
         return self.cache.of(self.data, "train", kind), self.cache.of(self.data, "test", kind)
 
     @cached_property

@@ -1,4 +1,5 @@
-"""The classifier that some methods train beside their encoder: kept in the run folder, measured on the test part."""
+"""The linear classifier that some methods train with their encoder: saved in the run folder, measured on the test
+part."""
 
 from __future__ import annotations
 
@@ -18,11 +19,11 @@ CLASSIFIER = "classifier.safetensors"
 
 
 def write_classifier(method: Classifying, recipe: Recipe, path: Path) -> float | None:
-    """Write the linear classifier of `method` on its encoder, and return its test accuracy where there is a test part.
+    """Write the linear classifier of `method`, and return its test accuracy if there is a test part.
 
-    The file has weight `[classes, D]` and bias, which apply to the encoder's vectors (of a fine-tuned run, to the
-    output of the layers of the head that it kept), and in its header the names of the classes and the accuracy (of the
-    final epoch).
+    The file holds weight `[classes, D]` and bias. They apply to the encoder's vectors; in a fine-tuned run, to the
+    output of the head layers that it kept. The header holds the names of the classes and the accuracy of the final
+    epoch.
     """
     facts: dict[str, Any] = {}
     value = None

@@ -1,4 +1,4 @@
-"""SimCLR v2's last two steps after pretraining: fine-tune on few labels, then distil on all pictures without labels.
+"""SimCLR v2's last two steps after pretraining: fine-tune on few labels, then distil on all images without labels.
 
 Chen et al., arXiv 2006.10029. One folder holds it all:
 
@@ -37,7 +37,7 @@ ORIGIN = "pretraining.json"  # the state of the pretraining that a folder was be
 
 @dataclass(frozen=True)
 class Distillation:
-    """What decides the two steps. Rates are for LARS; 0 takes SimCLR v2's rule for the batch size."""
+    """The settings of both steps. Learning rates are for LARS; 0 means SimCLR v2's rule for the batch size."""
 
     labels: float = 0.01  # share of the labels that fine-tuning uses, equally many a class
     head_layers: int = 1  # of the projection head that fine-tuning keeps
@@ -55,7 +55,7 @@ class Distillation:
 def run(pretrained: Path, out: Path, settings: Distillation) -> dict[str, Any] | None:
     """Fine-tune and distil the SimCLR run `pretrained` into the folder `out`; returns the content of `results.json`.
 
-    A call that was stopped goes on where it was. Under `torchrun` the first rank exports and the others return None.
+    A stopped call resumes. Under `torchrun` rank 0 exports and the other ranks return None.
     Raises `RunError` for a folder without a run, `OtherRunError` where `out` was begun from another state of the
     pretraining, `RecipeError` for settings that cannot work.
     """
@@ -97,7 +97,8 @@ def run(pretrained: Path, out: Path, settings: Distillation) -> dict[str, Any] |
 
 
 def _begun_from(checkpoint: Path, out: Path) -> None:
-    """Note the weights that `out` goes on from, or refuse others: a run that was trained further since, for one."""
+    """Record the weights that `out` starts from; refuse other weights, for example of a run that was trained further
+    since."""
     now = {"checkpoint_sha256": sha256_of(checkpoint, fresh=True)}
     note = out / ORIGIN
     if note.is_file() and read_json(note) != now:
@@ -152,7 +153,7 @@ def distillation(pretraining: Recipe, teacher: Path, settings: Distillation) -> 
 
 
 def _plain(pretraining: Recipe) -> Recipe:
-    """One view of a crop and a flip, nothing of the pretraining's own devices."""
+    """One view with a crop and a flip, without the other augmentations and settings of the pretraining."""
     views = replace(pretraining.views, jitter_p=0.0, grey_p=0.0, blur_p=0.0, solarize_p=0.0)
     once = replace(pretraining, views=views, n_views=1, plain_views=0, schedule="cosine", knn_every=0)
     return replace(once, init_from="", ema_decay=0.0, accumulate=1)

@@ -94,7 +94,7 @@ def describe(recipe: Recipe, n_pictures: int, name: str) -> dict[str, Any]:
         "crop_pct": 1.0,
         "summary": f"{recipe.backbone} {how}, {'with' if labelled else 'without'} labels.",
     }
-    if heard:  # to timm a waveform is a picture one row high
+    if heard:  # to timm a waveform is an image one row high
         sound = {"input_size": (1, 1, recipe.audio.window), "mean": (0.0,), "std": (1.0,)}
         facts |= sound | {"sample_rate": recipe.audio.sample_rate}
     return facts

@@ -1,9 +1,9 @@
-"""The whole way in a few minutes: unlabelled pictures in, a searchable and few-label-classifiable collection out.
+"""The quickstart: from unlabelled images to a collection that can be searched and classified, in a few minutes.
 
-    pictures -> SimCLR -> model folder -> cpchub.load -> collection -> FAISS -> neighbours, classifiers, label curve
+    images -> SimCLR -> model folder -> cpchub.load -> collection -> FAISS -> neighbours, classifiers, label curve
 
-Everything lands in one folder: `pictures/` (digits only), `run/`, `run/export/`, `collection/`, `neighbours.png`,
-`label_curve.png`, `results.json`. A second call trains and embeds nothing again unless the pictures have changed.
+All output is in one folder: `pictures/` (digits only), `run/`, `run/export/`, `collection/`, `neighbours.png`,
+`label_curve.png`, `results.json`. A second call repeats training and embedding only if the images have changed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from cpchub_training.run.loop import train
 OURS = ("pictures", "run", "collection", "neighbours.png", "label_curve.png", "results.json")
 PER_CLASS = (1, 2, 5, 10)
 SEEDS = (0, 1, 2)
-SEARCHED = 2000  # pictures whose neighbours are counted
+SEARCHED = 2000  # images whose neighbours are counted
 
 
 def run(
@@ -53,11 +53,11 @@ def run(
 ) -> Path:
     """Do the job on `images` (scikit-learn's digits if None) and return the folder of the collection.
 
-    `rules` leave some of the images out, where no recipe does.
+    rules: which images are left out, if no recipe says it.
 
-    A folder whose pictures lie in one sub-folder a class gets the label curve as well; its labels are used for
-    measuring only, never for pretraining. Raises `SourceError` for a folder without usable pictures, `OutputError` for
-    an `out` that holds something else or lies among the pictures.
+    A folder with one sub-folder per class gets the label curve as well. Labels are used for measuring only, never for
+    pretraining. Raises `SourceError` for a folder without usable images, `OutputError` for
+    an `out` that holds something else or lies among the images.
     """
     started = time.monotonic()
     _check_out(out, images)
@@ -83,7 +83,7 @@ def run(
         result = train(recipe, out / "run", pictures=train_set)
     except OtherRunError as changed:
         console.print(f"   The pictures or settings are not those of the last time, so it starts again ({changed})")
-        for made in ("run", "collection"):  # vectors of the old encoder are of no use to the new one
+        for made in ("run", "collection"):  # vectors of another encoder cannot be reused
             shutil.rmtree(out / made, ignore_errors=True)
         result = train(recipe, out / "run", pictures=train_set)
 
@@ -121,7 +121,7 @@ def _check_out(out: Path, images: Path | None) -> None:
 
 
 def _write_digits(folder: Path, parts: Sequence[data.Pictures]) -> Path:
-    """The digits as PNG files in a folder a class, as a user's pictures would lie."""
+    """The digits as PNG files in a folder a class, as a user's images would lie."""
     i = 0
     for part in parts:
         for image, label in zip(part.images.numpy(), part.class_of_each(), strict=True):
@@ -135,7 +135,7 @@ def _write_digits(folder: Path, parts: Sequence[data.Pictures]) -> Path:
 
 
 def _recipe_for(images: Path, n: int, rules: Rules) -> Recipe:
-    """SimCLR for n photos: some 30,000 pictures seen, about two minutes on two cores, or one epoch."""
+    """SimCLR for n photos: about 30,000 images seen, but at least one epoch; about two minutes on two cores."""
     if n < 32:
         raise SourceError(f"{images} has {n} pictures; pretraining needs at least 32, some thousands to be any good")
     base = recipes.get("simclr_photos_quickstart")
@@ -145,7 +145,8 @@ def _recipe_for(images: Path, n: int, rules: Rules) -> Recipe:
 
 
 def _split(pictures: data.Pictures) -> tuple[data.Pictures, data.Pictures | None]:
-    """Hold out a fifth of each class to measure with; nothing without classes, or with one of fewer than five."""
+    """Hold out a fifth of each class for measuring. Nothing is held out without classes, or if a class has fewer than
+    five images."""
     if pictures.labels is None or np.bincount(pictures.class_of_each()).min() < 5:
         return pictures, None
     y, rng = pictures.class_of_each(), np.random.default_rng(0)
@@ -155,7 +156,8 @@ def _split(pictures: data.Pictures) -> tuple[data.Pictures, data.Pictures | None
 
 
 def _search(collection: Collection, index: Index, sheet: Path) -> dict[str, Any]:
-    """Neighbours of ten pictures on a contact sheet, and how often the five nearest of any picture share its label."""
+    """Draw the neighbours of ten images on a contact sheet; measure how often the five nearest images share the
+    query's label."""
     labels = collection.items["label"].to_pylist()
     first_of_each = sorted({label: row for row, label in reversed(list(enumerate(labels)))}.values())
     queries = first_of_each if len(first_of_each) > 1 else list(range(0, len(labels), max(1, len(labels) // 10)))
@@ -170,7 +172,7 @@ def _search(collection: Collection, index: Index, sheet: Path) -> dict[str, Any]
         return {}
     asked = np.random.default_rng(0).permutation(len(collection))[:SEARCHED]
     _, nearest = index.search_vectors(collection.vectors()[asked], k=min(6, len(collection)))
-    given, others = np.array(labels), nearest != asked[:, None]  # a picture is not its own neighbour
+    given, others = np.array(labels), nearest != asked[:, None]  # an image is not its own neighbour
     agree = float((given[nearest] == given[asked][:, None])[others].mean())
     console.print(f"   Of the five nearest neighbours of a picture, {agree:.1%} show the same class.")
     return {"neighbours_of_same_class": round(agree, 4)}
@@ -184,7 +186,8 @@ def _few_labels(
     scratch_steps: int,
     plot: Path,
 ) -> dict[str, Any]:
-    """Test accuracy against labels a class: a probe on the frozen encoder, and the network from scratch."""
+    """Test accuracy by number of labels a class: a probe on the frozen encoder, and the network trained from
+    scratch."""
     y, y_test = train_set.class_of_each(), test_set.class_of_each()
     per_class = tuple(n for n in PER_CLASS if n <= np.bincount(y).min())
     x, x_test = (encode_pictures(encoder, part) for part in (train_set, test_set))

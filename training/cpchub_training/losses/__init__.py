@@ -1,6 +1,6 @@
 """The losses of the contrastive family, as pure functions.
 
-    in_batch  negatives are the other pictures of the batch: NT-Xent, SupCon, DCL, InvaSpread
+    in_batch  negatives are the other images of the batch: NT-Xent, SupCon, DCL, InvaSpread
     memory    negatives are remembered: InfoNCE against a queue, the NCE of InstDisc against a bank
     colours   a view's own colours, which the features are to keep
     cpc       what is predicted among all that could be, by unnormalised scores: CPC
@@ -11,7 +11,7 @@
 Every loss computes in float32 whatever comes in, under autocast too, and is rank-aware where negatives are shared:
 under `torchrun` the candidates of all ranks are gathered *with* their gradients, and each rank returns the mean over
 its own anchors, so that DDP's averaging of gradients gives exactly the gradient of one rank with the whole batch
-(tested). Shapes: N pictures, V views, D dimensions, K or m negatives.
+(tested). Shapes: N images, V views, D dimensions, K or m negatives.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from cpchub_training.losses.precision import without_autocast
 
 @without_autocast
 def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of the student's classes under the teacher's (arXiv 2006.10029, eq. 2), the mean over N pictures.
+    """Cross-entropy of the student's classes under the teacher's (arXiv 2006.10029, eq. 2), the mean over N images.
 
     `student`, `teacher`: logits `[N, classes]`, both divided by the temperature; no gradient reaches the teacher. Not
     multiplied by the square of the temperature, as Hinton et al. and the authors' notebook do.

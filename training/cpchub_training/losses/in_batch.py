@@ -1,4 +1,4 @@
-"""Losses whose negatives are the other pictures of the batch, over all ranks. They take unnormalised projections."""
+"""Losses whose negatives are the other images of the batch, over all ranks. They take unnormalised projections."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
 def sup_con(z: Tensor, labels: Tensor | None, temperature: float, form: str = "out") -> Tensor:
     """Supervised contrastive loss (arXiv 2004.11362, eq. 2 `out`, eq. 3 `in`), the mean over the N * V anchors.
 
-    `z`: `[N, V, D]`; `labels`: `[N]`, or None for "each picture is its own class", which with V = 2 is NT-Xent and with
+    `z`: `[N, V, D]`; `labels`: `[N]`, or None for "each image is its own class", which with V = 2 is NT-Xent and with
     more views its multi-view form. Not multiplied by T / 0.07 as the official SupContrast code does.
-    Raises `ValueError` when an anchor has no positive (V = 1 and a class with a single picture, or no labels).
+    Raises `ValueError` when an anchor has no positive (V = 1 and a class with a single image, or no labels).
     """
     if form not in ("out", "in"):
         raise ValueError(f"form is 'out' or 'in', not {form!r}")
@@ -90,7 +90,7 @@ def _compare(
     Both `[anchors, candidates]`, rows view by view; an anchor's similarity to itself is -inf, and no positive.
     """
     n, v, d = z.shape
-    anchors = F.normalize(z.float(), dim=-1).transpose(0, 1).reshape(v * n, d)  # view-major: row = view * N + picture
+    anchors = F.normalize(z.float(), dim=-1).transpose(0, 1).reshape(v * n, d)  # view-major: row = view * N + image
     first = n * rank()
     picture = torch.arange(first, first + n, device=z.device)
     group = (picture if labels is None else labels.to(z.device)).repeat(v)

@@ -61,7 +61,7 @@ def instance_softmax(
 ) -> Tensor:
     """Non-parametric softmax of InstDisc (arXiv 1805.01978, eq. 2), the mean over the N features.
 
-    `v`: `[N, D]`; `bank`: `[n, D]`, one feature a picture, used as it is; `indices`: `[N]`, the rows that v belong to;
+    `v`: `[N, D]`; `bank`: `[n, D]`, one feature an image, used as it is; `indices`: `[N]`, the rows that v belong to;
     `allowed`: `[n]`, the rows that are in the softmax, all where None.
     An orthonormal bank gives log(1 + (n - 1) exp(-1/T)).
     """

@@ -1,7 +1,7 @@
-"""What CPC v2 is compared with: pretext tasks, and learning from few labels and many pictures at once. On CIFAR-10.
+"""Baselines for CPC v2, on CIFAR-10: pretext tasks and semi-supervised learning.
 
-The papers' settings are for other networks; these take the optimiser of `simclr_resnet18_cifar10_200e` and each
-method's own term.
+The papers' settings are for other networks. These recipes use the optimiser of `simclr_resnet18_cifar10_200e` and the
+loss of each method.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _CROP_AND_FLIP = Views(crop_scale=(0.5, 1.0), jitter_p=0.0, grey_p=0.0)
 
 @recipe
 def rotation_resnet18_cifar10_200e() -> Recipe:
-    """Rotation: each picture in its four rotations, crops and flips."""
+    """Rotation: each image in its four rotations, crops and flips."""
     return replace(
         simclr_resnet18_cifar10_200e(),
         name="rotation_resnet18_cifar10_200e",
@@ -33,7 +33,7 @@ def rotation_resnet18_cifar10_200e() -> Recipe:
 
 @recipe
 def exemplar_resnet18_cifar10_200e() -> Recipe:
-    """Exemplar: 50,000 classes of one picture, SimCLR's views."""
+    """Exemplar: 50,000 classes of one image, SimCLR's views."""
     return replace(
         simclr_resnet18_cifar10_200e(),
         name="exemplar_resnet18_cifar10_200e",
@@ -87,12 +87,12 @@ def entropy_minimization_resnet18_cifar10_200e() -> Recipe:
 
 @recipe
 def vat_resnet18_cifar10_200e() -> Recipe:
-    """VAT with 1 % of the labels and entropy minimisation beside it; pictures are normalised by mean and std."""
+    """VAT with 1 % of the labels and entropy minimisation beside it; images are normalised by mean and std."""
     return replace(
         pseudo_label_resnet18_cifar10_200e(),
         name="vat_resnet18_cifar10_200e",
         method="vat",
-        compile=False,  # it takes a gradient within its loss, where torch.compile falls to pieces
+        compile=False,  # its loss computes a gradient, which torch.compile cannot trace
         semi=SemiSupervisedSettings(label_fraction=0.01, adversarial_length=6.0, entropy_weight=0.1),
     )
 

@@ -1,7 +1,7 @@
-"""CIFAR-10 with ResNet-18 on one GPU, a recipe a method.
+"""CIFAR-10 with ResNet-18 on one GPU, one recipe per method.
 
-Where settings are those of somebody's code, two things differ: momentum is Nesterov's, and weight decay leaves norms
-and biases alone.
+Settings that are taken from official code differ from it in two points: momentum is Nesterov's, and norms and biases
+have no weight decay.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""CPC: the geometries of the papers on ImageNet, small pictures on one GPU, a slice of CIFAR-10 on a CPU, and sound."""
+"""CPC: the papers' settings for ImageNet, small images on one GPU, a part of CIFAR-10 on a CPU, and sound."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def cpc_resnet161_imagenet() -> Recipe:
     """CPC v2 as in its later versions: 6 x 6 patches of 80 pixels in four directions, 71.5 % linear in the paper.
 
     Optimiser of the paper: Adam(0.8, 0.999), 4e-4, gradients no longer than 0.01, Polyak average 0.9999, batch 512 of
-    32 workers with 16 pictures each. The paper states no weight decay and no schedule; 200 epochs are likely.
+    32 workers with 16 images each. The paper states no weight decay and no schedule; 200 epochs are likely.
     """
     return Recipe(
         "cpc_resnet161_imagenet",
         method="cpc_v2",
         backbone="cpc_resnet161",
         backbone_args={"patch_size": 80, "patch_stride": 36},
-        data="",  # the folder of ImageNet's training pictures, given with --data
+        data="",  # the folder of ImageNet's training images, given with --data
         stored_size=300,
         views=Views(size=260, crop_scale=(0.75, 0.75), crop_ratio=(1.0, 1.0), **_CROP_AND_FLIP),
         n_views=1,
@@ -76,7 +76,7 @@ def cpc_resnet50_imagenet() -> Recipe:
 
 @recipe
 def cpc_v1_resnet101_imagenet() -> Recipe:
-    """CPC v1: grey pictures, no norm, a PixelCNN, up to five rows ahead, 48.7 % linear in the paper."""
+    """CPC v1: grey images, no norm, a PixelCNN, up to five rows ahead, 48.7 % linear in the paper."""
     return replace(
         cpc_resnet170_imagenet(),
         name="cpc_v1_resnet101_imagenet",
@@ -122,7 +122,7 @@ def cpc_resnet18_cifar10() -> Recipe:
 
 @recipe
 def cpc_resnet18_folder64() -> Recipe:
-    """CPC v2 for folders of pictures of some 96 pixels (STL-10's size): 7 x 7 patches of 16 pixels in crops of 64."""
+    """CPC v2 for folders of images of some 96 pixels (STL-10's size): 7 x 7 patches of 16 pixels in crops of 64."""
     return replace(
         cpc_resnet18_cifar10(),
         name="cpc_resnet18_folder64",
@@ -173,7 +173,7 @@ def cpc_cifar10_cpu() -> Recipe:
 
 @recipe
 def cpc_small_cifar10_cpu() -> Recipe:
-    """CPC v2 on CIFAR-10 in some hours on a CPU: `cpc_cifar10_cpu` with 256 features, all pictures, and batch norm.
+    """CPC v2 on CIFAR-10 in some hours on a CPU: `cpc_cifar10_cpu` with 256 features, all images, and batch norm.
 
     Batch norm because it measured better there (`benchmarks/cpc_ablation.py`). Nothing before the cooldown depends on
     the length, so that it may be chosen while it runs.

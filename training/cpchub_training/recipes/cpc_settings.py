@@ -1,4 +1,4 @@
-"""What CPC predicts from what, as typed values: for pictures (versions 1 and 2) and for sound."""
+"""The settings of CPC, as typed values: for images (versions 1 and 2) and for sound."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from cpchub_training.views.patches import PatchViews
 class CPCSettings:
     """CPC on a grid of patches. The geometry, patch and stride, stands in the backbone's arguments.
 
-    The defaults are those of CPC v2 (arXiv 1905.09272, its later versions). What the paper does not say: whether the
-    directions share their weights (here not; the projection of the targets is one for all), whether their losses are
-    summed or averaged (here averaged, which Adam does not notice), and in which part of a batch the negatives of one
-    worker lie (here `group` pictures that follow one another, whatever the number of devices).
+    The defaults are those of CPC v2 (arXiv 1905.09272, its later versions). The paper leaves three points open. Do the
+    directions share weights? Here they do not, except for the projection of the targets. Are their losses summed or
+    averaged? Here they are averaged; Adam gives the same result. Which images are the negatives of one worker? Here
+    `group` consecutive images of a batch, whatever the number of devices.
     """
 
     directions: Literal[1, 2, 4] = 4  # 1: from above to below; 2: and back; 4: and from left and right
@@ -27,8 +27,8 @@ class CPCSettings:
     emb_scale: float = 0.1  # factor on the predictions
     context_blocks: int = 5
     context_width: int = 256  # channels within a block of the context network
-    group: int = 16  # pictures whose patches are one another's negatives; 0: all of a rank
-    all_ranks: bool = False  # negatives from the pictures of every rank
+    group: int = 16  # images whose patches are one another's negatives; 0: all of a rank
+    all_ranks: bool = False  # negatives from the images of every rank
     checkpoint_activations: bool = False  # compute the encoder's activations twice instead of keeping them
     patches: PatchViews = field(default_factory=PatchViews)
 

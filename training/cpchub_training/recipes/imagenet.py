@@ -1,7 +1,7 @@
-"""ImageNet with the settings of the papers and their official code, a recipe a method. `--data` names the folder.
+"""ImageNet with the settings of the papers and their official code, one recipe per method. `--data` names the folder.
 
 Batches are those of the papers, over all ranks: start them with `torchrun --nproc-per-node N -m cpchub train NAME`.
-Pictures are streamed, and views are made of the full pictures on the CPU, as official code does; `--views-on device`
+Images are streamed, and views are made of the full images on the CPU, as official code does; `--views-on device`
 is faster, from squares of `stored_size` pixels.
 """
 

@@ -1,4 +1,4 @@
-"""What two CPU cores can do: minutes for the quickstarts, hours for CIFAR-10."""
+"""Recipes for two CPU cores: minutes for the quickstarts, hours for CIFAR-10."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cpchub_training.views.batched import Views
 def simclr_resnet18_w32_cifar10_cpu() -> Recipe:
     """SimCLR on CIFAR-10 in some hours on two CPU cores, with a network that plain timm can build.
 
-    Half-width ResNet-18 behind timm's own stem. Pictures are shown to it enlarged: views of 48 pixels in training, 64
+    Half-width ResNet-18 behind timm's own stem. Images are shown to it enlarged: views of 48 pixels in training, 64
     pixels afterwards, because random crops make things look larger in training (arXiv 1906.06423).
     The trapezoid allows the length to be chosen while it runs: nothing before the cooldown depends on it.
     """
@@ -37,7 +37,7 @@ def simclr_resnet18_w32_cifar10_cpu() -> Recipe:
 
 @recipe
 def moco_v2_resnet18_w32_cifar10_cpu() -> Recipe:
-    """MoCo v2 on CIFAR-10 in some hours on a CPU: the network of SimCLR's, views of 40 pixels, pictures of 56.
+    """MoCo v2 on CIFAR-10 in some hours on a CPU: the network of SimCLR's, views of 40 pixels, images of 56.
 
     Temperature of the paper; the queue and the momentum of its encoder suit some thousand steps. The length may be
     chosen while it runs, as for SimCLR's.
@@ -58,7 +58,7 @@ def moco_v2_resnet18_w32_cifar10_cpu() -> Recipe:
 def simclr_digits() -> Recipe:
     """A minute on two CPU cores: scikit-learn's digits, a ten-layer ResNet with 128 features, views of handwriting.
 
-    The temperature is high because so few pictures are soon told apart; flips and colours would change the digit.
+    The temperature is high because so few images are soon told apart; flips and colours would change the digit.
     """
     return Recipe(
         "simclr_digits",
@@ -118,7 +118,7 @@ def simclr_photos() -> Recipe:
 
     The widest ResNet-18 behind timm's stem that stays below 25 MB in float32: only its last stage is narrowed. Days are
     long enough for it, where minutes were not. The other settings were chosen by short runs of equal processor time on
-    pictures held out of training (`benchmarks/photos_choice.py`): a temperature of 0.1, and the term that keeps colours
+    images held out of training (`benchmarks/photos_choice.py`): a temperature of 0.1, and the term that keeps colours
     in the features, which jitter teaches them to forget; weaker jitter cost more than it gave.
     The length may be chosen while it runs, until the trapezoid cools down; the average of the weights is what is
     exported.

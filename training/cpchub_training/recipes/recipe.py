@@ -1,4 +1,4 @@
-"""`Recipe`: everything that decides what a training run produces, as typed values, and what cannot work."""
+"""`Recipe`: every setting that influences the result of a training run, as typed values, with their checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cpchub_training.views import per_picture
 from cpchub_training.views.batched import Views
 from cpchub_training.views.patches import PatchViews
 
-# Fields that belong to one method were fields of the recipe itself until 0.1: where they are now.
+# Until 0.1, settings of one method were fields of the recipe itself. This maps them to their groups.
 _MOVED = {
     "queue_size": ("moco", "queue_size"),
     "key_momentum": ("moco", "key_momentum"),
@@ -102,7 +102,7 @@ class Recipe:
 
     @property
     def rules(self) -> Rules:
-        """What is taken of the pictures of one's own."""
+        """The rules that select files from a user's own images."""
         return Rules(self.exclude, self.include_system, self.follow_links)
 
     @property
@@ -141,7 +141,7 @@ class Recipe:
     def check(self, n_pictures: int, world_size: int = 1) -> None:
         """Raise `RecipeError` for values that cannot work, before anything is computed.
 
-        What depends on the method is checked by its entry in the registry of methods.
+        Values that depend on the method are checked by its entry in the registry of methods.
         """
         problems = {
             "epochs": self.epochs >= 1,
@@ -209,7 +209,7 @@ _GROUPS: dict[str, type] = {
 
 
 def _in_groups(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with the fields of an older version in the groups that they belong to now."""
+    """The values, with fields of an older version moved into their groups."""
     new = {name: value for name, value in values.items() if name not in _MOVED}
     for name in _MOVED.keys() & values.keys():
         group, field_name = _MOVED[name]

@@ -1,4 +1,5 @@
-"""Plain-English sentences about a run, for somebody who does not read loss curves for a living. Each is said once."""
+"""Advice about a run in plain English, for users who do not read loss curves every day. Each sentence is printed
+once."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from cpchub_training.recipes import Recipe
 
 
 class Advice:
-    """Watches the lines of `metrics.jsonl` of one run; `about` gives what is worth saying about a new one."""
+    """Reads the metrics of one run line by line; `about` returns the new sentences about a line."""
 
     def __init__(self, recipe: Recipe, n_pictures: int, steps_per_epoch: int, method: Method) -> None:
         self.recipe, self.n_pictures = recipe, n_pictures
@@ -21,7 +22,7 @@ class Advice:
         self.said: set[str] = set()
 
     def about(self, line: dict[str, Any]) -> list[str]:
-        """Sentences about a line; the "log K" line is added to it as `log_k`, the loss of telling nothing apart."""
+        """The new sentences about a line. Adds `log_k` to it, the loss of an encoder that cannot tell images apart."""
         chance = self.chance(self.recipe.batch_size // self.recipe.accumulate)
         if chance is not None:
             line["log_k"] = chance

@@ -1,4 +1,4 @@
-"""A running average of weights (Polyak averaging), which is often the better encoder at no cost in training."""
+"""A running average of weights (Polyak averaging). It is often the better encoder and costs no training time."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 class WeightAverage(nn.Module):
     """An exponential average of a network's parameters and buffers; `network` is the averaged copy, in eval mode.
 
-    After n updates the decay is min(decay, (1 + n) / (10 + n)), as in TensorFlow's ExponentialMovingAverage, so that
-    the first weights are soon forgotten.
+    After n updates the decay is min(decay, (1 + n) / (10 + n)), as in TensorFlow's ExponentialMovingAverage, so the
+    first weights soon lose their influence.
     """
 
     updates: Tensor

@@ -1,7 +1,7 @@
 """A checkpoint is one safetensors file: every tensor of the run by name, everything else as JSON in its header.
 
-No pickle is involved. The file is written under a temporary name, flushed and renamed, so that a run killed at any
-moment leaves the last complete checkpoint. Loading it and going on gives the same bits as never having stopped.
+There is no pickle. The file is written under a temporary name, flushed and renamed, so a run that is killed keeps its
+last complete checkpoint. A resumed run ends with the same bits as one that was never stopped.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def save(path: Path, modules: Mapping[str, nn.Module], optimizer: Optimizer, pro
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in path.parent.glob(f".{path.name}.*{PARTIAL}"):
-            left.unlink()  # of a run that was killed while it saved
+            left.unlink()  # left by a run that was killed while saving
     try:
         with replacing(path) as partial:
             save_tensors(tensors, partial, {"cpchub": json.dumps(header)})
@@ -85,7 +85,7 @@ def progress(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """The file and its header, of a format that this version reads."""
+    """Open the file and return it with its header; the format must be one that this version reads."""
     try:
         with safe_open(path, framework="pt") as f:
             header = json.loads((f.metadata() or {})["cpchub"])

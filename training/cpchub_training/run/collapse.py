@@ -8,7 +8,7 @@ import torch
 def effective_rank(x: torch.Tensor) -> float:
     """RankMe (arXiv 2210.02885, eq. 1): exp of the entropy of the singular values of `x`, `[N, D]`; 1 to min(N, D).
 
-    Of centred features, so that a common offset does not count as a dimension.
+    The features are centred first, so a common offset does not count as a dimension.
     """
     values = torch.linalg.svdvals((x - x.mean(0)).double())
     total = values.sum()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def features(
     backbone: nn.Module, images: torch.Tensor, recipe: Recipe, device: torch.device, batch: int = 500
 ) -> np.ndarray:
-    """Features `[N, D]` float32 of uint8 pictures at the recipe's input size, in eval mode, whatever mode it was in."""
+    """Features `[N, D]` float32 of uint8 images at the recipe's input size, in eval mode, whatever mode it was in."""
     was_training = backbone.training
     backbone.eval()
     rows = [backbone(x).float().cpu() for x in prepared(images, recipe, device, batch)]
@@ -29,7 +29,7 @@ def features(
 
 
 def prepared(images: torch.Tensor, recipe: Recipe, device: torch.device, batch: int = 500) -> Iterator[torch.Tensor]:
-    """Batches of uint8 pictures as the network takes them without randomness: resized, normalised."""
+    """Batches of the network's input, without augmentation: uint8 images, resized and normalised."""
     side = (recipe.input_size, recipe.input_size)
     for part in images.split(batch):
         x = part.to(device).float() / 255

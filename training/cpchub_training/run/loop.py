@@ -2,10 +2,10 @@
 
     run folder: recipe.json  metrics.jsonl  tensorboard/  checkpoints/last.safetensors  export/ (a publishable encoder)
 
-Lightning Fabric supplies device, precision and DDP (CPU, one GPU, or several under `torchrun`); the loop is all here.
-A step is a function of (seed, step, rank) and the state: the order of the pictures comes from (seed, epoch), the views
-from (seed, step, rank). So there is no random state to save, and a killed run that goes on ends with the same bits
-(on a GPU up to rounding: sums have no fixed order there).
+Lightning Fabric supplies device, precision and DDP (CPU, one GPU, or several under `torchrun`); the loop itself is
+here. A step is a function of the state and of (seed, step, rank): the order of the images comes from (seed, epoch),
+the views from (seed, step, rank). So no random state has to be saved. On a CPU a resumed run ends with the same bits
+as an uninterrupted one; on a GPU it differs by rounding, because sums have no fixed order there.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from cpchub_training.run.watch import Watch
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished run leaves: the trained method, the encoder to keep, the last line of its metrics, and on how
-    many pictures it was trained.
+    """The result of a run: the trained method, the encoder to keep, the last line of metrics, and the number of
+    training images.
     """
 
     method: Method
@@ -64,7 +64,7 @@ def train(
     or a rank that is gone.
     """
     fabric = ranks.launch(accelerator, recipe.precision)
-    torch.backends.cudnn.benchmark = True  # the shapes of all steps are equal: look for the fastest convolutions once
+    torch.backends.cudnn.benchmark = True  # all steps have the same shapes: measure the convolutions once
     with ExitStack() as held, _failures_named(run_dir):
         with ranks.first_writes(f"the run folder {run_dir}") as mine:
             if pictures is None:
@@ -104,7 +104,7 @@ def _run(run: TrainingRun, stop_after_steps: int | None) -> Result:
 
 
 def _agreed(asked: bool, step: int, device: torch.device) -> bool:
-    """Whether any rank was told to stop: all stop after the same step. Ranks ask one another every tenth step."""
+    """Whether any rank was told to stop; then all ranks stop after the same step. The ranks ask every tenth step."""
     if world_size() == 1:
         return asked
     if step % 10:
@@ -116,7 +116,7 @@ def _agreed(asked: bool, step: int, device: torch.device) -> bool:
 
 @contextmanager
 def _failures_named(run_dir: Path) -> Iterator[None]:
-    """Turns what a compiler says, or the collectives when another rank is gone, into a sentence with the way out."""
+    """Turns errors of the compiler, and of collectives after another rank is lost, into errors with a way out."""
     try:
         yield
     except CpchubError:

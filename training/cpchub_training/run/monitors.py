@@ -1,6 +1,6 @@
 """What a run measures: the lines of `metrics.jsonl` (TensorBoard gets the same), and properties of its features.
 
-These are for the person at the screen. Published numbers come from `cpchub_training.evaluate` on the finished encoder.
+They are for watching a run. Published numbers come from `cpchub_training.evaluate`, measured on the finished encoder.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Metrics:
 
 
 def _step(line: str) -> float:
-    """The step of a line; infinite for one that was cut off when the run was killed."""
+    """The step of a line; infinite for a line that is incomplete because the run was killed."""
     try:
         return int(json.loads(line)["step"])
     except ValueError:
@@ -73,10 +73,10 @@ def measure_features(
     bank: int = 8000,
     queries: int = 2000,
 ) -> dict[str, float]:
-    """What the encoder's features of up to `bank` + `queries` training pictures are like, by name. No test data.
+    """Measurements by name, on the features of up to `bank` + `queries` training images. No test data is used.
 
     knn_train: kNN accuracy (k=200, T=0.1) of the queries against the bank, where there are labels.
-    effective_rank: how many dimensions the features use. negative_similarity: mean cosine of two different pictures.
+    effective_rank: how many dimensions the features use. negative_similarity: the mean cosine of two different images.
     alignment, uniformity: of views, on the unit sphere; lower is better for both.
     information_info_nce, information_nwj: see `information_bounds`.
     """

@@ -18,8 +18,8 @@ Convention = Literal["google", "torch"]
 def build(recipe: Recipe, method: nn.Module) -> torch.optim.Optimizer:
     """The recipe's optimiser over what `method` trains.
 
-    Weight decay, and LARS' adaptation, are for matrices and kernels; norms and biases are left alone unless the recipe
-    says `decay_all` (MoCo's and InstDisc's official code decay everything).
+    Weight decay, and the adaptation of LARS, apply to matrices and kernels. Norms and biases are exempt unless the
+    recipe has `decay_all` (the official code of MoCo and InstDisc decays everything).
     """
     trained = [p for p in method.parameters() if p.requires_grad]
     rest = recipe.weight_decay if recipe.decay_all else 0.0
@@ -28,7 +28,7 @@ def build(recipe: Recipe, method: nn.Module) -> torch.optim.Optimizer:
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": rest},
     ]
     betas = (recipe.momentum, recipe.beta2)
-    fused = any(p.is_cuda for p in trained) or None  # one kernel for all tensors, where torch would take several
+    fused = any(p.is_cuda for p in trained) or None  # one kernel for all tensors; torch would launch several
     match recipe.optimizer:
         case "adam":
             return torch.optim.Adam(groups, lr=recipe.lr, betas=betas, fused=fused)
@@ -43,12 +43,12 @@ def build(recipe: Recipe, method: nn.Module) -> torch.optim.Optimizer:
 
 
 class LARS(torch.optim.Optimizer):
-    """Layer-wise adaptive rates (You et al., arXiv 1708.03888): a step of each tensor in proportion to its length.
+    """Layer-wise adaptive rates (You et al., arXiv 1708.03888): the step of each tensor is proportional to its norm.
 
     Two conventions are in use, equal for a constant `lr` and no weight decay, different otherwise:
     "google" (google-research/simclr, lars_optimizer.py): g' = g + wd w; trust = eta |w| / |g'|; v = m v + lr trust g';
     w -= v. "torch" (NVIDIA apex, lightly, solo-learn): trust = eta |w| / (|g| + wd |w|); v = m v + trust g'; w -= lr v.
-    A rate that falls acts on the whole of v in the second and on new gradients only in the first.
+    When the rate falls, the second scales all of v at once, the first only new gradients.
     Groups with `adapt=False` take plain momentum steps (trust = 1). A tensor or gradient of zeros has trust 1.
     """
 
@@ -140,7 +140,7 @@ def rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
 
 
 def independent_of_length(recipe: Recipe, steps_per_epoch: int) -> int:
-    """The number of first steps whose rates `recipe.epochs` does not decide."""
+    """The number of steps, from the start, whose rates do not depend on `recipe.epochs`."""
     total = recipe.epochs * steps_per_epoch
     if recipe.schedule == "trapezoid":
         return math.floor((1 - recipe.cooldown) * total)

@@ -1,4 +1,4 @@
-"""What the person at the screen sees of a training run: a progress bar, or a line now and then in a log file."""
+"""The progress of a run on the console: a bar in a terminal, a line every 30 seconds in a log file."""
 
 from __future__ import annotations
 
@@ -48,6 +48,6 @@ class ProgressLine:
             console.print(f"{self.recipe.name}: {where}, {note}", soft_wrap=True)
 
     def say(self, sentence: str) -> None:
-        """A sentence above the bar."""
+        """Print a sentence above the bar."""
         if self.visible:
             console.print(f"{self.recipe.name}: {sentence}", soft_wrap=True)

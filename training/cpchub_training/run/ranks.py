@@ -1,8 +1,8 @@
-"""The ranks of a `torchrun`: they start together, wait for what the first one writes, and hear of one that failed.
+"""Synchronise the ranks of a `torchrun`: common start, files that rank 0 writes, and failures.
 
-The first rank alone writes, and what it writes the others may read. `first_writes` lets no rank go on before a file
-is complete. A rank that fails on the way says so to all others; one that is gone is noticed by its closed connection,
-one that hangs after `PATIENCE`. One process needs no process group and waits for nobody.
+Only rank 0 writes files; the other ranks may read them. In `first_writes` no rank continues before the file is
+complete. A rank that fails reports the reason to all others. A lost rank is noticed by its closed connection, a
+hanging rank after `PATIENCE`. A single process needs no process group and never waits.
 """
 
 from __future__ import annotations
@@ -39,15 +39,16 @@ _meeting: tuple[Any, Any] = (None, None)  # the process group, and the group ove
 
 
 def launch(accelerator: str = "auto", precision: str = "fp32") -> Fabric:
-    """Lightning Fabric on one device, or under `torchrun` on one a process; calling it again joins the same ranks.
+    """Lightning Fabric on one device, or under `torchrun` on one device per process. A second call joins the same
+    ranks.
 
-    A CPU that would emulate bf16 computes in fp32. Raises `RunError` where not all ranks come within `PATIENCE`.
+    A CPU without bf16 hardware computes in fp32. Raises `RunError` where not all ranks come within `PATIENCE`.
     """
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
     mixed = precision == "bf16" and (not on_cpu or cpu_has_bfloat16())
     numbers: Any = "bf16-mixed" if mixed else "32-true"
     local_ranks, nodes = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"))
-    # what a method remembers is the same on every rank: to broadcast a bank before each step would be for nothing
+    # buffers are the same on every rank, so broadcasting a bank before each step would be wasted
     several: Any = DDPStrategy(timeout=PATIENCE, **{_SENDS_BUFFERS: False}) if local_ranks * nodes > 1 else "auto"
     fabric = Fabric(accelerator=accelerator, devices=local_ranks, num_nodes=nodes, precision=numbers, strategy=several)
     try:
@@ -67,33 +68,34 @@ def launch(accelerator: str = "auto", precision: str = "fp32") -> Fabric:
 
 @contextmanager
 def first_writes(what: str) -> Iterator[bool]:
-    """Gives True on the rank that is to write `what` in the block, the first; all leave the block when it is written.
+    """A context manager that gives True on rank 0, which writes `what`. All ranks leave the block once it is written.
 
-    Where one rank fails in the block, it raises its own error, and all others `RunError` with the reason; so they do
-    where a rank is gone, or does not arrive within `PATIENCE`. No collective call may stand in the block.
+    If a rank fails in the block, it raises its own error and all others raise `RunError` with the reason. They also
+    raise `RunError` if a rank is lost or does not arrive within `PATIENCE`. The block must not contain a collective
+    call.
     """
     try:
         yield rank() == 0
     except BaseException as failure:
-        with suppress(RunError):  # what this rank met itself says more
+        with suppress(RunError):  # this rank's own error says more
             _meet(what, {"failed": str(failure) or type(failure).__name__})
         raise
     _meet(what, {})
 
 
 def check_alike(what: str, mine: str, way_out: str) -> None:
-    """Raise `RunError` on all ranks where `mine`, what this rank sees of `what`, is not what the first rank sees."""
+    """Raise `RunError` on all ranks unless `mine`, this rank's value of `what`, is the same on every rank."""
     _meet(what, {"sees": mine, "way_out": way_out})
 
 
 def speaks_of_a_lost_rank(message: str) -> bool:
-    """Whether what a collective call says means that another rank is gone."""
+    """Whether the error of a collective call means that another rank is lost."""
     signs = ("connection closed by peer", "connection reset", "broken pipe", "socket", "nccl", "gloo", "timed out")
     return any(sign in message.lower() for sign in signs)
 
 
 def _meet(what: str, mine: dict[str, str]) -> None:
-    """All ranks tell the first one how they fare, and it tells all of them what that amounts to."""
+    """Every rank reports its status to rank 0; rank 0 sends the verdict to all."""
     if world_size() == 1:
         return
     if rank() > 0:
@@ -105,7 +107,7 @@ def _meet(what: str, mine: dict[str, str]) -> None:
 
 
 def _ask_first(what: str, mine: dict[str, str]) -> str:
-    """What the first rank makes of it all; empty where all is well."""
+    """The verdict of rank 0; empty if every rank is well."""
     until = time.monotonic() + PATIENCE.total_seconds()
     try:
         _send(mine, 0, until)
@@ -115,7 +117,7 @@ def _ask_first(what: str, mine: dict[str, str]) -> str:
 
 
 def _gathered(what: str, mine: dict[str, str]) -> str:
-    """Hear every other rank, and tell the verdict to those that are there."""
+    """On rank 0: receive the status of every other rank, and send the verdict to those that are present."""
     until = time.monotonic() + PATIENCE.total_seconds()
     heard, lost = {0: mine}, {}
     for other in range(1, world_size()):
@@ -132,7 +134,7 @@ def _gathered(what: str, mine: dict[str, str]) -> str:
     troubles = dict(sorted((lost | differs | failed).items()))
     verdict = "; ".join(f"rank {r} {trouble}" for r, trouble in troubles.items())
     for other in heard.keys() - {0}:
-        with suppress(RuntimeError):  # gone since: there is nobody to tell, and the next meeting says so
+        with suppress(RuntimeError):  # lost in the meantime: the next meeting reports it
             _send({"verdict": verdict}, other, time.monotonic() + PATIENCE.total_seconds())
     return verdict
 
@@ -144,7 +146,7 @@ def _fate(error: RuntimeError) -> str:
 
 
 def _group() -> Any:
-    """A group of all ranks that speaks between processors, whatever the devices speak to each other."""
+    """A process group of all ranks that communicates over the CPU, whatever the devices use."""
     global _meeting
     if _meeting[0] is not dist.group.WORLD:
         _meeting = (dist.group.WORLD, dist.new_group(backend="gloo", timeout=PATIENCE))
@@ -159,7 +161,7 @@ def _send(message: dict[str, str], to: int, until: float) -> None:
 
 
 def _receive(source: int, until: float) -> dict[str, str]:
-    """The message of a rank. Raises RuntimeError where it is gone, or nothing has come at the time `until`."""
+    """The message of a rank. Raises RuntimeError if the rank is lost or nothing has arrived by the time `until`."""
     length = torch.zeros(1, dtype=torch.int64)
     _wait(dist.irecv(length, source, group=_group()), until)
     content = torch.empty(int(length), dtype=torch.uint8)

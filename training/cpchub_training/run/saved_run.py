@@ -1,4 +1,4 @@
-"""Methods from recipes: a new one, and that of a finished run with its weights: encoder, heads and all."""
+"""Build the method of a recipe, new or with the weights of a finished run, heads included."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from cpchub_training.run.run_folder import CHECKPOINT, recipe_of
 def build_method(recipe: Recipe, backbone: nn.Module, facts: DataFacts) -> Method:
     """The method that `recipe.method` names, around `backbone` (a timm network without classifier), not yet trained.
 
-    Raises `RecipeError` for a backbone that the method cannot use, `RunError` where it goes on from another run and
-    that is not there.
+    Raises `RecipeError` for a backbone that the method cannot use, `RunError` if it starts from another run that does
+    not exist.
     """
     entry = methods.get(recipe.method)
     teacher = saved_run(Path(recipe.teacher)) if entry.teacher else None

@@ -1,4 +1,4 @@
-"""One run between its steps: the method, its optimiser, how many steps are done; one step; and the checkpoint."""
+"""The state of a run (method, optimiser, steps done), one step of it, and its checkpoint."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TrainingRun:
         self.recipe, self.run_dir, self.pictures, self.fabric = recipe, run_dir, pictures, fabric
         self.device = fabric.device
         self.last = run_dir / CHECKPOINT
-        # on the device first: an optimizer loads its state to where its parameters are
+        # to the device first: an optimizer loads its state onto the device of its parameters
         self.method = method.to(self.device).to(memory_format=torch.channels_last)
         use_fast_weight_gradients(self.method)
         if fabric.world_size > 1 and self.device.type == "cuda" and method.sync_batch_norm:
@@ -63,7 +63,7 @@ class TrainingRun:
         self.method.train()
 
     def step(self, batch: Batch, views: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """One step of the optimiser. The mean loss of the batch, and the scalars of its last part."""
+        """Take one optimiser step. Returns the mean loss of the batch and the scalars of its last part."""
         rows = to_device(batch.rows, self.device)
         labels = None if self.labels is None else to_device(self.labels[batch.rows], self.device)
         torch.manual_seed(batch.seed)
@@ -92,7 +92,7 @@ class TrainingRun:
         return torch.stack(losses).mean(), scalars
 
     def save(self, loss: Tensor, *, wait: bool) -> None:
-        """Write the checkpoint. `wait`: no rank goes on before the first has written it, as it may be read next.
+        """Write the checkpoint. `wait`: no rank continues before rank 0 has written it, because it may be read next.
 
         Raises `RunError` where the loss or a weight is not finite; the last good checkpoint stays.
         """
@@ -109,7 +109,7 @@ class TrainingRun:
         return (time.monotonic() - self._saved_at) / 60
 
     def check_finite(self, fine: bool, what: str) -> None:
-        """Stop a run that has diverged, before its state can replace the last good one."""
+        """Raise `RunError` for a diverged run, before its state replaces the last good checkpoint."""
         if not fine:
             raise RunError(
                 f"{what} at step {self.done - 1}; the last good state, if any, is {self.last}. "
@@ -135,7 +135,7 @@ class TrainingRun:
         return done
 
     def _labels(self) -> tuple[Tensor | None, Tensor | None]:
-        """The labels `[N]` that the method may see, and the rows that have one where only some do."""
+        """The labels `[N]` that the method may see, and the labelled rows if only some have a label."""
         labels = self.pictures.labels
         if labels is None or methods.get(self.recipe.method).labels != "some":
             return labels, None

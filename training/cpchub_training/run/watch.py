@@ -1,4 +1,5 @@
-"""What a run tells while it goes on: the lines of its metrics, kNN accuracy now and then, advice, and progress."""
+"""Reports of a run in progress: metrics after each step, measurements of the features, advice, and the progress
+bar."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ class Watch:
         self.metrics.close()
 
     def look(self, batch: Batch, loss: Tensor, scalars: dict[str, Tensor]) -> None:
-        """After a step. The loss is read every tenth step only, as reading it waits for the GPU."""
+        """Call it after each step. The loss is read every tenth step only, because reading it waits for the GPU."""
         run = self.run
         end_of_epoch = run.done % run.plan.steps_per_epoch == 0
         if batch.step % 10 == 0 or not self.line or end_of_epoch or run.done == self.stop:
@@ -66,5 +67,5 @@ class Watch:
         self.metrics.write(self.line)
         for sentence in self.advice.about(self.line):
             self.progress.say(sentence)
-        # the speed is that of an epoch, without compiling and without this look
+        # the speed is measured per epoch, without compilation and without these measurements
         self._first, self._started = run.done, time.monotonic()

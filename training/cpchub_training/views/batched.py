@@ -1,8 +1,8 @@
-"""Random views of pictures: the augmentations of the contrastive methods, batched, with parameters drawn per picture.
+"""Random views of pictures: the augmentations of the contrastive methods, batched, with parameters drawn per image.
 
-A batch of uint8 pictures goes in and a batch of float views in [0, 1] comes out, on whatever device the pictures are;
-nothing is done picture by picture. All randomness comes from one generator, which the loop seeds from
-(seed, step, rank): the views of a step depend on nothing else, so a resumed run sees the same ones.
+The input is a batch of uint8 images, the output a batch of float views in [0, 1] on the same device; there is no loop
+over images. All randomness comes from one generator, which the loop seeds from (seed, step, rank), so a resumed run
+sees the same views.
 Geometry (crop, flip, rotation, shear, elastic) is one sampling grid; colour follows torchvision's definitions.
 """
 
@@ -19,9 +19,9 @@ from torch import Generator, Tensor
 
 @dataclass(frozen=True)
 class Views:
-    """One distribution of views. Probabilities are per picture; strengths follow torchvision's names and meaning.
+    """One distribution of views. Probabilities are per image; strengths follow torchvision's names and meaning.
 
-    The defaults are SimCLR's for pictures of CIFAR size (arXiv 2002.05709, appendix B.9: strength 0.5, no blur).
+    The defaults are SimCLR's for images of CIFAR size (arXiv 2002.05709, appendix B.9: strength 0.5, no blur).
     """
 
     size: int = 32
@@ -41,9 +41,9 @@ class Views:
     gamma: float = 0.0  # exponent exp(U(-gamma, gamma))
     rotation: float = 0.0  # degrees, +-
     shear: float = 0.0  # degrees, +-
-    elastic: float = 0.0  # largest displacement, as a share of the picture's side
+    elastic: float = 0.0  # largest displacement, as a share of the image's side
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    padding: Literal["reflection", "border", "zeros"] = "reflection"  # what lies outside the picture
+    padding: Literal["reflection", "border", "zeros"] = "reflection"  # what lies outside the image
 
     def __call__(self, pictures: Tensor, generator: Generator | None = None) -> Tensor:
         """One random view of each picture: `[N, C, H, W]` uint8 -> `[N, C, size, size]` float32 in [0, 1]."""
@@ -95,22 +95,22 @@ class Views:
         return grid
 
     def crop(self, n: int, aspect: float, device: torch.device, generator: Generator | None) -> tuple[Tensor, Tensor]:
-        """Width and height of n crops, `[n]` each, as shares of the sides of pictures `aspect` times as wide as high.
+        """Width and height of n crops, `[n]` each, as shares of the sides of images `aspect` times as wide as high.
 
-        As torchvision's RandomResizedCrop: of ten draws the first that fits into the picture.
+        As torchvision's RandomResizedCrop: of ten draws the first that fits into the image.
         """
         low, high = (torch.tensor(r).log().item() for r in self.crop_ratio)
         draws = torch.rand(2, 10, n, device=device, generator=generator)
         area = self.crop_scale[0] + draws[0] * (self.crop_scale[1] - self.crop_scale[0])
         ratio = (low + draws[1] * (high - low)).exp()
         w, h = (area * ratio / aspect).sqrt(), (area / ratio * aspect).sqrt()
-        largest = max(1.0, self.crop_scale[1])  # a scale above 1 shows more than the picture
+        largest = max(1.0, self.crop_scale[1])  # a scale above 1 shows more than the image
         fits = (w <= largest) & (h <= largest)
         first = fits.int().argmax(0, keepdim=True)
         return w.gather(0, first)[0].clamp(max=largest), h.gather(0, first)[0].clamp(max=largest)
 
     def _jitter(self, x: Tensor, generator: Generator | None) -> Tensor:
-        """torchvision's ColorJitter; factors drawn per picture, the order of the four operations per batch."""
+        """torchvision's ColorJitter; factors drawn per image, the order of the four operations per batch."""
 
         def factor(strength: float) -> Tensor:
             return uniform(x, generator, max(0.0, 1 - strength), 1 + strength)
@@ -134,7 +134,7 @@ class Views:
         return torch.where(chance(x, generator, self.grey_p), grey(x), x)
 
     def _blur(self, x: Tensor, generator: Generator | None) -> Tensor:
-        """Gaussian blur, sigma drawn per picture, kernel a tenth of the side (google-research/simclr)."""
+        """Gaussian blur, sigma drawn per image, kernel a tenth of the side (google-research/simclr)."""
         n, channels, size, _ = x.shape
         half = max(1, size // 20)
         sigma = uniform(x, generator, *self.blur_sigma).reshape(n, 1)
@@ -148,7 +148,7 @@ class Views:
 
 
 def uniform(x: Tensor, generator: Generator | None, low: float, high: float) -> Tensor:
-    """One draw a picture, shaped to broadcast over `[N, C, H, W]`."""
+    """One draw an image, shaped to broadcast over `[N, C, H, W]`."""
     return torch.rand(len(x), 1, 1, 1, device=x.device, generator=generator) * (high - low) + low
 
 

@@ -1,4 +1,4 @@
-"""Put numbers on a device without waiting for it."""
+"""Copy values to a device without waiting for the device."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from torch import Tensor
 
 
 def constant_like(x: Tensor, values: Sequence[Any]) -> Tensor:
-    """`values` as a tensor on the device of `x`; `torch.tensor(values, device=...)` would wait for a GPU to be idle."""
+    """`values` as a tensor on the device of `x`. `torch.tensor(values, device=...)` would wait until the GPU is
+    idle."""
     return torch.tensor(values).to(x.device, non_blocking=True)
 
 
 def to_device(x: Tensor, device: torch.device) -> Tensor:
-    """To the device. A GPU fetches it from pinned memory while it works: a plain copy would wait until it is idle."""
+    """Copy to the device. A GPU copies from pinned memory while it computes; a plain copy would wait until it is
+    idle."""
     return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)

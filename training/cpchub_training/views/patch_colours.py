@@ -1,8 +1,8 @@
 """AutoAugment's operations on colours, batched, with a strength drawn for each patch.
 
-Cubuk et al., arXiv 1805.09501, table 6 has sixteen operations; the five on geometry are part of the sampling grid of
-`patch_views`, the other eleven are here. Each takes patches `[N, 3, p, p]` in [0, 1] and returns as many. Ranges are
-the paper's; the definitions are Pillow's and torchvision's.
+Source: Cubuk et al., arXiv 1805.09501, table 6, which has sixteen operations. Five change the geometry and are part of
+the sampling grid in `cpchub_training.views.patches`; the other eleven are here. Each maps patches `[N, 3, p, p]` in
+[0, 1] to patches of the same shape. Ranges are the paper's, definitions those of Pillow and torchvision.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 
 from cpchub_training.views.batched import grey, uniform
 
-MID_GREY = 0.5  # what is cut out or lies outside, near zero after normalisation
+MID_GREY = 0.5  # the value of cut-out and outside pixels: near zero after normalisation
 
 Operation = Callable[[Tensor, Generator | None], Tensor]
 
@@ -44,7 +44,7 @@ def equalize(x: Tensor, generator: Generator | None) -> Tensor:
 
 
 def solarize(x: Tensor, generator: Generator | None) -> Tensor:
-    """Values from a threshold on are inverted."""
+    """Invert the values above a threshold."""
     return torch.where(x >= uniform(x, generator, 0.0, 1.0), 1 - x, x)
 
 
@@ -67,7 +67,7 @@ def brightness(x: Tensor, generator: Generator | None) -> Tensor:
 
 
 def sharpness(x: Tensor, generator: Generator | None) -> Tensor:
-    """Away from, or towards, the patch smoothed by Pillow's 3x3 kernel; the border keeps its values."""
+    """Blend with the patch smoothed by Pillow's 3x3 kernel: sharper or smoother. The border keeps its values."""
     kernel = torch.ones(x.shape[1], 1, 3, 3, device=x.device, dtype=x.dtype)
     kernel[:, :, 1, 1] = 5
     smooth = x.clone()

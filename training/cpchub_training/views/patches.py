@@ -1,12 +1,13 @@
-"""Views of patches: the augmentations that CPC v2 draws for each patch by itself, batched on the device.
+"""Views of patches: CPC v2's augmentations, drawn for each patch separately, batched on the device.
 
-A batch of pictures goes in and a batch of patch grids comes out. One sampling grid a patch does flip, shear,
-translation, rotation and elastic deformation, and cuts the patch out of its picture as well: patches are written once.
-A patch never shows what lies outside of it, or the rows to be predicted would leak into those that predict them.
+The input is a batch of images, the output a batch of patch grids. One sampling grid per patch applies flip, shear,
+translation, rotation and elastic deformation, and cuts the patch out of its image, so each patch is written once. A
+patch never shows pixels from outside of it: otherwise the rows to be predicted would leak into the rows that predict
+them.
 
-Source: Henaff et al., arXiv 1905.09272, section on patch-based augmentation. The paper names the operations and how
-often they are used; it is silent on the strength of shear, elastic and histogram changes, on how often colours are
-dropped, and on what fills the patch where it is moved away (here mid-grey, as in AutoAugment).
+Source: Henaff et al., arXiv 1905.09272, section on patch-based augmentation. The paper names the operations and their
+probabilities. It does not state the strength of shear, elastic and histogram changes, the probability of dropping
+colours, and the fill value outside a moved patch (here mid-grey, as in AutoAugment).
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class PatchViews:
     def __call__(self, pictures: Tensor, size: int, stride: int, generator: Generator | None = None) -> Tensor:
         """`[B, 3, H, W]` float in [0, 1] to `[B, rows, columns, 3, size, size]`, each patch channels-last in memory.
 
-        Raises `ArgumentError` for pictures smaller than a patch.
+        Raises `ArgumentError` for images smaller than a patch.
         """
         cut = to_patches(pictures, size, stride)  # a view: nothing is copied yet
         batch, rows, columns, channels = cut.shape[:4]
@@ -63,7 +64,7 @@ class PatchViews:
         if self.jitter or self.flip or self.operations or self.elastic_p:
             grid, inside = self._grid(self._theta(n, order, size, pictures.device, generator), size, generator)
             grid = _in_picture(grid.unflatten(0, (batch, rows, columns)), pictures, stride)
-            # grid_sample wants a picture's patches below one another
+            # grid_sample wants an image's patches below one another
             stacked = F.grid_sample(pictures, grid, mode="bilinear", align_corners=False)
             x = stacked.reshape(batch, channels, rows * columns, size, size).permute(0, 2, 3, 4, 1)
             x = x.reshape(n, size, size, channels).permute(0, 3, 1, 2)
@@ -169,7 +170,7 @@ NO_PATCH_VIEWS = PatchViews(
 
 
 def _in_picture(grid: Tensor, pictures: Tensor, stride: int) -> Tensor:
-    """Grids in the patches' own coordinates, `[B, rows, columns, p, p, 2]`, as one in those of each picture.
+    """Grids in the patches' own coordinates, `[B, rows, columns, p, p, 2]`, as one in those of each image.
 
     `[B, rows * columns * p, p, 2]`: the patches below one another, row by row.
     """

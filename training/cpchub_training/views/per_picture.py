@@ -1,8 +1,8 @@
-"""The same random views as `views.batched`, picture by picture on the CPU, from encoded files of any size.
+"""The same random views as `views.batched`, but image by image on the CPU, from encoded files of any size.
 
-This is how the methods' official code makes them: the crop is taken from the full picture, whatever its sides, and
-resized with antialiasing by Pillow. Only what the crop needs is decoded: a JPEG at the smallest scale that still has a
-pixel of the crop for each of the view. For pictures that are stored as small squares, `Views` itself is faster by far.
+The official code of the methods makes them in this way: it crops the full image and resizes the crop with Pillow's
+antialiasing. Only the pixels that the crop needs are decoded: a JPEG is read at the smallest scale that does not
+enlarge the crop. For images that are stored as small squares, `Views` is much faster.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.B
 
 
 def check(views: Views) -> None:
-    """Raise `RecipeError` for what only the batched views can do."""
+    """Raise `RecipeError` for settings that only the batched views support."""
     for name in ("gamma", "rotation", "shear", "elastic"):
         if getattr(views, name):
             raise RecipeError(f"views.{name}={getattr(views, name)} is for views made on the device: --views-on device")
@@ -35,7 +35,7 @@ def check(views: Views) -> None:
 def picture_view(data: bytes, views: Views, generator: Generator) -> Tensor:
     """One random view of an encoded picture: float32 `[3, size, size]` in [0, 1].
 
-    Raises BrokenImageError for bytes that are no picture.
+    Raises BrokenImageError for bytes that are not an image.
     """
     x = _cropped(EncodedPicture(data), views, generator)
     view = F.pil_to_tensor(x).float() / 255
@@ -56,7 +56,7 @@ def picture_view(data: bytes, views: Views, generator: Generator) -> Tensor:
 
 
 def _cropped(picture: EncodedPicture, views: Views, generator: Generator) -> Image.Image:
-    """A random crop of the upright picture, resized; only its share of the pixels is decoded."""
+    """A random crop of the upright image, resized; only its share of the pixels is decoded."""
     width, height = picture.size
     w, h = (float(share) for share in views.crop(1, width / height, torch.device("cpu"), generator))
     left, top = _draw(generator) * (1 - w), _draw(generator) * (1 - h)
