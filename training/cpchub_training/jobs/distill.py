@@ -129,7 +129,7 @@ def fine_tuning(pretraining: Recipe, run_dir: Path, settings: Distillation, n_la
 
 
 def distillation(pretraining: Recipe, teacher: Path, settings: Distillation) -> Recipe:
-    """The recipe of the third step, on all pictures: crops and flips, LARS."""
+    """The recipe of the third step, on all images: crops and flips, LARS."""
     batch = settings.batch_size or pretraining.batch_size
     student = settings.student or pretraining.backbone
     try:

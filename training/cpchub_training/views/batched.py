@@ -1,4 +1,4 @@
-"""Random views of pictures: the augmentations of the contrastive methods, batched, with parameters drawn per image.
+"""Random views of images: the augmentations of the contrastive methods, batched, with parameters drawn per image.
 
 The input is a batch of uint8 images, the output a batch of float views in [0, 1] on the same device; there is no loop
 over images. All randomness comes from one generator, which the loop seeds from (seed, step, rank), so a resumed run
@@ -46,7 +46,7 @@ class Views:
     padding: Literal["reflection", "border", "zeros"] = "reflection"  # what lies outside the image
 
     def __call__(self, pictures: Tensor, generator: Generator | None = None) -> Tensor:
-        """One random view of each picture: `[N, C, H, W]` uint8 -> `[N, C, size, size]` float32 in [0, 1]."""
+        """One random view of each image: `[N, C, H, W]` uint8 -> `[N, C, size, size]` float32 in [0, 1]."""
         x = pictures.float() / 255
         x = F.grid_sample(
             x, self._grid(x, generator), mode=self.interpolation, padding_mode=self.padding, align_corners=False

@@ -33,7 +33,7 @@ def check(views: Views) -> None:
 
 
 def picture_view(data: bytes, views: Views, generator: Generator) -> Tensor:
-    """One random view of an encoded picture: float32 `[3, size, size]` in [0, 1].
+    """One random view of an encoded image: float32 `[3, size, size]` in [0, 1].
 
     Raises BrokenImageError for bytes that are not an image.
     """
