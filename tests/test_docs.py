@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import re
 from importlib import import_module
@@ -51,6 +52,17 @@ def test_names_and_places_in_the_documents_exist(page: Path) -> None:
     for name in DOTTED.findall(text):
         resolve(name)
     assert [place for place in PLACE.findall(text) if not (REPOSITORY / place).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
+def test_python_in_the_documents_parses_and_imports_what_exists(page: Path) -> None:
+    for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cpchub"):
+                for alias in node.names:
+                    resolve(f"{node.module}.{alias.name}")
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "cpchub":
+                resolve(f"cpchub.{node.attr}")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
