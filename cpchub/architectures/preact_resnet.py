@@ -50,12 +50,7 @@ class PreActResNet(nn.Module):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
-        ratios = (bottle_ratio,) * len(layers) if isinstance(bottle_ratio, (int, float)) else tuple(bottle_ratio)
-        if not len(layers) == len(channels) == len(ratios):
-            raise ArgumentError(
-                f"layers {tuple(layers)}, channels {tuple(channels)} and bottle_ratio {ratios} differ in length; "
-                "each has one entry a stack"
-            )
+        ratios = _ratio_of_each_stack(layers, channels, bottle_ratio)
         if output_stride not in (2, 4, 8, 16, 32):
             raise ArgumentError(f"output_stride is {output_stride!r}; use 2, 4, 8, 16 or 32")
         self.num_classes = num_classes
@@ -95,16 +90,7 @@ class PreActResNet(nn.Module):
         self.norm: nn.Module = norm_act(width)
         self.head: Any = ClassifierHead(width, num_classes, pool_type=global_pool, drop_rate=drop_rate, use_conv=True)
         self.head_hidden_size = self._pooled_width()
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        if norm_layer == "none":
-            for module in self.modules():
-                if isinstance(module, (PreActBasic, PreActBottleneck)):
-                    last: Any = getattr(module, "conv3", module.conv2)
-                    nn.init.zeros_(last.weight)
+        _init_weights(self, blocks_as_identity=norm_layer == "none")
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(x))
@@ -181,6 +167,32 @@ class PreActResNet(nn.Module):
 
     def _pooled_width(self) -> int:
         return int(self.num_features * self.head.global_pool.feat_mult())
+
+
+def _ratio_of_each_stack(
+    layers: Sequence[int], channels: Sequence[int], bottle_ratio: float | Sequence[float]
+) -> tuple[float, ...]:
+    ratios = (bottle_ratio,) * len(layers) if isinstance(bottle_ratio, (int, float)) else tuple(bottle_ratio)
+    if not len(layers) == len(channels) == len(ratios):
+        raise ArgumentError(
+            f"layers {tuple(layers)}, channels {tuple(channels)} and bottle_ratio {ratios} differ in length; "
+            "each has one entry a stack"
+        )
+    return ratios
+
+
+def _init_weights(network: nn.Module, *, blocks_as_identity: bool) -> None:
+    """He's initialisation; `blocks_as_identity` then sets the last convolution of each block to zero."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    if blocks_as_identity:
+        for module in network.modules():
+            if isinstance(module, (PreActBasic, PreActBottleneck)):
+                last: Any = getattr(module, "conv3", module.conv2)
+                nn.init.zeros_(last.weight)
 
 
 class _NoNorm(nn.ReLU):

@@ -1,4 +1,4 @@
-"""What the commands share: the base class, their common arguments, and the encoder of a collection."""
+"""What the commands share: the base class, their common arguments, and how they write their answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union, get_args, get_origin
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
@@ -21,11 +21,12 @@ from tyro.constructors import (
     UnsupportedTypeAnnotationError,
 )
 
-from cpchub.errors import (
-    ArgumentError,
-    OutputError,
-)
+from cpchub.common.files import replacing
+from cpchub.errors import ArgumentError, OutputError
 from cpchub.media.rules import Rules
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Folder = Annotated[Positional[Path], arg(metavar="FOLDER")]
 CollectionFolder = Annotated[Positional[Path], arg(metavar="COLLECTION", help="folder that `cpchub index` wrote")]
@@ -92,8 +93,11 @@ class Command:
 
     @classmethod
     def command_name(cls) -> str:
-        """What it is called on the command line: ExportIndex is `export-index`."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+        """What it is called on the command line: ExportIndex is `export-index`, IndexCommand is `index`.
+
+        A command whose name is that of a class in the library has `Command` at its end.
+        """
+        return re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__.removesuffix("Command")).lower()
 
     @classmethod
     def parse(cls, args: Sequence[str]) -> Command:
@@ -128,3 +132,14 @@ def check_out(out: Path | None) -> None:
         raise OutputError(f"{out} is a folder; name a file")
     if not out.parent.is_dir():
         raise OutputError(f"there is no folder {out.parent} to write {out.name} into; make it first")
+
+
+def write_csv(table: pa.Table, out: Path | None) -> None:
+    """A table as CSV, to a file or to be piped on."""
+    from pyarrow import csv
+
+    if out is None:
+        csv.write_csv(table, sys.stdout.buffer)
+        return
+    with replacing(out) as partial:
+        csv.write_csv(table, partial)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
-from cpchub.cli.base import CollectionFolder, Command, EncoderName, Out, Port, Switch, check_out, say
+from cpchub.cli.base import CollectionFolder, Command, EncoderName, Out, Port, Switch, check_out, say, write_csv
 from cpchub.common.extras import need
 from cpchub.common.words import counted
 from cpchub.embedding.encoder_of import encoder_of
@@ -35,22 +34,16 @@ class Classify(Command):
     """the classifier"""
 
     def run(self) -> None:
-        from pyarrow import csv
-
         from cpchub.collection.collection import Collection
-        from cpchub.common.files import replacing
         from cpchub.fewlabels.classify import classify, read_labels
 
         check_out(self.out)
         if self.out is not None and self.out.resolve() == self.labels.resolve():
             raise OutputError(f"{self.out} is the file of the labels; give --out another name")
         table = classify(Collection.open(self.collection), read_labels(self.labels), method=self.method)
-        if self.out is None:
-            csv.write_csv(table, sys.stdout.buffer)
-            return
-        with replacing(self.out) as partial:
-            csv.write_csv(table, partial)
-        say(f"{counted(table.num_rows, 'prediction')}: {self.out} ({shares(table)})")
+        write_csv(table, self.out)
+        if self.out is not None:
+            say(f"{counted(table.num_rows, 'prediction')}: {self.out} ({shares(table)})")
 
 
 def shares(table: pa.Table) -> str:

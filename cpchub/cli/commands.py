@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from cpchub.cli.base import Command
 from cpchub.cli.collections import Classify, Demo
-from cpchub.cli.detection import Detect
-from cpchub.cli.embedding import Embed, Index
-from cpchub.cli.encoders import Models, Publish, Show, Verify
-from cpchub.cli.evaluation import Compare, Eval, Report
-from cpchub.cli.export import Export
-from cpchub.cli.importing import Import
-from cpchub.cli.searching import Duplicates, ExportIndex, Map, Merge, Outliers, Search
+from cpchub.cli.embedding import Embed, IndexCommand
+from cpchub.cli.encoders import Export, Import, Models, Publish, Show, Verify
+from cpchub.cli.evaluation import Compare, Detect, Eval, ReportCommand
+from cpchub.cli.searching import DuplicatesCommand, ExportIndex, Map, Merge, Outliers, Search
 from cpchub.cli.training import Distil, Quickstart, Train
 
 COMMANDS: dict[str, type[Command]] = {
@@ -21,12 +18,12 @@ COMMANDS: dict[str, type[Command]] = {
         Distil,
         Eval,
         Compare,
-        Report,
+        ReportCommand,
         Detect,
         Embed,
-        Index,
+        IndexCommand,
         Search,
-        Duplicates,
+        DuplicatesCommand,
         Outliers,
         Map,
         Merge,

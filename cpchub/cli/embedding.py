@@ -94,7 +94,7 @@ class Embed(Command):
 
 
 @dataclass(frozen=True)
-class Index(Embed):
+class IndexCommand(Embed):
     """Turn pictures into vectors and build their search index; run again, it takes over what changed."""
 
     kind: Literal["auto", "exact", "rabitq", "ivf-rabitq", "hnsw", "pq", "ivf-pq"] | None = None

@@ -1,15 +1,20 @@
-"""Commands about encoders as such: `models`, `show`, `publish`, `verify`."""
+"""Commands about encoders as such: `models`, `show`, `import`, `export`, `publish`, `verify`."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from cpchub.cli.base import Command, Folder, Switch, say
+from cpchub.cli.base import Command, Folder, Out, Switch, say
 from cpchub.errors import ArgumentError, IntegrityError
+
+if TYPE_CHECKING:
+    from cpchub.importers.convert import Imported
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,92 @@ class Show(Command):
         from cpchub.hub.locate import locate
 
         tables.card(locate(self.name, weights=False))
+
+
+@dataclass(frozen=True)
+class Import(Command):
+    """Import a checkpoint of other people's code, without executing it, as a model folder."""
+
+    checkpoint: Annotated[Positional[Path | None], arg(metavar="CKPT")] = None
+    """file of torch.save (.pth, .pt, .ckpt, .tar), safetensors, or a TensorFlow checkpoint"""
+    out: Annotated[Path | None, Out] = None
+    """model folder to write"""
+    as_: Annotated[str | None, arg(name="as", metavar="FORMAT")] = None
+    """format of the checkpoint; recognised without it (--formats lists them)"""
+    name: Annotated[str | None, arg(metavar="NAME")] = None
+    """name of the encoder; without it, the folder's"""
+    license: Annotated[str | None, arg(metavar="LICENSE")] = None
+    """licence of the weights, for the card, for example mit"""
+    data: Annotated[str | None, arg(metavar="TEXT")] = None
+    """what it was trained on, for the card, for example CIFAR-10"""
+    method: Annotated[str | None, arg(metavar="METHOD")] = None
+    """how it was trained, for the card, for example simclr"""
+    architecture: Annotated[str | None, arg(metavar="NETWORK")] = None
+    """timm's name of the network, where the file does not tell; elsewhere it is checked"""
+    patch_size: Annotated[int | None, arg(metavar="PIXELS")] = None
+    """side of the patches that it reads, where the file does not tell; elsewhere it is checked"""
+    stem_padding: Annotated[int | None, arg(metavar="PIXELS")] = None
+    """padding of a 3x3 stem, where the format does not tell; elsewhere it is checked"""
+    tensors: Switch = False
+    """list every tensor, used and dropped"""
+    formats: Switch = False
+    """list the formats and end"""
+
+    def run(self) -> None:
+        if self.formats:
+            print("\n".join(format_lines()))
+            return
+        if self.checkpoint is None or self.out is None:
+            raise ArgumentError("cpchub import needs a checkpoint and -o FOLDER (or --formats)")
+        from cpchub.importers.convert import convert
+
+        imported = convert(
+            self.checkpoint,
+            self.out,
+            as_=self.as_,
+            name=self.name,
+            license=self.license,
+            data=self.data,
+            method=self.method,
+            architecture=self.architecture,
+            patch_size=self.patch_size,
+            stem_padding=self.stem_padding,
+        )
+        print("\n".join(import_lines(imported, every_tensor=self.tensors)))
+        if imported.license == "unknown":
+            say("Its licence is not known: say it with --license, before you publish it.")
+        bare = len(imported.folder.parts) == 1  # could be the name of an encoder, which goes before a folder's
+        say(f'Load it: cpchub.load("{"./" if bare else ""}{imported.folder}")')
+
+
+@dataclass(frozen=True)
+class Export(Command):
+    """Write an encoder's network as ONNX (FILE.onnx) or as torch's exported program (FILE.pt2), and check it."""
+
+    name: Annotated[Positional[str], arg(metavar="NAME")]
+    """catalog name, model folder, Hub id or timm/NAME"""
+    out: Annotated[Path, Out]
+    """file to write; its suffix is the format"""
+    opset: int = 18
+    """version of ONNX's operators"""
+    dynamic_size: Switch = False
+    """let height and width vary, not only the batch"""
+
+    def run(self) -> None:
+        if self.out.suffix not in (".onnx", ".pt2"):
+            raise ArgumentError(f"{self.out} ends with neither .onnx nor .pt2, which name the format")
+        from cpchub.encoders.load import load
+        from cpchub.encoders.onnx_export import export_onnx, export_program
+
+        encoder = load(self.name, device="cpu", dtype="float32")
+        if self.out.suffix == ".onnx":
+            result = export_onnx(encoder, self.out, opset=self.opset, dynamic_size=self.dynamic_size)
+        else:
+            result = export_program(encoder, self.out, dynamic_size=self.dynamic_size)
+        print(result.path)
+        inputs, outputs = ", ".join(map(str, result.inputs)), ", ".join(result.outputs)
+        runtime = "onnxruntime" if self.out.suffix == ".onnx" else "the program"
+        say(f"images [{inputs}] to {outputs}; {runtime} differs from torch by at most {result.difference:.1e}")
 
 
 @dataclass(frozen=True)
@@ -111,3 +202,37 @@ class Verify(Command):
         say(
             f"No file differs from its record; {sum(check.state == 'fine' for check in found)} of {len(found)} have one"
         )
+
+
+def format_lines() -> Iterator[str]:
+    """A line a format: its name for `--as`, and whose code writes it."""
+    from cpchub.importers.formats.registry import FORMATS
+
+    width = max(len(each.name) for each in FORMATS)
+    for each in FORMATS:
+        yield f"{each.name:<{width}}  {each.title}"
+
+
+def import_lines(imported: Imported, every_tensor: bool = False) -> Iterator[str]:
+    """The format and the network; what was used, then what was dropped: a line a reason, or `every_tensor`."""
+    yield f"{imported.title}: {imported.architecture}"
+    yield from (f"note     {note}" for note in imported.notes)
+    if every_tensor:
+        yield from (f"used     {name} -> {new}" for name, new in imported.used.items())
+        yield from (f"dropped  {name}: {reason}" for name, reason in imported.dropped.items())
+        return
+    yield f"used     {_shared(imported.used)}"
+    for reason in dict.fromkeys(imported.dropped.values()):
+        names = [name for name, why in imported.dropped.items() if why == reason]
+        yield f"dropped  {_shared(names)}: {reason}"
+
+
+def _shared(names: Iterable[str]) -> str:
+    """The names in short: what they begin with, and how many there are."""
+    names = list(names)
+    if len(names) == 1:
+        return names[0]
+    first, last = min(names), max(names)  # what these two share, all of them do
+    length = next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    common = re.sub(r"[^./]*$", "", first[:length])
+    return f"{common}* ({len(names)} tensors)"

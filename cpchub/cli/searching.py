@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from cpchub.catalog.listing import bundled_encoder
-from cpchub.cli.base import ALL, CollectionFolder, Command, EncoderName, Out, Switch, Which, check_out, say
+from cpchub.cli.base import ALL, CollectionFolder, Command, EncoderName, Out, Switch, Which, check_out, say, write_csv
 from cpchub.cli.lines import line, read_column
 from cpchub.cli.sheets import draw_groups, draw_hits
 from cpchub.common.words import counted
@@ -21,8 +20,6 @@ from cpchub.errors import ArgumentError, QueryError
 from cpchub.media.rules import NO_RULES, Rules
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from cpchub.index import Index, Item
 
 Some = UseAppendAction[tuple[str, ...]]
@@ -79,7 +76,7 @@ class Search(Command):
 
 
 @dataclass(frozen=True)
-class Duplicates(Command):
+class DuplicatesCommand(Command):
     """List the pictures that are duplicates, exact and near, in groups; the first of each group is the one to keep."""
 
     pictures: Annotated[Positional[Path], arg(metavar="FOLDER")]
@@ -261,16 +258,3 @@ def collection_or_pictures(folder: Path, encoder_name: str | None, stack: ExitSt
     encoder = load(encoder_name or bundled_encoder())
     temporary = Path(stack.enter_context(TemporaryDirectory(prefix="cpchub-")))
     return Index.build(embed(folder, temporary / "collection", encoder, rules=rules))
-
-
-def write_csv(table: pa.Table, out: Path | None) -> None:
-    """A table as CSV, to a file or to be piped on."""
-    from pyarrow import csv
-
-    from cpchub.common.files import replacing
-
-    if out is None:
-        csv.write_csv(table, sys.stdout.buffer)
-        return
-    with replacing(out) as partial:
-        csv.write_csv(table, partial)

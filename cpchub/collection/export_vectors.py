@@ -10,9 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -22,8 +20,9 @@ from cpchub.collection.collection import Collection
 from cpchub.collection.manifest import ITEMS
 from cpchub.collection.tables import write_table
 from cpchub.collection.writer import fixed_size_list, write_npy
-from cpchub.common.files import expanded, put_in_place, visible_names, writing
-from cpchub.errors import ArgumentError, DependencyError, OutputError
+from cpchub.common.extras import import_extra
+from cpchub.common.files import check_free, expanded, put_in_place, writing
+from cpchub.errors import ArgumentError, OutputError
 
 Format = Literal["numpy", "milvus", "lance"]
 FORMATS: tuple[Format, ...] = ("numpy", "milvus", "lance")
@@ -45,8 +44,7 @@ def export_vectors(collection: Collection, out: str | Path, to: Format, *, uri: 
     if write is None:
         raise ArgumentError(f"to={to!r}: choose one of {', '.join(FORMATS)}")
     folder = expanded(out)
-    if folder.exists() and (not folder.is_dir() or visible_names(folder)):
-        raise OutputError(f"{folder} exists with other content; choose a new folder")
+    check_free(folder)
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
@@ -93,7 +91,7 @@ def _milvus_fields(collection: Collection) -> list[dict[str, Any]]:
 
 
 def _into_milvus(collection: Collection, name: str, uri: str) -> int:
-    milvus = _engine("pymilvus", "milvus")
+    milvus = import_extra("pymilvus", extra="milvus")
     try:
         client = milvus.MilvusClient(uri)
         if client.has_collection(name):
@@ -123,18 +121,11 @@ def _into_milvus(collection: Collection, name: str, uri: str) -> int:
 
 
 def _to_lance(collection: Collection, folder: Path) -> None:
-    lance = _engine("lance", "lance")
+    lance = import_extra("lance", extra="lance")
     mode = "create"
     for table in _batches(collection):
         lance.write_dataset(table, str(folder / "items.lance"), mode=mode)
         mode = "append"
-
-
-def _engine(module: str, extra: str) -> ModuleType:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise DependencyError(f'{module} is not installed; run: pip install "cpchub[{extra}]"') from error
 
 
 def _longest(column: pa.ChunkedArray) -> int:

@@ -16,7 +16,7 @@ from cpchub.collection.items import as_items
 from cpchub.collection.manifest import FOLDER, FORMAT, MANIFEST, finish_commit, read_manifest
 from cpchub.collection.tables import FAILURE_SCHEMA
 from cpchub.collection.writer import write_state
-from cpchub.common.files import expanded, only_writer, visible_names, writing
+from cpchub.common.files import check_free, expanded, only_writer, writing
 from cpchub.errors import ArgumentError, CollectionError, OutputError
 
 SHARD = 65_536  # vectors a file
@@ -106,8 +106,7 @@ def _keeps_vectors(old: Collection, ids: npt.NDArray[np.int64], vectors: npt.NDA
 def _imported_before(folder: Path, dim: int) -> dict[str, Any] | None:
     """The manifest of a collection that `import_vectors` may replace; None in an empty folder."""
     if not (folder / MANIFEST).exists():
-        if visible_names(folder):
-            raise OutputError(f"{folder} exists with other content; choose a new folder")
+        check_free(folder)
         return None
     manifest = read_manifest(folder)
     if manifest["encoder"]["fingerprint"] != IMPORTED or manifest["dim"] != dim:

@@ -16,8 +16,8 @@ from cpchub.collection.collection import Collection
 from cpchub.collection.manifest import FOLDER, check_same_encoder
 from cpchub.collection.tables import FAILURE_SCHEMA
 from cpchub.collection.writer import write_state
-from cpchub.common.files import only_writer, visible_names, writing
-from cpchub.errors import ArgumentError, CollectionError, OutputError
+from cpchub.common.files import check_free, only_writer, writing
+from cpchub.errors import ArgumentError, CollectionError
 from cpchub.media.sources.columns import stacked
 
 
@@ -38,8 +38,7 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> Collection:
         check_same_encoder(part.folder, part.manifest["encoder"], _Recorded(first))
         if part.manifest.get("source_kind", FOLDER) != FOLDER:
             raise CollectionError(f"{part.folder} is of {part.location}; only collections of folders can be merged")
-    if out.exists() and visible_names(out):
-        raise OutputError(f"{out} exists with other content; choose a new folder")
+    check_free(out)
     source = Path(os.path.commonpath([part.source.absolute() for part in parts]))
     starts = np.cumsum([0, *[int(part.manifest["next_id"]) for part in parts]]).tolist()
     moved = [_moved(part, part.items, source, start) for part, start in zip(parts, starts, strict=False)]

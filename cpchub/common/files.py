@@ -8,12 +8,12 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from cpchub.errors import NoSpaceError, OutputError
+from cpchub.errors import CpchubError, NoSpaceError, OutputError
 
 PARTIAL = ".partial"  # ends the names of files that are being written
 
@@ -85,6 +85,28 @@ def cache_folder() -> Path:
 def visible_names(folder: Path) -> list[str]:
     """What a folder holds, sorted; names with a dot (.DS_Store, .git) are the system's or other tools' and left out."""
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def check_free(
+    folder: Path,
+    *,
+    known: Collection[str] = (),
+    way_out: str = "choose a new folder",
+    error: type[CpchubError] = OutputError,
+) -> None:
+    """Raise `error` where `folder` is a file, or holds anything but the names in `known`.
+
+    Names with a dot do not count, as in `visible_names`. The message ends with `way_out`.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise error(f"{folder} is a file; {way_out}")
+    with writing(folder):
+        others = [name for name in visible_names(folder) if name not in known]
+    if others:
+        shown = ", ".join([*others[:3], *(["..."] if len(others) > 3 else [])])
+        raise error(f"{folder} exists with other content ({shown}); {way_out}")
 
 
 def put_in_place(complete: Path, folder: Path) -> None:

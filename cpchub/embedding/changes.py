@@ -6,13 +6,13 @@ An image with the same path, size and modification mark is not read again. An im
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
 from cpchub.collection.items import Row
+from cpchub.common.hashing import bytes_sha256
 from cpchub.errors import BrokenImageError
 from cpchub.media.sources.base import Picture, Source, is_below
 
@@ -115,7 +115,7 @@ def shares_content(source: Source, pictures: Sequence[Picture], known: Iterable[
                 data = source.read(picture)
             except BrokenImageError:
                 continue
-            if (len(data), hashlib.sha256(data).hexdigest()) in contents:
+            if (len(data), bytes_sha256(data)) in contents:
                 return True
     return False
 
@@ -125,7 +125,7 @@ def _hashes(source: Source, pictures: Sequence[Picture], workers: int) -> Iterat
 
     def sha256(picture: Picture) -> str:
         try:
-            return hashlib.sha256(source.read(picture)).hexdigest()
+            return bytes_sha256(source.read(picture))
         except BrokenImageError:  # the error is reported when it is embedded
             return ""
 

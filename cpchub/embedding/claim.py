@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cpchub.collection.manifest import MANIFEST, PENDING, read_manifest
-from cpchub.common.files import only_writer, visible_names, writing
+from cpchub.common.files import check_free, only_writer, visible_names, writing
 from cpchub.embedding.pending import read_job
-from cpchub.errors import OutputError
 
 
 def recorded(out: Path) -> dict[str, Any]:
@@ -20,21 +19,17 @@ def recorded(out: Path) -> dict[str, Any]:
 
 def check_is_ours(out: Path) -> None:
     """Raises OutputError where `out` is a file, or a folder with anything but a collection or its beginnings."""
-    if not out.exists():
-        return
+    way_out = "choose an empty or a new folder for the collection"
     if not out.is_dir():
-        raise OutputError(f"{out} is a file; choose a folder for the collection")
+        check_free(out, way_out=way_out)
+        return
     if (out / MANIFEST).exists():
         read_manifest(out)
         return
     if read_job(out) is not None:
         return
-    names = visible_names(out)
-    if names == [PENDING]:  # stopped before its first file
-        names = visible_names(out / PENDING)
-    if names:
-        shown = ", ".join(names[:3])
-        raise OutputError(f"{out} exists with other content ({shown}); choose an empty or a new folder")
+    stopped_early = visible_names(out) == [PENDING]  # before its first file
+    check_free(out / PENDING if stopped_early else out, way_out=way_out)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from rich.console import Console
 
@@ -23,17 +23,17 @@ from cpchub.common.progress import embedding_bar
 from cpchub.embedding.changes import Changes, shares_content
 from cpchub.embedding.claim import check_is_ours, claimed, recorded
 from cpchub.embedding.finish import finish
+from cpchub.embedding.options import DTYPES, EmbedOptions
 from cpchub.embedding.pending import MARKS, Pending, current_rows, read_job
 from cpchub.embedding.shards import Shard, ShardEncoder
 from cpchub.embedding.workers import Job, embed_in_processes
 from cpchub.encoders.protocols import Decode, ImageEncoder
-from cpchub.errors import ArgumentError, LabelError, OutputError, SourceError
+from cpchub.errors import LabelError, OutputError, SourceError
 from cpchub.media.labels import Labels, read_labels_of
 from cpchub.media.rules import Rules
 from cpchub.media.sources import Listing, Picture, Source, is_gone, open_source
 
 SHARD = 1024  # pictures a shard: what a kill can cost
-DTYPES = ("float32", "float16")
 
 
 def embed(
@@ -72,16 +72,8 @@ def embed(
     collection's source, or is being written), EncoderMismatchError, LabelError, NoSpaceError, WorkerError. Nothing is
     written before the checks have passed.
     """
+    options = EmbedOptions(batch_size, workers, dtype, processes, tuple(devices), decode)
     out, asked = expanded(out), read_labels_of(labels)
-    processes = max(processes, len(devices))
-    if batch_size < 1 or workers < 1 or processes < 1:
-        raise ArgumentError(
-            f"batch_size={batch_size}, workers={workers}, processes={processes}: each must be at least 1"
-        )
-    if decode not in get_args(Decode):
-        raise ArgumentError(f"decode is {decode!r}; it can be {' or '.join(get_args(Decode))}")
-    if dtype not in (None, *DTYPES):
-        raise ArgumentError(f"dtype is {dtype!r}; vectors are stored as {' or '.join(DTYPES)}")
     check_is_ours(out)
     console = Console(stderr=True, quiet=not progress)
     with console.status("Listing pictures"):
@@ -95,8 +87,7 @@ def embed(
     for note in notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     with claimed(out):
-        run = _Run(opened, listing, out, encoder, batch_size, workers, console, asked, dtype, decode, rules)
-        collection = run.sync(processes, devices)
+        collection = _Run(opened, listing, out, encoder, options, console, asked, rules).sync()
     collection.notes = notes
     return collection
 
@@ -110,25 +101,21 @@ class _Run:
         listing: Listing,
         out: Path,
         encoder: ImageEncoder,
-        batch_size: int,
-        workers: int,
+        options: EmbedOptions,
         console: Console,
         labels: Labels | None,
-        dtype: str | None,
-        decode: Decode,
         rules: Rules,
     ) -> None:
         self.source, self.listing, self.out, self.encoder = source, listing, out, encoder
-        self.batch_size, self.workers, self.decode = batch_size, workers, decode
-        self.console, self.rules = console, rules
+        self.options, self.console, self.rules = options, console, rules
         finish_commit(out)
         self.old = Collection.open(out) if (out / MANIFEST).exists() else None
         self.labels = labels or self._recorded_labels()
         self.pending = Pending(out, encoder.spec.dim)
         self._check_same_job()
-        self.pending.dtype = self._dtype(dtype)
+        self.pending.dtype = self._dtype(options.dtype)
 
-    def sync(self, processes: int, devices: Sequence[str]) -> Collection:
+    def sync(self) -> Collection:
         """Do the job, in this process or in several."""
         started = time.monotonic()
         plan = Changes(self.old.items if self.old else None, self.listing.pictures, self.listing.unlisted)
@@ -139,7 +126,7 @@ class _Run:
         if done:
             self.console.print(f"Going on after {done:,} pictures of a run that was stopped.")
         todo = self._not_moved(plan, todo)
-        self._encode(todo, done, processes, devices)
+        self._encode(todo, done)
         try:
             counts = finish(self.old, plan, self.pending, job, self.labels, self.listing)
         except SourceError:
@@ -237,29 +224,28 @@ class _Run:
             return todo
         with embedding_bar(self.console) as bar:
             task = bar.add_task("Looking for moved pictures", total=len(candidates))
-            plan.find_moved(self.source, candidates, self.workers, lambda: bar.advance(task))
+            plan.find_moved(self.source, candidates, self.options.workers, lambda: bar.advance(task))
         left = {picture.path for picture in plan.to_read}
         return [picture for picture in todo if picture.path in left]
 
-    def _encode(self, todo: Sequence[Picture], done: int, processes: int, devices: Sequence[str]) -> None:
+    def _encode(self, todo: Sequence[Picture], done: int) -> None:
         """Shard after shard until all is in `pending/`."""
         if not todo:
             return
         free = self.pending.free_numbers()
         chunks = (todo[start : start + SHARD] for start in range(0, len(todo), SHARD))
         shards = (Shard(number, chunk) for number, chunk in zip(free, chunks, strict=False))
-        how = (self.batch_size, self.workers, len(todo), self.decode)
         with embedding_bar(self.console) as bar:
             task = bar.add_task("Embedding", total=done + len(todo), completed=done)
             try:
-                if processes > 1 or devices:
-                    job = Job(self.source, self.encoder, self.pending, *how)
-                    for some in embed_in_processes(job, shards, processes, devices):
-                        bar.advance(task, some)
-                else:
-                    with ShardEncoder(self.source, self.encoder, *how) as encoder:
+                if self.options.in_this_process:
+                    with ShardEncoder(self.source, self.encoder, self.options, len(todo)) as encoder:
                         for number, rows, vectors in encoder.run(shards, lambda some: bar.advance(task, some)):
                             self.pending.write(number, rows, vectors)
+                else:
+                    job = Job(self.source, self.encoder, self.pending, self.options, len(todo))
+                    for some in embed_in_processes(job, shards):
+                        bar.advance(task, some)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(
                     f"stopped; {self.pending.count():,} pictures are done and kept in {self.out}. Run the same command "

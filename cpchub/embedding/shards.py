@@ -6,7 +6,6 @@ out the same whoever makes it and whenever.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +16,9 @@ import numpy as np
 from PIL import Image
 
 from cpchub.collection.items import Row
-from cpchub.encoders.protocols import Decode, Embedder, ImageEncoder, Vectors
+from cpchub.common.hashing import bytes_sha256
+from cpchub.embedding.options import EmbedOptions
+from cpchub.encoders.protocols import Embedder, ImageEncoder, Vectors
 from cpchub.errors import BrokenImageError, CollectionError
 from cpchub.media.damage import TOO_LITTLE_MEMORY
 from cpchub.media.decode import decode_bytes, resize_side
@@ -78,16 +79,16 @@ class ShardEncoder:
         self,
         source: Source,
         encoder: ImageEncoder,
-        batch_size: int,
-        workers: int,
+        options: EmbedOptions,
         pictures: int,
-        decode: Decode = "auto",
     ) -> None:
+        """pictures: how many the whole job has, which decides what preparation pays for itself."""
         embedder = getattr(encoder, "embedder", None)
         self.embedder: Embedder = embedder(pictures) if embedder else PlainEmbedder(encoder)
-        self.source, self.batch_size, self.workers, self.dim = source, batch_size, workers, encoder.spec.dim
+        self.source, self.dim = source, encoder.spec.dim
+        self.batch_size, self.workers = options.batch_size, options.workers
         self.size = resize_side(encoder.spec.input_size, encoder.spec.crop_pct)
-        self.may_defer = decode == "auto"
+        self.may_defer = options.decode == "auto"
 
     def __enter__(self) -> ShardEncoder:
         return self
@@ -141,7 +142,7 @@ class ShardEncoder:
         try:
             data = self.source.read(picture)
             row |= {
-                "sha256": hashlib.sha256(data).hexdigest(),
+                "sha256": bytes_sha256(data),
                 "size": len(data) if picture.size is None else picture.size,
             }
             deferred = self.embedder.defer(data, self.size) if self.may_defer else None

@@ -11,16 +11,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, cast
 
+from cpchub.embedding.options import EmbedOptions
 from cpchub.embedding.pending import Pending
 from cpchub.embedding.shards import Shard, ShardEncoder
-from cpchub.encoders.protocols import Decode, ImageEncoder
+from cpchub.encoders.protocols import ImageEncoder
 from cpchub.errors import ArgumentError, CpchubError, WorkerError
 from cpchub.media.sources.base import Source
 
@@ -32,19 +33,17 @@ class Job:
     source: Source
     encoder: ImageEncoder
     pending: Pending
-    batch_size: int
-    workers: int
+    options: EmbedOptions
     pictures: int
-    decode: Decode
 
 
-def embed_in_processes(job: Job, shards: Iterable[Shard], processes: int, devices: Sequence[str]) -> Iterator[int]:
-    """Embed the shards in `processes` processes, on `devices` in turn; yields numbers of pictures as they are done.
+def embed_in_processes(job: Job, shards: Iterable[Shard]) -> Iterator[int]:
+    """Embed the shards in the processes and on the devices of `job.options`; yields how many images are done.
 
     Raises what a worker raises, and WorkerError where one ends without a word; complete shards are kept.
     """
     todo = iter(shards)
-    with _started(job, processes, devices) as workers:
+    with _started(job) as workers:
         busy = dict(workers)
         for connection in busy:
             _hand_out(todo, connection)
@@ -78,10 +77,11 @@ def _hand_out(todo: Iterator[Shard], connection: Connection) -> None:
 
 
 @contextmanager
-def _started(job: Job, processes: int, devices: Sequence[str]) -> Iterator[dict[Connection, SpawnProcess]]:
+def _started(job: Job) -> Iterator[dict[Connection, SpawnProcess]]:
     """The workers, each by our end of its pipe; all have ended when this is left, however it is left."""
     context = multiprocessing.get_context("spawn")  # a fork would copy threads' locks as they happen to be
     workers: dict[Connection, SpawnProcess] = {}
+    processes, devices = job.options.processes, job.options.devices
     cores = max(1, (os.cpu_count() or 1) // processes)
     encoder: Any = job.encoder
     home = encoder.device if devices and hasattr(encoder, "to") else None
@@ -114,7 +114,7 @@ def _work(job: Job, connection: Connection, device: str | None, cores: int) -> N
     try:
         if device is not None:
             _move(job.encoder, device)
-        with ShardEncoder(job.source, job.encoder, job.batch_size, job.workers, job.pictures, job.decode) as encoder:
+        with ShardEncoder(job.source, job.encoder, job.options, job.pictures) as encoder:
             while (shard := connection.recv()) is not None:
                 for number, rows, vectors in encoder.run([shard], connection.send):
                     job.pending.write(number, rows, vectors)

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 import cpchub
 from cpchub.catalog.spec import CARD, CONFIG, EVALUATION, PUBLISHED_FILES, RECIPE, WEIGHTS
-from cpchub.common.files import put_in_place, replacing, save_tensors, visible_names, write_json, writing
+from cpchub.common.files import check_free, put_in_place, replacing, save_tensors, write_json, writing
 from cpchub.encoders.network import Network
-from cpchub.errors import ModelFolderError, OutputError
+from cpchub.errors import ModelFolderError
 from cpchub.hub import card
 from cpchub.hub.integrity import sha256_of
 
@@ -54,7 +54,7 @@ def write(
     """
     _check_facts(facts)
     folder = Path(folder)
-    _check_target(folder)
+    check_free(folder, known=PUBLISHED_FILES, way_out="choose another folder for the export")
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
@@ -92,14 +92,6 @@ def _check_facts(facts: Mapping[str, Any]) -> None:
     if missing or unknown:
         problem = f"lack {', '.join(missing)}" if missing else f"have {', '.join(unknown)}, which nobody reads"
         raise ModelFolderError(f"The facts of the export {problem}; they are {', '.join(FACTS)}")
-
-
-def _check_target(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file; choose another folder for the export")
-    names = visible_names(folder) if folder.is_dir() else []
-    if foreign := [name for name in names if name not in PUBLISHED_FILES]:
-        raise OutputError(f"{folder} holds {foreign[0]}, which is no part of an export; choose another folder")
 
 
 def _write(

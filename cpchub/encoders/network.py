@@ -17,7 +17,7 @@ from safetensors.torch import save as to_safetensors
 
 import cpchub.architectures  # noqa: F401  registers our networks with timm
 from cpchub.catalog.spec import WEIGHTS, FileRecord, ModelSpec
-from cpchub.common.hashing import sha256_of_bytes
+from cpchub.common.hashing import bytes_sha256
 from cpchub.errors import ArgumentError, ModelFolderError, UnknownModelError, WeightsUnavailableError
 from cpchub.hub.client import hub_errors
 
@@ -118,7 +118,7 @@ def as_built(spec: ModelSpec, model: Network, pretrained: bool, kwargs: dict[str
         changes["std"] = (sum(spec.std) / len(spec.std),) * channels
     if not pretrained or WEIGHTS not in spec.files:
         encoded = to_safetensors({key: value.contiguous().cpu() for key, value in model.state_dict().items()})
-        changes["files"] = {WEIGHTS: FileRecord(sha256_of_bytes(encoded), len(encoded))}
+        changes["files"] = {WEIGHTS: FileRecord(bytes_sha256(encoded), len(encoded))}
     return replace(spec, **changes)
 
 

@@ -13,7 +13,6 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,9 +21,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cpchub.common.extras import need
 from cpchub.common.files import writing
 from cpchub.encoders.encoder import Encoder
-from cpchub.errors import ArgumentError, CpchubError, DependencyError, ExportError
+from cpchub.errors import ArgumentError, CpchubError, ExportError
 
 Arrays: TypeAlias = list[npt.NDArray[np.float32]]
 Run: TypeAlias = Callable[[Tensor], Arrays]
@@ -59,7 +59,7 @@ def export_onnx(encoder: Encoder, path: str | Path, *, opset: int = OPSET, dynam
     `export`, ArgumentError, OutputError, NoSpaceError, and ExportError for a network that cannot be exported so or does
     not give the same under onnxruntime; nothing is written then.
     """
-    _need_onnx()
+    need("onnx", "onnxscript", "onnxruntime", extra="export")
     if opset < OPSET:
         raise ArgumentError(f"opset is {opset}; use {OPSET} or newer, which torch writes")
     free = _free_sizes(dynamic_size)
@@ -226,9 +226,3 @@ def _hint(free: Mapping[int, str]) -> str:
 def _first_line(error: Exception) -> str:
     """torch explains itself on pages; the cause that is chained to ours has them."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def _need_onnx() -> None:
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
-    if missing:
-        raise DependencyError(f'{" and ".join(missing)} not installed; run: pip install "cpchub[export]"')

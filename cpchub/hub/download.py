@@ -9,7 +9,6 @@ Xet are left to the client, which keeps pieces itself.
 from __future__ import annotations
 
 import os
-import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
@@ -21,12 +20,10 @@ from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public, but not in its __all__
 
 from cpchub.common.files import PARTIAL, locked
-from cpchub.common.hashing import read_sha256
+from cpchub.common.hashing import file_sha256, is_sha256
 from cpchub.errors import IntegrityError
 from cpchub.hub.client import endpoint
 from cpchub.hub.integrity import remember
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def download_resumable(
@@ -45,7 +42,7 @@ def download_resumable(
         return  # hf_hub_download fails in the same way, with the exact error
     speaks_xet = not constants.HF_HUB_DISABLE_XET and find_spec("hf_xet") is not None
     carried_by_xet = speaks_xet and metadata.xet_file_data is not None
-    if metadata.etag is None or not _SHA256.fullmatch(metadata.etag) or carried_by_xet:
+    if metadata.etag is None or not is_sha256(metadata.etag) or carried_by_xet:
         return
     headers = build_hf_headers(token=token, library_name="cpchub")
     if urlsplit(url).netloc != urlsplit(metadata.location).netloc:
@@ -64,7 +61,7 @@ def download_resumable(
             partial.unlink(missing_ok=True)
             return
         _complete(file, metadata.location, headers, metadata.size)
-        seen = read_sha256(partial)
+        seen = file_sha256(partial)
         if seen != metadata.etag:
             file.truncate(0)
             raise IntegrityError(

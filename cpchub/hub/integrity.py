@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,11 +17,10 @@ from pathlib import Path
 from huggingface_hub import constants
 
 from cpchub.catalog.spec import WEIGHTS, FileRecord, ModelSpec
-from cpchub.common.hashing import read_sha256
+from cpchub.common.hashing import file_sha256, is_sha256
 from cpchub.errors import IntegrityError, ModelFolderError, UnsafeWeightsError
 
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".tar")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def sha256_of(path: Path, *, fresh: bool = False) -> str:
@@ -30,7 +28,7 @@ def sha256_of(path: Path, *, fresh: bool = False) -> str:
     memory = _read_memory()
     key = _key(path)
     if fresh or key not in memory:
-        seen = read_sha256(path)
+        seen = file_sha256(path)
         remember(path, seen, key)  # the key of before: what was written to meanwhile is not the file that was hashed
         return seen
     return memory[key]
@@ -90,7 +88,7 @@ def verified(spec: ModelSpec, where: str, *, every_file: bool = False) -> ModelS
     files = dict(spec.files)
     if WEIGHTS not in files:
         blob = weights.resolve().name  # the Hub's cache names a large file by the sha256 that the Hub has for it
-        files[WEIGHTS] = FileRecord(blob if _SHA256.fullmatch(blob) else sha256_of(weights))
+        files[WEIGHTS] = FileRecord(blob if is_sha256(blob) else sha256_of(weights))
     for filename, record in files.items():
         if filename == WEIGHTS or (every_file and (folder / filename).is_file()):
             verify(folder / filename, record)

@@ -31,12 +31,12 @@ from cpchub.hub.client import hub_errors
 from cpchub.hub.release_plan import (
     ReleasePlan,
     api_of,
+    check_holds_a_release,
     head_of,
     plan_for_folder,
     plan_for_hub,
     read_target,
     records_as_json,
-    refuse_foreign,
     refuse_other_parent,
     revision_of,
 )
@@ -64,7 +64,7 @@ class Release:
                 f"{self.repo_id} is no repository to pin an entry to; publish to the Hub, or set CPCHUB_HUB"
             )
         folder, entry = expanded(folder), expanded(entry)
-        refuse_foreign(entry, {*PUBLISHED_FILES, RELEASE})
+        check_holds_a_release(entry)
         with writing(entry):
             entry.mkdir(parents=True, exist_ok=True)
         ships = (entry / WEIGHTS).is_file()

@@ -24,8 +24,8 @@ from cpchub.catalog.spec import (
     default_org,
     read_json,
 )
-from cpchub.common.files import expanded, visible_names, writing
-from cpchub.common.hashing import sha256_of_bytes
+from cpchub.common.files import check_free, expanded, writing
+from cpchub.common.hashing import bytes_sha256, git_blob_sha1
 from cpchub.errors import HubConflictError, ModelFolderError, OutputError
 from cpchub.hub import card
 from cpchub.hub.client import endpoint as default_endpoint
@@ -126,14 +126,14 @@ def head_of(api: HfApi, repo_id: str) -> str | None:
 def _is_same(there: RepoFile, content: Path | bytes) -> bool:
     """Whether the Hub has these bytes: it names large files by their sha256, small ones by git's sha1."""
     if there.lfs is not None:
-        return there.lfs.sha256 == (sha256_of_bytes(content) if isinstance(content, bytes) else sha256_of(content))
+        return there.lfs.sha256 == (bytes_sha256(content) if isinstance(content, bytes) else sha256_of(content))
     data = content if isinstance(content, bytes) else content.read_bytes()
-    return there.blob_id == hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    return there.blob_id == git_blob_sha1(data)
 
 
 def plan_for_folder(folder: Path, target: Path) -> ReleasePlan:
     with writing(target):
-        refuse_foreign(target, {*PUBLISHED_FILES, RELEASE})
+        check_holds_a_release(target)
         if target.resolve() == folder.resolve():
             raise OutputError(f"{target} is the folder itself; choose another one to publish to")
         there = {name: target / name for name in PUBLISHED_FILES if (target / name).is_file()}
@@ -159,9 +159,10 @@ def revision_of(records: Mapping[str, FileRecord]) -> str:
     return hashlib.sha1(contents.encode(), usedforsecurity=False).hexdigest()
 
 
-def refuse_foreign(folder: Path, known: set[str]) -> None:
-    if folder.exists() and (not folder.is_dir() or not set(visible_names(folder)) <= known):
-        raise OutputError(f"{folder} holds something other than a published encoder; choose another folder")
+def check_holds_a_release(folder: Path) -> None:
+    """Raise OutputError where a folder that is published to holds anything but a published encoder."""
+    way_out = "only a published encoder is replaced: choose another folder"
+    check_free(folder, known={*PUBLISHED_FILES, RELEASE}, way_out=way_out)
 
 
 def _card_for(folder: Path, repo_id: str, existing: str) -> str:
@@ -184,7 +185,7 @@ def _contents(folder: Path, card_text: str) -> dict[str, Path | bytes]:
 
 def _records(contents: Mapping[str, Path | bytes]) -> dict[str, FileRecord]:
     return {
-        name: FileRecord(sha256_of_bytes(content), len(content))
+        name: FileRecord(bytes_sha256(content), len(content))
         if isinstance(content, bytes)
         else FileRecord(sha256_of(content), content.stat().st_size)
         for name, content in contents.items()

@@ -7,7 +7,6 @@ installed file), and the Hub's cache, where the name of a file is its hash. `eva
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 import warnings
 from collections.abc import Iterator
@@ -19,13 +18,14 @@ from typing import Literal
 from cpchub.catalog.families import is_here
 from cpchub.catalog.listing import broken_folders, get_spec, list_models
 from cpchub.catalog.spec import EVALUATION, PUBLISHED_FILES, WEIGHTS, FileRecord, ModelSpec, read_json
+from cpchub.common.hashing import git_blob_sha1, is_sha256
 from cpchub.errors import IntegrityError, WeightsUnavailableError
 from cpchub.hub.integrity import verify
 from cpchub.hub.locate import locate_local
 
 State = Literal["fine", "changed", "missing", "not on record"]
 DAMAGE = ("changed", "missing")
-_GIT_SHA1, _SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
+_GIT_SHA1 = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _check(spec: ModelSpec, path: Path) -> FileCheck:
         return FileCheck(spec.name, path, "missing", "on record, but not there")
     blob = path.resolve().name  # in the Hub's cache
     record = spec.files.get(path.name) or _installed(path)
-    if record is None and _SHA256.fullmatch(blob):
+    if record is None and is_sha256(blob):
         record = FileRecord(blob)
     if record is not None:
         try:
@@ -81,8 +81,7 @@ def _check(spec: ModelSpec, path: Path) -> FileCheck:
             return FileCheck(spec.name, path.resolve(), "changed", str(error))
         return FileCheck(spec.name, path, "fine")
     if _GIT_SHA1.fullmatch(blob):
-        data = path.read_bytes()
-        seen = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+        seen = git_blob_sha1(path.read_bytes())
         if seen == blob:
             return FileCheck(spec.name, path, "fine")
         return FileCheck(spec.name, path.resolve(), "changed", f"git's hash is {seen}, the Hub's was {blob}")

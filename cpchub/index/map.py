@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cpchub.collection.tables import write_table
+from cpchub.common.extras import import_extra
 from cpchub.common.files import expanded, replacing
-from cpchub.errors import ArgumentError, DependencyError
+from cpchub.errors import ArgumentError
 from cpchub.index import Index
 
 Method = Literal["pca", "umap"]
@@ -35,11 +36,8 @@ def plane(vectors: npt.NDArray[Any], method: Method = "pca") -> npt.NDArray[np.f
         return _pca(vectors)
     if method != "umap":
         raise ArgumentError(f"method={method!r}: choose pca or umap")
-    try:
-        from umap import UMAP
-    except ImportError as error:
-        raise DependencyError('umap-learn is not installed; run: pip install "cpchub[map]"') from error
-    points = UMAP(metric="cosine", n_neighbors=min(15, len(vectors) - 1), random_state=0, n_jobs=1)
+    umap = import_extra("umap", extra="map")
+    points = umap.UMAP(metric="cosine", n_neighbors=min(15, len(vectors) - 1), random_state=0, n_jobs=1)
     return np.asarray(points.fit_transform(np.asarray(vectors, dtype=np.float32)), dtype=np.float32)
 
 

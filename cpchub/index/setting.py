@@ -3,12 +3,12 @@ file."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from cpchub.common.hashing import bytes_sha256
 from cpchub.errors import ArgumentError, CollectionError
 
 VERSION = 2
@@ -121,4 +121,4 @@ class Setting:
 
 
 def _checksum(section: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(section, sort_keys=True).encode()).hexdigest()
+    return bytes_sha256(json.dumps(section, sort_keys=True).encode())

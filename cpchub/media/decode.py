@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError, features
 
+from cpchub.common.extras import install_command
 from cpchub.errors import BrokenImageError
 from cpchub.media import depth
 from cpchub.media.damage import damage_as_failure
@@ -103,7 +104,7 @@ class EncodedPicture:
             return Image.open(io.BytesIO(self._data), formats=_formats())
         except UnidentifiedImageError as error:
             if self._data[4:8] == b"ftyp" and self._data[8:12] in HEIF_BRANDS and "HEIF" not in _formats():
-                raise BrokenImageError('HEIC pictures need one more package: pip install "cpchub[heif]"') from error
+                raise BrokenImageError(f"HEIC pictures need one more package: {install_command('heif')}") from error
             raise BrokenImageError("not a picture, or of an unknown format") from error
 
     @cached_property

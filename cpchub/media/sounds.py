@@ -8,13 +8,13 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
 
+from cpchub.common.extras import import_extra
 from cpchub.common.files import expanded
-from cpchub.errors import DependencyError, SourceError
+from cpchub.errors import SourceError
 from cpchub.media.rules import NO_RULES, Rules
 from cpchub.media.sources.found import Found
 from cpchub.media.sources.walk import walk
@@ -54,7 +54,7 @@ def look_for_recordings(folder: str | Path, rules: Rules = NO_RULES) -> tuple[li
 
 def describe(path: Path, root: Path) -> Recording:
     """What the header of a sound file says; SourceError where it is none."""
-    soundfile = _soundfile()
+    soundfile = import_extra("soundfile", extra="audio")
     try:
         info = soundfile.info(str(path))
     except (soundfile.LibsndfileError, OSError) as error:
@@ -70,7 +70,7 @@ def read_sound(
     Channels are averaged. `start` and `samples` read a window without decoding what is before or after it.
     Raises SourceError, naming the file, where it cannot be read.
     """
-    soundfile = _soundfile()
+    soundfile = import_extra("soundfile", extra="audio")
     name = f"{len(source)} bytes" if isinstance(source, bytes) else str(source)
     file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
     try:
@@ -80,12 +80,3 @@ def read_sound(
     except (soundfile.LibsndfileError, OSError) as error:
         raise SourceError(f"{name} cannot be read as sound ({error})") from error
     return np.ascontiguousarray(waveform.mean(1)), int(rate)
-
-
-def _soundfile() -> ModuleType:
-    try:
-        import soundfile
-    except ImportError as error:
-        raise DependencyError('sound needs the package soundfile: pip install "cpchub[audio]"') from error
-    module: ModuleType = soundfile
-    return module

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cpchub.catalog.listing import folder_hub
-from cpchub.cli.searching import write_csv
+from cpchub.cli.base import write_csv
 from cpchub.collection.collection import Collection
 from cpchub.collection.tables import write_table
 from cpchub.common.files import cache_folder, expanded, only_writer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import metadata
 from types import ModuleType
 
+from cpchub.common.extras import install_command
 from cpchub.errors import DependencyError
 
 # Every one of these unpacks into the folder `faiss/`; the last one wins, and removing one breaks the other.
@@ -29,7 +30,7 @@ def import_faiss() -> ModuleType:
     except (ImportError, RuntimeError, OSError) as error:  # faiss-gpu raises RuntimeError without its CUDA libraries
         raise DependencyError(
             f"search needs FAISS, and it cannot be imported ({error}). Install it with\n"
-            '    pip install "cpchub[cpu]"    (or "cpchub[gpu]" on a machine with an NVIDIA GPU)'
+            f"    {install_command('cpu')}    (with [gpu] in place of [cpu] on a machine with an NVIDIA GPU)"
         ) from error
     if not hasattr(faiss, "IndexFlatIP"):
         raise DependencyError(

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Protocol, cast
 
 import pyarrow as pa
 
+from cpchub.common.extras import import_extra
 from cpchub.common.files import expanded
 from cpchub.common.patience import patiently
 from cpchub.errors import BrokenImageError, DependencyError, SourceError
@@ -76,10 +77,7 @@ class Bucket:
 
     @cached_property
     def _filesystem(self) -> tuple[Any, str]:
-        try:
-            import fsspec
-        except ImportError as error:
-            raise DependencyError(f'{self.url} needs fsspec; run: pip install "cpchub[scale]"') from error
+        fsspec = import_extra("fsspec", extra="scale")
         try:
             filesystem, root = fsspec.core.url_to_fs(self.url)
         except ImportError as error:

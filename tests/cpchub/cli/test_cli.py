@@ -15,6 +15,7 @@ from cpchub.cli import commands, embedding, training
 from cpchub.cli.main import main
 from cpchub.cli.training import TrainRecipe
 from cpchub.collection.collection import Collection
+from cpchub.common import extras
 from cpchub.embedding.job import embed
 from cpchub.encoders.load import load
 from cpchub.index import Index
@@ -142,10 +143,10 @@ class TestIndexing:
     def test_ctrl_c_says_how_to_go_on(
         self, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        def stop(_: embedding.Index) -> None:
+        def stop(_: embedding.IndexCommand) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(embedding.Index, "run", stop)
+        monkeypatch.setattr(embedding.IndexCommand, "run", stop)
         assert main(["index", "my photos", "-o", "out"]) == 130
         assert capsys.readouterr().err == "stopped; to go on: cpchub index 'my photos' -o out\n"
 
@@ -371,8 +372,9 @@ class TestTraining:
 
 
 def test_a_missing_extra_is_one_error_with_the_command_to_run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("cpchub.common.extras.find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.setattr(extras, "INSTALLED_IN", tmp_path)
     assert main(["demo", "somewhere"]) == 2
     assert capsys.readouterr().err == 'error: gradio is not installed; run: pip install "cpchub[demo]"\n'

@@ -98,7 +98,7 @@ def test_heic_is_read_where_its_package_is_installed_and_named_where_it_is_not(
     pillow_heif.from_pillow(picture(3, (64, 48))).save(tmp_path / "a.heic")
     assert read_image(tmp_path / "a.heic").size == (64, 48)
     monkeypatch.setattr(decode, "_formats", lambda: decode.FORMATS)
-    with pytest.raises(BrokenImageError, match=r'pip install "cpchub\[heif\]"'):
+    with pytest.raises(BrokenImageError, match=r"pip install .*\[heif\]"):
         read_image(tmp_path / "a.heic")
 
 

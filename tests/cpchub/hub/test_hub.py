@@ -182,7 +182,7 @@ class TestRequests:
         def never(*_: object) -> None:
             pytest.fail("hashed again")
 
-        monkeypatch.setattr("cpchub.common.hashing.hashlib.sha256", never)
+        monkeypatch.setattr("cpchub.hub.integrity.file_sha256", never)
         find(folder)
 
 

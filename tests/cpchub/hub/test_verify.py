@@ -60,7 +60,7 @@ class TestFolder:
             return seen
 
         with monkeypatch.context() as patch:
-            patch.setattr("cpchub.hub.integrity.read_sha256", read)
+            patch.setattr("cpchub.hub.integrity.file_sha256", read)
             sha256_of(file)
         assert sha256_of(file) == hashlib.sha256(b"bad!").hexdigest()
 

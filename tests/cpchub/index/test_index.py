@@ -219,7 +219,7 @@ class TestFaissIsChecked:
     def test_no_package_is_an_error_with_the_command_that_installs_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.installed(monkeypatch)
         monkeypatch.setitem(sys.modules, "faiss", None)
-        with pytest.raises(DependencyError, match=r'pip install "cpchub\[cpu\]"'):
+        with pytest.raises(DependencyError, match=r"pip install .*\[cpu\]"):
             faiss_import.import_faiss()
 
     def test_the_leftovers_of_an_uninstalled_package_are_recognised(self, monkeypatch: pytest.MonkeyPatch) -> None:

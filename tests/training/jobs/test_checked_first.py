@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from cpchub.cli.embedding import Index
+from cpchub.cli.embedding import IndexCommand
 from cpchub.cli.evaluation import Compare
-from cpchub.cli.searching import Duplicates
+from cpchub.cli.searching import DuplicatesCommand
 from cpchub.errors import ArgumentError, DependencyError, OutputError, RecipeError, UnknownModelError
 from cpchub.index.engine import faiss_import
 from cpchub_training import methods, recipes
@@ -69,7 +69,7 @@ def test_a_threshold_that_is_none_is_refused_before_the_pictures_are_embedded(
 ) -> None:
     monkeypatch.setattr("cpchub.cli.searching.collection_or_pictures", work)
     with pytest.raises(ArgumentError, match=r"--threshold 5: a cosine above 0 and up to 1"):
-        Duplicates(tmp_path, threshold=5).run()
+        DuplicatesCommand(tmp_path, threshold=5).run()
 
 
 def test_search_that_cannot_be_had_is_missed_before_the_pictures_are_embedded(
@@ -79,9 +79,9 @@ def test_search_that_cannot_be_had_is_missed_before_the_pictures_are_embedded(
         raise DependencyError("search needs FAISS")
 
     monkeypatch.setattr(faiss_import, "import_faiss", missing)
-    monkeypatch.setattr(Index, "embed", work)
+    monkeypatch.setattr(IndexCommand, "embed", work)
     with pytest.raises(DependencyError):
-        Index(str(tmp_path), tmp_path / "out").run()
+        IndexCommand(str(tmp_path), tmp_path / "out").run()
 
 
 def test_a_copy_that_macos_made_is_no_second_data_set(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ features or on pixels.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import PIL
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cpchub.common.files import cache_folder, expanded, write_json, writing
+from cpchub.common.hashing import bytes_sha256
 from cpchub.common.progress import console
 from cpchub.errors import BrokenImageError, SourceError
 from cpchub.media.damage import TOO_LITTLE_MEMORY, damage_as_failure
@@ -67,7 +67,7 @@ def checked(paths: Sequence[Path], cache: Path | None = None) -> Checked:
 def _kept_reasons(sha256: dict[Path, str], pool: ThreadPoolExecutor, cache: Path) -> dict[str, str]:
     """Content -> reason for undecodable files, from the cache of an earlier call if there is one."""
     decides = json.dumps([PIL.__version__, sorted(set(sha256.values()))])
-    kept = cache / "readable" / f"{hashlib.sha256(decides.encode()).hexdigest()[:16]}.json"
+    kept = cache / "readable" / f"{bytes_sha256(decides.encode())[:16]}.json"
     if kept.is_file():
         return dict(json.loads(kept.read_text(encoding="utf-8")))
     reasons: dict[str, str] = {}
@@ -90,7 +90,7 @@ def _kept_reasons(sha256: dict[Path, str], pool: ThreadPoolExecutor, cache: Path
 def _sha256(path: Path) -> str | BrokenImageError:
     try:
         with damage_as_failure():
-            return hashlib.sha256(read_bytes(path)).hexdigest()
+            return bytes_sha256(read_bytes(path))
     except BrokenImageError as error:
         return error
 

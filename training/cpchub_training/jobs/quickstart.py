@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from PIL import Image
 from rich.table import Table
 
 from cpchub.collection.collection import Collection
-from cpchub.common.files import replacing, visible_names, write_json
+from cpchub.common.files import check_free, replacing, write_json
 from cpchub.common.progress import console
 from cpchub.embedding.job import embed
 from cpchub.encoders.encoder import Encoder
@@ -61,22 +61,8 @@ def run(
     """
     started = time.monotonic()
     _check_out(out, images)
-    train_set: data.Pictures
-    test_set: data.Pictures | None
-    labels: Literal["folders"] | None = "folders"
-    if images is None:
-        train_set, test_set = data.digits("train"), data.digits("test")
-        folder = _write_digits(out / "pictures", (train_set, test_set))
-        recipe = recipe or recipes.get("simclr_digits")
-    else:
-        folder = images
-        console.print(f"Reading the pictures of {images}", soft_wrap=True)
-        listed = data.own_pictures(str(images), recipe.rules if recipe else rules)
-        recipe = recipe or _recipe_for(images, len(listed), rules)
-        labels = "folders" if listed.by_folders else None
-        whole = data.in_memory(listed, data.title(str(images)), recipe.stored_size)
-        tell_left_out(whole.skipped, len(whole) + len(whole.skipped), whole.name)
-        train_set, test_set = _split(whole)
+    given = _digits(out / "pictures", recipe) if images is None else _own_pictures(images, recipe, rules)
+    recipe, train_set, test_set = given.recipe, given.train_set, given.test_set
     out.mkdir(parents=True, exist_ok=True)
     _say(1, f"Pretraining a small encoder with SimCLR on {len(train_set):,} pictures, without looking at any label")
     try:
@@ -95,7 +81,7 @@ def run(
     encoder = load(str(exported))
 
     _say(4, f"Embedding the collection with it, {encoder.dim} numbers a picture")
-    collection = embed(folder, out / "collection", encoder, labels=labels, rules=recipe.rules)
+    collection = embed(given.folder, out / "collection", encoder, labels=given.labels, rules=recipe.rules)
 
     _say(5, "Building the FAISS index and searching it")
     index = Index.build(collection)
@@ -114,13 +100,38 @@ def run(
 
 
 def _check_out(out: Path, images: Path | None) -> None:
-    if foreign := [name for name in (visible_names(out) if out.is_dir() else []) if name not in OURS]:
-        raise OutputError(f"{out} holds {foreign[0]}, which no quickstart wrote; choose another --out")
+    check_free(out, known=OURS, way_out="no quickstart wrote that, so choose another --out")
     if images is not None and images.resolve() in (out.resolve(), *out.resolve().parents):
         raise OutputError(f"{out} lies among the pictures of {images}; choose an --out elsewhere")
 
 
-def _write_digits(folder: Path, parts: Sequence[data.Pictures]) -> Path:
+@dataclass(frozen=True)
+class _Given:
+    """What to pretrain and measure on. labels: where `embed` takes them from; test_set: None where none is held out."""
+
+    folder: Path
+    recipe: Recipe
+    labels: Literal["folders"] | None
+    train_set: data.Pictures
+    test_set: data.Pictures | None
+
+
+def _digits(folder: Path, recipe: Recipe | None) -> _Given:
+    train_set, test_set = data.digits("train"), data.digits("test")
+    _write_digits(folder, (train_set, test_set))
+    return _Given(folder, recipe or recipes.get("simclr_digits"), "folders", train_set, test_set)
+
+
+def _own_pictures(images: Path, recipe: Recipe | None, rules: Rules) -> _Given:
+    console.print(f"Reading the pictures of {images}", soft_wrap=True)
+    listed = data.own_pictures(str(images), recipe.rules if recipe else rules)
+    recipe = recipe or _recipe_for(images, len(listed), rules)
+    whole = data.in_memory(listed, data.title(str(images)), recipe.stored_size)
+    tell_left_out(whole.skipped, len(whole) + len(whole.skipped), whole.name)
+    return _Given(images, recipe, "folders" if listed.by_folders else None, *_split(whole))
+
+
+def _write_digits(folder: Path, parts: Sequence[data.Pictures]) -> None:
     """The digits as PNG files in a folder a class, as a user's images would lie."""
     i = 0
     for part in parts:
@@ -131,7 +142,6 @@ def _write_digits(folder: Path, parts: Sequence[data.Pictures]) -> Path:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with replacing(path) as partial:
                     Image.fromarray(image[0]).save(partial, format="PNG")
-    return folder
 
 
 def _recipe_for(images: Path, n: int, rules: Rules) -> Recipe:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from cpchub.common.files import only_writer, visible_names, write_json
+from cpchub.common.files import check_free, only_writer, write_json
 from cpchub.errors import OtherRunError, RunError
 from cpchub_training.recipes import Recipe
 from cpchub_training.run import checkpoint, optimizers
@@ -26,8 +26,8 @@ def claimed(run_dir: Path, recipe: Recipe, steps_per_epoch: int) -> Iterator[Non
     process trains in it.
     """
     theirs = recipe_of(run_dir)
-    if theirs is None and run_dir.exists() and visible_names(run_dir):
-        raise RunError(f"{run_dir} exists and is not a run folder; choose another --out")
+    if theirs is None:
+        check_free(run_dir, way_out="it is not a run folder, so choose another --out", error=RunError)
     if theirs is not None and theirs != recipe and not _differs_in_length(run_dir, theirs, recipe, steps_per_epoch):
         mine, other = recipe.to_dict(), theirs.to_dict()
         changed = ", ".join(f"{k}: {other[k]!r} there, {mine[k]!r} here" for k in mine if mine[k] != other[k])
