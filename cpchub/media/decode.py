@@ -25,6 +25,7 @@ from cpchub.media import depth
 from cpchub.media.damage import damage_as_failure
 from cpchub.media.ground import on_ground
 from cpchub.media.sources.storage import read_part
+from cpchub.media.tiff_fax import check_fax_streams
 from cpchub.media.tiff_jpeg import check_jpeg_streams
 
 ImageSource: TypeAlias = "str | Path | bytes | Image.Image | npt.NDArray[Any]"
@@ -73,6 +74,7 @@ class EncodedPicture:
         self._data = data
         with damage_as_failure():
             self._image = self._open()
+            check_fax_streams(self._image, data)
             check_jpeg_streams(self._image, data)
             self._deep = self._image.format in MANY_BITS and depth.is_colour(self._image)
         self.is_grey = self._image.mode in ("1", "L", "LA") or depth.is_grey(self._image)

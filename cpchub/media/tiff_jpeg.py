@@ -11,10 +11,9 @@ from typing import Any
 from PIL import Image
 
 from cpchub.errors import BrokenImageError
+from cpchub.media.tiff_parts import COMPRESSION, parts
 
-COMPRESSION, JPEG = 259, 7  # TIFF Technical Note 2
-WIDTH, HEIGHT, ROWS, STRIPS, STRIP_BYTES = 256, 257, 278, 273, 279  # TIFF 6.0, section 8
-TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 322, 323, 324, 325  # section 15
+JPEG = 7  # TIFF Technical Note 2
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # ITU-T T.81, table B.1: the markers that state a size
 
 
@@ -23,25 +22,24 @@ def check_jpeg_streams(image: Image.Image, data: bytes) -> None:
     tags: Any = getattr(image, "tag_v2", {})
     if tags.get(COMPRESSION) != JPEG:
         return
-    tiled = TILES in tags
-    width = tags[TILE_WIDTH] if tiled else tags[WIDTH]
-    rows = tags[TILE_HEIGHT] if tiled else min(tags.get(ROWS, tags[HEIGHT]), tags[HEIGHT])
-    names = (TILES, TILE_BYTES) if tiled else (STRIPS, STRIP_BYTES)
-    a_plane = 1 if tiled else -(-tags[HEIGHT] // rows)
-    for number, (start, count) in enumerate(zip(*(tags[name] for name in names), strict=False)):
-        needed = rows if tiled else min(rows, tags[HEIGHT] - number % a_plane * rows)
-        size = _size(data[start : start + count])
-        if size is not None and (size[0] < width or size[1] < needed):
+    for stream, width, rows in parts(tags, data):
+        size = _size(stream)
+        if size is None:
+            raise BrokenImageError("the picture is damaged (a part of it has no JPEG header)")
+        if size[0] < width or size[1] < rows:
             raise BrokenImageError(
-                f"the picture is damaged (a part of {width} x {needed} pixels is stored with {size[0]} x {size[1]})"
+                f"the picture is damaged (a part of {width} x {rows} pixels is stored with {size[0]} x {size[1]})"
             )
 
 
 def _size(stream: bytes) -> tuple[int, int] | None:
-    """Width and height that a JPEG stream states; None where it states none, which libtiff refuses."""
+    """Width and height that a JPEG stream states; None where its markers do not lead to one."""
     at = 2
     while at + 9 <= len(stream) and stream[at] == 0xFF:
         marker, length = stream[at + 1], struct.unpack_from(">H", stream, at + 2)[0]
+        if marker == 0xFF:  # a fill byte (B.1.1.2)
+            at += 1
+            continue
         if marker in FRAMES:
             height, width = struct.unpack_from(">HH", stream, at + 5)
             return width, height

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from cpchub.collection.collection import Collection
@@ -54,8 +55,8 @@ class TestAFullDisk:
     ) -> None:
         run(source, tmp_path / "whole")
         expected = files_of(tmp_path / "whole")
-        name = {"flush": "cpchub.common.files._flush", "write": "cpchub.collection.tables.pq.write_table"}[what]
-        original = {"flush": files._flush, "write": sys.modules["cpchub.collection.tables"].pq.write_table}[what]
+        owner, name = {"flush": (files, "_flush"), "write": (pq.ParquetWriter, "write_table")}[what]
+        original = getattr(owner, name)
         told: set[str] = set()
         for moment in range(40):
             calls = iter(range(1000))
@@ -67,7 +68,7 @@ class TestAFullDisk:
 
             out = tmp_path / f"out{moment}"
             with monkeypatch.context() as patch:
-                patch.setattr(name, full)
+                patch.setattr(owner, name, full)
                 try:
                     run(source, out)
                     break
@@ -277,8 +278,6 @@ class TestHowVectorsAreKept:
         full, half = run(source, tmp_path / "full"), run(source, tmp_path / "half", dtype="float16")
         assert (half.dtype, half.vectors().dtype) == ("float16", np.float32)
         assert ((full.vectors() * half.vectors()).sum(1) > 0.9999).all()
-        import pyarrow.parquet as pq
-
         kind = pq.read_table(tmp_path / "half" / "vectors").schema.field("vector").type
         assert str(kind) == "fixed_size_list<element: halffloat>[48]"
 

@@ -19,6 +19,7 @@ from safetensors import safe_open
 from torch import nn
 
 import cpchub
+from cpchub.cli.main import main
 from cpchub.errors import LabelError, OtherRunError, RecipeError, RunError
 from cpchub_training import data, recipes
 from cpchub_training.data.streaming import Stream
@@ -31,6 +32,7 @@ from cpchub_training.recipes import Recipe
 from cpchub_training.run.loop import train
 from cpchub_training.run.saved_run import saved_run
 from cpchub_training.views.batched import Views
+from tests.training.several_ranks import on_ranks
 
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16], "stem_type": "deep", "stem_width": 4}
 
@@ -190,11 +192,25 @@ def test_pictures_that_pretraining_streamed_are_streamed_again(tmp_path: Path, m
     assert torch.equal(few.take(torch.arange(6)), every.take(torch.tensor(rows)))
 
 
+ARGUMENTS = ["--labels", "0.02", "--batch-size", "128", "--fine-tune-epochs", "1", "--epochs", "1"]
+
+
+def distilled_by_command(pretrained: Path, out: Path) -> None:
+    if status := main(["distil", str(pretrained), "-o", str(out), *ARGUMENTS]):
+        sys.exit(status)
+
+
 def test_of_two_ranks_the_first_exports(pretrained: Path, tmp_path: Path) -> None:
-    arguments = ["--labels", "0.02", "--batch-size", "16", "--fine-tune-epochs", "1", "--epochs", "1"]
+    said = on_ranks(2, tmp_path, distilled_by_command, pretrained, tmp_path / "out")
+    assert [each.count("student\t") for each in said] == [1, 0]
+    assert cpchub.load(tmp_path / "out" / "export", device="cpu").dim == 16
+
+
+@pytest.mark.slow  # three processes import torch
+def test_of_two_ranks_that_torchrun_starts_the_first_exports(pretrained: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "cpchub"]
     done = subprocess.run(
-        [*command, "distil", str(pretrained), "-o", str(tmp_path / "out"), *arguments],
+        [*command, "distil", str(pretrained), "-o", str(tmp_path / "out"), *ARGUMENTS],
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,

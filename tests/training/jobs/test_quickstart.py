@@ -43,7 +43,16 @@ def tiny(images: Path) -> Recipe:
     )
 
 
-def test_a_folder_of_classes_becomes_encoder_collection_and_label_curve(tmp_path: Path) -> None:
+@pytest.fixture
+def not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The label curve takes most of the time; the first test has it."""
+    monkeypatch.setattr(quickstart, "_few_labels", lambda *args: {"accuracy": {}})
+
+
+def test_a_folder_of_classes_becomes_encoder_collection_and_label_curve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quickstart, "SEEDS", (0,))
     images, out = photos(tmp_path / "photos"), tmp_path / "out"
     collection = quickstart.run(images, out, recipe=tiny(images), scratch_steps=2)
     results = json.loads((out / "results.json").read_text())
@@ -64,6 +73,7 @@ def test_a_folder_of_classes_becomes_encoder_collection_and_label_curve(tmp_path
     assert encoder.spec.recipe["data"] == "photos"  # the name of the folder, not where it is
 
     weights = (out / "run" / "export" / "model.safetensors").read_bytes()
+    monkeypatch.setattr(quickstart, "_few_labels", lambda *args: {})
     quickstart.run(images, out, recipe=tiny(images), scratch_steps=2)  # again: trained already
     assert (out / "run" / "export" / "model.safetensors").read_bytes() == weights
 
@@ -83,9 +93,11 @@ def test_a_handful_of_pictures_is_refused_before_anything_is_written(tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("not_measured")
 def test_added_pictures_and_a_class_of_one_start_the_training_again(tmp_path: Path) -> None:
     images, out = photos(tmp_path / "photos"), tmp_path / "out"
     quickstart.run(images, out, recipe=tiny(images), scratch_steps=1)
+    assert "accuracy" in json.loads((out / "results.json").read_text())
     photos(images, classes=("green",), each=1)
     quickstart.run(images, out, recipe=tiny(images), scratch_steps=1)
     results = json.loads((out / "results.json").read_text())
@@ -93,6 +105,7 @@ def test_added_pictures_and_a_class_of_one_start_the_training_again(tmp_path: Pa
     assert "accuracy" not in results  # one picture of a class cannot be learnt from and measured with
 
 
+@pytest.mark.usefixtures("not_measured")
 def test_a_damaged_run_is_an_error_and_is_not_thrown_away(tmp_path: Path) -> None:
     images, out = photos(tmp_path / "photos"), tmp_path / "out"
     quickstart.run(images, out, recipe=tiny(images), scratch_steps=1)
