@@ -95,7 +95,7 @@ class DuplicatesCommand(Command):
 
     def run(self) -> None:
         from cpchub.index.duplicates import find_duplicates
-        from cpchub.index.near_threshold import shown
+        from cpchub.index.near_threshold import cosine_text
 
         check_out(self.out)
         check_sheet(self.show)
@@ -105,7 +105,7 @@ class DuplicatesCommand(Command):
             index = collection_or_pictures(self.pictures, self.encoder, stack, self.rules)
             found = find_duplicates(index, threshold=self.threshold, confirm=not self.unconfirmed)
             all_shown = self.show is None or draw_groups(index, found, self.show)
-        say(f"Near-duplicates are pictures at a cosine of {shown(found.threshold)} or more: {found.how}.")
+        say(f"Near-duplicates are pictures at a cosine of {cosine_text(found.threshold)} or more: {found.how}.")
         for note in found.notes:
             say(note)
         write_csv(found.table, self.out)

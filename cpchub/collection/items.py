@@ -31,7 +31,7 @@ def as_items(table: pa.Table) -> pa.Table:
     return table.select(ITEM_SCHEMA.names).cast(ITEM_SCHEMA)
 
 
-def described(items: pa.Table, listed: pa.Table | None, given: pa.Table | None) -> pa.Table:
+def add_label_columns(items: pa.Table, listed: pa.Table | None, given: pa.Table | None) -> pa.Table:
     """Items `[N]` with what is known about them; `label` always, the user's columns after it.
 
     listed: what the source says, given: what the labels say (`Labels.columns`), which comes first; both `path` first.

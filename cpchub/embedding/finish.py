@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cpchub.collection.collection import Collection, Counts
-from cpchub.collection.items import ITEM_SCHEMA, as_items, described
+from cpchub.collection.items import ITEM_SCHEMA, add_label_columns, as_items
 from cpchub.collection.manifest import (
     COMMIT,
     FORMAT,
@@ -60,7 +60,7 @@ def finish(
         known = stacked([known, *filter(None, [_known(plan, plan.held)])])
     paths = merged.items[PATH].to_pylist()
     given = labels.columns(paths, job["source_kind"], job["source"]) if labels else None
-    items = described(merged.items, known, given)
+    items = add_label_columns(merged.items, known, given)
     counts = replace(merged.counts, broken=failed.num_rows)
     facts = {
         "source": job["source"],

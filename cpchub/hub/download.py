@@ -23,7 +23,7 @@ from cpchub.common.files import PARTIAL, locked
 from cpchub.common.hashing import file_sha256, is_sha256
 from cpchub.errors import IntegrityError
 from cpchub.hub.client import endpoint
-from cpchub.hub.integrity import remember
+from cpchub.hub.integrity import cache_sha256
 
 
 def download_resumable(
@@ -69,7 +69,7 @@ def download_resumable(
                 "Try again; if it stays so, do not trust the mirror or proxy in between."
             )
         partial.replace(blob)
-    remember(blob, seen)
+    cache_sha256(blob, seen)
 
 
 def _complete(file: BinaryIO, url: str, headers: dict[str, str], size: int | None) -> None:

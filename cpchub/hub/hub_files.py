@@ -17,7 +17,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError 
     LocalEntryNotFoundError,
 )
 
-from cpchub.common.patience import patiently
+from cpchub.common.retry import retry
 from cpchub.hub.client import endpoint
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -40,7 +40,7 @@ def fetch(
     if isinstance(there, str) and _COMMIT.fullmatch(revision or ""):
         return Path(there)
     if not isinstance(there, str) and not answers:
-        _knock(hf_hub_url(repo_id, filename, revision=revision, endpoint=endpoint()), token)
+        _check_hub_answers(hf_hub_url(repo_id, filename, revision=revision, endpoint=endpoint()), token)
     path = hf_hub_download(
         repo_id, filename, revision=revision, token=token, cache_dir=cache_dir, endpoint=endpoint(),
         library_name="cpchub",
@@ -48,12 +48,12 @@ def fetch(
     return Path(path)
 
 
-def _knock(url: str, token: str | None) -> None:
+def _check_hub_answers(url: str, token: str | None) -> None:
     """Check whether the Hub answers: a refused connection counts at once, a server error after some seconds."""
     if constants.HF_HUB_OFFLINE:
         return  # the client knows it, too
     try:
-        patiently(
+        retry(
             lambda: get_hf_file_metadata(url, token=token, library_name="cpchub", endpoint=endpoint()),
             hopeless=lambda error: not _is_of_the_server(error),
         )

@@ -29,12 +29,12 @@ def sha256_of(path: Path, *, fresh: bool = False) -> str:
     key = _key(path)
     if fresh or key not in memory:
         seen = file_sha256(path)
-        remember(path, seen, key)  # the key of before: what was written to meanwhile is not the file that was hashed
+        cache_sha256(path, seen, key)  # the key from before reading: the file may have changed meanwhile
         return seen
     return memory[key]
 
 
-def remember(path: Path, sha256: str, key: str | None = None) -> None:
+def cache_sha256(path: Path, sha256: str, key: str | None = None) -> None:
     """Cache the sha256 of a file that was just hashed, until its size or times differ from now, or from `key`."""
     memory = {name: value for name, value in _read_memory().items() if not name.startswith(f"{path.resolve()}|")}
     _write_memory({**memory, key or _key(path): sha256})

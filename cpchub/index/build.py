@@ -22,9 +22,9 @@ from cpchub.common.hashing import file_sha256
 from cpchub.errors import ArgumentError, CollectionError
 from cpchub.index.engine.calibrate import Calibrated, calibrate
 from cpchub.index.engine.faiss_import import import_faiss
+from cpchub.index.engine.ground_truth import GroundTruth
 from cpchub.index.engine.kinds import IndexPlan, choose, train, training_rows
 from cpchub.index.engine.mapped import FOLDER, Ids, Vectors, item_ids, open_vectors, write_items, write_vectors
-from cpchub.index.engine.truth import Truth
 from cpchub.index.engine.two_stages import Engine
 from cpchub.index.setting import Choice, IndexRequest, Setting
 
@@ -103,7 +103,7 @@ def _build(collection: Collection, wish: IndexRequest) -> tuple[Engine, Setting]
         return _build_exact(collection, plan, wish, ids)
     write_vectors(collection)
     vectors = open_vectors(collection)
-    truth = Truth.draw(vectors, ids)
+    truth = GroundTruth.draw(vectors, ids)
     truth.save(collection.folder)
     others = np.flatnonzero(~np.isin(ids, truth.own))  # queries must not train the index: recall would be too high
     sample = np.array(vectors[training_rows(plan, others)], dtype=np.float32)
@@ -141,7 +141,7 @@ def _add(collection: Collection, old: Setting, plan: IndexPlan, index: Any) -> t
     if indexed - len(ids) > MOST_REMOVED * indexed or indexed > 2 * old.trained_on:
         return None
     try:
-        truth = Truth.load(collection.folder)
+        truth = GroundTruth.load(collection.folder)
     except CollectionError:
         return None
     write_vectors(collection)

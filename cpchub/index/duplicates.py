@@ -13,7 +13,7 @@ import pyarrow as pa
 from cpchub.errors import ArgumentError
 from cpchub.index import Index
 from cpchub.index.near_groups import Group, Grouping, small_copies
-from cpchub.index.near_threshold import IDENTICAL, below, calibrate_threshold, shown, usual_distance
+from cpchub.index.near_threshold import IDENTICAL, calibrate_threshold, cosine_text, threshold_reaching, usual_distance
 from cpchub.index.neighbours import Neighbours, nearest_others
 
 NEIGHBOURS = 10  # of other content
@@ -121,7 +121,7 @@ def _value_to_try(neighbours: Neighbours, contents: npt.NDArray[np.int64], least
     if best > 0:
         yield (
             "No two pictures of different bytes are as near as that. The nearest two are at a cosine of "
-            f"{shown(best)}: threshold {below(best)} reaches them."
+            f"{cosine_text(best)}: threshold {threshold_reaching(best)} reaches them."
         )
 
 

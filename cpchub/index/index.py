@@ -22,8 +22,8 @@ from cpchub.errors import CollectionError, QueryError
 from cpchub.index import build as building
 from cpchub.index.engine.calibrate import recall_by_depth
 from cpchub.index.engine.exact import OnDevice
+from cpchub.index.engine.ground_truth import GroundTruth
 from cpchub.index.engine.mapped import Vectors, open_items
-from cpchub.index.engine.truth import Truth
 from cpchub.index.engine.two_stages import Engine
 from cpchub.index.query import Item, Query, Subject, Weighted, encode_pictures, is_vector, unit, weighted
 from cpchub.index.setting import Choice, IndexRequest, Setting
@@ -237,7 +237,7 @@ class Index:
         """
         if self.setting.exact or self.setting.depth is None:
             return 1.0
-        truth = Truth.load(self.collection.folder)
+        truth = GroundTruth.load(self.collection.folder)
         which = np.arange(len(truth.own))[1::2]
         return float(recall_by_depth(self._engine, truth, which, self.setting.depth, self.setting.effort)[:, -1].mean())
 

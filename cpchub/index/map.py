@@ -22,7 +22,7 @@ MOST_COLOURS = 20
 OTHERS = "#b8bec6"
 
 
-def plane(vectors: npt.NDArray[Any], method: Method = "pca") -> npt.NDArray[np.float32]:
+def project_to_plane(vectors: npt.NDArray[Any], method: Method = "pca") -> npt.NDArray[np.float32]:
     """Vectors `[N, D]` as points `[N, 2]` float32.
 
     "pca" gives the two directions of largest variance, at once and at any size. "umap" keeps neighbourhoods together
@@ -42,14 +42,15 @@ def plane(vectors: npt.NDArray[Any], method: Method = "pca") -> npt.NDArray[np.f
 
 
 def draw_map(index: Index, out: str | Path, method: Method = "pca") -> Path:
-    """Write the map of a collection: an image coloured by label (.png), or a table id, path, label, x, y (.parquet).
+    """Write the map of a collection: a plot coloured by label (.png), or a table id, path, label, x, y (.parquet).
 
-    Raises ArgumentError for another ending, and as `plane` does; OutputError or NoSpaceError where it is not written.
+    Raises ArgumentError for another ending, and as `project_to_plane` does; OutputError or NoSpaceError if it cannot be
+    written.
     """
     out = expanded(out)
     if out.suffix not in (".png", ".parquet"):
         raise ArgumentError(f"{out} ends with neither .png nor .parquet")
-    points = plane(index.vectors, method)
+    points = project_to_plane(index.vectors, method)
     if out.suffix == ".parquet":
         known = {name: index.items[name] for name in ("id", "path", "label")}
         write_table(pa.table({**known, "x": points[:, 0], "y": points[:, 1]}), out)

@@ -78,18 +78,18 @@ def calibrate_threshold(
         return _by_share(COPY_IF_CONFIRMED, usual)
     threshold = _cosine(far)
     return threshold, (
-        f"the nearest other picture that is no copy is usually at {shown(_cosine(float(np.exp(median))))}; "
-        f"{shown(threshold)} is {deviations:g} standard deviations of the log distance nearer"
+        f"the nearest other picture that is no copy is usually at {cosine_text(_cosine(float(np.exp(median))))}; "
+        f"{cosine_text(threshold)} is {deviations:g} standard deviations of the log distance nearer"
     )
 
 
-def shown(cosine: float) -> str:
+def cosine_text(cosine: float) -> str:
     """A cosine with four digits, or as many as tell it from 1."""
     from_one = 1 - cosine
     return f"{cosine:.{max(4, 1 - math.floor(math.log10(from_one)))}f}" if 0 < from_one < 1 else f"{cosine:.4f}"
 
 
-def below(cosine: float) -> str:
+def threshold_reaching(cosine: float) -> str:
     """A threshold that includes two images at this cosine: the cosine, rounded down to few digits."""
     digits = max(2, 1 - math.floor(math.log10(max(1 - cosine, 1e-7))))
     return f"{math.floor(cosine * 10**digits) / 10**digits:.{digits}f}"
@@ -99,12 +99,12 @@ def _by_share(share: float, usual: float | None) -> tuple[float, str]:
     threshold = _cosine(share * (PHOTOS if usual is None else usual))
     if usual is None:
         return threshold, (
-            f"no two are different as whole pictures; {shown(threshold)} is {share:g} of the distance of two photos "
-            "for an untrained network"
+            f"no two are different as whole pictures; {cosine_text(threshold)} is {share:g} of the distance of two "
+            "photos for an untrained network"
         )
     return threshold, (
-        f"two pictures are usually at {shown(_cosine(usual))}; {shown(threshold)} is {share:g} of that distance, and "
-        "copies mostly lie nearer"
+        f"two pictures are usually at {cosine_text(_cosine(usual))}; {cosine_text(threshold)} is {share:g} of that "
+        "distance, and copies mostly lie nearer"
     )
 
 

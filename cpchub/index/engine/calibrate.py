@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cpchub.index.engine.ground_truth import GroundTruth
 from cpchub.index.engine.kinds import depths, efforts
-from cpchub.index.engine.truth import Truth
 from cpchub.index.engine.two_stages import Engine
 from cpchub.index.setting import K
 
@@ -24,7 +24,7 @@ class Calibrated:
     reached: bool
 
 
-def calibrate(engine: Engine, truth: Truth, target: float) -> Calibrated:
+def calibrate(engine: Engine, truth: GroundTruth, target: float) -> Calibrated:
     """The cheapest setting whose recall is above the target by two standard errors, set on the engine.
 
     One half of the queries chooses it. The other half measures the recall that is reported, which must exceed the
@@ -49,7 +49,7 @@ def calibrate(engine: Engine, truth: Truth, target: float) -> Calibrated:
 
 
 def recall_by_depth(
-    engine: Engine, truth: Truth, which: npt.NDArray[np.int64], depth: int, effort: int | None
+    engine: Engine, truth: GroundTruth, which: npt.NDArray[np.int64], depth: int, effort: int | None
 ) -> npt.NDArray[np.float64]:
     """Recall@K of some queries `[q]` if only the first 1, 2, ... `depth` candidates are compared: `[q, depth]`."""
     found = engine.candidates(truth.queries[which], depth + 1, effort)

@@ -71,7 +71,7 @@ class ListSource:
     def _look(self, entry: str) -> StoredFile:
         scheme = _scheme(entry)
         if scheme in ("http", "https"):
-            return web.look(entry)
+            return web.stored_file(entry)
         if not _is_at_hand(entry):
             return StoredFile(entry, None)
         try:

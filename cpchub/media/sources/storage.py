@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from cpchub.common.extras import import_extra
 from cpchub.common.files import expanded
-from cpchub.common.patience import patiently
+from cpchub.common.retry import retry
 from cpchub.errors import BrokenImageError, DependencyError, SourceError
 from cpchub.media.rules import NO_RULES, Rules
 from cpchub.media.sources.base import StoredFile, is_text, suffix_of
@@ -90,7 +90,7 @@ class Bucket:
         filesystem, root = self._filesystem
         try:
             filesystem.invalidate_cache()
-            names = patiently(lambda: filesystem.find(root, detail=True))
+            names = retry(lambda: filesystem.find(root, detail=True))
         except Exception as error:  # each store's library has errors of its own, for want of credentials above all
             raise SourceError(f"cannot list {self.url}: {str(error) or type(error).__name__}") from error
         found = Found()
@@ -114,7 +114,7 @@ class Bucket:
         filesystem, name = self._filesystem[0], self._name(path)
         end = None if length is None else start + length
         try:
-            data = patiently(lambda: bytes(filesystem.cat_file(name, start=start or None, end=end)))
+            data = retry(lambda: bytes(filesystem.cat_file(name, start=start or None, end=end)))
         except FileNotFoundError as error:
             raise BrokenImageError("no such file") from error
         except MemoryError:
@@ -166,7 +166,7 @@ class _PatientFile(io.RawIOBase):
 
     def _try(self, call: Callable[[], Any]) -> Any:
         try:
-            return patiently(call)
+            return retry(call)
         except (OSError, MemoryError):
             raise
         except Exception as error:

@@ -11,7 +11,7 @@ from http.client import HTTPException, InvalidURL
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from cpchub.common.patience import PAUSES, patiently
+from cpchub.common.retry import PAUSES, retry
 from cpchub.errors import BrokenImageError
 from cpchub.media.sources.base import StoredFile
 
@@ -22,7 +22,7 @@ PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that anothe
 _CHUNK = 1 << 16
 
 
-def look(url: str) -> StoredFile:
+def stored_file(url: str) -> StoredFile:
     """A URL as a file: size and version mark where the server tells them. Never raises: reading it gives the reason."""
     try:
         with _open(url, "HEAD") as answer:
@@ -36,7 +36,7 @@ def look(url: str) -> StoredFile:
 def download(url: str) -> bytes:
     """The bytes at a URL. Raises BrokenImageError with the reason, after some tries where another may help."""
     try:
-        return patiently(lambda: _download(url), hopeless=_stays, pauses=PAUSES[:2])
+        return retry(lambda: _download(url), hopeless=_stays, pauses=PAUSES[:2])
     except urllib.error.HTTPError as error:
         raise BrokenImageError(f"the server answers {error.code} {error.reason}") from error
     except InvalidURL as error:

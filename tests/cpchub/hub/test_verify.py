@@ -15,7 +15,7 @@ from cpchub.catalog import listing
 from cpchub.cli.main import main
 from cpchub.encoders.load import load
 from cpchub.errors import IntegrityError, ModelFolderError, WeightsUnavailableError
-from cpchub.hub.integrity import remember, sha256_of
+from cpchub.hub.integrity import cache_sha256, sha256_of
 from cpchub.hub.locate import find
 from cpchub.hub.publish import publish
 from cpchub.hub.verify import verify_files
@@ -69,7 +69,7 @@ class TestFolder:
         weights = folder / "model.safetensors"
         good = sha256_of(weights)
         damage(weights)
-        remember(weights, good)  # as if the disk had done it, which changes no time of the file
+        cache_sha256(weights, good)  # as if the disk had done it, which changes no time of the file
         load(folder)
         assert states(folder)["model.safetensors"] == "changed"
         with pytest.raises(IntegrityError):

@@ -17,7 +17,7 @@ from cpchub.embedding.job import embed
 from cpchub.errors import ArgumentError, DependencyError
 from cpchub.index import Index
 from cpchub.index.duplicates import find_duplicates
-from cpchub.index.map import draw_map, plane
+from cpchub.index.map import draw_map, project_to_plane
 from cpchub.index.near_threshold import calibrate_threshold
 from cpchub.index.neighbours import Neighbours, nearest_others
 from cpchub.index.outliers import find_outliers
@@ -135,7 +135,7 @@ class TestMaps:
         from sklearn.decomposition import PCA
 
         vectors = np.random.default_rng(0).normal(size=(40_000, 6)) * [5, 3, 1, 1, 1, 1] + 7
-        points = plane(vectors.astype(np.float32))
+        points = project_to_plane(vectors.astype(np.float32))
         expected = PCA(2, svd_solver="full").fit_transform(vectors)
         for axis in (0, 1):
             assert abs(np.corrcoef(points[:, axis], expected[:, axis])[0, 1]) > 0.9999
@@ -147,7 +147,7 @@ class TestMaps:
         table = pq.read_table(draw_map(pictures, tmp_path / "map.parquet"))
         assert table.column_names == ["id", "path", "label", "x", "y"]
         assert table["path"].to_pylist() == pictures.collection.paths
-        assert np.allclose(table["x"].to_numpy(), plane(pictures.vectors)[:, 0])
+        assert np.allclose(table["x"].to_numpy(), project_to_plane(pictures.vectors)[:, 0])
 
     def test_labels_are_coloured_and_those_beyond_the_colours_are_grey(self, tmp_path: Path) -> None:
         vectors = np.random.default_rng(0).normal(size=(60, 8))
@@ -159,15 +159,15 @@ class TestMaps:
         with pytest.raises(ArgumentError, match=r"neither \.png nor \.parquet"):
             draw_map(pictures, tmp_path / "map.svg")
         with pytest.raises(ArgumentError, match="3 or more"):
-            plane(np.ones((2, 4)))
+            project_to_plane(np.ones((2, 4)))
         monkeypatch.setitem(__import__("sys").modules, "umap", None)
         with pytest.raises(DependencyError, match=r"pip install .*\[map\]"):
-            plane(np.ones((5, 4)), "umap")
+            project_to_plane(np.ones((5, 4)), "umap")
 
     def test_umap_keeps_two_clusters_apart(self) -> None:
         pytest.importorskip("umap")
         random = np.random.default_rng(0)
         clusters = np.repeat(np.eye(8)[:2], 30, axis=0) + 0.05 * random.normal(size=(60, 8))
-        points = plane(clusters, "umap")
+        points = project_to_plane(clusters, "umap")
         apart = np.linalg.norm(points[:30].mean(axis=0) - points[30:].mean(axis=0))
         assert apart > 2 * points[:30].std()

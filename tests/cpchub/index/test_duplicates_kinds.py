@@ -19,7 +19,7 @@ from cpchub.collection.import_vectors import import_vectors
 from cpchub.embedding.job import embed
 from cpchub.index import Index
 from cpchub.index.duplicates import Duplicates, find_duplicates
-from cpchub.index.near_threshold import below, shown
+from cpchub.index.near_threshold import cosine_text, threshold_reaching
 from cpchub.media.rules import Rules
 from tests.cpchub.pictures import TinyEncoder, picture, save
 
@@ -354,5 +354,5 @@ class TestCommand:
     ("cosine", "text"), [(0.98, "0.9800"), (0.99996, "0.999960"), (1.0, "1.0000"), (0.3, "0.3000")]
 )
 def test_a_cosine_is_shown_so_that_it_is_told_from_one(cosine: float, text: str) -> None:
-    assert shown(cosine) == text
-    assert 0 < float(below(cosine)) <= cosine
+    assert cosine_text(cosine) == text
+    assert 0 < float(threshold_reaching(cosine)) <= cosine

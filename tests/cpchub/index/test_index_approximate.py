@@ -19,8 +19,8 @@ from cpchub.collection.import_vectors import import_vectors
 from cpchub.errors import ArgumentError, CollectionError, QueryError
 from cpchub.index import Index, Item, build
 from cpchub.index.engine.exact import OnDevice, nearest
+from cpchub.index.engine.ground_truth import GroundTruth
 from cpchub.index.engine.kinds import choose
-from cpchub.index.engine.truth import Truth
 from cpchub.index.setting import IndexRequest, Kind, Setting
 
 D = 32
@@ -196,7 +196,7 @@ class TestHeldOutQueries:
     def test_following_changes_gives_what_comparing_with_all_gives(self) -> None:
         vectors, random = clustered(3000, 0), np.random.default_rng(3)
         ids = np.arange(2000)
-        truth = Truth.draw(vectors[:2000], ids)
+        truth = GroundTruth.draw(vectors[:2000], ids)
         for first_new in (2000, 2500, 3000):  # two rounds of adding and removing, one of removing most
             share = 0.2 if first_new == 3000 else 0.9
             ids = np.concatenate(
@@ -212,7 +212,7 @@ class TestHeldOutQueries:
 
     def test_following_a_change_twice_is_following_it_once(self) -> None:
         vectors, ids = clustered(1500, 0), np.arange(1500)
-        once, twice = (Truth.draw(vectors[:1000], ids[:1000]) for _ in range(2))
+        once, twice = (GroundTruth.draw(vectors[:1000], ids[:1000]) for _ in range(2))
         for truth, times in ((once, 1), (twice, 2)):
             for _ in range(times):
                 truth.update(vectors, ids, 1000)
@@ -221,15 +221,15 @@ class TestHeldOutQueries:
 
     def test_they_survive_the_disk(self, tmp_path: Path) -> None:
         (tmp_path / "search").mkdir()
-        truth = Truth.draw(clustered(500, 0), np.arange(500))
+        truth = GroundTruth.draw(clustered(500, 0), np.arange(500))
         truth.save(tmp_path)
-        again = Truth.load(tmp_path)
+        again = GroundTruth.load(tmp_path)
         for name in ("queries", "own", "ids", "scores", "known"):
             assert np.array_equal(getattr(again, name), getattr(truth, name))
 
     def test_equally_near_pictures_count_as_found(self) -> None:
         twins = np.repeat(clustered(40, 0), 30, axis=0)  # 29 neighbours at the same distance
-        truth = Truth.draw(twins, np.arange(len(twins)))
+        truth = GroundTruth.draw(twins, np.arange(len(twins)))
         assert truth.hits(0, np.ones(10, np.float32))[-1] == 10
         assert truth.hits(0, np.zeros(10, np.float32))[-1] == 0
 

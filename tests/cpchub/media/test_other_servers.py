@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cpchub.collection.collection import Collection
-from cpchub.common import patience
+from cpchub.common import retry
 from cpchub.embedding.job import embed
 from cpchub.errors import BrokenImageError, DependencyError, SourceError
 from cpchub.media.sources import open_source, web
@@ -34,7 +34,7 @@ class StoreError(Exception):
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that were made, which take no time."""
     made: list[float] = []
-    monkeypatch.setattr(patience, "wait", made.append)
+    monkeypatch.setattr(retry, "wait", made.append)
     return made
 
 

@@ -105,7 +105,7 @@ def failing(folder: Path) -> None:
         except (NoSpaceError, RunError) as error:
             print(f"{type(error).__name__}: {error}", flush=True)
     try:
-        ranks.check_alike("the pictures", "other ones" if rank() == 1 else "64 of them", "copy them")
+        ranks.check_same_on_all_ranks("the pictures", "other ones" if rank() == 1 else "64 of them", "copy them")
     except RunError as error:
         print(error)
     with ranks.first_writes("a last one"):

@@ -68,7 +68,7 @@ def listed(name: str, rules: Rules = NO_RULES) -> Listed:
     """
     source = open_source(name, rules=rules)
     listing = source.listing()
-    tell(listing)
+    report_listing(listing)
     pictures = tuple(listing.pictures)
     names: list[str] | None = None
     if listing.columns is not None and "label" in listing.columns.column_names:
@@ -88,7 +88,7 @@ def listed(name: str, rules: Rules = NO_RULES) -> Listed:
     return Listed(source, pictures, torch.tensor([number[each] for each in names]), classes, by_folders)
 
 
-def tell(listing: Listing) -> None:
+def report_listing(listing: Listing) -> None:
     """Print what a listing passed over and what cannot be read; under `torchrun` only rank 0 prints."""
     if os.environ.get("RANK", "0") != "0":
         return

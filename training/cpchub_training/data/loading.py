@@ -78,20 +78,20 @@ def open_data(
     if recipe.takes == "sound":
         return recordings.load(recipe.data, recipe.audio, recipe.rules)
     if recipe.data in ("", *HAVE_TEST_PART) or names_modalities(recipe.data):
-        return _told(load(recipe.data, size=recipe.stored_size, rules=recipe.rules))
+        return _report_left_out(load(recipe.data, size=recipe.stored_size, rules=recipe.rules))
     pictures = own_pictures(recipe.data, recipe.rules)
     if check is not None:
         check(recipe, len(pictures), pictures.labels is not None)
     if recipe.stream == "never" and recipe.views_on == "device":
-        return _told(in_memory(pictures, title(recipe.data), recipe.stored_size))
+        return _report_left_out(in_memory(pictures, title(recipe.data), recipe.stored_size))
     needed = len(pictures) * 3 * recipe.stored_size**2
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if recipe.stream == "always" or recipe.views_on == "cpu" or needed > memory / 4:
         return Stream(pictures, recipe.stored_size)
-    return _told(in_memory(pictures, title(recipe.data), recipe.stored_size))
+    return _report_left_out(in_memory(pictures, title(recipe.data), recipe.stored_size))
 
 
-def _told(pictures: Pictures) -> Pictures:
+def _report_left_out(pictures: Pictures) -> Pictures:
     """Report the images that are left out, and return the rest."""
     tell_left_out(pictures.skipped, len(pictures) + len(pictures.skipped), pictures.name)
     return pictures

@@ -24,7 +24,7 @@ from cpchub.errors import SourceError
 from cpchub.media.rules import NO_RULES, Rules
 from cpchub.media.sounds import Recording, find_recordings, look_for_recordings, read_sound
 from cpchub.media.sources import Listing
-from cpchub_training.data.listing import tell
+from cpchub_training.data.listing import report_listing
 from cpchub_training.recipes.cpc_settings import AudioSettings
 from cpchub_training.views.on_device import to_device
 
@@ -110,7 +110,7 @@ def load(name: str, settings: AudioSettings, rules: Rules = NO_RULES) -> Recordi
     else:
         root = expanded(name)
         found, passed_over = look_for_recordings(root, rules)
-        tell(Listing([], failures=[*passed_over.failures()], notes=tuple(passed_over.notes(rules))))
+        report_listing(Listing([], failures=[*passed_over.failures()], notes=tuple(passed_over.notes(rules))))
     for recording in found:
         if recording.sample_rate != settings.sample_rate:
             raise SourceError(

@@ -27,7 +27,7 @@ from cpchub.media.rules import NO_RULES, Rules
 from cpchub.media.sources import open_source
 from cpchub_training import data
 from cpchub_training.data.left_out import tell_left_out
-from cpchub_training.data.listing import tell
+from cpchub_training.data.listing import report_listing
 from cpchub_training.evaluate.readable import Checked, checked
 
 Labels = npt.NDArray[np.int64]
@@ -127,7 +127,7 @@ def _pictures(folder: Path, rules: Rules) -> list[str]:
     """The paths of the images of a folder, sorted; what was passed over is told."""
     source = open_source(folder, rules=rules)
     listing = source.listing()
-    tell(listing)
+    report_listing(listing)
     if source.kind != "folder":
         raise SourceError(
             f"{folder} holds its pictures in files of the kind {source.kind}; measuring takes a folder with picture "

@@ -93,7 +93,7 @@ def _run(run: TrainingRun, stop_after_steps: int | None) -> Result:
     with StopBetweenSteps() as stopping, Watch(run, stop) as watch:
         for batch, views in run.pictures.views(run.plan.batches(run.done, stop), run.recipe, run.device):
             loss, scalars = run.step(batch, views)
-            watch.look(batch, loss, scalars)
+            watch.after_step(batch, loss, scalars)
             asked = _agreed(stopping.asked, batch.step, run.device)
             end = run.done == stop or asked
             if end or run.minutes_since_checkpoint() >= run.recipe.checkpoint_minutes:
@@ -125,7 +125,7 @@ def _failures_named(run_dir: Path) -> Iterator[None]:
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             reason = str(error).strip().partition("\n")[0]
             raise RunError(f"torch.compile does not work here ({reason}); use --no-compile") from error
-        if world_size() == 1 or not ranks.speaks_of_a_lost_rank(str(error)):
+        if world_size() == 1 or not ranks.is_lost_rank_message(str(error)):
             raise
         raise RunError(
             f"rank {rank()}: another rank {ranks.GONE}, so this one stops. The last "

@@ -83,12 +83,12 @@ def first_writes(what: str) -> Iterator[bool]:
     _meet(what, {})
 
 
-def check_alike(what: str, mine: str, way_out: str) -> None:
+def check_same_on_all_ranks(what: str, mine: str, way_out: str) -> None:
     """Raise `RunError` on all ranks unless `mine`, this rank's value of `what`, is the same on every rank."""
     _meet(what, {"sees": mine, "way_out": way_out})
 
 
-def speaks_of_a_lost_rank(message: str) -> bool:
+def is_lost_rank_message(message: str) -> bool:
     """Whether the error of a collective call means that another rank is lost."""
     signs = ("connection closed by peer", "connection reset", "broken pipe", "socket", "nccl", "gloo", "timed out")
     return any(sign in message.lower() for sign in signs)

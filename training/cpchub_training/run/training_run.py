@@ -127,7 +127,7 @@ class TrainingRun:
                     "--out"
                 )
             done = int(progress["step"])
-        ranks.check_alike(
+        ranks.check_same_on_all_ranks(
             f"the run folder {self.run_dir}",
             f"{done} steps done there, on {self.seen}",
             "all machines must share the disk of the run folder, and have the same pictures",

@@ -36,7 +36,7 @@ class Watch:
         self.progress.__exit__(*exc)
         self.metrics.close()
 
-    def look(self, batch: Batch, loss: Tensor, scalars: dict[str, Tensor]) -> None:
+    def after_step(self, batch: Batch, loss: Tensor, scalars: dict[str, Tensor]) -> None:
         """Call it after each step. The loss is read every tenth step only, because reading it waits for the GPU."""
         run = self.run
         end_of_epoch = run.done % run.plan.steps_per_epoch == 0

@@ -26,7 +26,7 @@ SPARE = 20  # neighbours kept beyond K, so that removing some images leaves the 
 
 
 @dataclass
-class Truth:
+class GroundTruth:
     """Queries `[Q, D]` float32, the id of each, and its nearest others: ids and scores `[Q, T]`, best first.
 
     Only the first `known[i]` neighbours of query i are certain.
@@ -39,7 +39,7 @@ class Truth:
     known: npt.NDArray[np.int64]
 
     @classmethod
-    def draw(cls, vectors: npt.NDArray[Any], ids: Ids) -> Truth:
+    def draw(cls, vectors: npt.NDArray[Any], ids: Ids) -> GroundTruth:
         """Draw the queries among the rows, the same each time, and find their neighbours by comparing with all."""
         count = max(1, min(QUERIES, len(ids) // 4))
         rows = np.random.default_rng(1).choice(len(ids), count, replace=False)
@@ -83,7 +83,7 @@ class Truth:
         write_table(pa.table({"id": self.own, **lists, "known": self.known}), folder / FOLDER / TRUTH)
 
     @classmethod
-    def load(cls, folder: Path) -> Truth:
+    def load(cls, folder: Path) -> GroundTruth:
         """Read it. Raises CollectionError where it is missing or damaged."""
         table = read_table(folder / FOLDER / TRUTH)
 

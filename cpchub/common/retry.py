@@ -13,7 +13,7 @@ PAUSES = (0.5, 1.0, 2.0)  # seconds before the second try, the third and the las
 HOPELESS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, NotImplementedError, MemoryError)
 
 
-def patiently(
+def retry(
     call: Callable[[], T],
     *,
     hopeless: Callable[[Exception], bool] = lambda error: isinstance(error, HOPELESS),
