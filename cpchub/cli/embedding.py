@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cpchub.collection.collection import Collection
     from cpchub.encoders.encoder import Encoder
 
-Source = Annotated[Positional[str], arg(metavar="SOURCE")]
+SourceName = Annotated[Positional[str], arg(metavar="SOURCE")]
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -28,7 +28,7 @@ UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 class Embed(Command):
     """Turn pictures into vectors, in a collection; run again, it takes over what changed."""
 
-    source: Source
+    source: SourceName
     """folder of pictures, tar shards or Parquet files; a saved Hugging Face data set; .csv or .txt of paths and URLs;
     s3:// or gs:// (extra `scale`)"""
     out: Annotated[Path, Out]
