@@ -14,7 +14,7 @@ import argparse
 import json
 import platform
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +26,7 @@ from torch import Tensor
 
 from benchmarks.photos_data import TRAIN
 from cpchub.common.files import write_json
+from cpchub.encoders.fast.fast_embedder import cpu_has_bfloat16
 from cpchub_training import data
 from cpchub_training.data.batches import Batch
 from cpchub_training.evaluate.knn import knn
@@ -122,19 +123,27 @@ class Limited:
                 return
 
 
+def bank_rows(classes: Sequence[str], labels: np.ndarray, prefix: str) -> np.ndarray:
+    """The training pictures that those of a set are compared with, the same ones at every call."""
+    of_set = np.array([each.startswith(f"{prefix}-") for each in classes])[labels]
+    return np.random.default_rng(0).permutation(np.flatnonzero(of_set))[: BANK[prefix]]
+
+
 def held_out_knn(
     backbone: torch.nn.Module, recipe: Recipe, train_part: data.Pictures, folder: Path
 ) -> dict[str, float]:
-    """kNN accuracy on the held-out pictures of each set, against training pictures of the same set."""
+    """kNN accuracy on the held-out pictures of each set, against training pictures of the same set.
+
+    train_part: all training pictures, or those of `bank_rows`. In bfloat16 where the CPU computes with it.
+    """
     found = {}
     for name, prefix in (("tiny-imagenet", "tiny"), ("cifar10", "cifar10")):
         queries = data.load(str(folder / "held-out" / name), size=recipe.stored_size)
-        of_set = np.array([each.startswith(f"{prefix}-") for each in train_part.classes])[train_part.class_of_each()]
-        rows = np.random.default_rng(0).permutation(np.flatnonzero(of_set))[: BANK[prefix]]
-        bank = train_part.subset(rows)
+        bank = train_part.subset(bank_rows(train_part.classes, train_part.class_of_each(), prefix))
         names = [f"{prefix}-{each}" for each in queries.classes]
         y = np.array([train_part.classes.index(each) for each in names])[queries.class_of_each()]
-        x, q = (features(backbone, part.images, recipe, torch.device("cpu")) for part in (bank, queries))
+        with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bfloat16()):
+            x, q = (features(backbone, part.images, recipe, torch.device("cpu")) for part in (bank, queries))
         found[name] = float(np.mean(knn(x, bank.class_of_each(), q, [20])[20] == y))
     return found
 

@@ -15,10 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.photos_choice import held_out_knn
+from benchmarks.photos_choice import BANK, bank_rows, held_out_knn
 from benchmarks.photos_data import TRAIN
 from cpchub_training import data
 from cpchub_training.data.batches import Batches
@@ -50,13 +51,16 @@ def main() -> None:
     torch.set_num_threads(1)
 
     recipe, network, step = averaged(options.run)
-    pictures = data.load(str(options.pictures / TRAIN), size=recipe.stored_size)
-    epoch = step / Batches(recipe, len(pictures)).steps_per_epoch
+    listed = data.own_pictures(str(options.pictures / TRAIN))
+    epoch = step / Batches(recipe, len(listed)).steps_per_epoch
     recipe = replace(recipe, input_size=options.size or recipe.input_size)
     line: dict[str, Any] = {"step": step, "epoch": epoch, "size": recipe.input_size}
-    line |= held_out_knn(network.to(memory_format=torch.channels_last), recipe, pictures, options.pictures)
+    labels = np.asarray(listed.labels)
+    rows = np.concatenate([bank_rows(listed.classes, labels, prefix) for prefix in BANK])
+    bank = data.in_memory(listed.subset(rows), TRAIN, recipe.stored_size)
+    line |= held_out_knn(network.to(memory_format=torch.channels_last), recipe, bank, options.pictures)
     if options.export:
-        export_run(recipe, network, options.export, len(pictures))
+        export_run(recipe, network, options.export, len(listed))
     with (options.run / "held_out.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
     print(json.dumps(line))
