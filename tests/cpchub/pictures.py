@@ -1,9 +1,13 @@
-"""Small pictures and a small encoder for tests of collections, search and classification."""
+"""Small pictures and small encoders for tests of collections, search and classification.
+
+Processes that a test starts import this file to unpickle an encoder, so it does not import torch, which takes seconds.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -81,3 +85,31 @@ class TinyEncoder:
     def seen(self) -> int:
         """Pictures encoded so far."""
         return sum(self.batches)
+
+
+class Dying(TinyEncoder):
+    """Ends its process without a word once it has seen a picture of a certain brightness."""
+
+    def encode(self, images: Any, **options: Any) -> Any:
+        if os.getpid() != self.home and self.marker.exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().encode(images, **options)
+
+    def __init__(self, marker: Path) -> None:
+        super().__init__()
+        self.marker, self.home = marker, os.getpid()
+
+
+class Movable(TinyEncoder):
+    """An encoder that works on one device only."""
+
+    device = "cuda:0"
+
+    def to(self, device: str) -> None:
+        if device == "gpu:9":
+            raise RuntimeError("invalid device ordinal")
+        self.device = device
+
+    def encode(self, images: Any, **options: Any) -> Any:
+        assert self.device == "gpu:1"
+        return super().encode(images, **options)

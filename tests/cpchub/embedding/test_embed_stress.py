@@ -22,7 +22,7 @@ from cpchub.embedding.job import embed
 from cpchub.encoders.load import load
 from cpchub.errors import ArgumentError, NoSpaceError, OutputError, WorkerError
 from cpchub.media.decode import read_image
-from tests.cpchub.pictures import TinyEncoder, folder_of_pictures, picture, save
+from tests.cpchub.pictures import Dying, Movable, TinyEncoder, folder_of_pictures, picture, save
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -131,34 +131,6 @@ class TestSeveralPrograms:
 
         assert len(run(source, tmp_path / "out", Meddling())) == 10
         assert refusals
-
-
-class Dying(TinyEncoder):
-    """Ends its process without a word once it has seen a picture of a certain brightness."""
-
-    def encode(self, images: Any, **options: Any) -> Any:
-        if os.getpid() != self.home and self.marker.exists():
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().encode(images, **options)
-
-    def __init__(self, marker: Path) -> None:
-        super().__init__()
-        self.marker, self.home = marker, os.getpid()
-
-
-class Movable(TinyEncoder):
-    """An encoder that works on one device only."""
-
-    device = "cuda:0"
-
-    def to(self, device: str) -> None:
-        if device == "gpu:9":
-            raise RuntimeError("invalid device ordinal")
-        self.device = device
-
-    def encode(self, images: Any, **options: Any) -> Any:
-        assert self.device == "gpu:1"
-        return super().encode(images, **options)
 
 
 @pytest.mark.usefixtures("small_shards")

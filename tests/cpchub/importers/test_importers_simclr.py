@@ -213,7 +213,12 @@ class TestSeparius:
         expected = separius_forward(state, x, selective)
         plan = planned(Separius(), as_separius(state))
         assert plan.architecture == ("simclr_resnet50_1x_sk" if selective else "simclr_resnet50_1x")
-        assert torch.equal(features(plan, x), expected)
+        if selective:
+            # Separius takes the softmax over the first dimension, we over the second. torch computes some values of a
+            # row in vectors and the rest one by one; which ones depends on the dimension and on the number of threads.
+            torch.testing.assert_close(features(plan, x), expected, rtol=1e-6, atol=1e-5)
+        else:
+            assert torch.equal(features(plan, x), expected)
 
     def test_every_tensor_is_used_or_dropped_with_a_reason(self) -> None:
         tensors = as_separius(separius_state(True))
