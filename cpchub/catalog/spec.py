@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cpchub.errors import ModelFolderError
+from cpchub.errors import ArgumentError, ModelFolderError
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -73,7 +73,7 @@ class ModelSpec:
 
     @property
     def transform(self) -> dict[str, Any]:
-        """How an image becomes the input tensor, in timm's terms; how a sound does."""
+        """How an image becomes the input tensor, in timm's terms. For a sound, the sample rate."""
         if self.sample_rate is not None:
             return {"sample_rate": self.sample_rate}
         return {
@@ -84,6 +84,14 @@ class ModelSpec:
             "mean": list(self.mean),
             "std": list(self.std),
         }
+
+    def check_takes_images(self, what: str) -> None:
+        """Raise ArgumentError for an encoder of sounds. what: the call or command that needs images."""
+        if self.sample_rate is not None:
+            raise ArgumentError(
+                f"{self.name} takes sounds, but {what} needs an encoder of images; for vectors of sounds call "
+                "encoder.encode(sounds)"
+            )
 
     @property
     def fingerprint(self) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from cpchub.catalog.spec import ModelSpec
 from cpchub.collection.manifest import (
     FAILURES,
     FOLDER,
@@ -31,7 +32,6 @@ from cpchub.collection.manifest import (
     LIST,
     MANIFEST,
     VECTORS,
-    HasFingerprint,
     check_same_encoder,
     finish_commit,
     read_manifest,
@@ -209,8 +209,12 @@ class Collection:
             raise QueryError(f"no row {row} in {self.folder}: it has {len(self)} pictures, rows 0 to {len(self) - 1}")
         return int(row)
 
-    def check_encoder(self, spec: HasFingerprint) -> None:
-        """Raises EncoderMismatchError, naming both, unless `spec` is the encoder that embedded the collection."""
+    def check_encoder(self, spec: ModelSpec) -> None:
+        """Raises EncoderMismatchError, naming both, unless `spec` is the encoder that embedded the collection.
+
+        Raises ArgumentError for an encoder of sounds.
+        """
+        spec.check_takes_images(f"the collection {self.folder}")
         check_same_encoder(self.folder, self.manifest["encoder"], spec)
 
     def _read(self, name: str) -> pa.Table:

@@ -17,6 +17,7 @@ from cpchub.collection.manifest import FOLDER, FORMAT, MANIFEST, finish_commit, 
 from cpchub.collection.tables import FAILURE_SCHEMA
 from cpchub.collection.writer import write_state
 from cpchub.common.files import check_free, expanded, only_writer, writing
+from cpchub.common.vectors import unit_length, without_direction
 from cpchub.errors import ArgumentError, CollectionError, OutputError
 
 SHARD = 65_536  # vectors a file
@@ -83,11 +84,10 @@ def _unit(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     unit = np.array(vectors, dtype=np.float32)
     if unit.ndim != 2 or not unit.size:
         raise ArgumentError(f"vectors of shape {unit.shape}; give [N, D] with at least one row")
-    length = np.linalg.norm(unit, axis=1, keepdims=True)
-    if not (np.isfinite(length) & (length > 0)).all():
-        bad = int(np.flatnonzero(~(np.isfinite(length) & (length > 0)))[0])
-        raise ArgumentError(f"vector {bad} is zero or not finite")
-    return unit / length
+    bad = without_direction(unit)
+    if len(bad):
+        raise ArgumentError(f"vector {bad[0]} is zero or not finite")
+    return unit_length(unit)
 
 
 def _keeps_vectors(old: Collection, ids: npt.NDArray[np.int64], vectors: npt.NDArray[np.float32]) -> bool:

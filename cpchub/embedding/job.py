@@ -69,9 +69,10 @@ def embed(
     the same call goes on. `Collection.counts` says what this run did, `Collection.notes` what it passed over.
 
     Raises SourceError (nothing there, no pictures, none readable), OutputError (`out` holds other content, another
-    collection's source, or is being written), EncoderMismatchError, LabelError, NoSpaceError, WorkerError. Nothing is
-    written before the checks have passed.
+    collection's source, or is being written), EncoderMismatchError, LabelError, NoSpaceError, WorkerError, and
+    ArgumentError (an encoder of sounds, a value that cannot be used). Nothing is written before the checks have passed.
     """
+    encoder.spec.check_takes_images("embed_folder")
     options = EmbedOptions(batch_size, workers, dtype, processes, tuple(devices), decode)
     out, asked = expanded(out), read_labels_of(labels)
     check_is_ours(out)

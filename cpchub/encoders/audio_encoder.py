@@ -1,4 +1,4 @@
-"""Sound to vectors: the encoder that `cpchub.load` gives for a network that hears.
+"""Turn sounds into vectors: `cpchub.load` gives this encoder for a network that was trained on sound.
 
 encoder = cpchub.load("./runs/cpc_audio_fsdd/export")
 vectors = encoder.encode(["a.wav", "b.flac"])                     # float32 [2, D]
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,24 +17,24 @@ import torch
 from torch import Tensor, nn
 
 from cpchub.catalog.spec import ModelSpec
-from cpchub.encoders.encoder import Encoder
+from cpchub.common.vectors import unit_length
+from cpchub.encoders.base import BaseEncoder, as_list, check_options, with_progress
 from cpchub.errors import ArgumentError
 from cpchub.media.sounds import read_sound
 
 SoundLike = str | Path | bytes | npt.NDArray[Any] | Tensor
 Output = Literal["pooled", "sequence"]
+ONE = (str, Path, bytes)
 Batch = tuple[list[int], npt.NDArray[np.float32]]
 
 AT_ONCE = 1024  # sounds that are read before they are sorted by length and encoded
 
 
-class AudioEncoder(Encoder):
-    """A network for sound in eval mode that carries its `spec`; `sample_rate` is what it was trained on."""
+class AudioEncoder(BaseEncoder):
+    """An encoder of sounds. `sample_rate` is the one that it was trained on, in samples a second."""
 
     def __init__(self, model: nn.Module, spec: ModelSpec) -> None:
-        nn.Module.__init__(self)  # an Encoder without the transform of pictures
-        self.model: Any = model.eval()
-        self.spec = spec
+        super().__init__(model, spec)
         if spec.sample_rate is None:
             raise ArgumentError(f"{spec.name} does not say how many samples a second it takes; export it again")
         self.sample_rate = spec.sample_rate
@@ -44,7 +44,7 @@ class AudioEncoder(Encoder):
         pooled: Tensor = self.model.forward_head(self.model.forward_features(x), pre_logits=True)
         return pooled
 
-    def encode(  # type: ignore[override]  # sounds for pictures
+    def encode(
         self,
         sounds: SoundLike | Iterable[SoundLike],
         *,
@@ -58,50 +58,41 @@ class AudioEncoder(Encoder):
 
         sounds: one or many of path, encoded bytes, or a waveform (array or tensor `[samples]`, float in -1..1 or int16)
             whose samples a second are `sample_rate`, by default the encoder's own.
-        output: "pooled", or "sequence" for a list of the c_t of each, float32 `[steps, D]`.
+        output: "pooled", or "sequence" for a list with the contexts c_t of each sound, float32 `[steps, D]`.
         normalize: scale each vector to length 1.
 
         A vector does not depend on what else is encoded: sounds of the same length share a batch, nothing is padded.
         Raises ArgumentError for a sound at another sample rate, or shorter than the receptive field; SourceError for a
         file that cannot be read.
         """
-        if batch_size < 1:
-            raise ArgumentError(f"batch_size is {batch_size}; it must be at least 1")
-        if output not in ("pooled", "sequence"):
-            raise ArgumentError(f"output is {output!r}; use 'pooled' or 'sequence'")
-        several = _as_list(sounds)
+        check_options(batch_size, output, get_args(Output))
+        # An array or tensor [N, samples] is many sounds.
+        several = as_list(sounds, one=ONE, axes_of_many=2, give="paths, bytes, arrays or tensors")
         found: list[npt.NDArray[np.float32]] = [np.empty(0, np.float32)] * len(several)
         batches = self._waveform_batches(several, sample_rate, batch_size)
         if progress:
-            batches = _with_progress(batches, len(several))
-        parameter = next(self.model.parameters())
-        training = self.model.training
-        self.model.eval()
-        try:
-            with torch.inference_mode():
-                for rows, waveforms in batches:
-                    x = torch.from_numpy(waveforms).to(parameter.device, parameter.dtype)
-                    features = self.model.forward_features(x)
-                    if output == "pooled":
-                        vectors = self.model.forward_head(features, pre_logits=True)
-                    else:
-                        vectors = features.squeeze(2).transpose(1, 2)
-                    for i, vector in zip(rows, vectors.float().cpu().numpy(), strict=True):
-                        found[i] = _unit(vector) if normalize else vector
-        finally:
-            self.model.train(training)
+            batches = with_progress(batches, len(several), lambda batch: len(batch[0]))
+        with self._inference():
+            for rows, waveforms in batches:
+                features = self.model.forward_features(torch.from_numpy(waveforms).to(self.device, self.dtype))
+                if output == "pooled":
+                    vectors = self.model.forward_head(features, pre_logits=True)
+                else:
+                    vectors = features.squeeze(2).transpose(1, 2)
+                for i, vector in zip(rows, vectors.float().cpu().numpy(), strict=True):
+                    found[i] = unit_length(vector) if normalize else vector
         if output == "sequence":
             return found
         return np.stack(found) if found else np.zeros((0, self.dim), np.float32)
 
-    def prepare(self, sound: SoundLike) -> Tensor:  # type: ignore[override]
+    def prepare(self, sound: SoundLike) -> Tensor:
         """One sound as a float32 tensor `[1, 1, samples]` on the CPU."""
         return torch.from_numpy(self._waveform(0, sound, None))[None, None]
 
     def _waveform_batches(
         self, sounds: Sequence[SoundLike], sample_rate: int | None, batch_size: int
     ) -> Iterator[Batch]:
-        """Positions and waveforms `[B, samples]` of sounds of one length, with AT_ONCE sounds in memory at a time."""
+        """Positions and waveforms `[B, samples]` of sounds of one length; AT_ONCE sounds are in memory at a time."""
         for start in range(0, len(sounds), AT_ONCE):
             by_length: dict[int, list[tuple[int, npt.NDArray[np.float32]]]] = {}
             for position in range(start, min(start + AT_ONCE, len(sounds))):
@@ -145,29 +136,3 @@ def _from_array(sound: npt.NDArray[Any] | Tensor, name: str) -> npt.NDArray[np.f
     if not np.isfinite(waveform).all():
         raise ArgumentError(f"{name} has values that are not finite")
     return waveform.astype(np.float32)
-
-
-def _as_list(sounds: SoundLike | Iterable[SoundLike]) -> list[SoundLike]:
-    """One or many as a list. An array or tensor `[N, samples]` is many."""
-    if isinstance(sounds, (str, Path, bytes)):
-        return [sounds]
-    if isinstance(sounds, (np.ndarray, Tensor)):
-        return list(sounds) if sounds.ndim == 2 else [sounds]
-    if isinstance(sounds, Iterable):
-        return list(sounds)
-    raise ArgumentError(f"cannot encode {type(sounds).__name__}; give paths, bytes, arrays or tensors")
-
-
-def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
-
-
-def _with_progress(batches: Iterator[Batch], total: int) -> Iterator[Batch]:
-    from rich.progress import Progress
-
-    with Progress() as bar:
-        task = bar.add_task("Encoding", total=total)
-        for rows, waveforms in batches:
-            yield rows, waveforms
-            bar.advance(task, len(rows))

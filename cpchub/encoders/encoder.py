@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,8 @@ from timm.data import create_transform
 from torch import Tensor, nn
 
 from cpchub.catalog.spec import ModelSpec
-from cpchub.encoders import network
+from cpchub.common.vectors import unit_length
+from cpchub.encoders.base import BaseEncoder, as_list, check_options, with_progress
 from cpchub.encoders.fast.pixels import shown
 from cpchub.errors import ArgumentError, BrokenImageError
 from cpchub.media.damage import TOO_LITTLE_MEMORY
@@ -35,18 +36,15 @@ if TYPE_CHECKING:
 
 ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.uint8] | Tensor
 Output = Literal["pooled", "map"]
+ONE = (str, Path, bytes, Image.Image)
 FOLDED_FROM = 512  # pictures; below, preparing the network is not worth it
 
 
-class Encoder(nn.Module):
-    """A network in eval mode that carries its `spec` and its `transform` (PIL image -> tensor `[C, H, W]`)."""
-
-    exact = False  # whether a dtype was asked for, so that no faster path in another precision may stand in
+class Encoder(BaseEncoder):
+    """An encoder of images. Its `transform` makes a tensor `[C, H, W]` of a PIL image."""
 
     def __init__(self, model: nn.Module, spec: ModelSpec) -> None:
-        super().__init__()
-        self.model: Any = model.eval()  # timm's contract is not in nn.Module's type
-        self.spec = spec
+        super().__init__(model, spec)
         self.transform = create_transform(
             input_size=spec.input_size,
             interpolation=spec.interpolation,
@@ -55,19 +53,6 @@ class Encoder(nn.Module):
             crop_pct=spec.crop_pct,
             crop_mode=spec.crop_mode,
         )
-
-    @property
-    def dim(self) -> int:
-        """D, the length of a pooled vector."""
-        return network.width(self.model)
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.model.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return next(self.model.parameters()).dtype
 
     def forward(self, x: Tensor) -> Any:
         """`[B, C, H, W]`, already transformed, to `[B, D]` (logits `[B, num_classes]` once there is a head)."""
@@ -92,29 +77,19 @@ class Encoder(nn.Module):
         Raises ArgumentError for a value it cannot use and BrokenImageError, naming the picture, for one that cannot be
         read.
         """
-        if batch_size < 1:
-            raise ArgumentError(f"batch_size is {batch_size}; it must be at least 1")
-        if output not in ("pooled", "map"):
-            raise ArgumentError(f"output is {output!r}; use 'pooled' or 'map'")
-        pictures = _as_list(images)
-        batches = self._batches(pictures, batch_size)
+        check_options(batch_size, output, get_args(Output))
+        # An array [N, H, W, 3] and a tensor [N, C, H, W] are many images.
+        several = as_list(images, one=ONE, axes_of_many=4, give="paths, bytes, PIL images, arrays or tensors")
+        batches = self._batches(several, batch_size)
         if progress:
-            batches = _with_progress(batches, len(pictures))
-        training = self.model.training
-        self.model.eval()  # batch statistics would make a vector depend on its neighbours
-        try:
-            with torch.inference_mode():
-                features = self._network(len(pictures), output)
-                chunks = [features(batch).float().cpu().numpy() for batch in batches]
-        finally:
-            self.model.train(training)
+            batches = with_progress(batches, len(several), len)
+        with self._inference():
+            features = self._network(len(several), output)
+            chunks = [features(batch).float().cpu().numpy() for batch in batches]
         if not chunks:
             return np.zeros((0, self.dim), dtype=np.float32)
-        vectors = np.concatenate(chunks)
-        if normalize:
-            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-            vectors = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-        return np.ascontiguousarray(vectors, dtype=np.float32)
+        vectors = np.ascontiguousarray(np.concatenate(chunks), dtype=np.float32)
+        return unit_length(vectors, axis=1) if normalize else vectors
 
     def embedder(self, pictures: int) -> FastEmbedder:
         """This encoder made ready to embed so many pictures, on the fastest path that gives the same vectors."""
@@ -194,61 +169,6 @@ class Encoder(nn.Module):
                 raise BrokenImageError(f"picture {position}: {error}") from error
         return tensors
 
-    # The timm contract, handed on to the network.
-
-    @property
-    def num_features(self) -> int:
-        return int(self.model.num_features)
-
-    @property
-    def num_classes(self) -> int:
-        return int(self.model.num_classes)
-
-    @property
-    def feature_info(self) -> Any:
-        return self.model.feature_info
-
-    @property
-    def pretrained_cfg(self) -> dict[str, Any]:
-        cfg: dict[str, Any] = self.model.pretrained_cfg
-        return cfg
-
-    @property
-    def default_cfg(self) -> dict[str, Any]:
-        return self.pretrained_cfg
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        features: Tensor = self.model.forward_features(x)
-        return features
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        pooled: Tensor = self.model.forward_head(x, pre_logits=pre_logits)
-        return pooled
-
-    def forward_intermediates(self, x: Tensor, **kwargs: Any) -> Any:
-        return self.model.forward_intermediates(x, **kwargs)
-
-    def get_classifier(self) -> nn.Module:
-        classifier: nn.Module = self.model.get_classifier()
-        return classifier
-
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        if global_pool is None:
-            self.model.reset_classifier(num_classes)
-        else:
-            self.model.reset_classifier(num_classes, global_pool)
-
-
-def _as_list(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
-    """One or many as a list. An array `[N, H, W, 3]` and a tensor `[N, C, H, W]` are many."""
-    if isinstance(images, (str, Path, bytes, Image.Image)):
-        return [images]
-    if isinstance(images, (np.ndarray, Tensor)):
-        return list(images) if images.ndim == 4 else [images]
-    if isinstance(images, Iterable):
-        return list(images)
-    raise ArgumentError(f"cannot encode {type(images).__name__}; give paths, bytes, PIL images, arrays or tensors")
-
 
 def _from_tensor(tensor: Tensor) -> Image.Image:
     """A tensor `[C, H, W]`, uint8 or float in 0..1, as an RGB picture of 8 bits a channel."""
@@ -265,13 +185,3 @@ def _from_tensor(tensor: Tensor) -> Image.Image:
     elif pixels.dtype != torch.uint8:
         raise ArgumentError(f"a picture of type {pixels.dtype} is neither uint8 nor float in 0..1")
     return Image.fromarray(pixels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy())
-
-
-def _with_progress(batches: Iterator[Tensor], total: int) -> Iterator[Tensor]:
-    from rich.progress import Progress
-
-    with Progress() as bar:
-        task = bar.add_task("Encoding", total=total)
-        for batch in batches:
-            yield batch
-            bar.advance(task, len(batch))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import timm
 import torch
 from torch import nn
 
 from cpchub.encoders import network
+from cpchub.encoders.audio_encoder import AudioEncoder
 from cpchub.encoders.encoder import Encoder
 from cpchub.errors import ArgumentError
 from cpchub.hub.locate import locate
@@ -30,6 +31,8 @@ def load(
 ) -> Encoder:
     """The encoder of that name, ready to use: weights verified, eval mode, its own transform.
 
+    An encoder of sounds comes as an `AudioEncoder`.
+
     name_or_path: a catalog name (hyphens and underscores alike), a Hub id (`org/name`, `hf-hub:org/name@rev`), a model
         folder (`./export`, `local-dir:./export`) or any timm name (`timm/resnet50.a1_in1k`, which timm itself fetches).
     device, dtype: by default the first GPU if there is one, and float32, where `embed`, and `encode` for many pictures
@@ -49,14 +52,11 @@ def load(
         spec = locate(name_or_path, revision=revision, token=token, cache_dir=cache_dir, weights=pretrained)
         model = network.build(spec, pretrained, timm_kwargs)
     spec = network.as_built(spec, model, pretrained, timm_kwargs)
-    kind = Encoder
-    if spec.sample_rate is not None:
-        from cpchub.encoders.audio_encoder import AudioEncoder
-
-        kind = AudioEncoder
+    kind = Encoder if spec.sample_rate is None else AudioEncoder
     encoder = kind(model.to(chosen_device, chosen_dtype), spec)
     encoder.exact = dtype is not None
-    return encoder
+    # Almost every encoder takes images. With a union here, a type checker would ask for an isinstance at each call.
+    return cast(Encoder, encoder)
 
 
 def _refuse_what_timm_lacks(name: str, revision: str | None, token: str | None) -> None:

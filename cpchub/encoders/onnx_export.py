@@ -109,6 +109,7 @@ def _export(
     free: Mapping[int, str],
 ) -> Exported:
     """Write beside the target, compare with the network, and only then move into place; the encoder stays as it is."""
+    encoder.spec.check_takes_images("export")
     if encoder.dtype != torch.float32:
         raise ArgumentError(
             f"{encoder.spec.name} is loaded as {encoder.dtype}; load it with dtype='float32' to export it"

@@ -16,7 +16,7 @@ from cpchub.errors import ArgumentError, LabelError
 from cpchub.fewlabels.network_training import Schedule, Views, flip_and_shift, predict_proba, train
 
 if TYPE_CHECKING:
-    from cpchub.encoders.encoder import Encoder
+    from cpchub.encoders.base import BaseEncoder
 
 Array = npt.NDArray[Any]
 
@@ -110,15 +110,18 @@ class FineTunedEncoder(ClassifierMixin, BaseEstimator):
             weight_decay=self.weight_decay,
         )
 
-    def _network(self) -> Encoder:
+    def _network(self) -> BaseEncoder:
         """The encoder with its weights, or with new ones; always a network of our own to change."""
-        from cpchub.encoders.encoder import Encoder
+        from cpchub.encoders.base import BaseEncoder
         from cpchub.encoders.load import load
 
         if self.encoder is None:
             raise ArgumentError("encoder is None; give the name of one, its folder, or an Encoder")
-        if not isinstance(self.encoder, Encoder):
-            return load(self.encoder, pretrained=self.pretrained, device=self.device)
+        if not isinstance(self.encoder, BaseEncoder):
+            loaded = load(self.encoder, pretrained=self.pretrained, device=self.device)
+            loaded.spec.check_takes_images("FineTunedEncoder")
+            return loaded
+        self.encoder.spec.check_takes_images("FineTunedEncoder")
         device = self.device or self.encoder.device
         if self.pretrained:
             copied = copy.deepcopy(self.encoder).float().to(device)

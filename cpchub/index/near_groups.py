@@ -15,6 +15,7 @@ from rich.console import Console
 
 from cpchub.collection.collection import Collection
 from cpchub.common.progress import embedding_bar
+from cpchub.common.vectors import unit_length
 from cpchub.errors import CpchubError
 from cpchub.index import Index
 from cpchub.index.neighbours import Neighbours
@@ -130,7 +131,7 @@ class Grouping:
         order = np.argsort(firsts)  # mapped vectors are read forwards
         vectors = np.empty((len(firsts), self.index.collection.dim), np.float32)
         vectors[order] = self.index.vectors[firsts[order]]
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)  # float16 keeps lengths to three digits
+        vectors = unit_length(vectors)  # float16 keeps lengths to three digits
         left = np.arange(len(units))
         while len(left):
             kept, others = left[0], left[1:]

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from cpchub.common.vectors import unit_length, without_direction
 from cpchub.encoders.protocols import ImageEncoder
 from cpchub.errors import BrokenImageError, QueryError
 from cpchub.media.decode import ImageSource, read_image, resize_side
@@ -36,10 +37,9 @@ def unit(vectors: Any, dim: int) -> Vector:
         raise QueryError(f"query vectors must be numbers, {type(vectors).__name__} is not: {error}") from error
     if q.ndim != 2 or q.shape[1] != dim or not len(q):
         raise QueryError(f"query vectors of shape {q.shape}; the collection needs [Q, {dim}]")
-    length = np.sqrt(np.add.reduce(q * q, axis=1, keepdims=True))
-    if not (length.min() > 0 and length.max() < np.inf):  # also False if a value is NaN
+    if len(without_direction(q)):
         raise QueryError("a query vector is zero or not finite, so it has no direction to search in")
-    return np.ascontiguousarray(q / length)
+    return unit_length(q)
 
 
 def is_vector(subject: Any) -> bool:

@@ -9,12 +9,19 @@ import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
 
 import cpchub
+from cpchub.cli.main import main
+from cpchub.collection.import_vectors import import_vectors
+from cpchub.embedding.encoder_of import encoder_of
 from cpchub.encoders import model_folder
 from cpchub.encoders.audio_encoder import AudioEncoder
+from cpchub.encoders.base import BaseEncoder
+from cpchub.encoders.onnx_export import export_program
 from cpchub.errors import ArgumentError, SourceError
 from cpchub.media.sounds import find_recordings, read_sound
+from tests.cpchub.pictures import TinyEncoder
 
 soundfile: Any = pytest.importorskip("soundfile")
 TINY = {"channels": 6, "context": 5, "strides": [5, 4], "kernels": [10, 8], "paddings": [2, 2]}
@@ -186,3 +193,113 @@ class TestFiles:
             find_recordings(tmp_path)
         with pytest.raises(SourceError, match="no folder"):
             find_recordings(tmp_path / "nowhere")
+
+
+class TestWhatNeedsImages:
+    """An encoder of sounds given where images are needed: one sentence that says so, and nothing is written."""
+
+    TAKES_SOUNDS = "^tiny-cpc-audio takes sounds, but .* needs an encoder of images; .*$"
+
+    @pytest.fixture
+    def photos(self, tmp_path: Path) -> Path:
+        for n, colour in enumerate(("red", "red", "blue", "blue")):
+            folder = tmp_path / "photos" / colour
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), colour).save(folder / f"{n}.png")
+        return tmp_path / "photos"
+
+    @pytest.fixture
+    def index(self, photos: Path) -> Any:
+        pytest.importorskip("faiss")
+        images = TinyEncoder()
+        collection = cpchub.embed_folder(photos, photos.parent / "index", images, progress=False)
+        return cpchub.Index.build(collection)
+
+    def test_it_is_no_encoder_of_images(self, encoder: Any) -> None:
+        assert not isinstance(encoder, cpchub.Encoder)
+        assert isinstance(encoder, BaseEncoder)
+        assert not hasattr(encoder, "transform")
+        assert not hasattr(encoder, "embedder")
+
+    def test_embed_folder(self, encoder: Any, photos: Path) -> None:
+        with pytest.raises(ArgumentError, match=self.TAKES_SOUNDS):
+            cpchub.embed_folder(photos, photos.parent / "out", encoder, progress=False)
+        assert not (photos.parent / "out").exists()
+
+    def test_an_index(self, encoder: Any, index: Any, photos: Path) -> None:
+        folder, picture = index.collection.folder, photos / "red" / "0.png"
+        calls = [
+            lambda: index.search(picture, k=1, encoder=encoder),
+            lambda: index.search_each([picture], k=1, encoder=encoder),
+            lambda: cpchub.Index.open(folder, encoder),
+            lambda: cpchub.Index.build(index.collection, encoder),
+            lambda: cpchub.Index.update(index.collection, encoder),
+            lambda: encoder_of(index.collection, str(encoder.spec.folder)),
+        ]
+        for call in calls:
+            with pytest.raises(ArgumentError, match=self.TAKES_SOUNDS):
+                call()
+
+    def test_fine_tuning_with_few_labels(self, encoder: Any) -> None:
+        X, y = np.zeros((4, 8, 8, 3), np.uint8), [0, 0, 1, 1]
+        for given in (encoder, encoder.spec.folder):
+            for pretrained in (True, False):
+                with pytest.raises(ArgumentError, match=self.TAKES_SOUNDS):
+                    cpchub.fewlabels.FineTunedEncoder(given, pretrained=pretrained, steps=1).fit(X, y)
+
+    @pytest.mark.parametrize("suffix", ["onnx", "pt2"])
+    def test_export(self, encoder: Any, tmp_path: Path, suffix: str) -> None:
+        export = cpchub.export_onnx if suffix == "onnx" else export_program
+        if suffix == "onnx":
+            pytest.importorskip("onnxscript")
+        with pytest.raises(ArgumentError, match=self.TAKES_SOUNDS):
+            export(encoder, tmp_path / f"tiny.{suffix}")
+        assert not any(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "embed PHOTOS -o OUT --encoder NAME",
+            "index PHOTOS -o OUT --encoder NAME",
+            "eval NAME --data PHOTOS --out OUT --cache CACHE",
+            "compare NAME NAME --data PHOTOS --out OUT.csv --cache CACHE",
+            "report NAME --data PHOTOS --out OUT --cache CACHE",
+            "export NAME -o OUT.pt2",
+            "search INDEX PICTURE --encoder NAME",
+            "demo INDEX --encoder NAME",
+            "detect NAME --data PHOTOS --out OUT",
+        ],
+    )
+    def test_commands(self, encoder: Any, index: Any, photos: Path, command: str, capsys: Any) -> None:
+        pytest.importorskip("lightning_fabric")
+        out = photos.parent / "out"
+        places = {
+            "PHOTOS": photos,
+            "INDEX": index.collection.folder,
+            "NAME": encoder.spec.folder,
+            "OUT": out,
+            "CACHE": photos.parent / "cache",
+        }
+        places |= {"OUT.csv": out / "table.csv", "OUT.pt2": out / "a.pt2", "PICTURE": photos / "red" / "0.png"}
+        assert main([str(places.get(word, word)) for word in command.split()]) == 2
+        message = capsys.readouterr().err
+        assert "tiny-cpc-audio takes sounds, but " in message
+        assert "Traceback" not in message
+        assert not out.exists()
+
+    def test_features_of_sounds_can_be_classified_imported_and_searched(self, encoder: Any, tmp_path: Path) -> None:
+        pytest.importorskip("faiss")
+        sounds = [waveform(200 + 10 * n, n) for n in range(6)]
+        vectors = encoder.encode(sounds, normalize=True)
+        labels = ["a", "a", "a", "b", "b", "b"]
+        assert cpchub.fewlabels.KNNClassifier(k=1).fit(vectors, labels).predict(vectors).tolist() == labels
+        collection = import_vectors(tmp_path / "sounds", vectors, [f"{n}.wav" for n in range(6)])
+        assert cpchub.Index.build(collection).search(vectors[4], k=1)[0].path == "4.wav"
+
+    def test_images_given_to_it_are_refused(self, encoder: Any, photos: Path) -> None:
+        with pytest.raises(SourceError):
+            encoder.encode(photos / "red" / "0.png")
+        with pytest.raises(ArgumentError, match="cannot encode Image; give paths, bytes, arrays or tensors"):
+            encoder.encode(Image.new("RGB", (8, 8)))
+        with pytest.raises(ArgumentError, match=r"a waveform is \[samples\]"):
+            encoder.encode(np.zeros((8, 8, 3), np.uint8))

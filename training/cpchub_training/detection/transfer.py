@@ -78,11 +78,12 @@ def measure(
         raise ArgumentError(f"no mode to measure; name one of {', '.join(MODES)}")
     if unknown := set(modes) - set(MODES):
         raise ArgumentError(f"mode {min(unknown)!r} is not one of {', '.join(MODES)}")
+    spec = load(encoder, device="cpu").spec
+    spec.check_takes_images("detection")
     train, classes = read_voc(root, settings.train_split)
     test, _ = read_voc(root, settings.test_split, classes)
     train, test = _readable(root, train, test)
     data = [digest(scenes) for scenes in (train, test)]
-    spec = load(encoder, device="cpu").spec
     rows = []
     for mode in modes:
         values = [

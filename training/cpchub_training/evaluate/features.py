@@ -44,6 +44,7 @@ class FeatureCache:
     """
 
     def __init__(self, encoder: Encoder, folder: Path | None = None) -> None:
+        encoder.spec.check_takes_images("an evaluation")
         self.encoder = encoder
         self.folder = folder or default_cache()
 

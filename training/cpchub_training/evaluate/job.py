@@ -35,14 +35,15 @@ WAYS = {
 def load_encoder(name: str) -> tuple[Encoder, Path | None]:
     """The encoder of that name and, where the name is a folder, its model folder. A run folder means its export.
 
-    Raises as `cpchub.load` does.
+    Raises as `cpchub.load` does, and ArgumentError for an encoder of sounds.
     """
     path = expanded(name.removeprefix("local-dir:"))
     if (path / "export" / CONFIG).is_file():
         path = path / "export"
-    if (path / CONFIG).is_file():
-        return load(path), path
-    return load(name), None
+    folder = path if (path / CONFIG).is_file() else None
+    encoder = load(folder or name)
+    encoder.spec.check_takes_images("an evaluation")
+    return encoder, folder
 
 
 def home_of(encoder: Encoder, out: Path | None = None) -> Path:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from cpchub.catalog.spec import EVALUATION
 from cpchub.common.files import expanded
+from cpchub.common.vectors import unit_length
 from cpchub.encoders.encoder import Encoder
 from cpchub.errors import SourceError
 from cpchub_training.evaluate.datasets import DataSet
@@ -87,9 +88,7 @@ class Subject:
 
     def features(self, part: str) -> npt.NDArray[Any]:
         """Unit features of a part, `[N, D]`."""
-        x = np.asarray(self.cache.of(self.data, "train" if part == "train" else "test"))
-        lengths = np.linalg.norm(x, axis=1, keepdims=True)
-        return np.asarray(x / np.maximum(lengths, np.finfo(x.dtype).tiny))
+        return unit_length(self.cache.of(self.data, "train" if part == "train" else "test"))
 
 
 def _fits(evaluation: Row, data: DataSet) -> bool:
