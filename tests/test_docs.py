@@ -66,6 +66,14 @@ def test_python_in_the_documents_parses_and_imports_what_exists(page: Path) -> N
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
+def test_examples_need_no_inner_path(page: Path) -> None:
+    public = r"cpchub(?!\.(?:architectures|errors|fewlabels|index)\b)\."
+    inner = re.compile(rf"from {public}\w+ import .*|import {public}\w+.*")
+    examples = BLOCK.findall(page.read_text(encoding="utf-8"))
+    assert [line for example in examples for line in inner.findall(example)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
 def test_links_between_documents_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []

@@ -94,9 +94,9 @@ class Import(Command):
             return
         if self.checkpoint is None or self.out is None:
             raise ArgumentError("cpchub import needs a checkpoint and -o FOLDER (or --formats)")
-        from cpchub.importers.convert import convert
+        from cpchub.importers.convert import import_checkpoint
 
-        imported = convert(
+        imported = import_checkpoint(
             self.checkpoint,
             self.out,
             as_=self.as_,
@@ -167,7 +167,7 @@ class Publish(Command):
         from cpchub.hub import publish, release_plan
 
         if self.check:
-            tables.plan(release_plan.plan(self.folder, self.repo_id))
+            tables.plan(release_plan.plan_release(self.folder, self.repo_id))
             return
         published = publish.publish(self.folder, self.repo_id, private=self.private, parent=self.parent)
         print(f"{published.repo_id}@{published.revision}")

@@ -47,7 +47,9 @@ class ReleasePlan:
     card: str = field(repr=False)
 
 
-def plan(folder: str | Path, repo_id: str, *, token: str | None = None, endpoint: str | None = None) -> ReleasePlan:
+def plan_release(
+    folder: str | Path, repo_id: str, *, token: str | None = None, endpoint: str | None = None
+) -> ReleasePlan:
     """What `publish` would do with the same arguments; nothing is made or uploaded. Raises as `publish` does."""
     folder, target, repo_id = read_target(folder, repo_id)
     if target is not None:

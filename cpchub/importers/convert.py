@@ -45,7 +45,7 @@ class Imported:
     notes: tuple[str, ...] = ()
 
 
-def convert(
+def import_checkpoint(
     path: str | Path,
     out: str | Path,
     *,

@@ -2,7 +2,7 @@
 
 A format is one layout in which somebody's code saves its networks. It recognises the layout by the names of the
 tensors, finds the network they belong to, and accounts for every tensor: used under a name of timm's, or dropped with
-a reason. It computes nothing; `convert` does the rest.
+a reason. It computes nothing; `import_checkpoint` does the rest.
 """
 
 from __future__ import annotations

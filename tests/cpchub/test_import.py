@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +60,13 @@ def test_the_version_is_the_one_that_is_installed() -> None:
     from importlib.metadata import version
 
     assert cpchub.__version__ == version("cpchub")
+
+
+def test_type_checkers_see_the_same_names_as_the_interpreter() -> None:
+    tree = ast.parse(Path(cpchub.__file__).read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    found = {alias.asname or alias.name: (node.module, alias.name) for node in imports for alias in node.names}
+    assert set(found) | {"__version__"} == set(cpchub.__all__)
+    for name, (module, original) in found.items():
+        assert getattr(import_module(str(module)), original) is getattr(cpchub, name)

@@ -17,7 +17,7 @@ from cpchub.errors import ArgumentError, HubConflictError, HubError, ModelFolder
 from cpchub.hub import release_plan
 from cpchub.hub.card import front_matter
 from cpchub.hub.publish import publish
-from cpchub.hub.release_plan import plan
+from cpchub.hub.release_plan import plan_release
 from tests.loopback_hub import LoopbackHub
 from tests.tiny_encoder import export_tiny, files_of
 
@@ -32,14 +32,14 @@ def newer(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 class TestPlan:
     def test_a_repository_that_is_not_there_would_be_made_and_is_not(self, hub: LoopbackHub, exported: Path) -> None:
-        planned = plan(exported, "lab/tiny", token="secret")
+        planned = plan_release(exported, "lab/tiny", token="secret")
         assert planned.parent is None
         assert planned.changes == dict.fromkeys(PUBLISHED_FILES, "new")
         assert hub.repos == {}
 
     def test_each_file_is_compared_with_what_is_there(self, hub: LoopbackHub, exported: Path, newer: Path) -> None:
         commit = publish(exported, "lab/tiny", token="secret").revision
-        planned = plan(newer, "lab/tiny", token="secret")
+        planned = plan_release(newer, "lab/tiny", token="secret")
         assert planned.parent == commit
         assert planned.changes == {
             "config.json": "changed",
@@ -52,18 +52,18 @@ class TestPlan:
 
     def test_what_is_planned_is_what_is_done(self, hub: LoopbackHub, exported: Path, newer: Path) -> None:
         publish(exported, "lab/tiny", token="secret")
-        planned = plan(newer, "lab/tiny", token="secret")
+        planned = plan_release(newer, "lab/tiny", token="secret")
         released = publish(newer, "lab/tiny", token="secret")
         assert released.files == planned.files
         assert hub.repos["lab/tiny"].files["README.md"].decode() == planned.card
-        assert set(plan(newer, "lab/tiny", token="secret").changes.values()) == {"same"}
+        assert set(plan_release(newer, "lab/tiny", token="secret").changes.values()) == {"same"}
 
     def test_a_folder_is_planned_for_like_a_repository(self, exported: Path, newer: Path, tmp_path: Path) -> None:
         target = tmp_path / "shared" / "tiny"
-        assert plan(exported, str(target)).changes == dict.fromkeys(PUBLISHED_FILES, "new")
+        assert plan_release(exported, str(target)).changes == dict.fromkeys(PUBLISHED_FILES, "new")
         assert not target.exists()
         released = publish(exported, str(target))
-        planned = plan(newer, str(target))
+        planned = plan_release(newer, str(target))
         assert (planned.parent, planned.changes["eval.json"]) == (released.revision, "removed")
 
     def test_a_card_that_cannot_be_published_is_found_by_looking(
@@ -73,7 +73,7 @@ class TestPlan:
         with (folder / "README.md").open("a") as card:
             card.write("\nTODO: write this\n")
         with pytest.raises(ModelFolderError, match="TODO"):
-            plan(folder, "lab/tiny")
+            plan_release(folder, "lab/tiny")
 
 
 class TestOneCommit:

@@ -14,7 +14,7 @@ import cpchub
 from cpchub.catalog.spec import read_json
 from cpchub.cli.main import main
 from cpchub.errors import ImportFormatError, OutputError
-from cpchub.importers.convert import convert
+from cpchub.importers.convert import import_checkpoint
 from cpchub.importers.networks import resnet, vit
 from tests.cpchub.foreign_checkpoints import BoltsCpc, features, head, lightning, state, torchvision_resnet, trained
 
@@ -46,7 +46,7 @@ def solo() -> dict[str, Any]:
 
 def refusal(path: Path, out: Path, **claims: Any) -> str:
     with pytest.raises(ImportFormatError) as error:
-        convert(path, out, **claims)
+        import_checkpoint(path, out, **claims)
     assert not out.exists()
     return str(error.value)
 
@@ -142,8 +142,8 @@ class TestPadding:
         net = small_stem()
         path = saved(tmp_path, state(net))
         x = torch.rand(1, 3, 32, 32)
-        right = cpchub.load(convert(path, tmp_path / "right", stem_padding=2).folder, device="cpu")
-        wrong = cpchub.load(convert(path, tmp_path / "wrong", stem_padding=1).folder, device="cpu")
+        right = cpchub.load(import_checkpoint(path, tmp_path / "right", stem_padding=2).folder, device="cpu")
+        wrong = cpchub.load(import_checkpoint(path, tmp_path / "wrong", stem_padding=1).folder, device="cpu")
         with torch.no_grad():
             assert torch.equal(right(x), features(net)(x))
             assert not torch.allclose(wrong(x), features(net)(x), atol=1e-3)
@@ -151,7 +151,7 @@ class TestPadding:
     def test_solo_learn_is_known_to_pad_by_2(self, tmp_path: Path) -> None:
         path = saved(tmp_path, solo())
         assert "padded by 2, as this format always has it, not by 1" in refusal(path, tmp_path / "x", stem_padding=1)
-        folder = convert(path, tmp_path / "x", stem_padding=2).folder
+        folder = import_checkpoint(path, tmp_path / "x", stem_padding=2).folder
         assert read_json(folder / "config.json")["model_args"]["stem_padding"] == 2
 
     def test_a_7x7_stem_has_no_choice(self, tmp_path: Path) -> None:
@@ -186,11 +186,11 @@ class TestPatchSize:
         entries = {**state(torchvision_resnet(), "encoder."), **state(head(8, 8), "contrastive_task.")}
         path = saved(tmp_path, lightning(entries))
         assert "--patch-size" in refusal(path, tmp_path / "x")
-        folder = convert(path, tmp_path / "x", patch_size=32).folder
+        folder = import_checkpoint(path, tmp_path / "x", patch_size=32).folder
         assert read_json(folder / "config.json")["model_args"]["patch_size"] == 32
 
     def test_an_odd_one_is_told_from_the_even_one_above_it_by_what_the_file_says(self, tmp_path: Path) -> None:
-        convert(saved(tmp_path, bolts(7, patch_size=7)), tmp_path / "x")
+        import_checkpoint(saved(tmp_path, bolts(7, patch_size=7)), tmp_path / "x")
         assert read_json(tmp_path / "x" / "config.json")["model_args"]["patch_size"] == 7
 
 
@@ -221,7 +221,7 @@ class TestFormat:
         (tmp_path / "x").mkdir()
         (tmp_path / "x" / "thesis.tex").write_text("years of work")
         with pytest.raises(OutputError, match=r"thesis\.tex"):
-            convert(saved(tmp_path, moco()), tmp_path / "x")
+            import_checkpoint(saved(tmp_path, moco()), tmp_path / "x")
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +230,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     net = torchvision_resnet()
     entries = OrderedDict({**state(net, "module.encoder_q."), "module.queue": torch.zeros(4, 4)})
     content = {"epoch": 200, "arch": "resnet18", "state_dict": entries}
-    return convert(saved(folder, content), folder / "moco-r18", data="ImageNet-1k").folder
+    return import_checkpoint(saved(folder, content), folder / "moco-r18", data="ImageNet-1k").folder
 
 
 class TestModelFolder:
@@ -260,7 +260,9 @@ class TestModelFolder:
         assert recipe["settings"] == {"epoch": 200, "arch": "resnet18"}
 
     def test_a_training_that_nobody_knows_is_not_claimed(self, tmp_path: Path) -> None:
-        card = (convert(saved(tmp_path, state(torchvision_resnet())), tmp_path / "x").folder / "README.md").read_text()
+        card = (
+            import_checkpoint(saved(tmp_path, state(torchvision_resnet())), tmp_path / "x").folder / "README.md"
+        ).read_text()
         assert "how it was trained on unnamed pictures is not known" in card
         assert "without labels" not in card
         assert "self-supervised" not in card
@@ -268,7 +270,9 @@ class TestModelFolder:
     def test_neither_paths_nor_names_of_machines_are_taken_over(self, tmp_path: Path) -> None:
         options = {"wandb_user": "somebody", "data_dir": "/data", "name": "a/b", "note": "<b>", "lr": 0.1}
         content = lightning({**state(small_stem(), "backbone."), **state(head(8, 8), "projector.")}, **options)
-        settings = read_json(convert(saved(tmp_path, content), tmp_path / "x").folder / "recipe.json")["settings"]
+        settings = read_json(import_checkpoint(saved(tmp_path, content), tmp_path / "x").folder / "recipe.json")[
+            "settings"
+        ]
         assert settings == {"epoch": 99, "lr": 0.1}
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 import cpchub
 from cpchub.errors import ImportFormatError
-from cpchub.importers.convert import convert
+from cpchub.importers.convert import import_checkpoint
 from cpchub.importers.format import Checkpoint, Claims, Conversion, Format
 from cpchub.importers.formats.google_simclr import GoogleSimclr
 from cpchub.importers.formats.separius import Separius
@@ -247,7 +247,7 @@ class TestModelFolder:
     def test_a_checkpoint_of_tensorflows_becomes_an_encoder_with_its_features(
         self, folder: str, tmp_path: Path
     ) -> None:
-        imported = convert(DATA / folder, tmp_path / "imported")
+        imported = import_checkpoint(DATA / folder, tmp_path / "imported")
         assert imported.format == "google-simclr"
         encoder = cpchub.load(str(imported.folder))
         arrays = np.load(DATA / folder / "features.npz")
@@ -265,7 +265,7 @@ class TestModelFolder:
     )
     def test_what_contradicts_the_file_is_refused(self, claims: dict[str, Any], message: str, tmp_path: Path) -> None:
         with pytest.raises(ImportFormatError, match=message):
-            convert(DATA / "tf_simclr_v1", tmp_path / "imported", **claims)
+            import_checkpoint(DATA / "tf_simclr_v1", tmp_path / "imported", **claims)
         assert not (tmp_path / "imported").exists()
 
     @pytest.mark.parametrize("name", ["tonylins", "separius"])
@@ -276,7 +276,7 @@ class TestModelFolder:
             top, _, key = path.partition("/")
             nested.setdefault(top, {})[key] = value
         torch.save(nested, tmp_path / "file.pth")
-        imported = convert(tmp_path / "file.pth", tmp_path / "imported")
+        imported = import_checkpoint(tmp_path / "file.pth", tmp_path / "imported")
         assert (imported.format, len(imported.used) + len(imported.dropped)) == (name, len(tensors))
 
 
