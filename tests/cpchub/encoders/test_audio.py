@@ -280,12 +280,12 @@ class TestWhatNeedsImages:
             "OUT": out,
             "CACHE": photos.parent / "cache",
         }
-        places |= {"OUT.csv": out / "table.csv", "OUT.pt2": out / "a.pt2", "PICTURE": photos / "red" / "0.png"}
+        places |= {"OUT.csv": f"{out}.csv", "OUT.pt2": f"{out}.pt2", "PICTURE": photos / "red" / "0.png"}
         assert main([str(places.get(word, word)) for word in command.split()]) == 2
         message = capsys.readouterr().err
         assert "tiny-cpc-audio takes sounds, but " in message
         assert "Traceback" not in message
-        assert not out.exists()
+        assert not any(photos.parent.glob("out*"))
 
     def test_features_of_sounds_can_be_classified_imported_and_searched(self, encoder: Any, tmp_path: Path) -> None:
         pytest.importorskip("faiss")
