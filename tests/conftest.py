@@ -17,6 +17,12 @@ from tests.processes import Processes, ended_processes
 # are about threads set their number. Before torch is loaded, and for the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Each process of pytest-xdist, with the processes that it starts, has a core of its own. Some virtual machines pack all
+# of them onto one core.
+if (WORKER := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
+    CORES = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {CORES[int(WORKER.removeprefix("gw")) % len(CORES)]})
+
 STARTED = time.monotonic()
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
