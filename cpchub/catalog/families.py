@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from cpchub.catalog.origin import converted_folder
 from cpchub.catalog.spec import EVALUATION, WEIGHTS, ModelSpec, read_json
 from cpchub.catalog.vocabulary import method_of
 
@@ -79,19 +80,35 @@ def untrained(family: str) -> ModelSpec:
 
 
 def measured(spec: ModelSpec) -> tuple[int, float]:
-    """(labelled images, accuracy) of the best kNN measurement of an encoder; (0, 0) without one."""
+    """(labelled images, accuracy) of the best kNN measurement of an encoder; (0, 0) without one.
+
+    What others have published of it was measured otherwise, and does not count.
+    """
     path = spec.folder / EVALUATION if spec.folder else None
     if path is None or not path.is_file():
         return 0, 0.0
-    rows = [row for row in read_json(path).get("results", []) if row.get("task") == "knn"]
+    results = read_json(path).get("results", [])
+    rows = [row for row in results if row.get("task") == "knn" and not row.get("published")]
     counts = ((row.get("labels"), float(row["value"])) for row in rows)
     return max(((count if isinstance(count, int) else 0, value) for count, value in counts), default=(0, 0.0))
+
+
+def published(spec: ModelSpec) -> float | None:
+    """The accuracy of a linear probe that the authors of a public encoder have published; None without one."""
+    path = spec.folder / EVALUATION if spec.folder else None
+    if path is None or not path.is_file():
+        return None
+    rows = read_json(path).get("results", [])
+    values = [float(row["value"]) for row in rows if row.get("published") and row.get("task") == "linear"]
+    return values[0] if values else None
 
 
 def is_here(spec: ModelSpec, cache_dir: str | Path | None = None) -> bool:
     """Whether the encoder's weights can be had without a network."""
     if spec.folder is not None and (spec.folder / WEIGHTS).is_file():
         return True
+    if spec.origin is not None:
+        return (converted_folder(spec.name, cache_dir) / WEIGHTS).is_file()
     if spec.repo_id is None or spec.revision is None:
         return False
     from huggingface_hub import try_to_load_from_cache  # only where there are released encoders to look for

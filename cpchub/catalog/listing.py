@@ -1,8 +1,9 @@
 """The catalog: lists encoders and resolves names.
 
 An entry is a folder with the files of a published repository, `model_cards/<name>/`. An entry with weights is
-`bundled`; one with a `release.json` (repository, 40-hex revision, sha256 of each file) is on the Hub; one with neither
-is a `recipe`. The name of a family (`cpc`, `simclr`, `moco`) means its best encoder on this machine: `families.py`.
+`bundled`; one with a `release.json` (repository, 40-hex revision, sha256 of each file) is on the Hub (`hub`); one with
+an `origin.json` is `public`: its authors' checkpoint is fetched and converted. One with none of them is a `recipe`. The
+name of a family (`cpc`, `simclr`, `moco`) means its best encoder on this machine: `families.py`.
 
     CPCHUB_HUB=/path   adds a folder of published encoders, `/path/<name>` or `/path/<org>/<name>`
     CPCHUB_ORG=name    the Hub organisation of names without one
@@ -22,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cpchub.catalog.families import FAMILIES, best_offline, family_name, untrained
+from cpchub.catalog.origin import ORIGIN
 from cpchub.catalog.spec import (
     CONFIG,
     RELEASE,
@@ -51,7 +53,8 @@ def list_models(
     """Names in the catalog that match a wildcard, in natural order (resnet18 before resnet101).
 
     `method` is for example "moco-v2", or a family: "moco" is MoCo v1, v2 and v3; `bundled=True` keeps those whose
-    weights ship with the package; `dim` is the length of a vector; `status` is one of "bundled", "hub", "recipe".
+    weights ship with the package; `dim` is the length of a vector; `status` is one of "bundled", "hub", "public",
+    "recipe".
     Hyphens and underscores are alike, and the name of a family is a wildcard for its members. A broken folder in
     CPCHUB_HUB is left out with a warning; HubError where CPCHUB_HUB itself is not there.
     """
@@ -186,7 +189,9 @@ def _visible_folders(root: Path) -> list[Path]:
 def _own_spec(folder: Path) -> ModelSpec:
     if (folder / WEIGHTS).is_file():
         return ModelSpec.from_folder(folder, status="bundled")
-    return ModelSpec.from_folder(folder, status="hub" if (folder / RELEASE).is_file() else "recipe")
+    if (folder / RELEASE).is_file():
+        return ModelSpec.from_folder(folder, status="hub")
+    return ModelSpec.from_folder(folder, status="public" if (folder / ORIGIN).is_file() else "recipe")
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

@@ -1,7 +1,8 @@
 """`ModelSpec`: the description of one encoder, read from the files of a published repository.
 
-`config.json` (timm's schema, with our facts under `cpchub`), `eval.json`, `recipe.json` and, for an encoder on the Hub,
-`release.json` are the single source for the registry, the card and the tests. Nothing here imports torch.
+`config.json` (timm's schema, with our facts under `cpchub`), `eval.json` and `recipe.json` are the single source for
+the registry, the card and the tests; beside them stands `release.json` of an encoder on the Hub, and `origin.json` of
+one whose checkpoint is its authors'. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cpchub.catalog.origin import ORIGIN, Origin
 from cpchub.errors import ArgumentError, ModelFolderError
 
 CONFIG = "config.json"
@@ -23,7 +25,7 @@ RECIPE = "recipe.json"
 EVALUATION = "eval.json"
 RELEASE = "release.json"  # stands beside the published files, is never one of them
 PUBLISHED_FILES = (CONFIG, WEIGHTS, CARD, RECIPE, EVALUATION)
-STATUSES = ("bundled", "hub", "recipe")  # in the catalog; a folder loaded by its path is "local"
+STATUSES = ("bundled", "hub", "public", "recipe")  # in the catalog; a folder loaded by its path is "local"
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class ModelSpec:
     model_args: Mapping[str, Any] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     folder: Path | None = None
+    origin: Origin | None = None
 
     @property
     def weights_sha256(self) -> str | None:
@@ -185,6 +188,7 @@ def _spec_from_config(config: Mapping[str, Any], folder: Path, status: str) -> M
         model_args=dict(config.get("model_args") or {}),
         aliases=tuple(facts.get("aliases", ())),
         folder=folder,
+        origin=Origin.of(read_json(folder / ORIGIN), folder / ORIGIN) if (folder / ORIGIN).is_file() else None,
     )
 
 

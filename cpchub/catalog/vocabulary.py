@@ -105,6 +105,28 @@ METHODS = {
         "UDA", "Unsupervised Data Augmentation for Consistency Training", "1904.12848", "semi-supervised", labels=True
     ),
     "cmc": Method("CMC", "Contrastive Multiview Coding", "1906.05849", "cmc"),
+    "pirl": Method("PIRL", "Self-Supervised Learning of Pretext-Invariant Representations", "1912.01991", "pirl"),
+    "jigsaw": Method(
+        "Jigsaw", "Unsupervised Learning of Visual Representations by Solving Jigsaw Puzzles", "1603.09246", "pretext"
+    ),
+    "swav": Method(
+        "SwAV", "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments", "2006.09882", "swav"
+    ),
+    "barlow-twins": Method(
+        "Barlow Twins", "Barlow Twins: Self-Supervised Learning via Redundancy Reduction", "2103.03230", "barlow-twins"
+    ),
+    "vicreg": Method(
+        "VICReg",
+        "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning",
+        "2105.04906",
+        "vicreg",
+    ),
+    "byol": Method(
+        "BYOL", "Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning", "2006.07733", "byol"
+    ),
+    "dino": Method("DINO", "Emerging Properties in Self-Supervised Vision Transformers", "2104.14294", "dino"),
+    "dcl": Method("DCL", "Decoupled Contrastive Learning", "2110.06848", "dcl"),
+    "pcl": Method("PCL", "Prototypical Contrastive Learning of Unsupervised Representations", "2005.04966", "pcl"),
     "sup-con": Method("SupCon", "Supervised Contrastive Learning", "2004.11362", "supcon", labels=True),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cpchub.cli.base import Command
 from cpchub.cli.collections import Classify, Demo
 from cpchub.cli.embedding import Embed, IndexCommand
-from cpchub.cli.encoders import Export, Import, Models, Publish, Show, Verify
+from cpchub.cli.encoders import Export, Fetch, Import, Models, Publish, Show, Verify
 from cpchub.cli.evaluation import Compare, Detect, Eval, ReportCommand
 from cpchub.cli.searching import DuplicatesCommand, ExportIndex, Map, Merge, Outliers, Search
 from cpchub.cli.training import Distil, Quickstart, Train
@@ -32,6 +32,7 @@ COMMANDS: dict[str, type[Command]] = {
         Demo,
         Models,
         Show,
+        Fetch,
         Import,
         Export,
         Publish,

@@ -29,7 +29,7 @@ class Models(Command):
     """only those whose weights ship with the package"""
     dim: Annotated[int | None, arg(metavar="D")] = None
     """only with vectors of this length"""
-    status: Literal["bundled", "hub", "recipe"] | None = None
+    status: Literal["bundled", "hub", "public", "recipe"] | None = None
     """only of this status"""
 
     def run(self) -> None:
@@ -143,6 +143,24 @@ class Export(Command):
         inputs, outputs = ", ".join(map(str, result.inputs)), ", ".join(result.outputs)
         runtime = "onnxruntime" if self.out.suffix == ".onnx" else "the program"
         say(f"images [{inputs}] to {outputs}; {runtime} differs from torch by at most {result.difference:.1e}")
+
+
+@dataclass(frozen=True)
+class Fetch(Command):
+    """Fetch encoders ahead of time, for a machine without a network; prints the folder of each."""
+
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="NAME")]
+    """catalog names or Hub ids"""
+    keep: Annotated[Path | None, arg(metavar="FOLDER")] = None
+    """also keep the authors' files, in this folder"""
+
+    def run(self) -> None:
+        from cpchub.hub.fetch import fetch
+
+        if not self.names:
+            raise ArgumentError("name the encoders to fetch; `cpchub models --status public` lists those of others")
+        for name in self.names:
+            print(fetch(name, keep=self.keep))
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import cpchub
+from cpchub.catalog.origin import ORIGIN, Origin
 from cpchub.catalog.spec import CARD, CONFIG, EVALUATION, PUBLISHED_FILES, RECIPE, WEIGHTS
 from cpchub.common.files import check_free, put_in_place, replacing, save_tensors, write_json, writing
 from cpchub.encoders.network import Network
@@ -74,7 +75,9 @@ def render_card(folder: Path) -> None:
     config, recipe, evaluation = (_read(folder / name) for name in (CONFIG, RECIPE, EVALUATION))
     if config is None:
         raise ModelFolderError(f"{folder} has no {CONFIG}; a model folder is what `export` writes")
-    rendered = card.render(config, recipe, evaluation)
+    found = _read(folder / ORIGIN)
+    origin = Origin.of(found, folder / ORIGIN) if found is not None else None
+    rendered = card.render(config, recipe, evaluation, origin=origin)
     text = card.merge(_card_of(folder), rendered)
     with replacing(folder / CARD) as partial:
         partial.write_text(text, encoding="utf-8")

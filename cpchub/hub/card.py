@@ -12,9 +12,10 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # comes with huggingface_hub
 
+from cpchub.catalog.origin import Origin
 from cpchub.catalog.spec import default_org
 from cpchub.errors import ModelFolderError
-from cpchub.hub import placeholders
+from cpchub.hub import card_origin, placeholders
 from cpchub.hub.card_sections import (
     as_list,
     facts_section,
@@ -41,20 +42,28 @@ def render(
     evaluation: Mapping[str, Any] | None = None,
     *,
     repo_id: str | None = None,
+    origin: Origin | None = None,
 ) -> str:
-    """The whole card, front matter and generated block. Without a `repo_id` it speaks of `<CPCHUB_ORG>/<name>`."""
+    """The whole card, front matter and generated block. Without a `repo_id` it speaks of `<CPCHUB_ORG>/<name>`.
+
+    origin: of a public encoder, which is loaded by its name and not from a repository of ours.
+    """
     facts = config["cpchub"]
     results = list((evaluation or {}).get("results", []))
     repo_id = repo_id or f"{default_org()}/{facts['name']}"
+    published = [row for row in results if row.get("published")]
+    measured = [row for row in results if not row.get("published")]
     sections = [
         f"# {facts['name']}\n\n{facts['summary']}",
-        loading_section(config, repo_id),
+        loading_section(config, repo_id) if origin is None else card_origin.loading_section(config),
         facts_section(config),
-        results_section(results),
+        results_section(measured) if measured or not published else "",
+        card_origin.published_section(published) if published else "",
         *label_efficiency(evaluation or {}),
         training_section(config, recipe or {}),
-        limits_section(config, results),
-        licence_section(facts),
+        limits_section(config, measured),
+        card_origin.origin_section(origin) if origin is not None else "",
+        licence_section(facts, origin.license_note if origin is not None else ""),
     ]
     front_matter = yaml.safe_dump(metadata_of(config, results), sort_keys=False, allow_unicode=True)
     block = "\n\n".join([BEGIN, *(section for section in sections if section), END])

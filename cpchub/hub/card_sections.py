@@ -54,7 +54,13 @@ def _eval_result(row: Mapping[str, Any]) -> EvalResult:
         metric_type=row["metric"],
         metric_name=f"{_task(row)} {row['metric']}",
         metric_value=row["value"],
+        **_source(row),
     )
+
+
+def _source(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a published figure, where it was read; the Hub wants an address with it."""
+    return {"source_name": row["source"], "source_url": row["source_url"]} if row.get("source_url") else {}
 
 
 def loading_section(config: Mapping[str, Any], repo_id: str) -> str:
@@ -186,12 +192,12 @@ def limits_section(config: Mapping[str, Any], results: list[Mapping[str, Any]]) 
     return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
 
 
-def licence_section(facts: Mapping[str, Any]) -> str:
+def licence_section(facts: Mapping[str, Any], note: str = "") -> str:
     known = data_set_of(facts["data"])
     terms = known.terms if known else "the terms of its pictures are their owners' and do not change by this."
     separator = ". " if known else "; "
     return (
-        f"## Data and licence\n\nLicence of the weights: {facts['license']}. "
+        f"## Data and licence\n\nLicence of the weights: {facts['license']}. {f'{note} ' if note else ''}"
         f"Training data: {data_title(facts['data'])}{separator}{terms}"
     )
 

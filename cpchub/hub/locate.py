@@ -16,11 +16,13 @@ from typing import Any
 from huggingface_hub import HfApi, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RemoteEntryNotFoundError
 
-from cpchub.catalog.families import family_name
+from cpchub.catalog.families import family_name, is_here
 from cpchub.catalog.listing import get_spec, list_models
+from cpchub.catalog.origin import converted_folder
 from cpchub.catalog.spec import CARD, CONFIG, EVALUATION, RECIPE, WEIGHTS, FileRecord, ModelSpec
 from cpchub.common.files import expanded
 from cpchub.errors import ArgumentError, ModelFolderError, UnknownModelError, WeightsUnavailableError
+from cpchub.hub import public
 from cpchub.hub.client import endpoint, hub_errors
 from cpchub.hub.download import download_resumable
 from cpchub.hub.hub_files import fetch
@@ -93,6 +95,8 @@ def locate_local(
     else:
         if spec.folder is not None and (spec.folder / WEIGHTS).is_file():
             return spec
+        if spec.origin is not None:
+            return _converted(spec, cache_dir)
         if spec.repo_id is None:
             raise WeightsUnavailableError(_no_weights(spec))
         name, repo_id = spec.name, spec.repo_id
@@ -153,6 +157,12 @@ def _from_catalog(
                 f"{spec.name} comes from a folder, which has no revision {revision}; leave the revision out"
             )
         return verified(spec, spec.name)
+    if spec.origin is not None:
+        if revision is not None:
+            raise ArgumentError(
+                f"{spec.name} is its authors' checkpoint, which has no revision {revision}; leave the revision out"
+            )
+        return verified(public.locate_public(spec, cache_dir), spec.name)
     if spec.repo_id is None:
         raise WeightsUnavailableError(_no_weights(spec))
     pinned = revision is None or _is_commit(revision, spec.revision)
@@ -161,6 +171,15 @@ def _from_catalog(
         release=spec if pinned else None,
     )  # fmt: skip
     return replace(fetched, summary=fetched.summary or spec.summary, aliases=spec.aliases)
+
+
+def _converted(spec: ModelSpec, cache_dir: str | Path | None) -> ModelSpec:
+    """The spec of a public encoder that was fetched before."""
+    if not is_here(spec, cache_dir):
+        raise WeightsUnavailableError(
+            f"{spec.name} is not on this machine; `cpchub fetch {spec.name}` or `cpchub.load` fetches it"
+        )
+    return public.of_folder(spec, converted_folder(spec.name, cache_dir))
 
 
 def _is_commit(revision: str, commit: str | None) -> bool:
@@ -176,7 +195,7 @@ def _no_weights(spec: ModelSpec) -> str:
     family = family_name(spec.name)
     if family is None or spec.folder is not None:
         return f"{spec.name} is a recipe: there are no weights for it yet. {ways}"
-    there = [name for name in list_models(family, status="hub") if name != spec.name]
+    there = [name for status in ("hub", "public") for name in list_models(family, status=status) if name != spec.name]
     fetch = f"Load {there[0]} by its name, which downloads it. Or: " if there else ""
     return (
         f"No {spec.method} encoder is here, neither shipped nor in CPCHUB_HUB nor in the cache. {fetch}{ways} "

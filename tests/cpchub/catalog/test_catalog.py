@@ -76,7 +76,7 @@ class TestListModels:
         assert list_models(status="recipe") == ["simclr-resnet101-cifar10"]
 
     def test_a_status_that_does_not_exist_is_refused(self) -> None:
-        with pytest.raises(ArgumentError, match="bundled, hub, recipe"):
+        with pytest.raises(ArgumentError, match="bundled, hub, public, recipe"):
             list_models(status="shipped")
 
     def test_a_folder_hub_adds_its_encoders_with_or_without_an_organisation(

@@ -1,0 +1,175 @@
+"""The encoders whose checkpoint is its authors': fetched, checked, converted and kept, when they are first loaded.
+
+In the cache stands the model folder, `public/<name>`, with safetensors like any other. A second load makes no request.
+The checkpoint itself is dropped once it is converted. One process fetches an encoder, the others wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from huggingface_hub import constants
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from cpchub.catalog.origin import Origin, RemoteFile, Source, converted_folder
+from cpchub.catalog.spec import WEIGHTS, ModelSpec
+from cpchub.common.files import locked, put_in_place, writing
+from cpchub.errors import HubError, IntegrityError, WeightsUnavailableError
+from cpchub.hub import known_files
+from cpchub.hub.fetch_file import Tell, address_of, fetch_file
+
+_MANY_WORDS = ("unknown", "non-commercial", "cc-by-nc-4.0")  # licences that a user has to know of before the use
+
+
+def locate_public(spec: ModelSpec, cache_dir: str | Path | None = None, *, keep: str | Path | None = None) -> ModelSpec:
+    """The spec of the converted folder of a public encoder, which is fetched and converted if need be.
+
+    keep: a folder into which the authors' files are moved once they are converted.
+
+    Raises WeightsUnavailableError where the network is forbidden, HubError, IntegrityError, ImportFormatError,
+    UnsafeWeightsError, NoSpaceError, OutputError. Nothing half-written is left but what has arrived of a download.
+    """
+    folder = converted_folder(spec.name, cache_dir)
+    if not (folder / WEIGHTS).is_file():
+        with writing(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            lock = (folder.parent / f".{spec.name}.lock").open("w")
+        with lock:
+            locked(lock.fileno(), wait=True)
+            if not (folder / WEIGHTS).is_file():  # nobody else has made it meanwhile
+                _make(spec, folder, Path(keep) if keep is not None else None)
+    return of_folder(spec, folder)
+
+
+def of_folder(spec: ModelSpec, folder: Path) -> ModelSpec:
+    """The spec of the converted folder, under the entry's names."""
+    return replace(ModelSpec.from_folder(folder, status="public"), name=spec.name, aliases=spec.aliases)
+
+
+def _make(spec: ModelSpec, folder: Path, keep: Path | None) -> None:
+    """Fetch from the first source that gives the files, convert them, and put the model folder in its place."""
+    origin = _origin(spec)
+    _refuse_offline(spec, origin, folder)
+    downloads = folder.parent / ".downloads" / spec.name
+    failures: list[Exception] = []
+    for number, source in enumerate(origin.sources):
+        place = downloads / str(number)
+        with writing(place):
+            place.mkdir(parents=True, exist_ok=True)
+        try:
+            _announce(spec, source, origin)
+            files = _fetched(source, place)
+        except (HubError, IntegrityError) as error:
+            failures.append(error)
+            continue
+        try:
+            _convert(spec, source, place / source.files[0].name, folder)
+        except Exception:
+            shutil.rmtree(place)  # the same bytes would fail again
+            raise
+        known_files.record(files)
+        if keep is not None:
+            _move(place, keep)
+        shutil.rmtree(downloads)
+        return
+    raise _failed(spec, failures)
+
+
+def _fetched(source: Source, place: Path) -> dict[RemoteFile, str]:
+    """The sha256 of each file of a source, now in `place`; a file that is not the one on record is removed."""
+    seen = {}
+    with _progress() as bar:
+        for file in source.files:
+            path = fetch_file(file, place, bar_of(bar, file.name))
+            try:
+                seen[file] = known_files.check(file, path)
+            except IntegrityError:
+                path.unlink()
+                raise
+    return seen
+
+
+def _convert(spec: ModelSpec, source: Source, checkpoint: Path, folder: Path) -> None:
+    # The one call upward: the importers build on the rooms below them, and only a first load needs them.
+    from cpchub.importers.published import convert_published
+
+    with writing(folder), tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+        complete = Path(scratch) / folder.name
+        convert_published(checkpoint, complete, spec, source)
+        put_in_place(complete, folder)
+
+
+def _origin(spec: ModelSpec) -> Origin:
+    if spec.origin is None:
+        raise WeightsUnavailableError(f"{spec.name} is no public encoder: nothing says where its checkpoint is")
+    return spec.origin
+
+
+def _refuse_offline(spec: ModelSpec, origin: Origin, folder: Path) -> None:
+    own = os.environ.get("CPCHUB_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
+    if not own and not constants.HF_HUB_OFFLINE:
+        return
+    raise WeightsUnavailableError(
+        f"{spec.name} is not on this machine and {'CPCHUB_OFFLINE' if own else 'HF_HUB_OFFLINE'} is set: unset it to "
+        f"fetch it from {address_of(origin.sources[0].files[0])} or from a mirror in CPCHUB_MIRROR, or run `cpchub "
+        f"fetch {spec.name}` where there is a network and copy the folder that it prints to {folder}"
+    )
+
+
+def _announce(spec: ModelSpec, source: Source, origin: Origin) -> None:
+    """One line on what is fetched; a licence that restricts the use is said at every first load."""
+    note = f" ({origin.license_note})" if origin.license_note and spec.license in _MANY_WORDS else ""
+    print(
+        f"Fetching {spec.name} from {address_of(source.files[0])} ({source.size_in_words}); licence of the weights: "
+        f"{spec.license}{note}",
+        file=sys.stderr,
+    )
+
+
+def _failed(spec: ModelSpec, failures: list[Exception]) -> Exception:
+    """The error of the only source, or one that has the errors of all."""
+    ways = (
+        f"Check the network, set CPCHUB_MIRROR to a mirror that has the same paths, or run `cpchub fetch {spec.name}` "
+        "on another machine and copy the folder that it prints"
+    )
+    said = "; ".join(str(error) for error in failures)
+    kind = IntegrityError if all(isinstance(error, IntegrityError) for error in failures) else HubError
+    return kind(f"{spec.name} could not be fetched: {said}. {ways}")
+
+
+def _move(place: Path, keep: Path) -> None:
+    with writing(keep):
+        keep.mkdir(parents=True, exist_ok=True)
+        for path in place.iterdir():
+            if (keep / path.name).exists():
+                print(f"{keep / path.name} is there already and stays as it is", file=sys.stderr)
+            else:
+                shutil.move(path, keep / path.name)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar on a terminal, nothing elsewhere."""
+    console = Console(stderr=True)
+    hidden = not console.is_terminal or bool(constants.HF_HUB_DISABLE_PROGRESS_BARS)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=hidden) as bar:
+        yield bar
+
+
+def bar_of(bar: Progress, name: str) -> Tell:
+    """What shows the progress of one file."""
+    task = bar.add_task(name, total=None)
+
+    def tell(have: int, total: int | None) -> None:
+        bar.update(task, completed=have, total=total)
+
+    return tell
