@@ -32,7 +32,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_help_of_a_command_loads_nothing_heavy() -> None:
-    parse = "from cpchub.cli.embedding import Index; Index.parse(['photos', '-o', 'out'])"
+    parse = "from cpchub.cli.embedding import IndexCommand; IndexCommand.parse(['photos', '-o', 'out'])"
     assert heavy_modules_after(parse) == []
 
 
