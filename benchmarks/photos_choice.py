@@ -26,6 +26,7 @@ from torch import Tensor
 
 from benchmarks.photos_data import TRAIN
 from cpchub.common.files import write_json
+from cpchub.common.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from cpchub.encoders.fast.fast_embedder import cpu_has_bfloat16
 from cpchub_training import data
 from cpchub_training.data.batches import Batch
@@ -46,8 +47,8 @@ BASE = Recipe(
     backbone_args=W32,
     stored_size=64,
     views=Views(size=48, grey_p=0.1),
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
+    mean=IMAGENET_MEAN,
+    std=IMAGENET_STD,
     input_size=64,
     epochs=1000,
     batch_size=256,

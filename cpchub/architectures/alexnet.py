@@ -15,6 +15,7 @@ from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
+from cpchub.common.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from cpchub.errors import ArgumentError
 
 BLOCKS = (  # channels, kernel, stride, padding, pooled; without padding, 224 pixels give maps of 27, 13, 13, 13 and 6
@@ -177,8 +178,8 @@ default_cfgs = generate_default_cfgs(
             "pool_size": (6, 6),
             "crop_pct": 0.875,
             "interpolation": "bicubic",
-            "mean": (0.485, 0.456, 0.406),
-            "std": (0.229, 0.224, 0.225),
+            "mean": IMAGENET_MEAN,
+            "std": IMAGENET_STD,
             "first_conv": "conv_block_1.0",
             "classifier": "head.fc",
         }

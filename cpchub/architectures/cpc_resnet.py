@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 
 from cpchub.architectures.patches import PatchGrid
 from cpchub.architectures.preact_resnet import PreActResNet
+from cpchub.common.normalisation import IMAGENET_MEAN, IMAGENET_STD
 
 LARGE = {"layers": (3, 4, 46), "channels": (256, 512, 4096), "bottle_ratio": (0.25, 0.25, 0.125)}
 
@@ -35,8 +35,8 @@ def _cfg(**changes: Any) -> dict[str, Any]:
         "pool_size": (14, 14),
         "crop_pct": 0.875,
         "interpolation": "bicubic",
-        "mean": IMAGENET_DEFAULT_MEAN,
-        "std": IMAGENET_DEFAULT_STD,
+        "mean": IMAGENET_MEAN,
+        "std": IMAGENET_STD,
         "first_conv": "stem.conv",
         "classifier": "head.fc",
         **changes,

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from cpchub.catalog.origin import converted_folder
 from cpchub.catalog.spec import EVALUATION, WEIGHTS, ModelSpec, read_json
 from cpchub.catalog.vocabulary import method_of
+from cpchub.common.normalisation import IMAGENET_MEAN, IMAGENET_STD
 
 
 class Family(NamedTuple):
@@ -69,8 +70,8 @@ def untrained(family: str) -> ModelSpec:
         architecture=known.network,
         dim=known.dim,
         input_size=(3, 224, 224),
-        mean=(0.485, 0.456, 0.406) if known.normalised else (0.0, 0.0, 0.0),
-        std=(0.229, 0.224, 0.225) if known.normalised else (1.0, 1.0, 1.0),
+        mean=IMAGENET_MEAN if known.normalised else (0.0, 0.0, 0.0),
+        std=IMAGENET_STD if known.normalised else (1.0, 1.0, 1.0),
         crop_pct=0.875,
         method=known.title,
         status="recipe",

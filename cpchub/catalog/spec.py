@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cpchub.catalog.origin import ORIGIN, Origin
+from cpchub.common.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from cpchub.errors import ArgumentError, ModelFolderError
 
 CONFIG = "config.json"
@@ -169,8 +170,8 @@ def _spec_from_config(config: Mapping[str, Any], folder: Path, status: str) -> M
         architecture=config["architecture"],
         dim=int(config["num_features"]),
         input_size=(channels, height, width),
-        mean=tuple(float(value) for value in pretrained.get("mean", (0.485, 0.456, 0.406))),
-        std=tuple(float(value) for value in pretrained.get("std", (0.229, 0.224, 0.225))),
+        mean=tuple(float(value) for value in pretrained.get("mean", IMAGENET_MEAN)),
+        std=tuple(float(value) for value in pretrained.get("std", IMAGENET_STD)),
         interpolation=pretrained.get("interpolation") or "bicubic",
         crop_pct=float(pretrained.get("crop_pct") or 0.875),  # timm's default for both
         crop_mode=pretrained.get("crop_mode") or "center",

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from cpchub.common.normalisation import IMAGENET_MEAN, IMAGENET_STD
+
 UNNAMED_DATA = "unnamed pictures"
 # torch.compile, FullyShardedDataParallel and checkpoint_wrapper
 _WRAPPED = re.compile(r"(^|[./])(?:(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)[./])+")

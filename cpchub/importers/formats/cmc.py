@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from cpchub.common.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from cpchub.errors import ImportFormatError
-from cpchub.importers.format import IMAGENET_MEAN, IMAGENET_STD, Checkpoint, Claims, Conversion, Facts
+from cpchub.importers.format import Checkpoint, Claims, Conversion, Facts
 from cpchub.importers.formats import said
 from cpchub.importers.ledger import PROJECTION, Ledger, Taken, has, training_settings
 from cpchub.importers.networks import resnet

@@ -10,7 +10,8 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from cpchub.importers.format import IMAGENET_MEAN, IMAGENET_STD, Checkpoint, Claims, Conversion
+from cpchub.common.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from cpchub.importers.format import Checkpoint, Claims, Conversion
 from cpchub.importers.formats import said
 from cpchub.importers.ledger import CLASSIFIER, PROJECTION, Ledger, has, training_settings
 from cpchub.importers.networks.places import root_of

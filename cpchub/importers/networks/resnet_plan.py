@@ -10,8 +10,9 @@ from typing import Any
 
 import timm
 
+from cpchub.common.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from cpchub.errors import ImportFormatError
-from cpchub.importers.format import IMAGENET_MEAN, IMAGENET_STD, Claims, Conversion, Facts
+from cpchub.importers.format import Claims, Conversion, Facts
 from cpchub.importers.formats import said
 from cpchub.importers.ledger import CLASSIFIER, Ledger, Taken
 from cpchub.importers.networks import named, resnet

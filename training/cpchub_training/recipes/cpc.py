@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from cpchub.common.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from cpchub_training.recipes.cpc_settings import AudioSettings, CPCSettings
 from cpchub_training.recipes.recipe import Recipe
 from cpchub_training.recipes.registry import recipe
@@ -12,7 +13,7 @@ from cpchub_training.views.batched import Views
 from cpchub_training.views.patches import NO_PATCH_VIEWS, PatchViews
 
 _CROP_AND_FLIP: dict[str, Any] = {"jitter_p": 0.0, "grey_p": 0.0}  # colours are changed patch by patch
-_IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+_IMAGENET: dict[str, Any] = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
 
 
 @recipe

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from cpchub.common.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from cpchub_training.recipes.method_settings import BankSettings, MoCoSettings
 from cpchub_training.recipes.recipe import Recipe
 from cpchub_training.recipes.registry import recipe
@@ -33,8 +34,8 @@ def _base(name: str) -> Recipe:
         data="",
         stored_size=256,
         views_on="cpu",
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         input_size=224,
         backbone="resnet50",
         projector_hidden=2048,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from cpchub.common.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from cpchub_training.recipes.method_settings import MoCoSettings
 from cpchub_training.recipes.recipe import Recipe
 from cpchub_training.recipes.registry import recipe
@@ -102,8 +103,8 @@ def simclr_photos_quickstart() -> Recipe:
         stored_size=64,
         views=Views(size=48, grey_p=0.1),
         input_size=64,
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         epochs=30,
         batch_size=128,
         lr=0.2,
@@ -131,8 +132,8 @@ def simclr_photos() -> Recipe:
         stored_size=64,
         views=Views(size=48, grey_p=0.1),
         input_size=64,
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         epochs=200,
         batch_size=256,
         lr=0.2,
