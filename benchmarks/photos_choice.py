@@ -28,9 +28,9 @@ from benchmarks.photos_data import TRAIN
 from cpchub.common.files import write_json
 from cpchub.common.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from cpchub.encoders.fast.fast_embedder import cpu_has_bfloat16
+from cpchub.fewlabels.knn import knn
 from cpchub_training import data
 from cpchub_training.data.batches import Batch
-from cpchub_training.evaluate.knn import knn
 from cpchub_training.recipes import Recipe
 from cpchub_training.run.features import features
 from cpchub_training.run.loop import train

@@ -6,12 +6,12 @@ faster.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cpchub.common.top_k import top_k_of_blocks
 from cpchub.errors import QueryError
 
 if TYPE_CHECKING:
@@ -42,25 +42,9 @@ def nearest(q: npt.NDArray[Any], vectors: npt.NDArray[Any], k: int, rows: npt.ND
     parts = []
     for start in range(0, max(len(q), 1), QUERIES):
         queries = torch.from_numpy(np.array(q[start : start + QUERIES], dtype=np.float32))
-        parts.append(_best(queries, map(block, range(0, count, BLOCK)), k))
+        parts.append(top_k_of_blocks(queries, map(block, range(0, count, BLOCK)), k))
     scores, found = (torch.cat(each).numpy() for each in zip(*parts, strict=True))
     return scores, found if rows is None else rows[found]
-
-
-def _best(queries: Tensor, blocks: Iterable[Tensor], k: int) -> tuple[Tensor, Tensor]:
-    """The k largest inner products `[Q, m]` of queries `[Q, D]` with blocks of vectors `[n, D]`, and their places."""
-    import torch
-
-    scores = queries.new_empty((len(queries), 0))
-    places = torch.empty((len(queries), 0), dtype=torch.int64, device=queries.device)
-    seen = 0
-    for block in blocks:
-        top, at = (queries @ block.T).topk(min(k, len(block)), dim=1)
-        scores, places = torch.cat([scores, top], dim=1), torch.cat([places, at + seen], dim=1)
-        scores, order = scores.topk(min(k, scores.shape[1]), dim=1)
-        places = places.gather(1, order)
-        seen += len(block)
-    return scores, places
 
 
 class OnDevice:
@@ -85,7 +69,7 @@ class OnDevice:
         with torch.inference_mode():
             for start in range(0, len(q), QUERIES):
                 queries = torch.from_numpy(np.array(q[start : start + QUERIES], np.float32)).to(self._vectors.device)
-                best = _best(queries, (block.float() for block in self._vectors.split(DEVICE_BLOCK)), k)
+                best = top_k_of_blocks(queries, (block.float() for block in self._vectors.split(DEVICE_BLOCK)), k)
                 scores.append(best[0].cpu().numpy())
                 rows.append(best[1].cpu().numpy())
         return np.concatenate(scores), np.concatenate(rows)

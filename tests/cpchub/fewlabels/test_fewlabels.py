@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from cpchub.fewlabels import (
     plot_label_curve,
 )
 from cpchub.fewlabels.base import unit_rows
+from cpchub.fewlabels.knn import knn
 from cpchub.fewlabels.logistic import C_GRID, C_ONE_LABEL
 
 CLASSIFIERS = [KNNClassifier(), ClassMeans(), LogisticProbe()]
@@ -97,9 +99,28 @@ def test_knn_lets_everyone_vote_where_fewer_than_k_are_labelled(digits: Any) -> 
 def test_knn_gives_the_same_answer_in_batches(digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels, labels = digits
     whole = KNNClassifier().fit(pixels[:300], labels[:300]).predict_proba(pixels[300:400])
-    monkeypatch.setattr("cpchub.fewlabels.knn.CELLS", 7 * 300)
+    monkeypatch.setattr("cpchub.fewlabels.knn.QUERIES_AT_ONCE", 7)
+    monkeypatch.setattr("cpchub.fewlabels.knn.BANK_AT_ONCE", 37)
     pieces = KNNClassifier().fit(pixels[:300], labels[:300]).predict_proba(pixels[300:400])
     assert np.allclose(whole, pieces, atol=1e-6)
+
+
+def test_knn_for_several_k_is_the_classifier_for_each(digits: Any) -> None:
+    pixels, labels = digits
+    codes = np.asarray(labels)
+    found = knn(pixels[:300], codes[:300], pixels[300:400], (1, 5, 20, 1000))
+    for k, predicted in found.items():
+        assert np.array_equal(predicted, KNNClassifier(k=k).fit(pixels[:300], codes[:300]).predict(pixels[300:400]))
+
+
+def test_knn_takes_memory_that_cannot_be_written(digits: Any) -> None:
+    pixels, labels = digits
+    fitted = KNNClassifier(k=5).fit(pixels[:100], labels[:100])
+    expected = fitted.predict_proba(pixels[100:120])
+    fitted._features.flags.writeable = fitted._codes.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.array_equal(fitted.predict_proba(pixels[100:120]), expected)
 
 
 def test_knn_of_many_classes_needs_little_memory() -> None:

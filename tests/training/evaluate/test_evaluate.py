@@ -21,11 +21,11 @@ from cpchub.common.files import only_writer
 from cpchub.encoders.encoder import Encoder
 from cpchub.encoders.load import load
 from cpchub.errors import ArgumentError, LabelError, SourceError
+from cpchub.fewlabels.knn import knn
 from cpchub_training.evaluate import FeatureCache, Settings, evaluate, evaluation, features, merged, open_labelled
 from cpchub_training.evaluate.cpc_linear import EPS, cpc_linear, train_heads
 from cpchub_training.evaluate.datasets import DataSet, Part
 from cpchub_training.evaluate.evaluation import run
-from cpchub_training.evaluate.knn import knn
 from cpchub_training.evaluate.networks import ScratchBaseline, train_and_predict
 from cpchub_training.evaluate.protocols import PROTOCOLS, low_label_protocol
 from cpchub_training.evaluate.task import UNKNOWN, Subset, Task
@@ -253,8 +253,8 @@ def test_knn_finds_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     x, y, queries = (rng.normal(size=(300, 8)), rng.integers(0, 4, 300), rng.normal(size=(30, 8)))
     whole = knn(x, y, queries, (1, 20))
-    monkeypatch.setattr("cpchub_training.evaluate.knn.BANK_AT_ONCE", 37)
-    monkeypatch.setattr("cpchub_training.evaluate.knn.QUERIES_AT_ONCE", 7)
+    monkeypatch.setattr("cpchub.fewlabels.knn.BANK_AT_ONCE", 37)
+    monkeypatch.setattr("cpchub.fewlabels.knn.QUERIES_AT_ONCE", 7)
     parts = knn(x, y, queries, (1, 20))
     assert all(np.array_equal(whole[k], parts[k]) for k in whole)
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from cpchub.errors import ArgumentError
 from cpchub.fewlabels import LogisticProbe, ResNetHead
+from cpchub.fewlabels.knn import knn
 from cpchub_training.evaluate.cpc_linear import cpc_linear
-from cpchub_training.evaluate.knn import knn
 from cpchub_training.evaluate.networks import fine_tuned, from_scratch_cells
 from cpchub_training.evaluate.task import Cell, Outcome, Protocol, Subset, Task
 
