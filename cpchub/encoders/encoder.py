@@ -1,10 +1,10 @@
-"""Load an encoder by name and turn pictures into vectors.
+"""Turn images into vectors.
 
     encoder = cpchub.load("cpc-resnet170")
     vectors = encoder.encode(["a.jpg", "b.jpg"])     # float32 [2, D]
 
 An `Encoder` is the timm network with its own transform: `encoder(x)` is what timm computes on the same tensor, bit
-for bit, and `encode` cannot be fed pictures that were prepared for another network.
+for bit, and `encode` prepares each image itself, so an image cannot be prepared for another network.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.uint8] | Tensor
 Output = Literal["pooled", "map"]
 ONE = (str, Path, bytes, Image.Image)
-FOLDED_FROM = 512  # pictures; below, preparing the network is not worth it
+FOLDED_FROM = 512  # images; for fewer, preparing the network takes longer than it saves
 
 
 class Encoder(BaseEncoder):
@@ -92,7 +92,7 @@ class Encoder(BaseEncoder):
         return unit_length(vectors, axis=1) if normalize else vectors
 
     def embedder(self, pictures: int) -> FastEmbedder:
-        """This encoder made ready to embed so many pictures, on the fastest path that gives the same vectors."""
+        """This encoder, prepared for that many images: the fastest path that gives the same vectors."""
         from cpchub.encoders.fast.fast_embedder import FastEmbedder
 
         return FastEmbedder(self, pictures, exact=self.exact)
@@ -118,7 +118,7 @@ class Encoder(BaseEncoder):
         return tensor
 
     def _network(self, pictures: int, output: Output) -> Callable[[Tensor], Tensor]:
-        """What takes a batch to its features: for many pictures on a CPU, with the batch norms folded away."""
+        """The function from a batch to its features. For many images on a CPU, the batch norms are folded into it."""
         plain = self.exact or output != "pooled" or not hasattr(self.model, "forward_head")
         if plain or pictures < FOLDED_FROM or self.device.type != "cpu":
             return lambda batch: self._features(batch, output)

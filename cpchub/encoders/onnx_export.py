@@ -2,7 +2,7 @@
 
     cpchub.export_onnx(cpchub.load("simclr"), "simclr.onnx")
 
-The file takes transformed pictures, as `encoder(x)` does; how to transform them travels in it as JSON under the name
+The file takes transformed images, as `encoder(x)` does. The transform is in the file, as JSON under the name
 "cpchub": in ONNX's metadata (`session.get_modelmeta().custom_metadata_map`), in a program's `extra_files`.
 """
 
