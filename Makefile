@@ -3,7 +3,7 @@
 #   PYTHON=python3.11     the Python to use
 #   FAISS=cpu|gpu         instead of asking nvidia-smi
 #   DEMO_SERVE=0          let `make demo` end instead of serving the page
-#   IMAGES=FOLDER         run `make demo` on these pictures instead of the handwritten digits
+#   IMAGES=FOLDER         run `make demo` on these images instead of the handwritten digits
 #   PYTEST_ARGS="-k card" handed to pytest
 #   WORKERS=N             processes that run the tests at the same time; 0: none beside pytest itself (as --pdb needs)
 #   SINCE=COMMIT          what `make fast` compares the files with, in place of where this branch left main
@@ -31,7 +31,7 @@ DOCS := .venv/.installed-docs-$(KEY)
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo      pretrain, search and classify on real pictures, then open the page (DEMO_SERVE=0: without)"
+	@echo "make demo      pretrain, search and classify on real images, then open the page (DEMO_SERVE=0: without)"
 	@echo "make test      ruff, mypy and the tests (make test-slow: the slow ones too)"
 	@echo "make fast      ruff and the tests that concern a change, in a minute"
 	@echo "make lint      ruff, mypy and import rules     make format    let ruff lay out the code"

@@ -54,7 +54,7 @@ def main() -> None:
     torch.manual_seed(recipe.seed)
     untrained = build_backbone(recipe)
     started = time.monotonic()
-    backbone = train(recipe, args.out / "run", pictures=recordings).backbone
+    backbone = train(recipe, args.out / "run", images=recordings).backbone
     seconds = time.monotonic() - started
 
     features = {"mean of 13 MFCC": _mfcc_of(parts, 13), "mean of 40 MFCC": _mfcc_of(parts, 40)}

@@ -1,9 +1,9 @@
 """What each change of CPC v2 is worth: directions, patch augmentation and layer norm, in one table.
 
-    CPCHUB_DATA=FOLDER python benchmarks/cpc_ablation.py [VARIANT ...] [--recipe cpc_cifar10_cpu] [--pictures 5000]
+    CPCHUB_DATA=FOLDER python benchmarks/cpc_ablation.py [VARIANT ...] [--recipe cpc_cifar10_cpu] [--images 5000]
 
 Each variant changes one thing of the recipe and trains as long. Measured are kNN (k = 20, T = 0.1) and a linear probe
-on test pictures, both fitted to the training pictures of the run, at the final step. With `--seeds` several runs each.
+on test images, both fitted to the training images of the run, at the final step. With `--seeds` several runs each.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("variants", nargs="*", help=f"of: {'; '.join(VARIANTS)}; all by default")
     parser.add_argument("--recipe", default="cpc_cifar10_cpu")
-    parser.add_argument("--pictures", type=int, default=5000)
-    parser.add_argument("--queries", type=int, default=2000, help="test pictures")
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--queries", type=int, default=2000, help="test images")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/cpc_ablation.json"))
@@ -52,17 +52,17 @@ def main() -> None:
     base = replace(recipes.get(args.recipe), knn_every=0)
     if args.epochs:
         base = replace(base, epochs=args.epochs)
-    pictures, test = slices(base, args.pictures, args.queries)
+    images, test = slices(base, args.images, args.queries)
     torch.manual_seed(base.seed)
-    untrained = measured(build_backbone(base), base, pictures, test)
+    untrained = measured(build_backbone(base), base, images, test)
     rows: list[dict[str, Any]] = [{"variant": "untrained", "runs": [untrained]}]
     say(rows[-1])
     for variant in args.variants or VARIANTS:
-        runs = [run(replace(VARIANTS[variant](base), seed=seed), pictures, test) for seed in range(args.seeds)]
+        runs = [run(replace(VARIANTS[variant](base), seed=seed), images, test) for seed in range(args.seeds)]
         rows.append({"variant": variant, "runs": runs})
         say(rows[-1])
         found = {
-            "data": f"{pictures.name}, {len(pictures)} training and {len(test)} test pictures",
+            "data": f"{images.name}, {len(images)} training and {len(test)} test images",
             "recipe": base.to_dict(),
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
@@ -71,13 +71,13 @@ def main() -> None:
         write_json(args.out, found)  # after each variant, so that a stopped job leaves what it measured
 
 
-def run(recipe: Recipe, pictures: data.Pictures, test: data.Pictures) -> dict[str, float]:
+def run(recipe: Recipe, images: data.Images, test: data.Images) -> dict[str, float]:
     started = time.monotonic()
     with TemporaryDirectory() as folder:
-        result = train(recipe, Path(folder) / "run", pictures=pictures)
+        result = train(recipe, Path(folder) / "run", images=images)
     seconds = round(time.monotonic() - started)
     return {
-        **measured(result.backbone, recipe, pictures, test),
+        **measured(result.backbone, recipe, images, test),
         "loss": round(float(result.metrics["loss"]), 4),
         "training_seconds": seconds,
     }

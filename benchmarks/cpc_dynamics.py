@@ -1,10 +1,10 @@
 """Learning dynamics: downstream accuracy over the course of pretraining with CPC, as a plot and a table.
 
-    CPCHUB_DATA=FOLDER python benchmarks/cpc_dynamics.py [--recipe cpc_cifar10_cpu] [--pictures 5000] [--points 8]
+    CPCHUB_DATA=FOLDER python benchmarks/cpc_dynamics.py [--recipe cpc_cifar10_cpu] [--images 5000] [--points 8]
 
 CPC v2's figure of accuracy that grows steadily over pretraining, at any size: a run of the recipe is stopped `--points`
-times at equal distances, and each time the frozen encoder is measured on test pictures (kNN, k = 20, T = 0.1, and a
-linear probe, both fitted to the training pictures of the run). A run that was stopped goes on.
+times at equal distances, and each time the frozen encoder is measured on test images (kNN, k = 20, T = 0.1, and a
+linear probe, both fitted to the training images of the run). A run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from cpchub_training.run.loop import train
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--recipe", default="cpc_cifar10_cpu")
-    parser.add_argument("--pictures", type=int, default=5000)
-    parser.add_argument("--queries", type=int, default=2000, help="test pictures")
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--queries", type=int, default=2000, help="test images")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--points", type=int, default=8)
     parser.add_argument("--run", type=Path, default=Path("runs/cpc_dynamics"))
@@ -43,20 +43,20 @@ def main() -> None:
     recipe = replace(recipes.get(args.recipe), knn_every=0)
     if args.epochs:
         recipe = replace(recipe, epochs=args.epochs)
-    pictures, test = slices(recipe, args.pictures, args.queries)
+    images, test = slices(recipe, args.images, args.queries)
     torch.manual_seed(recipe.seed)
-    rows = [{"step": 0, "pictures_seen": 0, **measured(build_backbone(recipe), recipe, pictures, test)}]
+    rows = [{"step": 0, "pictures_seen": 0, **measured(build_backbone(recipe), recipe, images, test)}]
     say(rows[-1])
-    total = recipe.epochs * Batches(recipe, len(pictures)).steps_per_epoch
+    total = recipe.epochs * Batches(recipe, len(images)).steps_per_epoch
     started = time.monotonic()
     for point in range(1, args.points + 1):
         until = round(point * total / args.points)
-        result = train(recipe, args.run, pictures=pictures, stop_after_steps=until - int(rows[-1]["step"]))
+        result = train(recipe, args.run, images=images, stop_after_steps=until - int(rows[-1]["step"]))
         seen = {"step": until, "pictures_seen": until * recipe.batch_size, "loss": result.metrics.get("loss")}
-        rows.append(seen | measured(result.backbone, recipe, pictures, test))
+        rows.append(seen | measured(result.backbone, recipe, images, test))
         say(rows[-1])
     found = {
-        "data": f"{pictures.name}, {len(pictures)} training and {len(test)} test pictures",
+        "data": f"{images.name}, {len(images)} training and {len(test)} test images",
         "recipe": recipe.to_dict(),
         "seconds": round(time.monotonic() - started),
         "threads": torch.get_num_threads(),
@@ -68,20 +68,20 @@ def main() -> None:
     print(f"{args.out} and {args.out.with_suffix('.png')}")
 
 
-def slices(recipe: Recipe, pictures: int, queries: int) -> tuple[data.Pictures, data.Pictures]:
-    """The first pictures of the training and of the test part of the recipe's data."""
+def slices(recipe: Recipe, images: int, queries: int) -> tuple[data.Images, data.Images]:
+    """The first images of the training and of the test part of the recipe's data."""
     parts = (data.load(recipe.data, split=split, size=recipe.stored_size) for split in ("train", "test"))
     train_part, test_part = (
-        part.subset(np.arange(min(n, len(part)))) for part, n in zip(parts, (pictures, queries), strict=True)
+        part.subset(np.arange(min(n, len(part)))) for part, n in zip(parts, (images, queries), strict=True)
     )
     return train_part, test_part
 
 
-def measured(backbone: Any, recipe: Recipe, pictures: data.Pictures, test: data.Pictures) -> dict[str, float]:
-    """kNN and linear accuracy of a frozen encoder on the test pictures."""
+def measured(backbone: Any, recipe: Recipe, images: data.Images, test: data.Images) -> dict[str, float]:
+    """kNN and linear accuracy of a frozen encoder on the test images."""
     device = next(backbone.parameters()).device
-    x, x_test = (features(backbone, part.images, recipe, device) for part in (pictures, test))
-    y, y_test = pictures.class_of_each(), test.class_of_each()
+    x, x_test = (features(backbone, part.images, recipe, device) for part in (images, test))
+    y, y_test = images.class_of_each(), test.class_of_each()
     fitted = {"knn": KNNClassifier(k=20, temperature=0.1), "linear": LogisticProbe()}
     return {name: round(float(probe.fit(x, y).score(x_test, y_test)), 4) for name, probe in fitted.items()}
 
@@ -97,8 +97,8 @@ def plot(rows: list[dict[str, Any]], path: Path, title: str) -> None:
     figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
     for name, label in (("linear", "linear probe"), ("knn", "kNN")):
         axes.plot([row["pictures_seen"] for row in rows], [row[name] for row in rows], marker="o", label=label)
-    axes.set_xlabel("pictures seen in pretraining")
-    axes.set_ylabel("accuracy on test pictures")
+    axes.set_xlabel("images seen in pretraining")
+    axes.set_ylabel("accuracy on test images")
     axes.set_title(title, fontsize=9)
     axes.grid(alpha=0.3)
     axes.legend()

@@ -5,7 +5,7 @@
 Of the first photos some get a copy: resized, compressed, cropped by 2 % at each side, grey, brighter, turned by 2 or
 90 degrees, mirrored. The rest has none. Recall is the share of copies that are listed with their original; precision is
 the share of what is listed as superfluous that is a copy of the kept one. `untrained` is timm's ResNet-18 with random
-weights. Each is measured with and without the comparison of whole pictures.
+weights. Each is measured with and without the comparison of whole images.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def write_photos(source: Path, folder: Path, count: int, each: int) -> dict[str,
     folder.mkdir()
     copies: dict[str, tuple[str, str]] = {}
     kinds = [kind for kind in COPIES for _ in range(each)]
-    for number, picture in enumerate(chosen):
-        photo, name = read_image(source / picture.path), f"{number:05d}.jpg"
+    for number, image in enumerate(chosen):
+        photo, name = read_image(source / image.path), f"{number:05d}.jpg"
         photo.save(folder / name, quality=95)
         if number < len(kinds):
             change, quality = COPIES[kinds[number]]

@@ -116,9 +116,9 @@ def ours(encoder: Any, folder: Path, scratch: Path, **options: Any) -> Collectio
     return embed(folder, out, encoder, batch_size=BATCH, progress=False, **options)
 
 
-def network_alone(encoder: Any, batches: int, pictures: int) -> Cost:
-    """The network in the mode that `embed` uses for so many pictures, on prepared ones that are in memory."""
-    embedder = encoder.embedder(pictures)
+def network_alone(encoder: Any, batches: int, images: int) -> Cost:
+    """The network in the mode that `embed` uses for so many images, on prepared ones that are in memory."""
+    embedder = encoder.embedder(images)
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 256, (375, 500, 3), dtype=np.uint8))
     ready = [embedder.prepare(image)] * BATCH
@@ -190,10 +190,10 @@ def in_turns(
     return report
 
 
-def agreement(encoder: Any, photos: Path, pictures: int) -> float:
-    """The least cosine between vectors of the path that so many pictures take and of the plain one, on 32 photos."""
+def agreement(encoder: Any, photos: Path, images: int) -> float:
+    """The least cosine between vectors of the path that so many images take and of the plain one, on 32 photos."""
     paths = sorted(photos.iterdir())[:32]
-    embedder = encoder.embedder(pictures)
+    embedder = encoder.embedder(images)
     size = resize_side(encoder.spec.input_size, encoder.spec.crop_pct)
     found = embedder.encode([embedder.prepare(decode_bytes(path.read_bytes(), size=size).image) for path in paths])
     embedder.close()
@@ -318,9 +318,9 @@ def _rates(costs: dict[str, list[Cost]], photos: int) -> dict[str, Any]:
     return rates
 
 
-def _path(encoder: Any, pictures: int) -> str:
-    """The path that a job of so many pictures takes."""
-    embedder = encoder.embedder(pictures)
+def _path(encoder: Any, images: int) -> str:
+    """The path that a job of so many images takes."""
+    embedder = encoder.embedder(images)
     embedder.encode([embedder.prepare(Image.new("RGB", (300, 300), (9, 90, 200)))])
     embedder.close()
     return str(embedder.path)

@@ -1,4 +1,4 @@
-"""Damaged files of every format that is read: does a job end, hang, crash, or give a picture another one's vector?
+"""Damaged files of every format that is read: does a job end, hang, crash, or give an image another one's vector?
 
     python benchmarks/fuzz.py [--files 2000] [--formats jpeg,png] [--seed 0] [--out benchmarks/results/fuzz.json]
 
@@ -39,9 +39,9 @@ from cpchub.errors import BrokenImageError
 from cpchub.media.decode import decode_bytes
 from cpchub_training.data.listing import square
 from cpchub_training.views.batched import Views
-from cpchub_training.views.per_picture import picture_view
+from cpchub_training.views.per_image import image_view
 
-SIDE = 8  # of the pictures that the encoder takes
+SIDE = 8  # of the images that the encoder takes
 SIZE = (72, 56)  # of the originals
 HANGS_AFTER, JOB_HANGS_AFTER = 120, 3600  # seconds, of one file and of a whole job: also on a busy machine
 JOB = "the job as a whole"
@@ -53,7 +53,7 @@ FORMATS = ("jpeg", "png", "webp", "gif", "bmp", *(f"tiff-{each}" for each in TIF
 
 
 class Thumbnail:
-    """An encoder whose vectors are the pixels of the reduced picture."""
+    """An encoder whose vectors are the pixels of the reduced image."""
 
     spec = ModelSpec(
         name="thumbnail",
@@ -222,7 +222,7 @@ def check_each(paths: list[Path], note: Callable[[Path], object] = lambda path: 
     ways: list[Callable[[bytes], object]] = [
         lambda data: decode_bytes(data, size=SIDE),
         lambda data: square(data, SIDE),
-        lambda data: picture_view(data, views, torch.Generator().manual_seed(0)),
+        lambda data: image_view(data, views, torch.Generator().manual_seed(0)),
     ]
     longest = 0.0
     for path in paths:
@@ -255,13 +255,13 @@ def check_job(paths: list[Path], folder: Path, out: Path) -> dict[str, int]:
             continue
         alone = [_vector_of(folder / name) for _ in range(STEADY)]
         if all(np.array_equal(alone[0], again) for again in alone):
-            raise RuntimeError(f"{name} has the vector of another picture")
+            raise RuntimeError(f"{name} has the vector of another image")
         unsteady += 1
     return {"files": len(paths), "embedded": len(embedded), "refused": len(failures), "unsteady": unsteady}
 
 
 def _vector_of(path: Path) -> Any:
-    """The vector of a file alone, decoded to where other pictures have been in memory."""
+    """The vector of a file alone, decoded to where other images have been in memory."""
     other = [np.full(size, 85, np.uint8) for size in range(256, 4096, 64)]
     del other
     return Thumbnail().encode([decode_bytes(path.read_bytes(), size=SIDE).image])[0]

@@ -1,9 +1,9 @@
-"""Does every method learn? kNN accuracy before and after a few CPU minutes on 5,000 pictures of CIFAR-10, in one table.
+"""Does every method learn? kNN accuracy before and after a few CPU minutes on 5,000 images of CIFAR-10, in one table.
 
     CPCHUB_DATA=FOLDER python benchmarks/methods.py [METHOD ...] [--epochs 24] [--out benchmarks/results/methods.json]
 
-The same half-width ResNet-18, pictures of 32 pixels and number of epochs for each; the rest is each method's CIFAR-10
-recipe, scaled to the slice. kNN (k = 20, T = 0.1) with the slice as the bank and 2,000 test pictures as queries, at the
+The same half-width ResNet-18, images of 32 pixels and number of epochs for each; the rest is each method's CIFAR-10
+recipe, scaled to the slice. kNN (k = 20, T = 0.1) with the slice as the bank and 2,000 test images as queries, at the
 final epoch. A method whose row is in the file already is not trained again.
 """
 
@@ -77,7 +77,7 @@ def scaled(name: str, epochs: int) -> Recipe:
     return replace(common, **OWN.get(name, {}))  # type: ignore[arg-type]
 
 
-def knn(backbone: torch.nn.Module, recipe: Recipe, bank: data.Pictures, queries: data.Pictures) -> float:
+def knn(backbone: torch.nn.Module, recipe: Recipe, bank: data.Images, queries: data.Images) -> float:
     x, x_test = (features(backbone, part.images, recipe, torch.device("cpu")) for part in (bank, queries))
     return float(
         KNNClassifier(k=20, temperature=0.1).fit(x, bank.class_of_each()).score(x_test, queries.class_of_each())
@@ -88,13 +88,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("methods", nargs="*", metavar="METHOD", help=f"of {', '.join(RECIPES)}; all by default")
     parser.add_argument("--epochs", type=int, default=24)
-    parser.add_argument("--pictures", type=int, default=5000)
+    parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "methods.json")
     options = parser.parse_args()
 
-    slice_ = data.load("cifar10").subset(np.arange(options.pictures))
+    slice_ = data.load("cifar10").subset(np.arange(options.images))
     test = data.load("cifar10", split="test").subset(np.arange(2000))
-    bank = f"{options.pictures} training pictures"
+    bank = f"{options.images} training images"
     report: dict[str, Any] = {
         "protocol": f"kNN k=20, T=0.1, bank {bank}, 2000 test queries, final epoch, seed 0",
         "epochs": options.epochs,
@@ -116,7 +116,7 @@ def main() -> None:
         before = knn(build_backbone(recipe), recipe, slice_, test)
         started = time.monotonic()
         with TemporaryDirectory() as folder:
-            result = train(recipe, Path(folder) / "run", pictures=slice_)
+            result = train(recipe, Path(folder) / "run", images=slice_)
         seconds = round(time.monotonic() - started)
         after = knn(result.backbone, recipe, slice_, test)
         row = {"method": name, "knn_untrained": before, "knn_trained": after, "gain": after - before}

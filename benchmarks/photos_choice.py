@@ -1,11 +1,11 @@
-"""Settings of the photo encoder, chosen by short runs of equal processor time: kNN on pictures held out of training.
+"""Settings of the photo encoder, chosen by short runs of equal processor time: kNN on images held out of training.
 
-    python -m benchmarks.photos_choice --pictures FOLDER [SETTING ...] [--minutes 4] [--out FILE]
+    python -m benchmarks.photos_choice --images FOLDER [SETTING ...] [--minutes 4] [--out FILE]
 
 `FOLDER` is what `benchmarks/photos_data.py` makes. Each setting changes a few fields of `BASE`, and runs for the same
 processor time on one core, with a constant rate and an average of the weights in place of a cooldown. kNN (k = 20, T =
-0.1) of the held-out pictures of each set, at 64 pixels: Tiny-ImageNet (200 classes) against 20,000 of its training
-pictures, CIFAR-10 against 5,000. No test picture is looked at. A setting that is in the file already is not run again.
+0.1) of the held-out images of each set, at 64 pixels: Tiny-ImageNet (200 classes) against 20,000 of its training
+images, CIFAR-10 against 5,000. No test image is looked at. A setting that is in the file already is not run again.
 """
 
 from __future__ import annotations
@@ -98,26 +98,26 @@ SETTINGS |= {
 
 
 class Limited:
-    """Pictures whose views end when the processor time is spent."""
+    """Images whose views end when the processor time is spent."""
 
-    def __init__(self, pictures: data.Pictures, seconds: float) -> None:
-        self.pictures, self.seconds, self.batches = pictures, seconds, 0
-        self.labels = pictures.labels
+    def __init__(self, images: data.Images, seconds: float) -> None:
+        self.images, self.seconds, self.batches = images, seconds, 0
+        self.labels = images.labels
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def digest(self) -> str:
         return "limited"
 
     def take(self, rows: Tensor) -> Tensor:
-        return self.pictures.take(rows)
+        return self.images.take(rows)
 
     def views(
         self, batches: Iterable[Batch], recipe: Recipe, device: torch.device
     ) -> Iterator[tuple[Batch, list[Tensor]]]:
         started = time.process_time()
-        for each in self.pictures.views(batches, recipe, device):
+        for each in self.images.views(batches, recipe, device):
             yield each
             self.batches += 1
             if time.process_time() - started > self.seconds:
@@ -125,17 +125,15 @@ class Limited:
 
 
 def bank_rows(classes: Sequence[str], labels: np.ndarray, prefix: str) -> np.ndarray:
-    """The training pictures that those of a set are compared with, the same ones at every call."""
+    """The training images that those of a set are compared with, the same ones at every call."""
     of_set = np.array([each.startswith(f"{prefix}-") for each in classes])[labels]
     return np.random.default_rng(0).permutation(np.flatnonzero(of_set))[: BANK[prefix]]
 
 
-def held_out_knn(
-    backbone: torch.nn.Module, recipe: Recipe, train_part: data.Pictures, folder: Path
-) -> dict[str, float]:
-    """kNN accuracy on the held-out pictures of each set, against training pictures of the same set.
+def held_out_knn(backbone: torch.nn.Module, recipe: Recipe, train_part: data.Images, folder: Path) -> dict[str, float]:
+    """kNN accuracy on the held-out images of each set, against training images of the same set.
 
-    train_part: all training pictures, or those of `bank_rows`. In bfloat16 where the CPU computes with it.
+    train_part: all training images, or those of `bank_rows`. In bfloat16 where the CPU computes with it.
     """
     found = {}
     for name, prefix in (("tiny-imagenet", "tiny"), ("cifar10", "cifar10")):
@@ -152,14 +150,14 @@ def held_out_knn(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("settings", nargs="*", metavar="SETTING", help=f"of {', '.join(SETTINGS)}; all by default")
-    parser.add_argument("--pictures", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=4)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "photos_choice.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
 
     report: dict[str, Any] = {
-        "protocol": f"{options.minutes:g} processor minutes of one core each; kNN k=20, T=0.1 on held-out pictures",
+        "protocol": f"{options.minutes:g} processor minutes of one core each; kNN k=20, T=0.1 on held-out images",
         "bank": BANK,
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         "results": [],
@@ -168,16 +166,16 @@ def main() -> None:
         earlier = json.loads(options.out.read_text())
         report["results"] = earlier["results"]
     done = {(row["setting"], row["minutes"]) for row in report["results"]}
-    pictures = data.load(str(options.pictures / TRAIN), size=BASE.stored_size)
+    images = data.load(str(options.images / TRAIN), size=BASE.stored_size)
     for name in options.settings or SETTINGS:
         if (name, options.minutes) in done:
             continue
-        recipe, limited = SETTINGS[name], Limited(pictures, 60 * options.minutes)
+        recipe, limited = SETTINGS[name], Limited(images, 60 * options.minutes)
         with TemporaryDirectory() as folder:
-            result = train(recipe, Path(folder) / "run", pictures=limited)
+            result = train(recipe, Path(folder) / "run", images=limited)
         seen = limited.batches * recipe.batch_size
         row = {"setting": name, "minutes": options.minutes, "pictures_seen": seen, "loss": result.metrics["loss"]}
-        row |= {f"knn {k}": v for k, v in held_out_knn(result.backbone, recipe, pictures, options.pictures).items()}
+        row |= {f"knn {k}": v for k, v in held_out_knn(result.backbone, recipe, images, options.images).items()}
         report["results"].append(row)
         write_json(options.out, report)
         print(json.dumps(row), flush=True)

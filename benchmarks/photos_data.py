@@ -1,12 +1,12 @@
-"""Lay out Tiny-ImageNet and CIFAR-10 as one folder of training pictures, for the recipe of the photo encoder.
+"""Lay out Tiny-ImageNet and CIFAR-10 as one folder of training images, for the recipe of the photo encoder.
 
-    python benchmarks/photos_data.py --tiny tiny-imagenet-200 --cifar10 FOLDER --out pictures
+    python benchmarks/photos_data.py --tiny tiny-imagenet-200 --cifar10 FOLDER --out images
 
-    pictures/tiny-imagenet-cifar10/tiny-n01443537/n01443537_0.JPEG   cifar10-frog/00000.png   95,000 and 45,000 pictures
-    pictures/held-out/tiny-imagenet/n01443537/...   held-out/cifar10/frog/...   5,000 and 5,000 pictures
+    pictures/tiny-imagenet-cifar10/tiny-n01443537/n01443537_0.JPEG   cifar10-frog/00000.png   95,000 and 45,000 images
+    pictures/held-out/tiny-imagenet/n01443537/...   held-out/cifar10/frog/...   5,000 and 5,000 images
 
 Only training parts are read, the test parts of neither. A run is not taught by labels; the folders' names serve to
-measure. The held-out pictures, a twentieth and a tenth of each class, are for choosing settings and watching a run.
+measure. The held-out images, a twentieth and a tenth of each class, are for choosing settings and watching a run.
 The folder appears when it is complete.
 """
 
@@ -24,12 +24,12 @@ from cpchub.common.files import PARTIAL
 from cpchub.errors import SourceError
 from cpchub_training.data.known import cifar10
 
-TRAIN = "tiny-imagenet-cifar10"  # what the training pictures together are called, on cards too
+TRAIN = "tiny-imagenet-cifar10"  # what the training images together are called, on cards too
 HELD_OUT = 5000  # of each set
 
 
 def held_out(labels: np.ndarray, n: int) -> np.ndarray:
-    """Which pictures are held out, bool `[N]`: `n` of all, as many of each class, the same at every call."""
+    """Which images are held out, bool `[N]`: `n` of all, as many of each class, the same at every call."""
     rng, chosen = np.random.default_rng(0), np.zeros(len(labels), bool)
     classes = np.unique(labels)
     for label in classes:
@@ -38,7 +38,7 @@ def held_out(labels: np.ndarray, n: int) -> np.ndarray:
 
 
 def places(out: Path, name: str, classes: list[str], labels: np.ndarray, files: list[str]) -> Iterator[Path]:
-    """Where each picture of the set `name` goes."""
+    """Where each image of the set `name` goes."""
     prefix = name.partition("-")[0]
     for file, label, out_of_training in zip(files, labels, held_out(labels, HELD_OUT), strict=True):
         if out_of_training:
@@ -48,29 +48,29 @@ def places(out: Path, name: str, classes: list[str], labels: np.ndarray, files: 
 
 
 def lay_out_tiny(folder: Path, out: Path) -> int:
-    """Copy the training pictures of Tiny-ImageNet; the classes are its folders. Returns how many there are."""
-    pictures = sorted((folder / "train").glob("*/images/*.JPEG"))
-    if not pictures:
+    """Copy the training images of Tiny-ImageNet; the classes are its folders. Returns how many there are."""
+    images = sorted((folder / "train").glob("*/images/*.JPEG"))
+    if not images:
         raise SourceError(f"{folder} is not Tiny-ImageNet: it has no train/CLASS/images/*.JPEG")
-    classes = sorted({picture.parts[-3] for picture in pictures})
-    labels = np.array([classes.index(picture.parts[-3]) for picture in pictures])
-    files = [picture.name for picture in pictures]
-    for picture, place in zip(pictures, places(out, "tiny-imagenet", classes, labels, files), strict=True):
+    classes = sorted({image.parts[-3] for image in images})
+    labels = np.array([classes.index(image.parts[-3]) for image in images])
+    files = [image.name for image in images]
+    for image, place in zip(images, places(out, "tiny-imagenet", classes, labels, files), strict=True):
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(picture, place)
-    return len(pictures)
+        shutil.copyfile(image, place)
+    return len(images)
 
 
 def lay_out_cifar10(folder: Path, out: Path) -> int:
-    """Write the training pictures of CIFAR-10 as PNG, 32 pixels as they are. Returns how many there are."""
-    pictures = cifar10(folder)
-    labels = pictures.class_of_each()
-    files = [f"{row:05d}.png" for row in range(len(pictures))]
-    arrays = pictures.images.permute(0, 2, 3, 1).numpy()
-    for array, place in zip(arrays, places(out, "cifar10", list(pictures.classes), labels, files), strict=True):
+    """Write the training images of CIFAR-10 as PNG, 32 pixels as they are. Returns how many there are."""
+    images = cifar10(folder)
+    labels = images.class_of_each()
+    files = [f"{row:05d}.png" for row in range(len(images))]
+    arrays = images.images.permute(0, 2, 3, 1).numpy()
+    for array, place in zip(arrays, places(out, "cifar10", list(images.classes), labels, files), strict=True):
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(array).save(place, compress_level=1)
-    return len(pictures)
+    return len(images)
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def main() -> None:
     shutil.rmtree(partial, ignore_errors=True)  # of a call that was killed
     n = lay_out_tiny(options.tiny, partial) + lay_out_cifar10(options.cifar10, partial)
     partial.replace(options.out)
-    print(f"{n} pictures in {options.out}, of which {2 * HELD_OUT} are held out")
+    print(f"{n} images in {options.out}, of which {2 * HELD_OUT} are held out")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""How good the photo encoder is at its last checkpoint: kNN on the pictures held out of training, while it runs on.
+"""How good the photo encoder is at its last checkpoint: kNN on the images held out of training, while it runs on.
 
-    python -m benchmarks.photos_watch PICTURES RUN [--size 64] [--export FOLDER]
+    python -m benchmarks.photos_watch IMAGES RUN [--size 64] [--export FOLDER]
 
 A line of JSON is added to `RUN/held_out.jsonl`: the step, the epoch, and the accuracies of `photos_choice.py` for the
 averaged weights. `--export` writes these weights as a model folder, for `benchmarks/transfer.py` to measure. The run is
@@ -43,22 +43,22 @@ def averaged(run_dir: Path) -> tuple[Any, nn.Module, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("pictures", type=Path)
+    parser.add_argument("images", type=Path)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--size", type=int, help="side in pixels that pictures are shown at; the recipe's by default")
+    parser.add_argument("--size", type=int, help="side in pixels that images are shown at; the recipe's by default")
     parser.add_argument("--export", type=Path, metavar="FOLDER", help="where the encoder as it is now is written")
     options = parser.parse_args()
     torch.set_num_threads(1)
 
     recipe, network, step = averaged(options.run)
-    listed = data.own_pictures(str(options.pictures / TRAIN))
+    listed = data.own_images(str(options.images / TRAIN))
     epoch = step / Batches(recipe, len(listed)).steps_per_epoch
     recipe = replace(recipe, input_size=options.size or recipe.input_size)
     line: dict[str, Any] = {"step": step, "epoch": epoch, "size": recipe.input_size}
     labels = np.asarray(listed.labels)
     rows = np.concatenate([bank_rows(listed.classes, labels, prefix) for prefix in BANK])
     bank = data.in_memory(listed.subset(rows), TRAIN, recipe.stored_size)
-    line |= held_out_knn(network.to(memory_format=torch.channels_last), recipe, bank, options.pictures)
+    line |= held_out_knn(network.to(memory_format=torch.channels_last), recipe, bank, options.images)
     if options.export:
         export_run(recipe, network, options.export, len(listed))
     with (options.run / "held_out.jsonl").open("a", encoding="utf-8") as file:

@@ -1,11 +1,11 @@
-"""Pictures/s of whole training steps, as a share of the encoder's own rate, and the peak of memory. On a GPU or a CPU.
+"""Images/s of whole training steps, as a share of the encoder's own rate, and the peak of memory. On a GPU or a CPU.
 
     python benchmarks/training_speed.py [RECIPE ...] [--steps 100] [--batch N] [--out FILE.json]
 
-Each recipe runs in the loop that `cpchub train` runs, views, loss, optimiser and log included, on pictures of noise of
+Each recipe runs in the loop that `cpchub train` runs, views, loss, optimiser and log included, on images of noise of
 the recipe's size: speed does not depend on what is in them. The first steps, in which kernels are compiled and chosen,
 do not count. The encoder alone is the forward and backward pass of the recipe's network on ready tensors, as many views
-a picture, in the same precision. For CPC patches/s are given too.
+an image, in the same precision. For CPC patches/s are given too.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ DEFAULT = ("simclr_resnet18_cifar10_200e", "moco_v2_resnet18_cifar10_200e", "cpc
 
 @dataclass
 class Clocked:
-    """A source of pictures that notes how long the loop takes from its batch `start` to its batch `stop`."""
+    """A source of images that notes how long the loop takes from its batch `start` to its batch `stop`."""
 
-    pictures: data.Pictures
+    images: data.Images
     start: int
     stop: int
     seconds: float = 0.0
 
     @property
     def labels(self) -> Tensor | None:
-        return self.pictures.labels
+        return self.images.labels
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def digest(self) -> str:
         return "noise"
 
     def take(self, rows: Tensor) -> Tensor:
-        return self.pictures.take(rows)
+        return self.images.take(rows)
 
     def views(
         self, batches: Iterable[Batch], recipe: Recipe, device: torch.device
     ) -> Iterator[tuple[Batch, list[Tensor]]]:
         started = 0.0
-        for batch, views in self.pictures.views(batches, recipe, device):
+        for batch, views in self.images.views(batches, recipe, device):
             if batch.step in (self.start, self.stop):
                 synchronised(device)
                 self.seconds, started = time.perf_counter() - started, time.perf_counter()
@@ -101,15 +101,15 @@ def measured(recipe: Recipe, device: torch.device, warm: int, steps: int) -> dic
     side = recipe.stored_size or recipe.input_size
     noise = torch.randint(256, (max(2000, recipe.batch_size), 3, side, side), dtype=torch.uint8)
     labels = torch.arange(len(noise)) % 10
-    source = Clocked(data.Pictures("noise", noise, labels), warm, warm + steps)
+    source = Clocked(data.Images("noise", noise, labels), warm, warm + steps)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     epochs = -(-(warm + steps + 1) // (len(noise) // recipe.batch_size))
     with TemporaryDirectory() as folder:
         run = replace(recipe, epochs=epochs, warmup_epochs=0)
-        train(run, Path(folder) / "run", pictures=source, stop_after_steps=warm + steps + 1)
+        train(run, Path(folder) / "run", images=source, stop_after_steps=warm + steps + 1)
     whole = recipe.batch_size * steps / source.seconds
-    alone = recipe.batch_size * steps / encoder_seconds(recipe, source.pictures, device, warm, steps)
+    alone = recipe.batch_size * steps / encoder_seconds(recipe, source.images, device, warm, steps)
     found = {
         "recipe": recipe.name,
         "batch_size": recipe.batch_size,
@@ -128,7 +128,7 @@ def measured(recipe: Recipe, device: torch.device, warm: int, steps: int) -> dic
     return found
 
 
-def encoder_seconds(recipe: Recipe, pictures: data.Pictures, device: torch.device, warm: int, steps: int) -> float:
+def encoder_seconds(recipe: Recipe, images: data.Images, device: torch.device, warm: int, steps: int) -> float:
     """Seconds that `steps` forward and backward passes of the network take on views that are ready."""
     network: Any = build_backbone(recipe).to(device).to(memory_format=torch.channels_last).train()
     on_patches = recipe.takes == "patches"
@@ -137,7 +137,7 @@ def encoder_seconds(recipe: Recipe, pictures: data.Pictures, device: torch.devic
         forward = torch.compile(forward)
     part = recipe.batch_size // recipe.accumulate
     batch = Batch(0, 0, torch.arange(part), 0)
-    views = next(pictures.views([batch], recipe, device))[1]
+    views = next(images.views([batch], recipe, device))[1]
     bf16 = recipe.precision == "bf16"
     seconds = 0.0
     for n in range((warm + steps) * recipe.accumulate):

@@ -2,9 +2,9 @@
 
     CPCHUB_DATA=FOLDER python benchmarks/training_step.py [--networks resnet18 resnet18_cifar] [--steps 8] [--batch 128]
 
-Both train the same network on CIFAR-10 with a batch of 128, end to end: pictures in, views made, forward, backward,
+Both train the same network on CIFAR-10 with a batch of 128, end to end: images in, views made, forward, backward,
 SGD. lightly runs as its documentation shows it: SimCLRTransform in a DataLoader with two workers, NTXentLoss.
-`resnet18` on pictures of 32 pixels is the network of lightly's own example (examples/pytorch/simclr.py);
+`resnet18` on images of 32 pixels is the network of lightly's own example (examples/pytorch/simclr.py);
 `resnet18_cifar` is the one of the literature on CIFAR-10, whose stem keeps all 32 x 32 places, some 15 times the work.
 The two take turns, so that a change in the machine's load meets both; the first steps of a turn are not timed, because
 lightly's workers have filled their queue in the other's turn. Medians over the turns.
@@ -36,7 +36,7 @@ from cpchub_training.views.batched import Views
 WARM = 5  # steps: more batches than lightly's two workers keep ready
 
 
-def ours(network: str, pictures: Tensor, batch: int) -> Callable[[], None]:
+def ours(network: str, images: Tensor, batch: int) -> Callable[[], None]:
     """One step of our loop's work, on the data set in memory."""
     backbone = timm.create_model(network, num_classes=0)
     method = SimCLR(backbone, int(backbone.num_features), 512, 128, 0.5).to(memory_format=torch.channels_last)
@@ -45,7 +45,7 @@ def ours(network: str, pictures: Tensor, batch: int) -> Callable[[], None]:
     views = Views()
 
     def step() -> None:
-        x = pictures[torch.randint(len(pictures), (batch,))]
+        x = images[torch.randint(len(images), (batch,))]
         two = [((views(x) - 0.5) / 0.25).contiguous(memory_format=torch.channels_last) for _ in range(2)]
         loss, _ = method(two)
         optimizer.zero_grad()
@@ -55,7 +55,7 @@ def ours(network: str, pictures: Tensor, batch: int) -> Callable[[], None]:
     return step
 
 
-def lightlys(network: str, pictures: Tensor, batch: int) -> Callable[[], None]:
+def lightlys(network: str, images: Tensor, batch: int) -> Callable[[], None]:
     """One step of lightly's SimCLR example."""
     from lightly.loss import NTXentLoss
     from lightly.models.modules import SimCLRProjectionHead
@@ -65,10 +65,10 @@ def lightlys(network: str, pictures: Tensor, batch: int) -> Callable[[], None]:
         transform = SimCLRTransform(input_size=32, cj_strength=0.5, gaussian_blur=0.0)
 
         def __len__(self) -> int:
-            return len(pictures)
+            return len(images)
 
         def __getitem__(self, i: int) -> list[Tensor]:
-            return self.transform(Image.fromarray(pictures[i].permute(1, 2, 0).numpy()))
+            return self.transform(Image.fromarray(images[i].permute(1, 2, 0).numpy()))
 
     backbone = timm.create_model(network, num_classes=0)
     head = SimCLRProjectionHead(int(backbone.num_features), 512, 128)
@@ -93,9 +93,9 @@ def lightlys(network: str, pictures: Tensor, batch: int) -> Callable[[], None]:
     return step
 
 
-def compare(network: str, pictures: Tensor, options: argparse.Namespace) -> dict[str, Any]:
+def compare(network: str, images: Tensor, options: argparse.Namespace) -> dict[str, Any]:
     """Images/s of both with this network, and their ratio."""
-    steps = {"cpchub": ours(network, pictures, options.batch), "lightly": lightlys(network, pictures, options.batch)}
+    steps = {"cpchub": ours(network, images, options.batch), "lightly": lightlys(network, images, options.batch)}
     rates: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(options.turns):
         for name, step in steps.items():
@@ -124,12 +124,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "training_step.json")
     options = parser.parse_args()
-    pictures = data.load("cifar10").images
+    images = data.load("cifar10").images
     report = {
         "batch": options.batch,
         "threads": torch.get_num_threads(),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
-        "networks": [compare(network, pictures, options) for network in options.networks],
+        "networks": [compare(network, images, options) for network in options.networks],
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=2) + "\n")

@@ -3,7 +3,7 @@
     python benchmarks/transfer.py FOLDER [FOLDER ...] [--encoders NAME ...] [--out benchmarks/results/transfer.json]
 
 Each `FOLDER` has a folder a class, below `train/` and `test/` (or `val/`) or not: then a fifth of each class is the
-test. Of every class at most 200 pictures are learnt from and 100 tested on, the same ones at every call. An encoder
+test. Of every class at most 200 images are learnt from and 100 tested on, the same ones at every call. An encoder
 sees the centre square at its own input size. Measured are 5 nearest neighbours (T = 0.1) with every label, and logistic
 regression with 1, 5 and 20 labels a class, the mean of five seeds. Rivals: the centre square as 32 x 32 pixels, less
 their mean; a histogram of 8 x 8 x 8 colours; the first encoder's network as it was before training.
@@ -32,17 +32,17 @@ from cpchub_training.evaluate.datasets import DataSet, Part, open_labelled
 Features = npt.NDArray[np.float32]
 Representation = Callable[[Part], Features]
 
-LEARN, TEST = 200, 100  # pictures of each class, at most
+LEARN, TEST = 200, 100  # images of each class, at most
 LABELS = (1, 5, 20)
 SIDE, BINS = 32, 8
 BUNDLED = "simclr-resnet18-w32-cifar10-cpu"
 
 
 def at_most(part: Part, n: int) -> Part:
-    """The first `n` pictures of each class in a fixed random order."""
+    """The first `n` images of each class in a fixed random order."""
     order = np.random.default_rng(0).permutation(len(part))
     rows = np.sort(np.concatenate([order[part.labels[order] == c][:n] for c in np.unique(part.labels)]))
-    chosen: list[ImageLike] = [part.pictures[row] for row in rows]
+    chosen: list[ImageLike] = [part.images[row] for row in rows]
     return Part(chosen, part.labels[rows], part.digest)
 
 
@@ -64,10 +64,10 @@ def representations(encoders: Sequence[str]) -> dict[str, Representation]:
     found: dict[str, Representation] = {"pixels": pixels, "colour histogram": colours}
     torch.manual_seed(0)
     untrained = cpchub.load(encoders[0], pretrained=False)
-    found["untrained network"] = lambda part: untrained.encode(part.pictures)
+    found["untrained network"] = lambda part: untrained.encode(part.images)
     for name in encoders:
         encoder = cpchub.load(name)
-        found[encoder.spec.name] = lambda part, encoder=encoder: encoder.encode(part.pictures)  # type: ignore[misc]
+        found[encoder.spec.name] = lambda part, encoder=encoder: encoder.encode(part.images)  # type: ignore[misc]
     return found
 
 

@@ -1,6 +1,6 @@
-"""Rate of a convolution's weight gradient, torch's kernel beside ours, over the shapes of a ResNet on small pictures.
+"""Rate of a convolution's weight gradient, torch's kernel beside ours, over the shapes of a ResNet on small images.
 
-    python benchmarks/weight_gradient.py [--pictures 256] [--dtype bfloat16 --out FILE]
+    python benchmarks/weight_gradient.py [--images 256] [--dtype bfloat16 --out FILE]
 
 In GFLOP/s (a multiplication and an addition are two), best of some calls; `pays` is what `encoders.fast.quick_conv`
 decides from the shape alone. `forward` is what the processor reaches in the same convolution's forward pass.
@@ -42,12 +42,12 @@ def fastest(call: Callable[[], Any], seconds: float = 0.5) -> float:
 
 
 def measure(
-    channels: int, outputs: int, side: int, kernel: int, stride: int, pictures: int, dtype: torch.dtype
+    channels: int, outputs: int, side: int, kernel: int, stride: int, images: int, dtype: torch.dtype
 ) -> dict[str, Any]:
     """One row of the table."""
     convolution = nn.Conv2d(channels, outputs, kernel, stride, kernel // 2, bias=False, dtype=dtype)
     convolution = convolution.to(memory_format=torch.channels_last)
-    x = torch.randn(pictures, channels, side, side, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    x = torch.randn(images, channels, side, side, dtype=dtype).contiguous(memory_format=torch.channels_last)
     gradient = torch.randn_like(convolution(x))
     geometry: Any = (convolution.stride, convolution.padding)
 
@@ -63,7 +63,7 @@ def measure(
     near = 1e-3 if dtype == torch.float32 else 2e-2
     torch.testing.assert_close(ours(), theirs(), rtol=near, atol=near * float(theirs().abs().max()))
     places = gradient.shape[2] * gradient.shape[3]
-    work = 2e-9 * pictures * channels * outputs * kernel**2 * places
+    work = 2e-9 * images * channels * outputs * kernel**2 * places
     rates = {"forward": lambda: convolution(x), "torch": theirs, "cpchub": ours}
     return {
         "shape": f"{channels} -> {outputs}, {side} x {side}, {kernel} x {kernel} / {stride}",
@@ -74,7 +74,7 @@ def measure(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--pictures", type=int, default=256)
+    parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "weight_gradient.json")
     options = parser.parse_args()
@@ -82,12 +82,12 @@ def main() -> None:
     rows = []
     with torch.no_grad():
         for shape in SHAPES:
-            row = measure(*shape, options.pictures, getattr(torch, options.dtype))
+            row = measure(*shape, options.images, getattr(torch, options.dtype))
             rows.append(row)
             found = "".join(f"{rate:9}" for rate in row["gflops"].values())
             print(f"{row['shape']:<34}{found}  {'pays' if row['pays'] else ''}", flush=True)
     report = {
-        "pictures": options.pictures,
+        "pictures": options.images,
         "dtype": options.dtype,
         "threads": torch.get_num_threads(),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},

@@ -1,4 +1,4 @@
-"""Encoders pretrained without labels: load one by name, embed pictures, search and classify them.
+"""Encoders pretrained without labels: load one by name, embed images, search and classify them.
 
     encoder = cpchub.load("simclr")
     vectors = encoder.encode(["a.jpg", "b.jpg"], normalize=True)    # float32 [2, D]

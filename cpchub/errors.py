@@ -56,11 +56,11 @@ class ExportError(CpchubError, RuntimeError):
 
 
 class SourceError(CpchubError, ValueError):
-    """A source of pictures that cannot be used: missing, empty, unreadable."""
+    """A source of images that cannot be used: missing, empty, unreadable."""
 
 
 class BrokenImageError(CpchubError, ValueError):
-    """One picture that cannot be decoded; the message is the reason that is listed for it."""
+    """One image that cannot be decoded; the message is the reason that is listed for it."""
 
 
 class OutputError(CpchubError, ValueError):
@@ -100,7 +100,7 @@ class RunError(CpchubError, RuntimeError):
 
 
 class OtherRunError(RunError):
-    """A run folder that holds the run of another recipe, or of other pictures."""
+    """A run folder that holds the run of another recipe, or of other images."""
 
 
 class DependencyError(CpchubError, ImportError):

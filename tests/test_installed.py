@@ -1,6 +1,6 @@
 """Installed in every way that pip knows, cpchub works in a folder that has packages called as ours.
 
-Slow: four builds, four environments, and the whole way from pictures to the page in two of them.
+Slow: four builds, four environments, and the whole way from images to the page in two of them.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def test_an_older_run_goes_on_from_its_checkpoint(made: Path) -> None:
     recipe = recipe_of(made / "run")
     assert recipe is not None
     assert recipe.moco == MoCoSettings(queue_size=48, bn_splits=2)
-    result = train(recipe, made / "run", pictures=data.digits().subset(np.arange(48)))
+    result = train(recipe, made / "run", images=data.digits().subset(np.arange(48)))
     assert result.metrics["step"] == 6
     steps = [json.loads(line)["step"] for line in (made / "run" / "metrics.jsonl").read_text().splitlines()]
     assert steps == [3, 6]
@@ -58,4 +58,4 @@ def test_an_older_run_folder_is_of_the_same_recipe_only(made: Path) -> None:
     recipe = recipe_of(made / "run")
     assert recipe is not None
     with pytest.raises(cpchub.errors.OtherRunError, match=r"another recipe.*lr"):
-        train(replace(recipe, lr=1.0), made / "run", pictures=data.digits().subset(np.arange(48)))
+        train(replace(recipe, lr=1.0), made / "run", images=data.digits().subset(np.arange(48)))

@@ -6,7 +6,7 @@ Importing this package is what registers them. `import cpchub` sees to it as soo
 
 from __future__ import annotations
 
-import cpchub.architectures.audio  # noqa: F401  (for sound: not in __all__, whose networks take pictures)
+import cpchub.architectures.audio  # noqa: F401  (for sound: not in __all__, whose networks take images)
 from cpchub.architectures import alexnet, bolts_cpc, cifar_resnet, colour_paths, cpc_resnet, lab_split, simclr_resnet
 
 __all__ = ["alexnet", "bolts_cpc", "cifar_resnet", "colour_paths", "cpc_resnet", "lab_split", "simclr_resnet"]

@@ -31,7 +31,7 @@ FC6_SIDE = 6  # of the map that fc6 reads
 
 
 class AlexNet(nn.Module):
-    """`[B, in_chans, H, W]` to a map `[B, 256 * width, h, w]`, 6 x 6 for pictures of 224 pixels.
+    """`[B, in_chans, H, W]` to a map `[B, 256 * width, h, w]`, 6 x 6 for images of 224 pixels.
 
     width: a factor on every layer; 64 times the width must be a whole number.
     fully_connected: the vector is that of fc7, `4096 * width` long, read off a map averaged to 6 x 6 where it is not.

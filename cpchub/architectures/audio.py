@@ -4,7 +4,7 @@ Van den Oord et al., arXiv 1807.03748, section 3.1: strides 5, 4, 2, 2, 2 and fi
 z of every 160 samples (10 ms at 16 kHz), a GRU makes a c of all z so far. The paper is silent on the padding: here that
 of Greedy InfoMax (loeweX/Greedy_InfoMax), which keeps a window of 20,480 samples at 128 steps.
 
-To timm and to a Hub repository, sound is a picture one row high: `[B, 1, 1, samples]` in, `[B, D, 1, steps]` out.
+To timm and to a Hub repository, sound is an image one row high: `[B, 1, 1, samples]` in, `[B, D, 1, steps]` out.
 """
 
 from __future__ import annotations

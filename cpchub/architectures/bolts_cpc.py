@@ -80,7 +80,7 @@ class BoltsCpcResNet(PatchGrid, PositionNormResNet):
         if patch_size < 1:
             raise ArgumentError(
                 f"patch_size is {patch_size!r}; this encoder's norms are tied to the size of its patches, so it cannot "
-                "read whole pictures"
+                "read whole images"
             )
         stride = max(1, patch_size // 2) if patch_stride is None else patch_stride
         super().__init__(*args, side=patch_size, patch_size=patch_size, patch_stride=stride, **kwargs)
@@ -105,7 +105,7 @@ class UnpooledResNet(PooledResNet):
 
 
 class BoltsResNet(PatchGrid, UnpooledResNet):
-    """The same, on whole pictures or on a grid of patches."""
+    """The same, on whole images or on a grid of patches."""
 
 
 def _halved(side: int) -> int:
@@ -158,11 +158,11 @@ def bolts_cpc_resnet50(pretrained: bool = False, **kwargs: Any) -> BoltsCpcResNe
 
 @register_model
 def bolts_resnet18(pretrained: bool = False, **kwargs: Any) -> BoltsResNet:
-    """ResNet-18 with batch norm, on whole pictures or on patches, 512-d."""
+    """ResNet-18 with batch norm, on whole images or on patches, 512-d."""
     return _build(BoltsResNet, "bolts_resnet18", pretrained, **{"block": BasicBlock, "layers": (2, 2, 2, 2), **kwargs})
 
 
 @register_model
 def bolts_resnet50(pretrained: bool = False, **kwargs: Any) -> BoltsResNet:
-    """ResNet-50 with batch norm, on whole pictures or on patches, 2048-d."""
+    """ResNet-50 with batch norm, on whole images or on patches, 2048-d."""
     return _build(BoltsResNet, "bolts_resnet50", pretrained, **{"block": Bottleneck, "layers": (3, 4, 6, 3), **kwargs})

@@ -1,6 +1,6 @@
-"""ResNets for small pictures: 3x3 stem of stride 1 and no max-pooling.
+"""ResNets for small images: 3x3 stem of stride 1 and no max-pooling.
 
-The stem is the one that SimCLR (appendix B.9) and the MoCo CIFAR demo use for 32-pixel pictures; everything behind it
+The stem is the one that SimCLR (appendix B.9) and the MoCo CIFAR demo use for 32-pixel images; everything behind it
 is timm's ResNet, so `channels`, `layers`, `stem_type` and what timm's networks share hold; `torch.jit.script` does not
 work. The total stride is 8, not 32.
 """
@@ -19,13 +19,13 @@ from cpchub.errors import ArgumentError
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)
-_SKIPPED_STRIDE = 4  # timm's stem halves the picture twice; this one does not
+_SKIPPED_STRIDE = 4  # timm's stem halves the image twice; this one does not
 
 
 class SmallStemResNet(PooledResNet):
     """timm's ResNet behind a stem that keeps the resolution.
 
-    `stem_padding` is 1 (a 32-pixel picture stays 32) or 2 (it becomes 34). `output_stride` is 8, 4 or 2: the later
+    `stem_padding` is 1 (a 32-pixel image stays 32) or 2 (it becomes 34). `output_stride` is 8, 4 or 2: the later
     stages are dilated instead of strided beyond it. Without `stem_act` there is no ReLU behind the first batch norm, as
     in the backbones of lightly's CIFAR benchmarks, which take the network apart and lose it.
     """
@@ -65,7 +65,7 @@ class SmallStemResNet(PooledResNet):
 
 
 class CifarResNet(PatchGrid, SmallStemResNet):
-    """A ResNet for small pictures, or for a grid of small patches."""
+    """A ResNet for small images, or for a grid of small patches."""
 
 
 def _cfg(**changes: Any) -> dict[str, Any]:

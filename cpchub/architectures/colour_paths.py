@@ -47,7 +47,7 @@ class ColourPaths(nn.Module):
         if space not in (*SPACES, CHANNELS):
             raise ArgumentError(f"space is {space!r}; use one of {', '.join((*SPACES, CHANNELS))}")
         if in_chans != 3 and space != CHANNELS:
-            raise ArgumentError(f"in_chans is {in_chans}; colour_paths takes RGB pictures, 3 channels")
+            raise ArgumentError(f"in_chans is {in_chans}; colour_paths takes RGB images, 3 channels")
         if len(channels) < 2 or any(not group or not {*group} <= {*range(in_chans)} for group in channels):
             raise ArgumentError(
                 f"channels is {channels!r}; give two groups or more, of the channels 0 to {in_chans - 1}"
@@ -65,9 +65,9 @@ class ColourPaths(nn.Module):
         self.head_hidden_size = self._pooled_width()
 
     def split(self, x: Tensor) -> list[Tensor]:
-        """What each path sees of RGB pictures in [0, 1]: `[N, 3, H, W]` -> `[N, len(group), H, W]` for each group."""
+        """What each path sees of RGB images in [0, 1]: `[N, 3, H, W]` -> `[N, len(group), H, W]` for each group."""
         if x.shape[1] != self.in_chans:
-            raise ArgumentError(f"pictures of {x.shape[1]} channels, and the network takes {self.in_chans}")
+            raise ArgumentError(f"images of {x.shape[1]} channels, and the network takes {self.in_chans}")
         converted = x if self.space == CHANNELS else SPACES[self.space](x)
         one = converted.split(1, dim=1)  # not `converted[:, group]`: a GPU would wait for the list
         return [torch.cat([one[channel] for channel in group], dim=1) for group in self.channels]

@@ -22,7 +22,7 @@ _LAB_HALF = (50.0, 92.208, 101.1675)
 
 
 def lab(rgb: Tensor) -> Tensor:
-    """CIE L*a*b* of sRGB pictures in [0, 1], `[N, 3, H, W]`: L in [0, 100], a and b in about [-108, 98]."""
+    """CIE L*a*b* of sRGB images in [0, 1], `[N, 3, H, W]`: L in [0, 100], a and b in about [-108, 98]."""
     rgb = rgb.float().clamp(0, 1)
     linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
     xyz = _mix(linear, _XYZ_FROM_RGB) / _beside(linear, _WHITE).reshape(1, 3, 1, 1)
@@ -37,13 +37,13 @@ def scaled_lab(rgb: Tensor) -> Tensor:
 
 
 def scaled_ycbcr(rgb: Tensor) -> Tensor:
-    """Y, Cb and Cr of JPEG (ITU-R 601, full range) for pictures in [0, 1], each channel in [-1, 1]."""
+    """Y, Cb and Cr of JPEG (ITU-R 601, full range) for images in [0, 1], each channel in [-1, 1]."""
     y, cb, cr = _mix(rgb.float(), _YCBCR_FROM_RGB).split(1, dim=1)
     return torch.cat([2 * y - 1, 2 * cb, 2 * cr], dim=1)
 
 
 def cmc_ycbcr(rgb: Tensor) -> Tensor:
-    """Y, Cb and Cr as the official code of CMC has them (`--view YCbCr`) for pictures in [0, 1]: the narrow range of
+    """Y, Cb and Cr as the official code of CMC has them (`--view YCbCr`) for images in [0, 1]: the narrow range of
     ITU-R 601, from which a mean is taken, and divided by a std."""
     offset, mean, std = (_beside(rgb, v).reshape(1, 3, 1, 1) for v in (_NARROW_OFFSET, _CMC_MEAN, _CMC_STD))
     return (_mix(rgb.float(), _NARROW_FROM_RGB) + offset - mean) / std

@@ -1,8 +1,8 @@
 """The encoders of CPC v2 by name (Henaff et al., Data-Efficient Image Recognition with CPC, arXiv 1905.09272).
 
-Layer norm, because batch norm tells the patches of a picture about each other and the task is then solved without
+Layer norm, because batch norm tells the patches of an image about each other and the task is then solved without
 seeing anything. In training the encoder reads patches, 80 pixels every 36 of a 260-pixel crop in the final version of
-the paper: pass `patch_size=80, patch_stride=36`. Without them it reads whole pictures, for dense features and
+the paper: pass `patch_size=80, patch_stride=36`. Without them it reads whole images, for dense features and
 detection; the weights are the same.
 
 `cpc_resnet170` and `cpc_resnet161` are one network. The first version of the paper counts a fourth stack that the
@@ -24,7 +24,7 @@ LARGE = {"layers": (3, 4, 46), "channels": (256, 512, 4096), "bottle_ratio": (0.
 
 
 class CpcResNet(PatchGrid, PreActResNet):
-    """A pre-activation ResNet that reads whole pictures, or a grid of patches."""
+    """A pre-activation ResNet that reads whole images, or a grid of patches."""
 
 
 def _cfg(**changes: Any) -> dict[str, Any]:
@@ -87,13 +87,13 @@ def cpc_resnet50(pretrained: bool = False, **kwargs: Any) -> CpcResNet:
 
 @register_model
 def cpc_resnet18_small(pretrained: bool = False, **kwargs: Any) -> CpcResNet:
-    """ResNet-18 behind a stem for small patches and pictures, 512-d."""
+    """ResNet-18 behind a stem for small patches and images, 512-d."""
     small = {"channels": (64, 128, 256, 512), "bottle_ratio": 1.0, "basic": True, "small_stem": True}
     return _build("cpc_resnet18_small", pretrained, **{"layers": (2, 2, 2, 2), **small, **kwargs})
 
 
 @register_model
 def cpc_resnet20_small(pretrained: bool = False, **kwargs: Any) -> CpcResNet:
-    """Three stacks of two bottlenecks behind a stem for small patches and pictures, 1024-d."""
+    """Three stacks of two bottlenecks behind a stem for small patches and images, 1024-d."""
     small = {"channels": (256, 512, 1024), "small_stem": True}
     return _build("cpc_resnet20_small", pretrained, **{"layers": (2, 2, 2), **small, **kwargs})

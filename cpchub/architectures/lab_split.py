@@ -19,7 +19,7 @@ from cpchub.errors import ArgumentError
 
 
 class LabSplit(PatchGrid, ColourPaths):
-    """Two networks side by side, on whole pictures or on a grid of patches."""
+    """Two networks side by side, on whole images or on a grid of patches."""
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Patterns of parameter names, from the input to the output, for layer-wise learning rates."""
@@ -32,7 +32,7 @@ class LabSplitAlexNet(LabSplit):
 
     def use_patches(self, size: int | None, stride: int | None) -> None:
         if self._head_width() != self.num_features:
-            raise ArgumentError("fc6 and fc7 read whole pictures; leave out patch_size, or fully_connected")
+            raise ArgumentError("fc6 and fc7 read whole images; leave out patch_size, or fully_connected")
         super().use_patches(size, stride)
 
     def hidden(self, x: Tensor) -> Tensor:

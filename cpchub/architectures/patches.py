@@ -1,13 +1,13 @@
-"""A grid of overlapping patches around a network: how CPC sees a picture while it trains.
+"""A grid of overlapping patches around a network: how CPC sees an image while it trains.
 
-The picture is cut into patches, every patch goes through the network by itself (all of them folded into the batch), and
-each becomes one vector: its feature map, averaged. The feature map of the picture is then the grid of these vectors,
+The image is cut into patches, every patch goes through the network by itself (all of them folded into the batch), and
+each becomes one vector: its feature map, averaged. The feature map of the image is then the grid of these vectors,
 `[B, D, rows, columns]`, and global pooling is the mean over the grid (van den Oord et al. 2018, section 3.2).
 
-The weights are those of the network on whole pictures, under the same names, so one file serves both modes:
+The weights are those of the network on whole images, under the same names, so one file serves both modes:
 
     timm.create_model("cpc_resnet161", patch_size=80, patch_stride=36)  # as trained: 6 x 6 patches of 260 pixels
-    timm.create_model("cpc_resnet161")                                  # whole pictures: dense features, detection
+    timm.create_model("cpc_resnet161")                                  # whole images: dense features, detection
     on_patches(timm.create_model("resnet50", num_classes=0), 64, 32)    # any other network of timm's
 """
 
@@ -21,13 +21,13 @@ from cpchub.errors import ArgumentError
 
 
 def to_patches(x: Tensor, size: int, stride: int) -> Tensor:
-    """Pictures `[B, C, H, W]` to overlapping patches `[B, rows, columns, C, size, size]`, row by row from the top left.
+    """Images `[B, C, H, W]` to overlapping patches `[B, rows, columns, C, size, size]`, row by row from the top left.
 
     There are `(H - size) // stride + 1` rows; what is left at the right and at the bottom is not seen.
     """
     if min(x.shape[-2:]) < size:
         raise ArgumentError(
-            f"a picture of {x.shape[-2]} x {x.shape[-1]} pixels has no patch of {size} x {size}; "
+            f"an image of {x.shape[-2]} x {x.shape[-1]} pixels has no patch of {size} x {size}; "
             "resize it, or take a smaller patch_size"
         )
     return x.unfold(2, size, stride).unfold(3, size, stride).permute(0, 2, 3, 1, 4, 5)
@@ -36,7 +36,7 @@ def to_patches(x: Tensor, size: int, stride: int) -> Tensor:
 class PatchGrid(nn.Module):
     """The mode as a mixin, first among the bases of a network that keeps timm's contract.
 
-    patch_size, patch_stride: in pixels; without them, or with a size of 0, the network works on whole pictures. (0 is
+    patch_size, patch_stride: in pixels; without them, or with a size of 0, the network works on whole images. (0 is
         for a model folder whose own size is to be overruled: timm takes a None for "as in the folder".)
     On patches, each entry of `forward_intermediates` is a grid of vectors too, so every reduction is `patch_stride`.
     """
@@ -85,7 +85,7 @@ class PatchGrid(nn.Module):
 
     def _fold(self, x: Tensor) -> tuple[Tensor, int, int]:
         if self.patch_size is None or self.patch_stride is None:
-            raise ArgumentError("this network works on whole pictures; call use_patches first")
+            raise ArgumentError("this network works on whole images; call use_patches first")
         patches = x if x.ndim == 6 else to_patches(x, self.patch_size, self.patch_stride)
         return patches.flatten(0, 2), patches.shape[1], patches.shape[2]
 

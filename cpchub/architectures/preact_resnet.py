@@ -1,7 +1,7 @@
 """ResNets with pre-activation blocks and layer normalisation, and no batch statistics.
 
 Layer norm over height, width and channels with an affine per channel is `GroupNorm(1, C)`. It does not depend on the
-size of the input, so the same weights read small patches and whole pictures.
+size of the input, so the same weights read small patches and whole images.
 
 Blocks, layer names and head are those of timm's ResNetV2, so where timm can express the network its weights fit. What
 timm cannot express: inner widths of one's own for each stack, networks of three stacks, a stem for small patches.
@@ -27,7 +27,7 @@ class PreActResNet(nn.Module):
     layers, channels: blocks and output channels of each stack.
     bottle_ratio: inner over outer channels of a block, one number or one for each stack.
     basic: two 3x3 convolutions a block instead of a bottleneck.
-    small_stem: a 3x3 stem of stride 1 without pooling, for patches and pictures of some 8 to 64 pixels.
+    small_stem: a 3x3 stem of stride 1 without pooling, for patches and images of some 8 to 64 pixels.
     output_stride: stacks beyond it are dilated instead of strided.
     norm_layer: timm's name of one, or "none", where each block starts out as the identity to keep the scale.
     """

@@ -1,4 +1,4 @@
-"""Selective kernels as in SimCLR v2: two 3x3 convolutions, weighed against each other per channel and per picture.
+"""Selective kernels as in SimCLR v2: two 3x3 convolutions, weighed against each other per channel and per image.
 
 Li et al. 2019 (arXiv 1903.06586) give the streams kernels of 3x3 and 5x5; SimCLR v2 gives both 3x3 and computes them as
 one convolution of twice the width. timm's own selective kernels are the former, and their weights do not fit here.

@@ -4,7 +4,7 @@ They differ from timm's in details that matter to converted weights (google-rese
 wider too, TensorFlow's SAME padding puts the odd pixel at the right and at the bottom, and with selective kernels the
 stem is three 3x3 convolutions and every shortcut that changes the width averages first, also where it has no stride.
 With basic blocks (ResNet-18 and 34) the first block has a convolution on its shortcut, though it changes nothing.
-They read pictures in 0..1, without subtracting a mean.
+They read images in 0..1, without subtracting a mean.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ class WideResNet(PooledResNet):
 
 
 class SimclrResNet(PatchGrid, WideResNet):
-    """A ResNet of SimCLR's that reads whole pictures, or a grid of patches."""
+    """A ResNet of SimCLR's that reads whole images, or a grid of patches."""
 
 
 class SimclrCifarResNet(PatchGrid, SmallStemResNet, WideResNet):
-    """A ResNet of SimCLR's for pictures of 32 pixels (Chen et al. 2020, appendix B.9)."""
+    """A ResNet of SimCLR's for images of 32 pixels (Chen et al. 2020, appendix B.9)."""
 
 
 def _conv(in_chs: int, out_chs: int, **kwargs: Any) -> nn.Conv2d:
@@ -86,7 +86,7 @@ def _conv(in_chs: int, out_chs: int, **kwargs: Any) -> nn.Conv2d:
 
 
 def _shortcut_pool(stride: int, same_padding: bool) -> nn.Module:
-    if stride == 1 and same_padding:  # averages over what is inside the picture: repeating the edge does the same
+    if stride == 1 and same_padding:  # averages over what is inside the image: repeating the edge does the same
         return nn.Sequential(nn.ReplicationPad2d((0, 1, 0, 1)), nn.AvgPool2d(2, stride=1))
     return nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.AvgPool2d(2, stride=stride))
 

@@ -137,9 +137,9 @@ DATA_SETS = {
     "imagenet-1k": DataSet(
         "ImageNet-1k",
         "ILSVRC/imagenet-1k",
-        "Its terms of access allow non-commercial research and education; the pictures remain their owners'.",
+        "Its terms of access allow non-commercial research and education; the images remain their owners'.",
     ),
-    "stl10": DataSet("STL-10", None, "Its pictures come from ImageNet, whose terms of access apply."),
+    "stl10": DataSet("STL-10", None, "Its images come from ImageNet, whose terms of access apply."),
     "digits": DataSet("UCI handwritten digits (scikit-learn)", None, "The data set is under CC BY 4.0."),
     "fsdd": DataSet("Free Spoken Digits", None, "The recordings are under CC BY-SA 4.0 (Jackson et al., 2018)."),
     "librispeech": DataSet("LibriSpeech", "openslr/librispeech_asr", "The corpus is under CC BY 4.0."),

@@ -38,7 +38,7 @@ EncoderName = Annotated[str | None, arg(metavar="NAME")]
 
 @dataclass(frozen=True)
 class RuleFlags(Rules):
-    """Which files of a source are its pictures, as flags."""
+    """Which files of a source are its images, as flags."""
 
     exclude: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PATTERN")] = ()
     """leave out the files and folders of this name, or of this path below the source; * and ? stand for anything:

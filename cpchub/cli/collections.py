@@ -1,4 +1,4 @@
-"""Commands over a collection of pictures: `classify`, `demo`."""
+"""Commands over a collection of images: `classify`, `demo`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLASSES_SHOWN = 10
 
 @dataclass(frozen=True)
 class Classify(Command):
-    """Classify the pictures of a collection from a few labels."""
+    """Classify the images of a collection from a few labels."""
 
     collection: CollectionFolder
     labels: Annotated[Path, arg(metavar="CSV")]
@@ -47,7 +47,7 @@ class Classify(Command):
 
 
 def shares(table: pa.Table) -> str:
-    """How many pictures each class has got, the largest first."""
+    """How many images each class has got, the largest first."""
     found = Counter(table["predicted"].to_pylist()).most_common()
     named = [f"{name} {count:,}" for name, count in found[:CLASSES_SHOWN]]
     more = (

@@ -1,4 +1,4 @@
-"""Commands that make a collection out of pictures: `embed` for the vectors, `index` for the vectors and their index."""
+"""Commands that make a collection out of images: `embed` for the vectors, `index` for the vectors and their index."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 @dataclass(frozen=True)
 class Embed(Command):
-    """Turn pictures into vectors, in a collection; run again, it takes over what changed."""
+    """Turn images into vectors, in a collection; run again, it takes over what changed."""
 
     source: SourceName
-    """folder of pictures, tar shards or Parquet files; a saved Hugging Face data set; .csv or .txt of paths and URLs;
+    """folder of images, tar shards or Parquet files; a saved Hugging Face data set; .csv or .txt of paths and URLs;
     s3:// or gs:// (extra `scale`)"""
     out: Annotated[Path, Out]
     """folder of the collection"""
     encoder: EncoderName = None
     """name, model folder or Hub id; by default the one the collection has, or the bundled one"""
     batch_size: int = 64
-    """pictures a step of the network"""
+    """images a step of the network"""
     workers: int = 2
-    """threads that read pictures, in each process"""
+    """threads that read images, in each process"""
     labels: Annotated[str | None, arg(metavar="folders|CSV")] = None
-    """"folders" takes each picture's label from its class folder (cat/001.jpg); a CSV with the column path gives its
+    """"folders" takes each image's label from its class folder (cat/001.jpg); a CSV with the column path gives its
     other columns, label among them"""
     dtype: Literal["float32", "float16"] | None = None
     """how vectors are stored; float16 takes half the room"""
@@ -57,8 +57,8 @@ class Embed(Command):
     def run(self) -> None:
         collection = self.embed()
         out = shlex.quote(str(self.out))
-        pictures = counted(len(collection), "picture")
-        say(f"{pictures} in {self.out}. Make them searchable: cpchub index {self.again()} -o {out}")
+        images = counted(len(collection), "image")
+        say(f"{images} in {self.out}. Make them searchable: cpchub index {self.again()} -o {out}")
 
     def embed(self) -> Collection:
         """The collection, in step with the source."""
@@ -95,12 +95,12 @@ class Embed(Command):
 
 @dataclass(frozen=True)
 class IndexCommand(Embed):
-    """Turn pictures into vectors and build their search index; run again, it takes over what changed."""
+    """Turn images into vectors and build their search index; run again, it takes over what changed."""
 
     kind: Literal["auto", "exact", "rabitq", "ivf-rabitq", "hnsw", "pq", "ivf-pq"] | None = None
-    """the index; by default the one it has, or what fits the number of pictures"""
+    """the index; by default the one it has, or what fits the number of images"""
     recall: float | None = None
-    """share of the ten nearest pictures that a search must find; 0.95 by default"""
+    """share of the ten nearest images that a search must find; 0.95 by default"""
     memory: Annotated[str | None, arg(metavar="SIZE")] = None
     """what the compressed vectors may take, for example 2GB"""
 
@@ -117,7 +117,7 @@ class IndexCommand(Embed):
         say(index.setting.sentence())
         out = shlex.quote(str(self.out))
         say(
-            f"{counted(len(collection), 'picture')} in {self.out}. Search them: cpchub search {out} PICTURE, "
+            f"{counted(len(collection), 'image')} in {self.out}. Search them: cpchub search {out} IMAGE, "
             f"or in the browser: cpchub demo {out}"
         )
 

@@ -19,7 +19,7 @@ Cache = Annotated[Path | None, arg(metavar="FOLDER", help="where features and ou
 
 @dataclass(frozen=True)
 class Eval(Command):
-    """Measure an encoder on labelled pictures: kNN, linear, few labels, and training from scratch beside it."""
+    """Measure an encoder on labelled images: kNN, linear, few labels, and training from scratch beside it."""
 
     name: Annotated[Positional[str], arg(metavar="NAME")]
     """run folder, model folder, catalog name, Hub id or timm/NAME"""
@@ -33,7 +33,7 @@ class Eval(Command):
     seeds: Names = "0,1,2"
     """draws of the labels"""
     scratch_pictures: int | None = None
-    """pictures that training from scratch sees at 1 % of the labels, with repetition; more labels see more"""
+    """images that training from scratch sees at 1 % of the labels, with repetition; more labels see more"""
     out: Annotated[Path | None, Out] = None
     """folder for eval.json and the label curve; runs/evaluations/NAME"""
     cache: Cache = None
@@ -133,11 +133,11 @@ class Detect(Command):
     modes: Annotated[str, arg(metavar="LIST")] = "frozen,fine-tuned,scratch"
     """what is done with the encoder, with commas"""
     seeds: Annotated[str, arg(metavar="LIST")] = "0,1,2"
-    """of the detector's own weights and of the order of the pictures"""
+    """of the detector's own weights and of the order of the images"""
     style: Literal["fpn", "c4"] = "fpn"
     """a feature pyramid, or proposals at stride 16 judged by the last stage of a ResNet"""
     side: int = 800
-    """pixels of a picture's short side; 160 for a CPU"""
+    """pixels of an image's short side; 160 for a CPU"""
     width: int = 256
     """channels of the pyramid; 64 for a CPU"""
     steps: int = 2000

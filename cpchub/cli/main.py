@@ -67,7 +67,7 @@ def overview() -> str:
     from cpchub.cli.commands import COMMANDS
 
     lines = [
-        f"cpchub {__version__}: encoders pretrained on unlabelled pictures, for search and few-label classification",
+        f"cpchub {__version__}: encoders pretrained on unlabelled images, for search and few-label classification",
         "",
         "usage: cpchub COMMAND ...        cpchub COMMAND --help for its options",
         "",

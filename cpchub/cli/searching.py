@@ -23,41 +23,41 @@ if TYPE_CHECKING:
     from cpchub.index import Index, Item
 
 Some = UseAppendAction[tuple[str, ...]]
-WEIGHTED = "[WEIGHT:]PICTURE"
+WEIGHTED = "[WEIGHT:]IMAGE"
 
 
 @dataclass(frozen=True)
 class Search(Command):
-    """Print the pictures of a collection that are nearest to a picture, best first: score, path."""
+    """Print the images of a collection that are nearest to an image, best first: score, path."""
 
     collection: CollectionFolder
-    pictures: Annotated[Positional[tuple[str, ...]], arg(metavar="PICTURE")]
-    """the picture to search with: a file, a path that a search has printed, or id:NUMBER; of several, their mean"""
+    images: Annotated[Positional[tuple[str, ...]], arg(metavar="IMAGE")]
+    """the image to search with: a file, a path that a search has printed, or id:NUMBER; of several, their mean"""
     k: Annotated[int, arg(aliases=["-k"])] = 5
     """how many; all, where there are fewer"""
     plus: Annotated[Some, arg(metavar=WEIGHTED)] = ()
-    """a picture to add to the query, for example 0.5:sunset.jpg; may be given again"""
+    """an image to add to the query, for example 0.5:sunset.jpg; may be given again"""
     minus: Annotated[Some, arg(metavar=WEIGHTED)] = ()
-    """a picture to take away from the query; may be given again"""
+    """an image to take away from the query; may be given again"""
     where: Annotated[str | None, arg(metavar="CONDITION")] = None
-    """only pictures for which it holds, for example "label == 'cat' and width >= 500\""""
+    """only images for which it holds, for example "label == 'cat' and width >= 500\""""
     each: Switch = False
-    """search with each picture by itself; its name stands in the last column"""
+    """search with each image by itself; its name stands in the last column"""
     show: Annotated[Path | None, arg(metavar="PNG")] = None
-    """write a contact sheet of the pictures to this PNG"""
+    """write a contact sheet of the images to this PNG"""
     encoder: EncoderName = None
     """needed only if the collection's own encoder is not found by its name, and a file is searched with"""
 
     def run(self) -> None:
         from cpchub.index import Index
 
-        if not self.pictures:
-            raise QueryError("nothing to search with: name a picture, or id:NUMBER for one of the collection")
+        if not self.images:
+            raise QueryError("nothing to search with: name an image, or id:NUMBER for one of the collection")
         check_sheet(self.show)
         if self.each and (self.plus or self.minus):
-            raise QueryError("--each searches with each picture by itself; --plus and --minus make one query of all")
+            raise QueryError("--each searches with each image by itself; --plus and --minus make one query of all")
         index = Index.open(self.collection)
-        subjects = [subject_of(text, index) for text in self.pictures]
+        subjects = [subject_of(text, index) for text in self.images]
         plus, minus = [weighted(text, index) for text in self.plus], [weighted(text, index) for text in self.minus]
         if any(isinstance(subject, Path) for subject in (*subjects, *(what for what, _ in (*plus, *minus)))):
             index.encoder = encoder_of(index.collection, self.encoder)
@@ -66,7 +66,7 @@ class Search(Command):
             answers = index.search_each(subjects, k, where=self.where)
         else:
             answers = [index.search(subjects, k, plus=plus, minus=minus, where=self.where)]
-        for name, hits in zip(self.pictures if self.each else ("",), answers, strict=True):
+        for name, hits in zip(self.images if self.each else ("",), answers, strict=True):
             for hit in hits:
                 print(line(*filter(None, [f"{hit.score:.4f}", hit.path, hit.label, name])))
         if self.show is not None:
@@ -77,20 +77,20 @@ class Search(Command):
 
 @dataclass(frozen=True)
 class DuplicatesCommand(Command):
-    """List the pictures that are duplicates, exact and near, in groups; the first of each group is the one to keep."""
+    """List the images that are duplicates, exact and near, in groups; the first of each group is the one to keep."""
 
-    pictures: Annotated[Positional[Path], arg(metavar="FOLDER")]
-    """a collection that `cpchub index` wrote, or a folder of pictures, which is embedded first"""
+    images: Annotated[Positional[Path], arg(metavar="FOLDER")]
+    """a collection that `cpchub index` wrote, or a folder of images, which is embedded first"""
     threshold: float | None = None
-    """cosine from which two pictures can be near-duplicates; without it, calibrated from the pictures"""
+    """cosine from which two images can be near-duplicates; without it, calibrated from the images"""
     unconfirmed: Switch = False
-    """list what the encoder alone takes for near-duplicates: series, mirrored or turned copies, parts of a picture"""
+    """list what the encoder alone takes for near-duplicates: series, mirrored or turned copies, parts of an image"""
     out: Annotated[Path | None, Out] = None
     """CSV to write: group,path,kind,similarity,difference,width,height,size,keep; without it the table is printed"""
     show: Annotated[Path | None, arg(metavar="PNG")] = None
     """write a contact sheet of the groups to this PNG"""
     encoder: EncoderName = None
-    """for a folder of pictures: what to embed them with, by default the bundled encoder"""
+    """for a folder of images: what to embed them with, by default the bundled encoder"""
     rules: Which = ALL
 
     def run(self) -> None:
@@ -102,31 +102,31 @@ class DuplicatesCommand(Command):
         if self.threshold is not None and not 0 < self.threshold <= 1:
             raise ArgumentError(f"--threshold {self.threshold:g}: a cosine above 0 and up to 1")
         with ExitStack() as stack:
-            index = collection_or_pictures(self.pictures, self.encoder, stack, self.rules)
+            index = collection_or_images(self.images, self.encoder, stack, self.rules)
             found = find_duplicates(index, threshold=self.threshold, confirm=not self.unconfirmed)
             all_shown = self.show is None or draw_groups(index, found, self.show)
-        say(f"Near-duplicates are pictures at a cosine of {cosine_text(found.threshold)} or more: {found.how}.")
+        say(f"Near-duplicates are images at a cosine of {cosine_text(found.threshold)} or more: {found.how}.")
         for note in found.notes:
             say(note)
         write_csv(found.table, self.out)
-        pictures, groups = counted(found.table.num_rows, "picture"), counted(found.groups, "group")
-        say(f"{pictures} in {groups}" + (f": {self.out}" if self.out else ""))
+        images, groups = counted(found.table.num_rows, "image"), counted(found.groups, "group")
+        say(f"{images} in {groups}" + (f": {self.out}" if self.out else ""))
         if self.show is not None and found.groups:
             say(f"Contact sheet: {self.show}" + ("" if all_shown else ", with the largest groups and a part of each"))
 
 
 @dataclass(frozen=True)
 class Outliers(Command):
-    """List the pictures of a collection that are like no others, the most unusual first."""
+    """List the images of a collection that are like no others, the most unusual first."""
 
-    pictures: Annotated[Positional[Path], arg(metavar="FOLDER")]
-    """a collection that `cpchub index` wrote, or a folder of pictures, which is embedded first"""
+    images: Annotated[Positional[Path], arg(metavar="FOLDER")]
+    """a collection that `cpchub index` wrote, or a folder of images, which is embedded first"""
     all: Switch = False
-    """list every picture, not only those that are far from usual"""
+    """list every image, not only those that are far from usual"""
     out: Annotated[Path | None, Out] = None
     """CSV to write: path,label,similarity,outlier; without it the table is printed"""
     encoder: EncoderName = None
-    """for a folder of pictures: what to embed them with, by default the bundled encoder"""
+    """for a folder of images: what to embed them with, by default the bundled encoder"""
     rules: Which = ALL
 
     def run(self) -> None:
@@ -134,16 +134,16 @@ class Outliers(Command):
 
         check_out(self.out)
         with ExitStack() as stack:
-            table = find_outliers(collection_or_pictures(self.pictures, self.encoder, stack, self.rules))
+            table = find_outliers(collection_or_images(self.images, self.encoder, stack, self.rules))
         unusual = sum(table["outlier"].to_pylist())
         write_csv(table if self.all else table.filter(table["outlier"]), self.out)
         verb = "is an outlier" if unusual == 1 else "are outliers"
-        say(f"{unusual:,} of {counted(table.num_rows, 'picture')} {verb}" + (f": {self.out}" if self.out else ""))
+        say(f"{unusual:,} of {counted(table.num_rows, 'image')} {verb}" + (f": {self.out}" if self.out else ""))
 
 
 @dataclass(frozen=True)
 class Map(Command):
-    """Draw a collection as a map: pictures that the encoder finds alike lie together."""
+    """Draw a collection as a map: images that the encoder finds alike lie together."""
 
     collection: CollectionFolder
     out: Annotated[Path, Out] = Path("map.png")
@@ -174,7 +174,7 @@ class Merge(Command):
 
         index = Index.build(merge(self.collections, self.out))
         say(index.setting.sentence())
-        say(f"{counted(len(index), 'picture')} of {len(self.collections)} collections: {self.out}")
+        say(f"{counted(len(index), 'image')} of {len(self.collections)} collections: {self.out}")
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def check_sheet(show: Path | None) -> None:
 
 
 def allowed(index: Index, where: str | None) -> int:
-    """How many pictures a condition leaves; where it leaves none, the index refuses to search."""
+    """How many images a condition leaves; where it leaves none, the index refuses to search."""
     from cpchub.index.where import rows_where
 
     if where is None:
@@ -243,10 +243,10 @@ def weighted(text: str, index: Index) -> tuple[Path | Item, float]:
     return subject_of(rest, index), number
 
 
-def collection_or_pictures(folder: Path, encoder_name: str | None, stack: ExitStack, rules: Rules = NO_RULES) -> Index:
-    """The index of a collection; a folder of pictures is embedded into a temporary one, which the stack removes.
+def collection_or_images(folder: Path, encoder_name: str | None, stack: ExitStack, rules: Rules = NO_RULES) -> Index:
+    """The index of a collection; a folder of images is embedded into a temporary one, which the stack removes.
 
-    `rules` leave some of the pictures out.
+    `rules` leave some of the images out.
     """
     from cpchub.collection.manifest import MANIFEST
     from cpchub.embedding.job import embed

@@ -22,11 +22,11 @@ def draw_hits(index: Index, asked: Sequence[Sequence[Path | Item]], answers: Seq
 
     rows = []
     for subjects, hits in zip(asked, answers, strict=True):
-        pictures = [
-            subject if isinstance(subject, Path) else _picture(index, index.row_of(subject.id)) for subject in subjects
+        images = [
+            subject if isinstance(subject, Path) else _image(index, index.row_of(subject.id)) for subject in subjects
         ]
-        queries = [Tile(picture, "query", highlighted=True) for picture in pictures]
-        rows.append([*queries, *(Tile(_picture(index, hit.row), f"{hit.score:.3f}") for hit in hits)])
+        queries = [Tile(image, "query", highlighted=True) for image in images]
+        rows.append([*queries, *(Tile(_image(index, hit.row), f"{hit.score:.3f}") for hit in hits)])
     contact_sheet(rows, out)
 
 
@@ -45,18 +45,16 @@ def draw_groups(index: Index, found: Duplicates, out: Path) -> bool:
             "keep" if line["keep"] else line["kind"] if line["similarity"] == 1 else f"{line['similarity']:.4f}"
             for line in lines[:MOST_TILES]
         ]
-        pictures = [_picture(index, row_of[line["path"]]) for line in lines[:MOST_TILES]]
-        rows.append(
-            [Tile(*tile, highlighted=not rest) for rest, tile in enumerate(zip(pictures, captions, strict=True))]
-        )
+        images = [_image(index, row_of[line["path"]]) for line in lines[:MOST_TILES]]
+        rows.append([Tile(*tile, highlighted=not rest) for rest, tile in enumerate(zip(images, captions, strict=True))])
     if rows:
         contact_sheet(rows, out)
     return len(groups) <= MOST_GROUPS and all(len(lines) <= MOST_TILES for lines in groups)
 
 
-def _picture(index: Index, row: int) -> Path | bytes:
-    """The picture of a row; no bytes, which is drawn as an empty card, for one that is no longer in its source."""
+def _image(index: Index, row: int) -> Path | bytes:
+    """The image of a row; no bytes, which is drawn as an empty card, for one that is no longer in its source."""
     try:
-        return index.collection.picture(row)
+        return index.collection.image(row)
     except BrokenImageError:
         return b""

@@ -25,7 +25,7 @@ class Quickstart(Command):
     """The whole way on one collection: pretrain, export, embed, search, classify from few labels, open the demo."""
 
     images: Annotated[Path | None, arg(metavar="FOLDER")] = None
-    """folder of pictures; without it, scikit-learn's handwritten digits"""
+    """folder of images; without it, scikit-learn's handwritten digits"""
     out: Path | None = None
     """folder for everything that is made; runs/quickstart, or runs/quickstart-NAME for a folder of that name"""
     serve: bool = True
@@ -105,7 +105,7 @@ class TrainRecipe(Command):
 
 @dataclass(frozen=True)
 class Distil(Command):
-    """Fine-tune a SimCLR run on few labels and distil it into a student on all pictures (SimCLR v2)."""
+    """Fine-tune a SimCLR run on few labels and distil it into a student on all images (SimCLR v2)."""
 
     run_folder: Path
     out: Path

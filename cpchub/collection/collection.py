@@ -40,7 +40,7 @@ from cpchub.collection.tables import is_vector_type, read_table
 from cpchub.common.files import expanded
 from cpchub.errors import BrokenImageError, CollectionError, QueryError
 from cpchub.media.rules import Rules
-from cpchub.media.sources import Picture, Source, open_source
+from cpchub.media.sources import ListedImage, Source, open_source
 from cpchub.media.sources.storage import listed_file
 
 
@@ -71,7 +71,7 @@ class Collection:
         return int(self.manifest["count"])
 
     def __repr__(self) -> str:
-        return f"Collection({str(self.folder)!r}, {len(self)} pictures, encoder {self.encoder_name!r})"
+        return f"Collection({str(self.folder)!r}, {len(self)} images, encoder {self.encoder_name!r})"
 
     @property
     def dim(self) -> int:
@@ -164,22 +164,22 @@ class Collection:
             yield ids[row:end], flat.reshape(-1, self.dim)
             row = end
         if row != len(self):
-            raise self._damaged(f"{VECTORS}/ has {row} vectors for {len(self)} pictures")
+            raise self._damaged(f"{VECTORS}/ has {row} vectors for {len(self)} images")
 
     def path_of(self, row: int) -> Path:
         """The image file of a row.
 
-        Raises QueryError for a row that is not there, and for an image that is no file of its own: see `picture`.
+        Raises QueryError for a row that is not there, and for an image that is no file of its own: see `image`.
         """
         path = self.paths[self.check_row(row)]
         kind = self.manifest.get("source_kind", FOLDER)
         if kind == LIST and "://" not in path:
             return listed_file(self.source, path)
         if kind != FOLDER or "://" in self.location:
-            raise QueryError(f"{path} is not a file of this machine; Collection.picture({row}) reads it")
+            raise QueryError(f"{path} is not a file of this machine; Collection.image({row}) reads it")
         return self.source / path
 
-    def picture(self, row: int) -> Path | bytes:
+    def image(self, row: int) -> Path | bytes:
         """The image of a row, for `read_image`: its file, or its bytes out of a tar, a table, a bucket or the web.
 
         Raises QueryError for a row that is not there, SourceError and BrokenImageError where it cannot be had.
@@ -189,10 +189,12 @@ class Collection:
         except QueryError:
             path = self.paths[self.check_row(row)]
         if self.manifest.get("source_kind") == LIST:  # its path is all that is needed to fetch it
-            return self._opened_source.read(Picture(path, None))
-        if path not in self._pictures:
+            return self._opened_source.read(ListedImage(path, None))
+        if path not in self._images:
             raise BrokenImageError(f"{path} is no longer in {self.location}")
-        return self._opened_source.read(self._pictures[path])
+        return self._opened_source.read(self._images[path])
+
+    picture = image  # its name in 0.1.0
 
     @cached_property
     def _opened_source(self) -> Source:
@@ -200,13 +202,13 @@ class Collection:
         return open_source(self.location, rules=rules, kind=self.manifest.get("source_kind"))
 
     @cached_property
-    def _pictures(self) -> dict[str, Picture]:
-        return {picture.path: picture for picture in self._opened_source.listing().pictures}
+    def _images(self) -> dict[str, ListedImage]:
+        return {image.path: image for image in self._opened_source.listing().images}
 
     def check_row(self, row: int) -> int:
         """The row itself; raises QueryError where it is not one of 0 to N - 1."""
         if not 0 <= row < len(self):
-            raise QueryError(f"no row {row} in {self.folder}: it has {len(self)} pictures, rows 0 to {len(self) - 1}")
+            raise QueryError(f"no row {row} in {self.folder}: it has {len(self)} images, rows 0 to {len(self) - 1}")
         return int(row)
 
     def check_encoder(self, spec: ModelSpec) -> None:
@@ -226,7 +228,7 @@ class Collection:
     def _damaged(self, what: str) -> CollectionError:
         return CollectionError(
             f"{self.folder}: {what}. If it was updated just now, open it again; otherwise files were changed by hand: "
-            "delete the folder and embed the pictures again"
+            "delete the folder and embed the images again"
         )
 
 

@@ -47,17 +47,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError) as error:
         if not folder.exists():
             raise CollectionError(
-                f"there is no collection at {folder}; make one: cpchub index PICTURES -o {folder}"
+                f"there is no collection at {folder}; make one: cpchub index IMAGES -o {folder}"
             ) from error
         if (folder / PENDING).is_dir():
             why = "embedding stopped before its end; run it again and it goes on"
         else:
-            why = f"it has no {MANIFEST}. Make one of a folder of pictures: cpchub index PICTURES -o COLLECTION"
+            why = f"it has no {MANIFEST}. Make one of a folder of images: cpchub index IMAGES -o COLLECTION"
         raise CollectionError(f"{folder} is not a collection: {why}") from error
     except (OSError, ValueError) as error:
-        raise CollectionError(
-            f"{path} cannot be read ({error}); delete {folder} and embed the pictures again"
-        ) from error
+        raise CollectionError(f"{path} cannot be read ({error}); delete {folder} and embed the images again") from error
     version = manifest.get("format") if isinstance(manifest, dict) else None
     if not isinstance(version, int):
         raise CollectionError(f"{path} is not the manifest of a collection; choose another folder")

@@ -37,11 +37,11 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     except FileNotFoundError as error:
         raise CollectionError(
             f"{path} is missing. If the collection was updated just now, open it again; otherwise delete it and embed "
-            "the pictures again"
+            "the images again"
         ) from error
     except (OSError, pa.ArrowException) as error:
         raise CollectionError(
-            f"{path} is damaged ({error}); delete the collection and embed the pictures again"
+            f"{path} is damaged ({error}); delete the collection and embed the images again"
         ) from error
 
 

@@ -16,13 +16,13 @@ from rich.progress import (
 from rich.text import Text
 
 
-class PicturesPerSecond(ProgressColumn):
+class ImagesPerSecond(ProgressColumn):
     """The rate of the last half minute."""
 
     def render(self, task: Task) -> Text:
         """The rate as text, empty until it is known."""
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f} pictures/s" if speed else "", style="progress.data.speed")
+        return Text(f"{speed:,.0f} images/s" if speed else "", style="progress.data.speed")
 
 
 def embedding_bar(console: Console) -> Progress:
@@ -32,7 +32,7 @@ def embedding_bar(console: Console) -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        PicturesPerSecond(),
+        ImagesPerSecond(),
         TimeRemainingColumn(),
         console=console,
         disable=console.quiet,

@@ -14,7 +14,7 @@ import pyarrow as pa
 from cpchub.collection.items import Row
 from cpchub.common.hashing import bytes_sha256
 from cpchub.errors import BrokenImageError
-from cpchub.media.sources.base import Picture, Source, is_below
+from cpchub.media.sources.base import ListedImage, Source, is_below
 
 AT_ONCE = 256  # images that are handed to the reading threads together
 
@@ -27,41 +27,45 @@ class Changes:
     gone.
     """
 
-    def __init__(self, items: pa.Table | None, pictures: Sequence[Picture], unlisted: Collection[str] = ()) -> None:
+    def __init__(self, items: pa.Table | None, images: Sequence[ListedImage], unlisted: Collection[str] = ()) -> None:
         self.items = items
         self.held: list[int] = []
-        self.kept: dict[int, Picture] = {}
-        self.to_read: list[Picture] = []
+        self.kept: dict[int, ListedImage] = {}
+        self.to_read: list[ListedImage] = []
         self._lost: dict[str, int] = {}  # path -> row of an item that has no image for now
         if items is None:
-            self.to_read = list(pictures)
+            self.to_read = list(images)
             return
         self._lost = {path: row for row, path in enumerate(items["path"].to_pylist())}
         sizes, times = items["size"].to_pylist(), items["mtime_ns"].to_pylist()
         etags = items["etag"].to_pylist() if "etag" in items.column_names else [None] * items.num_rows
-        for picture in pictures:
-            row = self._lost.get(picture.path)
-            if row is not None and is_same(picture, sizes[row], times[row], etags[row], unmarked=False):
-                self.kept[row] = picture
-                del self._lost[picture.path]
+        for image in images:
+            row = self._lost.get(image.path)
+            if row is not None and is_same(image, sizes[row], times[row], etags[row], unmarked=False):
+                self.kept[row] = image
+                del self._lost[image.path]
             else:
-                self.to_read.append(picture)
+                self.to_read.append(image)
         places = frozenset(unlisted)
         for path, row in list(self._lost.items()):
             if is_below(path, places):
-                self.kept[row] = Picture(path, sizes[row], times[row], etags[row])
+                self.kept[row] = ListedImage(path, sizes[row], times[row], etags[row])
                 self.held.append(row)
                 del self._lost[path]
 
-    def may_have_moved(self, pictures: Iterable[Picture]) -> list[Picture]:
+    def may_have_moved(self, images: Iterable[ListedImage]) -> list[ListedImage]:
         """Those of the images that are as large as an item that lost its image, and whose content tells more."""
         if not self._lost or self.items is None:
             return []
         sizes = set(self.items["size"].take(pa.array(self._lost.values(), pa.int64())).to_pylist())
-        return [picture for picture in pictures if picture.size is None or picture.size in sizes]
+        return [image for image in images if image.size is None or image.size in sizes]
 
     def find_moved(
-        self, source: Source, candidates: Sequence[Picture], workers: int, advance: Callable[[], None] = lambda: None
+        self,
+        source: Source,
+        candidates: Sequence[ListedImage],
+        workers: int,
+        advance: Callable[[], None] = lambda: None,
     ) -> None:
         """Read the candidates, give the items that lost their images to those of the same content, and take these
         off `to_read`.
@@ -75,44 +79,44 @@ class Changes:
         for row, sha256 in zip(rows, self.items["sha256"].take(pa.array(rows, pa.int64())).to_pylist(), strict=True):
             by_content.setdefault(sha256, []).append(row)
         found = []
-        for picture, sha256 in _hashes(source, candidates, workers):
+        for image, sha256 in _hashes(source, candidates, workers):
             advance()
             if sha256 in by_content:
-                found.append((picture, sha256))
+                found.append((image, sha256))
         found.sort(key=lambda pair: self._lost.get(pair[0].path) not in by_content[pair[1]])  # stable: paths in order
         moved = set()
-        for picture, sha256 in found:
+        for image, sha256 in found:
             same = by_content[sha256]
             if not same:
                 continue  # a second copy: the first one took the id
-            own = self._lost.get(picture.path)
+            own = self._lost.get(image.path)
             row = own if own in same else same[0]
             same.remove(row)
-            self.kept[row] = picture
-            moved.add(picture.path)
-        self.to_read = [picture for picture in self.to_read if picture.path not in moved]
+            self.kept[row] = image
+            moved.add(image.path)
+        self.to_read = [image for image in self.to_read if image.path not in moved]
 
 
-def is_same(picture: Picture, size: int | None, mtime_ns: int | None, etag: str | None, *, unmarked: bool) -> bool:
+def is_same(image: ListedImage, size: int | None, mtime_ns: int | None, etag: str | None, *, unmarked: bool) -> bool:
     """Whether an image that was read with these marks is unchanged.
 
     unmarked: what to say of one that has no mark of change at all.
     """
-    if picture.size is not None and picture.size != size:
+    if image.size is not None and image.size != size:
         return False
-    if picture.mtime_ns is None and picture.etag is None:
+    if image.mtime_ns is None and image.etag is None:
         return unmarked
-    return (picture.mtime_ns, picture.etag) == (mtime_ns, etag)
+    return (image.mtime_ns, image.etag) == (mtime_ns, etag)
 
 
-def shares_content(source: Source, pictures: Sequence[Picture], known: Iterable[Row]) -> bool:
+def shares_content(source: Source, images: Sequence[ListedImage], known: Iterable[Row]) -> bool:
     """Whether any of the images equals a known one byte for byte; stops at the first."""
     contents = {(row["size"], row["sha256"]) for row in known}
     sizes = {size for size, _ in contents}
-    for picture in pictures:
-        if picture.size is None or picture.size in sizes:  # others need not be read
+    for image in images:
+        if image.size is None or image.size in sizes:  # others need not be read
             try:
-                data = source.read(picture)
+                data = source.read(image)
             except BrokenImageError:
                 continue
             if (len(data), bytes_sha256(data)) in contents:
@@ -120,16 +124,16 @@ def shares_content(source: Source, pictures: Sequence[Picture], known: Iterable[
     return False
 
 
-def _hashes(source: Source, pictures: Sequence[Picture], workers: int) -> Iterator[tuple[Picture, str]]:
+def _hashes(source: Source, images: Sequence[ListedImage], workers: int) -> Iterator[tuple[ListedImage, str]]:
     """The sha256 of every image that can be read, in order."""
 
-    def sha256(picture: Picture) -> str:
+    def sha256(image: ListedImage) -> str:
         try:
-            return bytes_sha256(source.read(picture))
+            return bytes_sha256(source.read(image))
         except BrokenImageError:  # the error is reported when it is embedded
             return ""
 
-    with ThreadPoolExecutor(workers, thread_name_prefix="look-for-moved-pictures") as pool:
-        for start in range(0, len(pictures), AT_ONCE):
-            some = pictures[start : start + AT_ONCE]
+    with ThreadPoolExecutor(workers, thread_name_prefix="look-for-moved-images") as pool:
+        for start in range(0, len(images), AT_ONCE):
+            some = images[start : start + AT_ONCE]
             yield from zip(some, pool.map(sha256, some), strict=True)

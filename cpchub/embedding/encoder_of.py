@@ -24,7 +24,7 @@ def encoder_of(collection: Collection, name: str | None = None) -> Encoder:
     if collection.manifest["encoder"]["fingerprint"] == IMPORTED:
         raise EncoderMismatchError(
             f"{collection.folder} holds vectors that were computed elsewhere, so no encoder here gives vectors to "
-            "compare with them. Search it by pictures that it holds: their path, or id:NUMBER."
+            "compare with them. Search it by images that it holds: their path, or id:NUMBER."
         )
     try:
         encoder = load(name or collection.encoder_to_load)

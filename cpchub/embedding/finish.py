@@ -26,7 +26,7 @@ from cpchub.embedding.changes import Changes
 from cpchub.embedding.pending import Pending, current_rows, outcome_schema
 from cpchub.errors import SourceError
 from cpchub.media.labels import Labels
-from cpchub.media.sources.base import PATH, Listing, Picture
+from cpchub.media.sources.base import PATH, ListedImage, Listing
 from cpchub.media.sources.columns import stacked
 
 VERSIONS_OF = ("cpchub", "numpy", "pillow", "pyarrow", "timm", "torch")
@@ -50,7 +50,7 @@ def finish(
     if not merged.items.num_rows:
         first = failed.slice(0, 1).to_pylist()[0]
         raise SourceError(
-            f"none of the {failed.num_rows:,} pictures in {job['source']} can be read; "
+            f"none of the {failed.num_rows:,} images in {job['source']} can be read; "
             f"the first, {first['path']}: {first['reason']}"
         )
     known = listing.columns
@@ -82,7 +82,7 @@ class _Merged:
         self.next_id = next_id
         self.new_rows: list[tuple[pa.Array, pa.Array]] = []  # for each shard, which rows are items now, and their ids
         kept, renamed, self.dropped = _kept(plan)
-        wanted = {picture.path: picture for picture in plan.to_read}
+        wanted = {image.path: image for image in plan.to_read}
         items, failures = [kept], []
         for shard in pending.shards([name for name in outcome_schema(pending.dim).names if name != "vector"]):
             new, failed = self._sort_in(shard, wanted)
@@ -97,7 +97,7 @@ class _Merged:
             removed=len(self.dropped),
         )
 
-    def _sort_in(self, shard: pa.Table, wanted: dict[str, Picture]) -> tuple[pa.Table, pa.Table]:
+    def _sort_in(self, shard: pa.Table, wanted: dict[str, ListedImage]) -> tuple[pa.Table, pa.Table]:
         """A shard's new items and its failures; images that changed since it was written are in neither."""
         rows = current_rows(shard, wanted)
         paths, reasons = shard["path"].to_pylist(), shard["reason"].to_pylist()
@@ -118,14 +118,14 @@ def _kept(plan: Changes) -> tuple[pa.Table, int, npt.NDArray[np.int64]]:
     if plan.items is None:
         return ITEM_SCHEMA.empty_table(), 0, np.zeros(0, np.int64)
     rows = sorted(plan.kept)
-    pictures = [plan.kept[row] for row in rows]
+    images = [plan.kept[row] for row in rows]
     items = as_items(plan.items).take(pa.array(rows, pa.int64()))
-    paths = [picture.path for picture in pictures]
+    paths = [image.path for image in images]
     renamed = sum(path != before for path, before in zip(paths, items["path"].to_pylist(), strict=True))
     for name, values in (
         ("path", paths),
-        ("mtime_ns", [picture.mtime_ns for picture in pictures]),
-        ("etag", [picture.etag for picture in pictures]),
+        ("mtime_ns", [image.mtime_ns for image in images]),
+        ("etag", [image.etag for image in images]),
     ):
         index = ITEM_SCHEMA.get_field_index(name)
         items = items.set_column(index, ITEM_SCHEMA.field(index), pa.array(values, ITEM_SCHEMA.field(index).type))

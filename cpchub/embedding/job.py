@@ -1,4 +1,4 @@
-"""Embed the pictures of a source into a collection, and keep the collection in step with the source.
+"""Embed the images of a source into a collection, and keep the collection in step with the source.
 
 The work is split into shards, and a shard on disk is always complete. A job that was killed resumes after its last
 shard and writes the same files as a job that was not killed.
@@ -31,9 +31,9 @@ from cpchub.encoders.protocols import Decode, ImageEncoder
 from cpchub.errors import LabelError, OutputError, SourceError
 from cpchub.media.labels import Labels, read_labels_of
 from cpchub.media.rules import Rules
-from cpchub.media.sources import Listing, Picture, Source, is_gone, open_source
+from cpchub.media.sources import ListedImage, Listing, Source, is_gone, open_source
 
-SHARD = 1024  # pictures a shard: what a kill can cost
+SHARD = 1024  # images a shard: what a kill can cost
 
 
 def embed(
@@ -51,12 +51,12 @@ def embed(
     decode: Decode = "auto",
     rules: Rules | None = None,
 ) -> Collection:
-    """Embed every picture of `source` into the collection at `out`; run again, it takes over what changed.
+    """Embed every image of `source` into the collection at `out`; run again, it takes over what changed.
 
-    source: what `cpchub.media.sources.open_source` takes: a folder of pictures, tar shards or Parquet files, a saved
+    source: what `cpchub.media.sources.open_source` takes: a folder of images, tar shards or Parquet files, a saved
         Hugging Face data set or a Dataset, a list of paths and URLs, `s3://...`.
-    batch_size: pictures a step of the network. workers: threads that read and decode, in each process.
-    labels: "folders" fills the label column with the class folder of each picture (class/picture.jpg, in tar shards
+    batch_size: images a step of the network. workers: threads that read and decode, in each process.
+    labels: "folders" fills the label column with the class folder of each image (class/image.jpg, in tar shards
         too); the name of a CSV with the column `path` adds its other columns, `label` among them.
     dtype: how vectors are stored, "float32" (the default) or "float16", which takes half the room.
     processes, devices: work in several processes, on `devices` ("cuda:0", "cuda:1") in turn; one for each by default.
@@ -64,11 +64,11 @@ def embed(
 
     rules: what is left out of the source, and where links may lead; those of the collection where none are given.
 
-    Pictures that cannot be read are listed in `Collection.failures` and the rest is embedded. So are folders that
+    Images that cannot be read are listed in `Collection.failures` and the rest is embedded. So are folders that
     cannot be listed; what the collection holds of them stays. Ctrl-C and kill lose at most a shard of work a process;
     the same call goes on. `Collection.counts` says what this run did, `Collection.notes` what it passed over.
 
-    Raises SourceError (nothing there, no pictures, none readable), OutputError (`out` holds other content, another
+    Raises SourceError (nothing there, no images, none readable), OutputError (`out` holds other content, another
     collection's source, or is being written), EncoderMismatchError, LabelError, NoSpaceError, WorkerError, and
     ArgumentError (an encoder of sounds, a value that cannot be used). Nothing is written before the checks have passed.
     """
@@ -77,12 +77,12 @@ def embed(
     out, asked = expanded(out), read_labels_of(labels)
     check_is_ours(out)
     console = Console(stderr=True, quiet=not progress)
-    with console.status("Listing pictures"):
+    with console.status("Listing images"):
         before = recorded(out)
         rules = Rules.from_record(before.get("rules")) if rules is None else rules
         opened = open_source(source, skip=out, rules=rules, kind=before.get("source_kind"))
         listing = opened.listing()
-    paths = [picture.path for picture in listing.pictures]
+    paths = [image.path for image in listing.images]
     said = [asked.sentence(paths, opened.kind, opened.location)] if asked else []
     notes = (*listing.notes, *said)
     for note in notes:
@@ -119,13 +119,13 @@ class _Run:
     def sync(self) -> Collection:
         """Do the job, in this process or in several."""
         started = time.monotonic()
-        plan = Changes(self.old.items if self.old else None, self.listing.pictures, self.listing.unlisted)
+        plan = Changes(self.old.items if self.old else None, self.listing.images, self.listing.unlisted)
         job = self._job()  # a resumed job keeps its old record, except source and rules
         job = self.pending.start(job) | {name: job[name] for name in ("source", "source_kind", "rules")}
         todo = self._not_done(plan)
         done = len(plan.to_read) - len(todo)
         if done:
-            self.console.print(f"Going on after {done:,} pictures of a run that was stopped.")
+            self.console.print(f"Going on after {done:,} images of a run that was stopped.")
         todo = self._not_moved(plan, todo)
         self._encode(todo, done)
         try:
@@ -150,14 +150,14 @@ class _Run:
             check_same_encoder(self.out, record["encoder"], self.encoder.spec)
             if record["source"] == location:
                 continue
-            holds = f"{self.out} holds the pictures of {record['source']}"
+            holds = f"{self.out} holds the images of {record['source']}"
             if not is_gone(record["source"]):
                 raise OutputError(f"{holds}; choose another output folder for {location}")
             known = self._known()
-            if known and not shares_content(self.source, self.listing.pictures, known):
+            if known and not shares_content(self.source, self.listing.images, known):
                 raise OutputError(
                     f"{holds}, which is gone, and none of them is in {location}; choose another output folder for "
-                    f"those, or delete {self.out} if its pictures are no longer wanted"
+                    f"those, or delete {self.out} if its images are no longer wanted"
                 )
 
     def _recorded_labels(self) -> Labels | None:
@@ -166,7 +166,7 @@ class _Run:
         try:
             labels = read_labels_of(recorded)
             if labels is not None and labels.table is not None:
-                paths = [picture.path for picture in self.listing.pictures]
+                paths = [image.path for image in self.listing.images]
                 labels.sentence(paths, self.source.kind, self.source.location)
             return labels
         except LabelError as error:
@@ -176,7 +176,7 @@ class _Run:
             ) from error
 
     def _known(self) -> list[Row]:
-        """Size and sha256 of every picture that is embedded, also by a run that was stopped."""
+        """Size and sha256 of every image that is embedded, also by a run that was stopped."""
         columns = ["size", "sha256"]
         tables = [*([self.old.items.select(columns)] if self.old else []), *self.pending.shards(columns)]
         return [row for table in tables for row in table.to_pylist()]
@@ -209,27 +209,27 @@ class _Run:
             },
         }
 
-    def _not_done(self, plan: Changes) -> list[Picture]:
-        """The pictures that no shard of an earlier run covers."""
-        wanted = {picture.path: picture for picture in plan.to_read}
+    def _not_done(self, plan: Changes) -> list[ListedImage]:
+        """The images that no shard of an earlier run covers."""
+        wanted = {image.path: image for image in plan.to_read}
         for shard in self.pending.shards(MARKS):
             paths = shard["path"].to_pylist()
             for row in current_rows(shard, wanted):
                 del wanted[paths[row]]
         return list(wanted.values())
 
-    def _not_moved(self, plan: Changes, todo: list[Picture]) -> list[Picture]:
-        """Those that are left when items have found the pictures that moved from their places."""
+    def _not_moved(self, plan: Changes, todo: list[ListedImage]) -> list[ListedImage]:
+        """Those that are left when items have found the images that moved from their places."""
         candidates = plan.may_have_moved(todo)
         if not candidates:
             return todo
         with embedding_bar(self.console) as bar:
-            task = bar.add_task("Looking for moved pictures", total=len(candidates))
+            task = bar.add_task("Looking for moved images", total=len(candidates))
             plan.find_moved(self.source, candidates, self.options.workers, lambda: bar.advance(task))
-        left = {picture.path for picture in plan.to_read}
-        return [picture for picture in todo if picture.path in left]
+        left = {image.path for image in plan.to_read}
+        return [image for image in todo if image.path in left]
 
-    def _encode(self, todo: Sequence[Picture], done: int) -> None:
+    def _encode(self, todo: Sequence[ListedImage], done: int) -> None:
         """Shard after shard until all is in `pending/`."""
         if not todo:
             return
@@ -249,6 +249,6 @@ class _Run:
                         bar.advance(task, some)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(
-                    f"stopped; {self.pending.count():,} pictures are done and kept in {self.out}. Run the same command "
+                    f"stopped; {self.pending.count():,} images are done and kept in {self.out}. Run the same command "
                     "to go on"
                 ) from None

@@ -1,4 +1,4 @@
-"""How pictures are embedded: what a caller of `cpchub.embed_folder` may choose about the work itself."""
+"""How images are embedded: what a caller of `cpchub.embed_folder` may choose about the work itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DTYPES = ("float32", "float16")
 
 @dataclass(frozen=True)
 class EmbedOptions:
-    """Choices that change how fast and how small, not which pictures. Raises ArgumentError for a value out of range.
+    """Choices that change how fast and how small, not which images. Raises ArgumentError for a value out of range.
 
     batch_size: images a step of the network. workers: threads that read and decode, in each process.
     dtype: how vectors are stored; None: as the collection has them, float32 in a new one.

@@ -23,7 +23,7 @@ from cpchub.collection.tables import read_table, vector_type, write_table
 from cpchub.common.files import write_json, writing
 from cpchub.embedding.changes import is_same
 from cpchub.errors import OutputError
-from cpchub.media.sources.base import Picture
+from cpchub.media.sources.base import ListedImage
 
 JOB = "job.json"
 MARKS = ("path", "size", "mtime_ns", "etag")  # these columns show whether an image is the one that was read
@@ -97,12 +97,12 @@ def read_job(collection: Path) -> dict[str, Any] | None:
     return job
 
 
-def current_rows(shard: pa.Table, wanted: Mapping[str, Picture]) -> list[int]:
+def current_rows(shard: pa.Table, wanted: Mapping[str, ListedImage]) -> list[int]:
     """The rows of a shard that are about images as they are now, each path once."""
     marks = zip(*(shard[name].to_pylist() for name in MARKS), strict=True)
     rows: dict[str, int] = {}
     for row, (path, *seen) in enumerate(marks):
-        picture = wanted.get(path)
-        if picture is not None and is_same(picture, *seen, unmarked=True):
+        image = wanted.get(path)
+        if image is not None and is_same(image, *seen, unmarked=True):
             rows.setdefault(path, row)
     return list(rows.values())

@@ -1,4 +1,4 @@
-"""Pictures to vectors, shard by shard: reading and decoding, preparing, and the network at the same time.
+"""Images to vectors, shard by shard: reading and decoding, preparing, and the network at the same time.
 
 Threads read ahead of the network, never more than a few batches. Batches end with their shard, so that a shard comes
 out the same whoever makes it and whenever.
@@ -22,7 +22,7 @@ from cpchub.encoders.protocols import Embedder, ImageEncoder, Vectors
 from cpchub.errors import BrokenImageError, CollectionError
 from cpchub.media.damage import TOO_LITTLE_MEMORY
 from cpchub.media.decode import decode_bytes, resize_side
-from cpchub.media.sources.base import Picture, Source
+from cpchub.media.sources.base import ListedImage, Source
 
 
 class PlainEmbedder:
@@ -48,15 +48,15 @@ class PlainEmbedder:
 
 @dataclass(frozen=True)
 class Shard:
-    """Some pictures of a job and their number among the job's shards."""
+    """Some images of a job and their number among the job's shards."""
 
     number: int
-    pictures: Sequence[Picture]
+    images: Sequence[ListedImage]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A picture that was read: what is known about it, and what the network takes, or the reason there is none."""
+    """An image that was read: what is known about it, and what the network takes, or the reason there is none."""
 
     row: Row
     prepared: Any = None
@@ -64,7 +64,7 @@ class Outcome:
 
 @dataclass
 class _Open:
-    """A shard on its way. rows: outcomes so far; batch: position in the shard -> prepared picture, not yet encoded."""
+    """A shard on its way. rows: outcomes so far; batch: position in the shard -> prepared image, not yet encoded."""
 
     number: int
     vectors: Vectors
@@ -73,18 +73,18 @@ class _Open:
 
 
 class ShardEncoder:
-    """Embeds shards of pictures of a source, in a `with` block. D = dim is the length of the vectors."""
+    """Embeds shards of images of a source, in a `with` block. D = dim is the length of the vectors."""
 
     def __init__(
         self,
         source: Source,
         encoder: ImageEncoder,
         options: EmbedOptions,
-        pictures: int,
+        images: int,
     ) -> None:
-        """pictures: how many the whole job has, which decides what preparation pays for itself."""
+        """images: how many the whole job has, which decides what preparation pays for itself."""
         embedder = getattr(encoder, "embedder", None)
-        self.embedder: Embedder = embedder(pictures) if embedder else PlainEmbedder(encoder)
+        self.embedder: Embedder = embedder(images) if embedder else PlainEmbedder(encoder)
         self.source, self.dim = source, encoder.spec.dim
         self.batch_size, self.workers = options.batch_size, options.workers
         self.size = resize_side(encoder.spec.input_size, encoder.spec.crop_pct)
@@ -97,34 +97,34 @@ class ShardEncoder:
         self.embedder.close()
 
     def run(
-        self, shards: Iterable[Shard], advance: Callable[[int], object] = lambda pictures: None
+        self, shards: Iterable[Shard], advance: Callable[[int], object] = lambda images: None
     ) -> Generator[tuple[int, list[Row], Vectors], None, None]:
         """Number, rows (`pending.outcome_schema` without the vector) and vectors `[n, D]` of each shard, in order.
 
-        advance: called with numbers of pictures that are done, embedded or found to be broken.
+        advance: called with numbers of images that are done, embedded or found to be broken.
         """
         begun: deque[Shard] = deque()
 
-        def pictures() -> Iterator[Picture]:
+        def images() -> Iterator[ListedImage]:
             for shard in shards:
                 begun.append(shard)
-                yield from shard.pictures
+                yield from shard.images
 
         lanes = self.embedder.lanes
-        outcomes = _read_ahead(pictures(), self._read, self.workers, ahead=(lanes + 1) * self.batch_size + self.workers)
+        outcomes = _read_ahead(images(), self._read, self.workers, ahead=(lanes + 1) * self.batch_size + self.workers)
         network = _Lanes(lanes, self._encode, advance)
         try:
             for outcome in outcomes:
                 shard = begun[0]
                 if not network.open:
-                    network.open = _Open(shard.number, np.zeros((len(shard.pictures), self.dim), np.float32))
+                    network.open = _Open(shard.number, np.zeros((len(shard.images), self.dim), np.float32))
                 current = network.open
                 if outcome.prepared is not None:
                     current.batch[len(current.rows)] = outcome.prepared
                 else:
                     advance(1)
                 current.rows.append(outcome.row)
-                whole = len(current.rows) == len(shard.pictures)
+                whole = len(current.rows) == len(shard.images)
                 if len(current.batch) == self.batch_size or (whole and current.batch):
                     network.submit(current)
                 if whole:
@@ -136,14 +136,14 @@ class ShardEncoder:
             network.shutdown()
             outcomes.close()
 
-    def _read(self, picture: Picture) -> Outcome:
-        row: Row = {"path": picture.path, "size": picture.size, "mtime_ns": picture.mtime_ns, "etag": picture.etag}
+    def _read(self, image: ListedImage) -> Outcome:
+        row: Row = {"path": image.path, "size": image.size, "mtime_ns": image.mtime_ns, "etag": image.etag}
         row |= {"sha256": None, "width": None, "height": None, "reason": None}
         try:
-            data = self.source.read(picture)
+            data = self.source.read(image)
             row |= {
                 "sha256": bytes_sha256(data),
-                "size": len(data) if picture.size is None else picture.size,
+                "size": len(data) if image.size is None else image.size,
             }
             deferred = self.embedder.defer(data, self.size) if self.may_defer else None
             if deferred is not None:
@@ -153,14 +153,14 @@ class ShardEncoder:
             return Outcome(row, self.embedder.prepare(decoded.image))
         except BrokenImageError as error:
             return Outcome(row | {"reason": str(error)})
-        except MemoryError:  # of a file that is read, or a picture that is prepared
+        except MemoryError:  # of a file that is read, or an image that is prepared
             return Outcome(row | {"reason": TOO_LITTLE_MEMORY})
 
     def _encode(self, prepared: Sequence[Any]) -> Vectors:
         vectors = self.embedder.encode(prepared)
         if vectors.shape != (len(prepared), self.dim):
             raise CollectionError(
-                f"the encoder gave vectors of shape {vectors.shape} for {len(prepared)} pictures, "
+                f"the encoder gave vectors of shape {vectors.shape} for {len(prepared)} images, "
                 f"its spec says {self.dim} dimensions; export it again"
             )
         return vectors
@@ -190,7 +190,7 @@ class _Lanes:
         self._running.append((shard, positions, future))
 
     def close(self) -> None:
-        """The open shard has all of its pictures."""
+        """The open shard has all of its images."""
         if self.open:
             self._closed.append(self.open)
         self.open = None
@@ -217,14 +217,14 @@ class _Lanes:
 
 
 def _read_ahead(
-    pictures: Iterable[Picture], read: Callable[[Picture], Outcome], workers: int, ahead: int
+    images: Iterable[ListedImage], read: Callable[[ListedImage], Outcome], workers: int, ahead: int
 ) -> Generator[Outcome, None, None]:
-    """Outcomes in order, read by threads that stay at most `ahead` pictures in front of the network."""
+    """Outcomes in order, read by threads that stay at most `ahead` images in front of the network."""
     waiting: deque[Future[Outcome]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="read-pictures")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="read-images")
     try:
-        for picture in pictures:
-            waiting.append(pool.submit(read, picture))
+        for image in images:
+            waiting.append(pool.submit(read, image))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:

@@ -28,13 +28,13 @@ from cpchub.media.sources.base import Source
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs beside its shards; `pictures` is how many the whole job has."""
+    """What a worker needs beside its shards; `images` is how many the whole job has."""
 
     source: Source
     encoder: ImageEncoder
     pending: Pending
     options: EmbedOptions
-    pictures: int
+    images: int
 
 
 def embed_in_processes(job: Job, shards: Iterable[Shard]) -> Iterator[int]:
@@ -114,7 +114,7 @@ def _work(job: Job, connection: Connection, device: str | None, cores: int) -> N
     try:
         if device is not None:
             _move(job.encoder, device)
-        with ShardEncoder(job.source, job.encoder, job.options, job.pictures) as encoder:
+        with ShardEncoder(job.source, job.encoder, job.options, job.images) as encoder:
             while (shard := connection.recv()) is not None:
                 for number, rows, vectors in encoder.run([shard], connection.send):
                     job.pending.write(number, rows, vectors)

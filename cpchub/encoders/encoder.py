@@ -67,14 +67,14 @@ class Encoder(BaseEncoder):
         progress: bool = False,
         output: Output = "pooled",
     ) -> npt.NDArray[np.float32]:
-        """Pictures to float32 `[N, D]`, in the order given; one picture gives `[1, D]`.
+        """Images to float32 `[N, D]`, in the order given; one image gives `[1, D]`.
 
         images: one or many of path, encoded bytes, PIL image, uint8 array `[H, W, 3]`, or tensor `[C, H, W]` (uint8, or
             float in 0..1). EXIF orientation is applied; large JPEGs are decoded at a reduced scale.
         normalize: scale each vector to length 1, as an index wants them.
         output: "pooled", or "map" for the last feature map, `[N, D, h, w]`.
 
-        Raises ArgumentError for a value it cannot use and BrokenImageError, naming the picture, for one that cannot be
+        Raises ArgumentError for a value it cannot use and BrokenImageError, naming the image, for one that cannot be
         read.
         """
         check_options(batch_size, output, get_args(Output))
@@ -91,36 +91,36 @@ class Encoder(BaseEncoder):
         vectors = np.ascontiguousarray(np.concatenate(chunks), dtype=np.float32)
         return unit_length(vectors, axis=1) if normalize else vectors
 
-    def embedder(self, pictures: int) -> FastEmbedder:
+    def embedder(self, images: int) -> FastEmbedder:
         """This encoder, prepared for that many images: the fastest path that gives the same vectors."""
         from cpchub.encoders.fast.fast_embedder import FastEmbedder
 
-        return FastEmbedder(self, pictures, exact=self.exact)
+        return FastEmbedder(self, images, exact=self.exact)
 
     def prepare(self, image: ImageLike) -> Tensor:
-        """One picture, decoded and transformed, as a float32 tensor `[C, H, W]` on the CPU."""
+        """One image, decoded and transformed, as a float32 tensor `[C, H, W]` on the CPU."""
         if isinstance(image, Tensor):
-            picture = _from_tensor(image)
+            opened = _from_tensor(image)
         else:
-            picture = read_image(image, size=resize_side(self.spec.input_size, self.spec.crop_pct))
+            opened = read_image(image, size=resize_side(self.spec.input_size, self.spec.crop_pct))
         channels = self.spec.input_size[0]
         if channels == 1:
-            picture = picture.convert("L")
+            opened = opened.convert("L")
         elif channels != 3:
             raise ArgumentError(
-                f"{self.spec.name} takes {channels} channels, a picture has 3 or 1; make the tensor yourself and call "
+                f"{self.spec.name} takes {channels} channels, an image has 3 or 1; make the tensor yourself and call "
                 "encoder(x)"
             )
         try:
-            tensor: Tensor = self.transform(shown(self.transform, picture))
+            tensor: Tensor = self.transform(shown(self.transform, opened))
         except MemoryError as error:
             raise BrokenImageError(TOO_LITTLE_MEMORY) from error
         return tensor
 
-    def _network(self, pictures: int, output: Output) -> Callable[[Tensor], Tensor]:
+    def _network(self, images: int, output: Output) -> Callable[[Tensor], Tensor]:
         """The function from a batch to its features. For many images on a CPU, the batch norms are folded into it."""
         plain = self.exact or output != "pooled" or not hasattr(self.model, "forward_head")
-        if plain or pictures < FOLDED_FROM or self.device.type != "cpu":
+        if plain or images < FOLDED_FROM or self.device.type != "cpu":
             return lambda batch: self._features(batch, output)
         from cpchub.encoders.fast.fast_embedder import folded_network
 
@@ -141,47 +141,47 @@ class Encoder(BaseEncoder):
         last: Tensor = maps[-1]
         return last
 
-    def _batches(self, pictures: Sequence[ImageLike], batch_size: int) -> Iterator[Tensor]:
+    def _batches(self, images: Sequence[ImageLike], batch_size: int) -> Iterator[Tensor]:
         """Transformed batches `[B, C, H, W]`; the next one is decoded while the network works on this one."""
-        # Decoding files runs outside the interpreter's lock, so threads help; with pictures already in memory they
+        # Decoding files runs outside the interpreter's lock, so threads help; with images already in memory they
         # would only wait for one another (measured: half the speed at 32 pixels).
-        encoded = any(isinstance(picture, (str, Path, bytes)) for picture in pictures)
+        encoded = any(isinstance(image, (str, Path, bytes)) for image in images)
         workers = min(4, os.cpu_count() or 1) if encoded else 1
-        numbered = list(enumerate(pictures))
+        numbered = list(enumerate(images))
         with ThreadPoolExecutor(workers) as pool:
 
             def submit(start: int) -> list[Future[list[Tensor]]]:
                 batch = numbered[start : start + batch_size]
-                share = max(1, math.ceil(len(batch) / workers))  # one task a thread: a task costs more than a picture
+                share = max(1, math.ceil(len(batch) / workers))  # one task a thread: a task costs more than an image
                 return [pool.submit(self._prepare_all, batch[i : i + share]) for i in range(0, len(batch), share)]
 
             ahead = submit(0)
-            for start in range(0, len(pictures), batch_size):
+            for start in range(0, len(images), batch_size):
                 ready, ahead = ahead, submit(start + batch_size)
                 yield torch.stack([tensor for future in ready for tensor in future.result()])
 
     def _prepare_all(self, numbered: Sequence[tuple[int, ImageLike]]) -> list[Tensor]:
         tensors = []
-        for position, picture in numbered:
+        for position, image in numbered:
             try:
-                tensors.append(self.prepare(picture))
+                tensors.append(self.prepare(image))
             except BrokenImageError as error:
-                raise BrokenImageError(f"picture {position}: {error}") from error
+                raise BrokenImageError(f"image {position}: {error}") from error
         return tensors
 
 
 def _from_tensor(tensor: Tensor) -> Image.Image:
-    """A tensor `[C, H, W]`, uint8 or float in 0..1, as an RGB picture of 8 bits a channel."""
+    """A tensor `[C, H, W]`, uint8 or float in 0..1, as an RGB image of 8 bits a channel."""
     if tensor.ndim != 3 or tensor.shape[0] not in (1, 3):
-        raise ArgumentError(f"a tensor of shape {tuple(tensor.shape)} is not a picture; give [3, H, W] or [1, H, W]")
+        raise ArgumentError(f"a tensor of shape {tuple(tensor.shape)} is not an image; give [3, H, W] or [1, H, W]")
     pixels = tensor.detach().cpu()
     if pixels.is_floating_point():
         if not bool(((pixels >= 0) & (pixels <= 1)).all()):
             raise ArgumentError(
-                f"a float picture has values {pixels.min():.3g} to {pixels.max():.3g}, not 0..1; for a tensor that is "
+                f"a float image has values {pixels.min():.3g} to {pixels.max():.3g}, not 0..1; for a tensor that is "
                 "already normalised call encoder(x)"
             )
         pixels = (pixels.float() * 255).round().to(torch.uint8)
     elif pixels.dtype != torch.uint8:
-        raise ArgumentError(f"a picture of type {pixels.dtype} is neither uint8 nor float in 0..1")
+        raise ArgumentError(f"an image of type {pixels.dtype} is neither uint8 nor float in 0..1")
     return Image.fromarray(pixels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy())

@@ -35,7 +35,7 @@ def load(
 
     name_or_path: a catalog name (hyphens and underscores alike), a Hub id (`org/name`, `hf-hub:org/name@rev`), a model
         folder (`./export`, `local-dir:./export`) or any timm name (`timm/resnet50.a1_in1k`, which timm itself fetches).
-    device, dtype: by default the first GPU if there is one, and float32, where `embed`, and `encode` for many pictures
+    device, dtype: by default the first GPU if there is one, and float32, where `embed`, and `encode` for many images
         on a CPU, take a faster path of the same vectors (`cpchub.encoders.fast`); a dtype that is named turns that off.
     pretrained: False gives the untrained network, also of a recipe that has no weights.
     timm_kwargs: handed to timm, for example `num_classes=`, `in_chans=`, `features_only=True`, `global_pool=`.

@@ -183,7 +183,7 @@ def _program_runner(file: Path) -> Run:
 
 
 def _noise(encoder: Encoder, count: int, *, larger: int = 0) -> Tensor:
-    """Pictures of noise, transformed as the encoder's are, and `larger` pixels higher than those."""
+    """Images of noise, transformed as the encoder's are, and `larger` pixels higher than those."""
     channels, height, width = encoder.spec.input_size
     pixels = torch.rand(
         (count, channels, height + larger, width + 2 * larger), generator=torch.Generator().manual_seed(0)
@@ -221,7 +221,7 @@ def _facts(encoder: Encoder) -> str:
 
 
 def _hint(free: Mapping[int, str]) -> str:
-    return " for pictures of any size, perhaps it is without dynamic_size" if len(free) > 1 else ""
+    return " for images of any size, perhaps it is without dynamic_size" if len(free) > 1 else ""
 
 
 def _first_line(error: Exception) -> str:

@@ -23,11 +23,11 @@ class ImageEncoder(Protocol):
         """The description of the encoder: name, dimension, input size, hashes."""
 
     def encode(self, images: Any, *, batch_size: int = 64, normalize: bool = False) -> Vectors:
-        """Pictures to float32 `[N, D]`."""
+        """Images to float32 `[N, D]`."""
 
 
 class Deferred(Protocol):
-    """An encoded picture; width and height are those of the upright one."""
+    """An encoded image; width and height are those of the upright one."""
 
     @property
     def width(self) -> int: ...
@@ -37,7 +37,7 @@ class Deferred(Protocol):
 
 
 class Embedder(Protocol):
-    """An encoder made ready for many pictures. An encoder that has `embedder(pictures)` gives its own."""
+    """An encoder made ready for many images. An encoder that has `embedder(images)` gives its own."""
 
     lanes: int  # batches that it works on at the same time, each called from a thread of its own
 
@@ -45,10 +45,10 @@ class Embedder(Protocol):
         """A file that can be decoded and that `encode` takes as it is; None for one to be decoded and prepared."""
 
     def prepare(self, image: Image.Image) -> Any:
-        """What the network takes of one upright RGB picture; called from the reading threads, as `defer` is."""
+        """What the network takes of one upright RGB image; called from the reading threads, as `defer` is."""
 
     def encode(self, prepared: Sequence[Any]) -> Vectors:
-        """A batch of prepared and deferred pictures to float32 `[B, D]` of unit length."""
+        """A batch of prepared and deferred images to float32 `[B, D]` of unit length."""
 
     def close(self) -> None:
         """No more batches."""

@@ -1,4 +1,4 @@
-"""Classify the pictures of a collection from a few labels in a CSV file."""
+"""Classify the images of a collection from a few labels in a CSV file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHOWN = 3  # examples named in an error
 def read_labels(path: str | Path) -> dict[str, str]:
     """Labels by path from a CSV file with the columns `path` and `label`; others are left aside.
 
-    A line without a label is a picture not labelled yet, and is skipped. Raises LabelError where the file or a column
+    A line without a label is an image not labelled yet, and is skipped. Raises LabelError where the file or a column
     is missing, a path has two labels, or no line has a label.
     """
     path = Path(path)
@@ -46,12 +46,12 @@ def read_labels(path: str | Path) -> dict[str, str]:
         if label:
             labels[name] = label
     if not labels:
-        raise LabelError(f"{path} has no labels; write one into the column label for a few pictures of each class")
+        raise LabelError(f"{path} has no labels; write one into the column label for a few images of each class")
     return labels
 
 
 def classify(collection: Collection, labels: Mapping[str, str], method: str = "logistic") -> pa.Table:
-    """Fit a classifier on the labelled pictures and apply it to the whole collection.
+    """Fit a classifier on the labelled images and apply it to the whole collection.
 
     labels: path (as in the collection, or of the file itself) -> class. method: "logistic", "means" or "knn".
 
@@ -61,7 +61,7 @@ def classify(collection: Collection, labels: Mapping[str, str], method: str = "l
     if method not in METHODS:
         raise LabelError(f"no method {method!r}; there are {', '.join(METHODS)}")
     if not labels:
-        raise LabelError("no labels to learn from; label a few pictures of each class")
+        raise LabelError("no labels to learn from; label a few images of each class")
     rows = _rows_of(collection, labels)
     vectors = _vectors_of(collection, np.fromiter(rows, dtype=np.int64))
     classifier = METHODS[method]().fit(vectors, np.array(list(rows.values())))
@@ -99,7 +99,7 @@ def _rows_of(collection: Collection, labels: Mapping[str, str]) -> dict[int, str
         named = [f"{path} (could not be read)" if path in broken else path for path in missing[:SHOWN]]
         more = f" and {len(missing) - SHOWN:,} more" if len(missing) > SHOWN else ""
         raise LabelError(
-            f"labels for pictures that {collection.folder} does not hold: {', '.join(named)}{more}. Paths are those "
+            f"labels for images that {collection.folder} does not hold: {', '.join(named)}{more}. Paths are those "
             f"below {collection.location}, for example {collection.paths[0]}"
         )
     classes: dict[int, str] = {}

@@ -1,4 +1,4 @@
-"""A whole encoder fine-tuned on a few labelled pictures, or the same network trained on them from scratch."""
+"""A whole encoder fine-tuned on a few labelled images, or the same network trained on them from scratch."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Array = npt.NDArray[Any]
 
 
 class FineTunedEncoder(ClassifierMixin, BaseEstimator):
-    """An encoder with a linear classifier on it, all of it trained on uint8 pictures `[N, H, W, 3]` of one size.
+    """An encoder with a linear classifier on it, all of it trained on uint8 images `[N, H, W, 3]` of one size.
 
     encoder: what `cpchub.load` takes, or an `Encoder`, which is copied, without the classifier that it may have.
     pretrained: False trains the same network from scratch.
     steps, batch_size, lr, weight_decay, backbone_lr: as in `network_training.Schedule`; None takes 300 steps at
         lr 3e-3, the encoder at a tenth of it, or all of it at 5e-3 from scratch.
-    views: random views of a uint8 batch; by default mirrored and slightly shifted pictures of the encoder's input size.
+    views: random views of a uint8 batch; by default mirrored and slightly shifted images of the encoder's input size.
     random_state: seed of the new weights, the draws and the views.
 
     After `fit`, `backbone_` and `head_` are the network.
@@ -60,10 +60,10 @@ class FineTunedEncoder(ClassifierMixin, BaseEstimator):
         self.device = device
 
     def fit(self, X: Any, y: Any) -> FineTunedEncoder:
-        """Train on pictures `[N, H, W, 3]` and labels `[N]`. Raises LabelError on a single class."""
-        images, labels = pictures(X), np.asarray(y)
+        """Train on images `[N, H, W, 3]` and labels `[N]`. Raises LabelError on a single class."""
+        images, labels = as_images(X), np.asarray(y)
         if len(images) != len(labels):
-            raise ArgumentError(f"{len(images)} pictures and {len(labels)} labels; give a label for each picture")
+            raise ArgumentError(f"{len(images)} images and {len(labels)} labels; give a label for each image")
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise LabelError(f"labels of one class only ({self.classes_[0]}); label at least one of a second class")
@@ -88,15 +88,15 @@ class FineTunedEncoder(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: Any) -> Array:
-        """Class probabilities `[N, len(classes_)]` of pictures `[N, H, W, 3]`."""
+        """Class probabilities `[N, len(classes_)]` of images `[N, H, W, 3]`."""
         check_is_fitted(self, "head_")
         _, height, width = self._spec.input_size
         return predict_proba(
-            self.backbone_, self.head_, pictures(X), side=(height, width), mean=self._spec.mean, std=self._spec.std
+            self.backbone_, self.head_, as_images(X), side=(height, width), mean=self._spec.mean, std=self._spec.std
         )
 
     def predict(self, X: Any) -> Array:
-        """The most probable class of each picture, `[N]`."""
+        """The most probable class of each image, `[N]`."""
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 
     def _plan(self) -> Schedule:
@@ -132,9 +132,9 @@ class FineTunedEncoder(ClassifierMixin, BaseEstimator):
         return load(spec.folder or spec.name, pretrained=False, device=device, **arguments)
 
 
-def pictures(X: Any) -> torch.Tensor:
+def as_images(X: Any) -> torch.Tensor:
     """uint8 `[N, H, W, 3]` as a tensor `[N, 3, H, W]`; ArgumentError for anything else."""
     array = np.asarray(X)
     if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8 or not len(array):
-        raise ArgumentError(f"an array of {array.dtype} {array.shape} is not uint8 pictures [N, H, W, 3] of one size")
+        raise ArgumentError(f"an array of {array.dtype} {array.shape} is not uint8 images [N, H, W, 3] of one size")
     return torch.from_numpy(np.ascontiguousarray(array)).permute(0, 3, 1, 2)

@@ -12,7 +12,7 @@ from cpchub.fewlabels.base import Array, FeatureClassifier, softmax
 
 
 class ClassMeans(FeatureClassifier):
-    """Each class is the direction of the mean of its unit features; a picture goes to the nearest by cosine.
+    """Each class is the direction of the mean of its unit features; an image goes to the nearest by cosine.
 
     Wang et al., "SimpleShot" (2019), the L2N variant. Probabilities are softmax(cosine / T).
 

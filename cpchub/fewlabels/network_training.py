@@ -1,4 +1,4 @@
-"""Training a whole network on labelled pictures in memory: what fine-tuning and training from scratch share."""
+"""Training a whole network on labelled images in memory: what fine-tuning and training from scratch share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Views = Callable[[Tensor, Generator], Tensor]  # uint8 [B, C, H, W] -> float [B,
 
 @dataclass(frozen=True)
 class Schedule:
-    """AdamW with linear warm-up and a cosine down to zero; every step draws `batch_size` labelled pictures anew.
+    """AdamW with linear warm-up and a cosine down to zero; every step draws `batch_size` labelled images anew.
 
     lr is that of the classifier; the network before it learns at `backbone_lr` times it. `warmup` is a share of the
     steps.
@@ -92,7 +92,7 @@ def predict_proba(
     std: tuple[float, ...],
     batch_size: int = 500,
 ) -> npt.NDArray[np.float32]:
-    """Class probabilities `[N, C]` of uint8 pictures `[N, C, H, W]`, shown at `side` (height, width)."""
+    """Class probabilities `[N, C]` of uint8 images `[N, C, H, W]`, shown at `side` (height, width)."""
     device = next(head.parameters()).device
     centre, spread = (torch.tensor(v, device=device).reshape(1, -1, 1, 1) for v in (mean, std))
     rows = []
@@ -108,14 +108,14 @@ def predict_proba(
 def flip_and_shift(side: int) -> Views:
     """The mildest views of photos: mirrored half of the time, moved by up to an eighth of the side."""
 
-    def views(pictures: Tensor, generator: Generator) -> Tensor:
-        n = len(pictures)
-        sign = 1 - 2 * (torch.rand(n, device=pictures.device, generator=generator) < 0.5).float()
-        shift = (torch.rand(n, 2, device=pictures.device, generator=generator) - 0.5) / 2  # of a half side
-        theta = pictures.new_zeros((n, 2, 3), dtype=torch.float32)
+    def views(images: Tensor, generator: Generator) -> Tensor:
+        n = len(images)
+        sign = 1 - 2 * (torch.rand(n, device=images.device, generator=generator) < 0.5).float()
+        shift = (torch.rand(n, 2, device=images.device, generator=generator) - 0.5) / 2  # of a half side
+        theta = images.new_zeros((n, 2, 3), dtype=torch.float32)
         theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = sign, 1, shift
         grid = F.affine_grid(theta, [n, 1, side, side], align_corners=False)
-        x = pictures.float() / 255
+        x = images.float() / 255
         if max(x.shape[2:]) > side:  # as at test time: grid_sample would leave pixels out
             x = F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
         return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)

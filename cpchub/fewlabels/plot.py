@@ -1,4 +1,4 @@
-"""The label curve as a picture."""
+"""The label curve as an image."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _frame(axes: Any, curves: Mapping[str, LabelCurve], unit: str) -> None:
     axes.set_ylim(top=min(axes.get_ylim()[1], 1.03))
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
     axes.set_xlabel(unit, color=GREY)
-    axes.set_ylabel("accuracy on the test pictures", color=GREY)
+    axes.set_ylabel("accuracy on the test images", color=GREY)
     axes.tick_params(colors=GREY, length=0)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)

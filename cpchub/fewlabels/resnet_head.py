@@ -28,7 +28,7 @@ class ResNetHead(ClassifierMixin, BaseEstimator):
 
     blocks, width, bottleneck: their number, channels between and inside them; width None is D (at most 512),
         bottleneck None a quarter of it.
-    dropout: before the linear layer. mirror: whether maps are mirrored half of the time, as the pictures would be.
+    dropout: before the linear layer. mirror: whether maps are mirrored half of the time, as the images would be.
     steps, batch_size, lr, weight_decay: AdamW with warm-up and cosine.
     random_state: seed of the weights and draws.
     """

@@ -174,8 +174,8 @@ def limits_section(config: Mapping[str, Any], results: list[Mapping[str, Any]]) 
     _, height, width = cfg["input_size"]
     data = data_title(facts["data"])
     limits = [
-        f"It sees a picture as {height} x {width} pixels; what is lost at that size is lost to it.",
-        f"It was trained on {data} alone. On pictures of another kind, measure before you rely on it.",
+        f"It sees an image as {height} x {width} pixels; what is lost at that size is lost to it.",
+        f"It was trained on {data} alone. On images of another kind, measure before you rely on it.",
     ]
     if _used_labels(facts):
         limits.append(
@@ -194,7 +194,7 @@ def limits_section(config: Mapping[str, Any], results: list[Mapping[str, Any]]) 
 
 def licence_section(facts: Mapping[str, Any], note: str = "") -> str:
     known = data_set_of(facts["data"])
-    terms = known.terms if known else "the terms of its pictures are their owners' and do not change by this."
+    terms = known.terms if known else "the terms of its images are their owners' and do not change by this."
     separator = ". " if known else "; "
     return (
         f"## Data and licence\n\nLicence of the weights: {facts['license']}. {f'{note} ' if note else ''}"

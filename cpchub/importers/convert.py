@@ -63,7 +63,7 @@ def import_checkpoint(
     path: what `read_checkpoint` reads.
     out: the folder to write; its name is the encoder's, unless `name` is given.
     as_: the format, by its name in `formats.FORMATS`; recognised where it is None.
-    license, data, method: what the card says of the weights, their training pictures and their training.
+    license, data, method: what the card says of the weights, their training images and their training.
     architecture, patch_size, stem_padding: what you know of the network. They decide what the file leaves open. The
         first is timm's name of it, for a network of any kind in any format.
 
@@ -116,7 +116,7 @@ def _check_claims(checkpoint: Checkpoint, plan: Conversion, claims: Claims) -> N
         raise ImportFormatError(f"{file} is of the network {plan.architecture}, not of {claims.architecture}")
     size = plan.model_args.get("patch_size")
     if claims.patch_size is not None and claims.patch_size != size:
-        how = f"reads patches of {size} pixels" if size else "reads whole pictures"
+        how = f"reads patches of {size} pixels" if size else "reads whole images"
         raise ImportFormatError(f"{file} is of {plan.architecture}, which {how}, not patches of {claims.patch_size}")
     padding = plan.model_args.get("stem_padding", 1) if plan.architecture.endswith("_cifar") else None
     if claims.stem_padding is not None and padding is not None and claims.stem_padding != padding:

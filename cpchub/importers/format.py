@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cpchub.common.normalisation import IMAGENET_MEAN, IMAGENET_STD
 
-UNNAMED_DATA = "unnamed pictures"
+UNNAMED_DATA = "unnamed images"
 # torch.compile, FullyShardedDataParallel and checkpoint_wrapper
 _WRAPPED = re.compile(r"(^|[./])(?:(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)[./])+")
 

@@ -27,7 +27,7 @@ class Duplicates:
 
     kind is "exact" for one whose bytes another of its group has, else "near". keep marks one of each group: a file
     rather than a link, then the one of most pixels. similarity is the cosine to that one, difference how far it is from
-    it as a whole picture: 0 is the same, 1 the most that is listed, null where it was not compared. For the one that is
+    it as a whole image: 0 is the same, 1 the most that is listed, null where it was not compared. For the one that is
     kept they are those of the most similar other one.
 
     threshold: the cosine from which two images can be near-duplicates; how: where that number comes from; notes:
@@ -60,7 +60,7 @@ def find_duplicates(
     if threshold is not None and not 0 < threshold <= 1:
         raise ArgumentError(f"threshold={threshold}: a cosine above 0 and up to 1")
     if len(index) < 2:
-        return Duplicates(_table(index, []), threshold or IDENTICAL, "one picture")
+        return Duplicates(_table(index, []), threshold or IDENTICAL, "one image")
     contents = _contents(index)
     copies = min(int(np.bincount(contents).max()), MOST_COPIES)
     neighbours = nearest_others(index, NEIGHBOURS + copies - 1, progress=progress)
@@ -96,20 +96,20 @@ def _can_be_read(index: Index) -> bool:
 def _left_out(grouping: Grouping, confirm: bool) -> Iterator[str]:
     """Sentences about what is not listed, or listed with less certainty."""
     if grouping.other_names:
-        yield f"Not listed: links and second names of files, which are the same picture ({grouping.other_names:,})."
+        yield f"Not listed: links and second names of files, which are the same image ({grouping.other_names:,})."
     if grouping.changed:
         yield (
-            f"Not listed: pictures that are gone or changed since they were embedded ({grouping.changed:,}). Run "
+            f"Not listed: images that are gone or changed since they were embedded ({grouping.changed:,}). Run "
             "`cpchub index` again."
         )
     if grouping.differing:
         yield (
             "Not listed: pairs that are near for the encoder, which sees a square from the middle, and differ as whole "
-            f"pictures ({grouping.differing:,})."
+            f"images ({grouping.differing:,})."
         )
     if confirm and grouping.unread:
         yield (
-            f"Listed by the encoder alone: near pairs of which a picture cannot be read now ({grouping.unread:,}), in "
+            f"Listed by the encoder alone: near pairs of which an image cannot be read now ({grouping.unread:,}), in "
             f"{grouping.index.collection.location}."
         )
 
@@ -120,7 +120,7 @@ def _value_to_try(neighbours: Neighbours, contents: npt.NDArray[np.int64], least
     best = float(neighbours.scores[other].max(initial=0))
     if best > 0:
         yield (
-            "No two pictures of different bytes are as near as that. The nearest two are at a cosine of "
+            "No two images of different bytes are as near as that. The nearest two are at a cosine of "
             f"{cosine_text(best)}: threshold {threshold_reaching(best)} reaches them."
         )
 

@@ -25,7 +25,7 @@ from cpchub.index.engine.exact import OnDevice
 from cpchub.index.engine.ground_truth import GroundTruth
 from cpchub.index.engine.mapped import Vectors, open_items
 from cpchub.index.engine.two_stages import Engine
-from cpchub.index.query import Item, Query, Subject, Weighted, encode_pictures, is_vector, unit, weighted
+from cpchub.index.query import Item, Query, Subject, Weighted, encode_images, is_vector, unit, weighted
 from cpchub.index.setting import Choice, IndexRequest, Setting
 from cpchub.index.where import rows_where
 from cpchub.media.decode import ImageSource
@@ -119,7 +119,7 @@ class Index:
         setting = Setting.from_manifest(collection.manifest.get("search"), collection.folder)
         if setting is None or (setting.count, setting.next_id) != (len(collection), collection.manifest["next_id"]):
             raise CollectionError(
-                f"{collection.folder} has no index for the pictures it holds now; "
+                f"{collection.folder} has no index for the images it holds now; "
                 f"build it again: cpchub index {collection.source} -o {collection.folder}"
             )
         try:
@@ -134,7 +134,7 @@ class Index:
         return len(self.collection)
 
     def __repr__(self) -> str:
-        return f"Index({str(self.collection.folder)!r}, {len(self)} pictures, {self.setting.kind})"
+        return f"Index({str(self.collection.folder)!r}, {len(self)} images, {self.setting.kind})"
 
     @property
     def vectors(self) -> Vectors:
@@ -211,23 +211,23 @@ class Index:
     def vectors_of(self, subjects: Sequence[Subject], encoder: ImageEncoder | None = None) -> npt.NDArray[np.float32]:
         """Images, items and vectors as unit vectors `[n, D]`, in their order; raises as `search` does."""
         vectors = np.empty((len(subjects), self.collection.dim), np.float32)
-        pictures: dict[int, ImageSource] = {}
+        images: dict[int, ImageSource] = {}
         for place, subject in enumerate(subjects):
             if isinstance(subject, Item):
                 vectors[place] = self.vectors[self.row_of(subject.id)]
             elif is_vector(subject):
                 vectors[place] = unit(subject, self.collection.dim)
             else:
-                pictures[place] = subject
-        if pictures:
-            vectors[list(pictures)] = encode_pictures(list(pictures.values()), self._encoder(encoder))
+                images[place] = subject
+        if images:
+            vectors[list(images)] = encode_images(list(images.values()), self._encoder(encoder))
         return vectors
 
     def row_of(self, item_id: int) -> int:
         """The row of an image by its id. Raises QueryError for an id that is not there."""
         row = int(np.searchsorted(self._engine.ids, item_id))
         if row == len(self) or self._engine.ids[row] != item_id:
-            raise QueryError(f"no picture with id {item_id} in {self.collection.folder}")
+            raise QueryError(f"no image with id {item_id} in {self.collection.folder}")
         return row
 
     def measure_recall(self) -> float:
@@ -245,7 +245,7 @@ class Index:
         encoder = encoder or self.encoder
         if encoder is None:
             name = self.collection.encoder_name
-            raise QueryError(f"a picture needs the encoder of the collection: pass encoder=cpchub.load({name!r})")
+            raise QueryError(f"an image needs the encoder of the collection: pass encoder=cpchub.load({name!r})")
         self.collection.check_encoder(encoder.spec)
         return encoder
 
@@ -263,13 +263,13 @@ class Index:
             return None
         mask = rows_where(self.items, where)
         if not mask.any():
-            raise QueryError(f"none of the {len(self)} pictures fits the filter {where!r}")
+            raise QueryError(f"none of the {len(self)} images fits the filter {where!r}")
         return mask
 
     def _check_k(self, k: int, most: int | None = None) -> None:
         if most == 0:
-            raise QueryError("there is no other picture to be found")
+            raise QueryError("there is no other image to be found")
         if most is not None and not 1 <= k <= most:
-            raise QueryError(f"k={k}: {most} of the {len(self)} pictures can be found, so k must be 1 to {most}")
+            raise QueryError(f"k={k}: {most} of the {len(self)} images can be found, so k must be 1 to {most}")
         if not 1 <= k <= len(self):
-            raise QueryError(f"k={k}: the collection has {len(self)} pictures, so k must be 1 to {len(self)}")
+            raise QueryError(f"k={k}: the collection has {len(self)} images, so k must be 1 to {len(self)}")

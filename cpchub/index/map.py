@@ -31,7 +31,7 @@ def project_to_plane(vectors: npt.NDArray[Any], method: Method = "pca") -> npt.N
     Raises ArgumentError for fewer than three vectors, DependencyError without umap-learn.
     """
     if len(vectors) < 3:
-        raise ArgumentError(f"a map of {len(vectors)} pictures says nothing; it takes 3 or more")
+        raise ArgumentError(f"a map of {len(vectors)} images says nothing; it takes 3 or more")
     if method == "pca":
         return _pca(vectors)
     if method != "umap":
@@ -93,7 +93,7 @@ def _draw(points: npt.NDArray[np.float32], labels: list[str | None], method: Met
         axes.scatter(*points[drawn == number].T, color=colours(number), label=name, **style)
     if names:
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=max(1, 6 / size**0.5))
-    axes.set(title=f"{len(points):,} pictures, {method.upper()}", xticks=[], yticks=[])
+    axes.set(title=f"{len(points):,} images, {method.upper()}", xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     with replacing(out) as partial:
         figure.savefig(partial, format="png", dpi=150)

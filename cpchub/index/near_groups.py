@@ -207,16 +207,16 @@ def small_copies(collection: Collection, rows: Sequence[int], *, progress: bool 
 
     def read(row: int) -> Small | None:
         try:
-            return small_copy(read_image(collection.picture(row), size=SIDE))
+            return small_copy(read_image(collection.image(row), size=SIDE))
         except CpchubError:  # missing, unreachable or damaged
             return None
 
     found: dict[int, Small] = {}
     with (
         embedding_bar(Console(stderr=True, quiet=not progress)) as bar,
-        ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="read-pictures") as pool,
+        ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="read-images") as pool,
     ):
-        task = bar.add_task("Comparing whole pictures", total=len(rows))
+        task = bar.add_task("Comparing whole images", total=len(rows))
         for row, small in zip(rows, pool.map(read, rows), strict=True):
             if small is not None:
                 found[row] = small

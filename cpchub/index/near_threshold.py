@@ -38,12 +38,12 @@ def usual_distance(
     rows = np.sort(rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)])
     vectors = np.asarray(index.vectors[rows], dtype=np.float32)
     different = np.triu(np.ones((count, count), np.bool_), 1)
-    pictures = {} if small is None else small(rows.tolist())
-    known = [place for place, row in enumerate(rows.tolist()) if row in pictures]
+    images = {} if small is None else small(rows.tolist())
+    known = [place for place, row in enumerate(rows.tolist()) if row in images]
     if known:
-        all_known = np.stack([pictures[int(rows[place])] for place in known])
-        for place, picture in zip(known, all_known, strict=True):
-            different[place, known] &= differences(picture, all_known) > MOST_DIFFERENT
+        all_known = np.stack([images[int(rows[place])] for place in known])
+        for place, image in zip(known, all_known, strict=True):
+            different[place, known] &= differences(image, all_known) > MOST_DIFFERENT
     if not different.any():
         return None
     cosines = (vectors @ vectors.T)[different].astype(np.float64)
@@ -70,7 +70,7 @@ def calibrate_threshold(
     if few or 2 * len(nearest) < len(one_each):  # of most images, all the nearest are as near as copies
         if confirmed or few:
             return _by_share(COPY_IF_CONFIRMED if confirmed else COPY, usual)
-        return IDENTICAL, "most pictures have many others as near as copies, so only equal vectors count"
+        return IDENTICAL, "most images have many others as near as copies, so only equal vectors count"
     median, above = np.quantile(np.log(nearest), [0.5, 0.8413])
     deviations = FAR_IF_CONFIRMED if confirmed else FAR_FROM_USUAL
     far = float(np.exp(median - deviations * max(above - median, LEAST_SPREAD)))
@@ -78,7 +78,7 @@ def calibrate_threshold(
         return _by_share(COPY_IF_CONFIRMED, usual)
     threshold = _cosine(far)
     return threshold, (
-        f"the nearest other picture that is no copy is usually at {cosine_text(_cosine(float(np.exp(median))))}; "
+        f"the nearest other image that is no copy is usually at {cosine_text(_cosine(float(np.exp(median))))}; "
         f"{cosine_text(threshold)} is {deviations:g} standard deviations of the log distance nearer"
     )
 
@@ -99,11 +99,11 @@ def _by_share(share: float, usual: float | None) -> tuple[float, str]:
     threshold = _cosine(share * (PHOTOS if usual is None else usual))
     if usual is None:
         return threshold, (
-            f"no two are different as whole pictures; {cosine_text(threshold)} is {share:g} of the distance of two "
+            f"no two are different as whole images; {cosine_text(threshold)} is {share:g} of the distance of two "
             "photos for an untrained network"
         )
     return threshold, (
-        f"two pictures are usually at {cosine_text(_cosine(usual))}; {cosine_text(threshold)} is {share:g} of that "
+        f"two images are usually at {cosine_text(_cosine(usual))}; {cosine_text(threshold)} is {share:g} of that "
         "distance, and copies mostly lie nearer"
     )
 

@@ -21,7 +21,7 @@ def find_outliers(index: Index, *, k: int = 10, progress: bool = True) -> pa.Tab
     Raises ArgumentError for k below 1 or a collection of one image.
     """
     if k < 1 or len(index) < 2:
-        raise ArgumentError(f"k={k} neighbours of {len(index)} pictures: both have to be more")
+        raise ArgumentError(f"k={k} neighbours of {len(index)} images: both have to be more")
     neighbours = nearest_others(index, k, progress=progress)
     similarity = neighbours.scores.mean(axis=1, dtype=np.float64)
     logarithms = np.log(np.sqrt(np.maximum(2 - 2 * similarity, 1e-12)))

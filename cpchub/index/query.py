@@ -51,7 +51,7 @@ def weighted(query: Query, plus: Sequence[Weighted], minus: Sequence[Weighted]) 
     """Every part of a query with its weight; several images weigh the same, 1 together."""
     several: Sequence[Any] = query if isinstance(query, (list, tuple)) else [query]
     if not several:
-        raise QueryError("nothing to search with: give a picture, an id or a vector")
+        raise QueryError("nothing to search with: give an image, an id or a vector")
     parts = [(subject, 1 / len(several)) for subject in several]
     for sign, more in ((1.0, plus), (-1.0, minus)):
         for subject in more:
@@ -64,13 +64,13 @@ def weighted(query: Query, plus: Sequence[Weighted], minus: Sequence[Weighted]) 
     return parts
 
 
-def encode_pictures(pictures: Sequence[ImageSource], encoder: ImageEncoder) -> Vector:
+def encode_images(images: Sequence[ImageSource], encoder: ImageEncoder) -> Vector:
     """Images as unit vectors `[n, D]`, read as `embed` reads, so that one of the collection gives its own vector.
 
     Raises BrokenImageError.
     """
     size = resize_side(encoder.spec.input_size, encoder.spec.crop_pct)
-    vectors = encoder.encode([read_image(picture, size=size) for picture in pictures], normalize=True)
+    vectors = encoder.encode([read_image(image, size=size) for image in images], normalize=True)
     if not np.isfinite(vectors).all():
-        raise BrokenImageError("the encoder gives values that are not finite for this picture")
+        raise BrokenImageError("the encoder gives values that are not finite for this image")
     return vectors

@@ -1,1 +1,1 @@
-"""Pictures: what a folder holds (`sources`) and from bytes to upright RGB (`decode`)."""
+"""Images: what a folder holds (`sources`) and from bytes to upright RGB (`decode`)."""

@@ -1,4 +1,4 @@
-"""A contact sheet: rows of pictures with captions as one PNG, a query at the left and what was found beside it."""
+"""A contact sheet: rows of images with captions as one PNG, a query at the left and what was found beside it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from cpchub.common.files import replacing
 from cpchub.errors import BrokenImageError, QueryError
 from cpchub.media.decode import ImageSource, read_image
 
-TILE = 144  # side of a picture's square, pixels
+TILE = 144  # side of an image's square, pixels
 GAP = 14
 MARGIN = 32
-CAPTION = 24  # height of the line under a picture
+CAPTION = 24  # height of the line under an image
 AFTER_FIRST = 30  # sets the query apart from what was found
 TITLE = 52
 
@@ -24,7 +24,7 @@ PAPER, CARD, INK, GREY, ACCENT = "#ffffff", "#f3f4f6", "#1f2933", "#7b8794", "#0
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture (path, bytes, PIL image or array) and the line under it; highlighted draws a frame around it."""
+    """An image (path, bytes, PIL image or array) and the line under it; highlighted draws a frame around it."""
 
     image: ImageSource
     caption: str = ""
@@ -34,12 +34,12 @@ class Tile:
 def contact_sheet(rows: Sequence[Sequence[Tile]], out: str | Path, title: str | None = None) -> Path:
     """Draw rows of tiles, the first of each row set apart, and write them as PNG; returns the path.
 
-    A picture that cannot be read is drawn as an empty card that says so. Raises QueryError without tiles, OutputError
+    An image that cannot be read is drawn as an empty card that says so. Raises QueryError without tiles, OutputError
     or NoSpaceError where `out` cannot be written.
     """
     columns = max((len(row) for row in rows), default=0)
     if not columns:
-        raise QueryError("a contact sheet needs at least one picture")
+        raise QueryError("a contact sheet needs at least one image")
     top = MARGIN + (TITLE if title else 0)
     width = 2 * MARGIN + columns * TILE + (columns - 1) * GAP + (AFTER_FIRST if columns > 1 else 0)
     height = top + len(rows) * (TILE + CAPTION) + (len(rows) - 1) * GAP + MARGIN
@@ -78,7 +78,7 @@ def _draw_tile(sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, x: int
 
 
 def _fitted(image: Image.Image) -> Image.Image:
-    """The whole picture in the square; tiny ones keep their pixels visible instead of turning to fog."""
+    """The whole image in the square; tiny ones keep their pixels visible instead of turning to fog."""
     scale = TILE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.resize(size, Image.Resampling.NEAREST if scale >= 6 else Image.Resampling.LANCZOS)

@@ -1,4 +1,4 @@
-"""The part of a picture that a centre crop can see, cut out before it is resized, so that memory stays bounded."""
+"""The part of an image that a centre crop can see, cut out before it is resized, so that memory stays bounded."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import math
 
 from PIL import Image
 
-LONGEST = 8  # times the short side: of a longer picture the ends are cut off first, as no crop shows them
+LONGEST = 8  # times the short side: of a longer image the ends are cut off first, as no crop shows them
 
 
 def middle(image: Image.Image, longest: float = LONGEST) -> Image.Image:
-    """The middle of a picture that is longer than `longest` times its short side; any other one as it is.
+    """The middle of an image that is longer than `longest` times its short side; any other one as it is.
 
-    Resized to a short side, a picture of 1 x 65,000 pixels would take gigabytes, of which a centre crop shows a square.
+    Resized to a short side, an image of 1 x 65,000 pixels would take gigabytes, of which a centre crop shows a square.
     Whole squares are cut off, the same number at both ends, so that the crop falls on the same pixels as without.
     """
     short, long = sorted(image.size)
@@ -25,7 +25,7 @@ def middle(image: Image.Image, longest: float = LONGEST) -> Image.Image:
 
 
 def centre_square(image: Image.Image, side: int) -> Image.Image:
-    """The picture resized to a short side of `side` pixels, and its centre square of that."""
+    """The image resized to a short side of `side` pixels, and its centre square of that."""
     image = middle(image)
     scale = side / min(image.size)
     width, height = (max(side, round(length * scale)) for length in image.size)

@@ -1,4 +1,4 @@
-"""The one place where what a decoder raises becomes our error, so that one picture never ends a job."""
+"""The one place where what a decoder raises becomes our error, so that one image never ends a job."""
 
 from __future__ import annotations
 
@@ -32,4 +32,4 @@ def _reason(error: Exception) -> str:
         return "too many pixels to decode safely; make a smaller copy"
     if isinstance(error, MemoryError):
         return TOO_LITTLE_MEMORY
-    return f"the picture is damaged ({str(error) or type(error).__name__})"
+    return f"the image is damaged ({str(error) or type(error).__name__})"

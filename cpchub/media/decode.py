@@ -1,4 +1,4 @@
-"""From a file, bytes, array or PIL image to an upright 8-bit RGB picture.
+"""From a file, bytes, array or PIL image to an upright 8-bit RGB image.
 
 Whatever a person's folder holds must come out as the eye sees it: EXIF orientation applied, transparency over white
 (over black where white hides it), 16-bit and CMYK brought to 8-bit RGB, the first frame of an animation. What cannot be
@@ -46,24 +46,24 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# JPEG can be decoded at 1/2, 1/4 or 1/8 for a fraction of the work. Twice the wanted side keeps the picture within
+# JPEG can be decoded at 1/2, 1/4 or 1/8 for a fraction of the work. Twice the wanted side keeps the image within
 # 54 dB of a full decode after the resize; at the wanted side itself the loss shows in the vectors.
 MARGIN = 2
-SCALED = ("JPEG", "MPO")  # a HEIC file's draft is its thumbnail, which may show what the picture was before an edit
+SCALED = ("JPEG", "MPO")  # a HEIC file's draft is its thumbnail, which may show what the image was before an edit
 MANY_BITS = ("PNG", "TIFF")
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """An upright RGB picture and the size of the original, upright as well (the picture itself may be smaller)."""
+    """An upright RGB image and the size of the original, upright as well (the image itself may be smaller)."""
 
     image: Image.Image
     width: int
     height: int
 
 
-class EncodedPicture:
-    """An encoded picture of FORMATS, with the extra `heif` also HEIC, of which the header is read.
+class EncodedImage:
+    """An encoded image of FORMATS, with the extra `heif` also HEIC, of which the header is read.
 
     Raises BrokenImageError with the bare reason, for a list of failures that has the path beside it; so do its members.
     """
@@ -83,15 +83,15 @@ class EncodedPicture:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the upright picture; only of a JPEG are they known before its pixels are decoded."""
+        """Width and height of the upright image; only of a JPEG are they known before its pixels are decoded."""
         with damage_as_failure():
             width, height = self._image.size if self._scaled else self._load().size
             return (height, width) if self._orientation >= 5 else (width, height)
 
     def rgb(self, at_least: tuple[int, int] | None = None) -> Image.Image:
-        """The upright 8-bit RGB picture; to be called once.
+        """The upright 8-bit RGB image; to be called once.
 
-        at_least: width and height that will be needed of the whole upright picture. A JPEG is then decoded at the
+        at_least: width and height that will be needed of the whole upright image. A JPEG is then decoded at the
             smallest scale that has them.
         """
         with damage_as_failure():
@@ -106,8 +106,8 @@ class EncodedPicture:
             return Image.open(io.BytesIO(self._data), formats=_formats())
         except UnidentifiedImageError as error:
             if self._data[4:8] == b"ftyp" and self._data[8:12] in HEIF_BRANDS and "HEIF" not in _formats():
-                raise BrokenImageError(f"HEIC pictures need one more package: {install_command('heif')}") from error
-            raise BrokenImageError("not a picture, or of an unknown format") from error
+                raise BrokenImageError(f"HEIC images need one more package: {install_command('heif')}") from error
+            raise BrokenImageError("not an image, or of an unknown format") from error
 
     @cached_property
     def _orientation(self) -> int:
@@ -122,19 +122,19 @@ class EncodedPicture:
 
 
 def read_image(source: ImageSource, *, size: int | None = None) -> Image.Image:
-    """The picture as an upright RGB `PIL.Image`.
+    """The image as an upright RGB `PIL.Image`.
 
     source: a path, encoded bytes, a PIL image, or a uint8 array `[H, W]`, `[H, W, 1|3|4]`.
-    size: the short side that will be needed, in pixels; large pictures are then reduced while they are decoded, never
+    size: the short side that will be needed, in pixels; large images are then reduced while they are decoded, never
         below twice that side.
 
-    Raises BrokenImageError, naming the file, where there is no picture to be had.
+    Raises BrokenImageError, naming the file, where there is no image to be had.
     """
     if isinstance(source, (str, Path)):
         try:
             return decode_bytes(read_bytes(Path(source)), size=size).image
         except BrokenImageError as error:
-            raise BrokenImageError(f"cannot read the picture {source}: {error}") from error
+            raise BrokenImageError(f"cannot read the image {source}: {error}") from error
     if isinstance(source, bytes):
         return decode_bytes(source, size=size).image
     if isinstance(source, Image.Image):
@@ -143,7 +143,7 @@ def read_image(source: ImageSource, *, size: int | None = None) -> Image.Image:
             return _upright(_to_rgb(source), orientation_of(source))
     if isinstance(source, np.ndarray):
         return _from_array(source)
-    raise BrokenImageError(f"cannot read a picture from {type(source).__name__}; give a path, bytes, image or array")
+    raise BrokenImageError(f"cannot read an image from {type(source).__name__}; give a path, bytes, image or array")
 
 
 def read_bytes(path: Path) -> bytes:
@@ -152,15 +152,15 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode_bytes(data: bytes, *, size: int | None = None) -> Decoded:
-    """Decode an encoded picture, of FORMATS and with the extra `heif` also HEIC; `size` as in `read_image`.
+    """Decode an encoded image, of FORMATS and with the extra `heif` also HEIC; `size` as in `read_image`.
 
     Raises BrokenImageError with the bare reason, for a list of failures that has the path beside it.
     """
-    picture = EncodedPicture(data)
-    size_of_all = picture.size
+    file = EncodedImage(data)
+    size_of_all = file.size
     if size is None:
-        return Decoded(picture.rgb(), *size_of_all)
-    image = picture.rgb((MARGIN * size, MARGIN * size))
+        return Decoded(file.rgb(), *size_of_all)
+    image = file.rgb((MARGIN * size, MARGIN * size))
     with damage_as_failure():
         return Decoded(_reduced(image, size), *size_of_all)
 
@@ -217,7 +217,7 @@ def _from_array(array: npt.NDArray[Any]) -> Image.Image:
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels not in (1, 3, 4) or array.size == 0:
         raise BrokenImageError(
-            f"an array of shape {array.shape} and type {array.dtype} is not a picture: give uint8 [H, W], "
+            f"an array of shape {array.shape} and type {array.dtype} is not an image: give uint8 [H, W], "
             "[H, W, 1], [H, W, 3] or [H, W, 4] with values 0..255"
         )
     if array.ndim == 3 and channels == 1:

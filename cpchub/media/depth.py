@@ -1,8 +1,8 @@
 """Channels of more than 8 bits, brought to 8 bits by the scale that their values use.
 
 Cameras and microscopes put 10, 12 or 14 bits into files of 16, mostly into the lower ones, and few files say so. Taken
-as 16 bits, all of their pictures are black. So the scale is what a TIFF's tags say, and without any the smallest usual
-one that holds the picture's largest value, in either order of the bytes.
+as 16 bits, all of their images are black. So the scale is what a TIFF's tags say, and without any the smallest usual
+one that holds the image's largest value, in either order of the bytes.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L
 
 
 def is_grey(image: Image.Image) -> bool:
-    """Whether a picture has one channel of more than 8 bits."""
+    """Whether an image has one channel of more than 8 bits."""
     return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
 def grey(image: Image.Image) -> Image.Image:
-    """Such a picture with 8 bits: of mode L, or LA where one value stands for what is transparent.
+    """Such an image with 8 bits: of mode L, or LA where one value stands for what is transparent.
 
     Raises BrokenImageError for values that are not finite.
     """
@@ -44,14 +44,14 @@ def grey(image: Image.Image) -> Image.Image:
 
 
 def is_colour(image: Image.Image) -> bool:
-    """Whether an opened picture, not loaded yet, has several channels of 16 bits, of which Pillow keeps the upper 8."""
+    """Whether an opened image, not loaded yet, has several channels of 16 bits, of which Pillow keeps the upper 8."""
     if _tags(image).get(PLANES_TAG) == SEPARATE_PLANES and _bits(image) == 16:
         _change_rawmodes(image, _of_separate_planes(image))
     return not is_grey(image) and any(_is_deep(mode) for mode in _rawmodes(image))
 
 
 def colour(image: Image.Image, again: Callable[[], Image.Image]) -> Image.Image:
-    """Such a picture, loaded by now, with the 8 bits that it uses. again: opens the same file once more."""
+    """Such an image, loaded by now, with the 8 bits that it uses. again: opens the same file once more."""
     transparent = "transparency" in image.info
     if not transparent and np.asarray(image)[:, :, :3].max() >= DARK:
         return image
@@ -128,7 +128,7 @@ def _opaque(values: npt.NDArray[Any], image: Image.Image) -> npt.NDArray[np.uint
 
 
 def _with_alpha(pixels: npt.NDArray[np.uint8], opaque: npt.NDArray[np.uint8] | None) -> Image.Image:
-    """uint8 `[H, W]` or `[H, W, 1|3]`, and its alpha if it has any, as a picture."""
+    """uint8 `[H, W]` or `[H, W, 1|3]`, and its alpha if it has any, as an image."""
     image = Image.fromarray(np.ascontiguousarray(pixels.squeeze(2) if pixels.shape[2:] == (1,) else pixels))
     if opaque is not None:
         image.putalpha(Image.fromarray(np.ascontiguousarray(opaque)))

@@ -1,7 +1,7 @@
-"""The ground that a transparent picture is laid over: white, or black where white would hide what it shows.
+"""The ground that a transparent image is laid over: white, or black where white would hide what it shows.
 
 White is what viewers and web pages mostly show. But white drawings on a transparent ground are common, and over white
-they are all the same picture. The ground depends on the picture alone, so one picture has one vector everywhere.
+they are all the same image. The ground depends on the image alone, so one image has one vector everywhere.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from PIL import Image
 
 BETTER = 4.0  # times the contrast that black must show: a light grey of 204 or more counts as hidden by white
 ROUNDING = 1e-6  # a variance that is none
-SIDE = 64  # pixels to which the picture is reduced for this
+SIDE = 64  # pixels to which the image is reduced for this
 
 
 def on_ground(image: Image.Image) -> Image.Image:
-    """The picture as RGB without transparency; it must be the whole picture, since a part may get another ground."""
+    """The image as RGB without transparency; it must be the whole image, since a part may get another ground."""
     if not image.has_transparency_data:
         return image.convert("RGB")
     rgba = image.convert("RGBA")
@@ -24,7 +24,7 @@ def on_ground(image: Image.Image) -> Image.Image:
 
 
 def _hidden_by_white(rgba: Image.Image) -> bool:
-    """Whether black shows the picture with BETTER times the contrast (standard deviation) of white.
+    """Whether black shows the image with BETTER times the contrast (standard deviation) of white.
 
     Laying over a ground and reducing by averages are both linear, so a drawing of one colour has the same ratio of
     contrasts at every size: a smaller copy gets the same ground.

@@ -1,6 +1,6 @@
-"""What a person says about the pictures of a source: labels from class folders, or from a CSV beside it.
+"""What a person says about the images of a source: labels from class folders, or from a CSV beside it.
 
-The file is read and compared with the pictures before any work begins, by the same rules for every command.
+The file is read and compared with the images before any work begins, by the same rules for every command.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ KNOWN = (PATH, LABEL)
 WHAT = "a CSV of labels"
 TRAIN = ("train", "training")  # names of the parts of a data set, which are no classes
 TEST = ("test", "testing", "val", "valid", "validation", "dev", "eval")
-NO_FOLDERS = frozenset({"parquet", "datasets"})  # kinds of source whose pictures are rows
+NO_FOLDERS = frozenset({"parquet", "datasets"})  # kinds of source whose images are rows
 SHOWN = 3  # classes that a sentence names
 
 
 def folder_classes(paths: Sequence[str], kind: str) -> list[str | None]:
-    """The class of each picture by the first folder that it lies in; None for one in no folder, or in a part only.
+    """The class of each image by the first folder that it lies in; None for one in no folder, or in a part only.
 
     kind: that of the source. A tar shard is no folder, but there are some in it; the rows of a table lie in none, and
     nor does a URL. Folders named for the parts of a data set (`train/`, `test/`) are looked through, and so is one that
@@ -68,7 +68,7 @@ class Labels:
     table: CsvTable | None = None
 
     def sentence(self, paths: Sequence[str], kind: str, location: str) -> str:
-        """What they say about the pictures of a source, in a sentence. Raises LabelError where that is nothing."""
+        """What they say about the images of a source, in a sentence. Raises LabelError where that is nothing."""
         if self.table is None:
             return _classes_found(folder_classes(paths, kind), kind, location)
         rows = self._rows(paths, location)
@@ -78,7 +78,7 @@ class Labels:
                 f"no path in {self.recorded} is one of the collection: {self._named(0)} against {paths[0]!r}, for "
                 f"example. Paths are those below {location}"
             )
-        fit = f"{len(rows):,} of {len(self.table.rows):,} lines of {self.recorded} fit a picture"
+        fit = f"{len(rows):,} of {len(self.table.rows):,} lines of {self.recorded} fit an image"
         if not misfits:
             return fit
         return (
@@ -105,20 +105,20 @@ class Labels:
         return f"line {self.table.lines[place]}, {self.table.column(PATH)[place]!r}"
 
     def _rows(self, paths: Sequence[str], location: str) -> dict[int, int]:
-        """Row of the table -> place in `paths`, one a picture. Raises LabelError where two rows differ on one."""
+        """Row of the table -> place in `paths`, one an image. Raises LabelError where two rows differ on one."""
         if self.table is None:
             return {}
-        of_picture: dict[int, int] = {}
+        of_image: dict[int, int] = {}
         for row, place in enumerate(places_of(self.table.column(PATH), paths, location)):
-            if place is None or of_picture.setdefault(place, row) == row:
+            if place is None or of_image.setdefault(place, row) == row:
                 continue
-            first = of_picture[place]
+            first = of_image[place]
             if _without(self.table, row) != _without(self.table, first):
                 raise LabelError(
                     f"{self.recorded} has {paths[place]} on more than one line ({self.table.lines[first]} and "
-                    f"{self.table.lines[row]}) with different words; give each picture one"
+                    f"{self.table.lines[row]}) with different words; give each image one"
                 )
-        return {row: place for place, row in of_picture.items()}
+        return {row: place for place, row in of_image.items()}
 
 
 def read_labels_of(labels: str | Path | None) -> Labels | None:
@@ -143,7 +143,7 @@ def read_labels_of(labels: str | Path | None) -> Labels | None:
             f"names the columns, for example {PATH},{LABEL}"
         )
     if not table.rows:
-        raise LabelError(f"{file} has no lines below the names of its columns; write one for each picture")
+        raise LabelError(f"{file} has no lines below the names of its columns; write one for each image")
     if len(table.columns) == 1:
         raise LabelError(f"{file} has the column {PATH} only; add one that says something, such as {LABEL}")
     check_paths(table)
@@ -154,11 +154,11 @@ def check_paths(table: CsvTable) -> None:
     """Raises LabelError for a line without a path."""
     for path, line in zip(table.column(PATH), table.lines, strict=True):
         if not path:
-            raise LabelError(f"{table.file}, line {line} has no {PATH}; name its picture there, or delete the line")
+            raise LabelError(f"{table.file}, line {line} has no {PATH}; name its image there, or delete the line")
 
 
 def places_of(named: Iterable[str], paths: Sequence[str], location: str) -> Iterator[int | None]:
-    """For each path that a person wrote, its place among the pictures' paths; None for one that fits no picture.
+    """For each path that a person wrote, its place among the images' paths; None for one that fits no image.
 
     It may be written as the collection has it, or as the file's or the store's own (`/photos/cat/1.jpg`), with `./`,
     with backslashes, and with letters composed or not.
@@ -203,12 +203,12 @@ def _without(table: CsvTable, row: int) -> list[str]:
 def _classes_found(labels: Sequence[str | None], kind: str, location: str) -> str:
     classes = sorted({label for label in labels if label is not None})
     if not classes:
-        why = "its pictures are rows of tables" if kind in NO_FOLDERS else "a class folder is one such as cat/ in it"
+        why = "its images are rows of tables" if kind in NO_FOLDERS else "a class folder is one such as cat/ in it"
         raise LabelError(
-            f"labels={FOLDERS!r}: no picture of {location} lies in a class folder ({why}); give a CSV with the columns "
+            f"labels={FOLDERS!r}: no image of {location} lies in a class folder ({why}); give a CSV with the columns "
             "path,label, or leave the labels away"
         )
     labelled = sum(label is not None for label in labels)
     names = ", ".join(classes[:SHOWN]) + (", ..." if len(classes) > SHOWN else "")
     word = "class" if len(classes) == 1 else "classes"
-    return f"{len(classes):,} {word} by folders ({names}), of {labelled:,} of {len(labels):,} pictures"
+    return f"{len(classes):,} {word} by folders ({names}), of {labelled:,} of {len(labels):,} images"

@@ -1,4 +1,4 @@
-"""Which files below a place are its pictures: what a person leaves out, what systems put there, where links may lead.
+"""Which files below a place are its images: what a person leaves out, what systems put there, where links may lead.
 
 One object says it for embedding, training, evaluation and the page. The command line shows it, so it imports little.
 """

@@ -32,7 +32,7 @@ class Recording:
 
 
 def find_recordings(folder: str | Path) -> list[Recording]:
-    """Every sound file below a folder, by extension, sorted by path; which count is as for pictures.
+    """Every sound file below a folder, by extension, sorted by path; which count is as for images.
 
     Raises SourceError where the folder is missing or holds no sound, or for a file that cannot be read.
     """

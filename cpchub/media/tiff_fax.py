@@ -1,6 +1,6 @@
 """Fax streams (ITU-T T.4 and T.6) in a TIFF that end before the strip or tile that they are for is filled.
 
-libtiff calls them read, and leaves the rest as it is in memory, with pixels of earlier pictures. So each strip is
+libtiff calls them read, and leaves the rest as it is in memory, with pixels of earlier images. So each strip is
 decoded twice behind one of a single colour, white and then black, which the memory holds when its turn comes: where the
 outcomes differ, the stream has left pixels out.
 """
@@ -28,14 +28,14 @@ def check_fax_streams(image: Image.Image, data: bytes) -> None:
     if compression not in FAXES:
         return
     if tags.get(SAMPLES, 1) != 1:
-        raise BrokenImageError("the picture is damaged (a fax with more than one value a pixel)")
+        raise BrokenImageError("the image is damaged (a fax with more than one value a pixel)")
     options = {tag: tags[tag] for tag in (T4_OPTIONS, T6_OPTIONS) if tag in tags}
     for part in parts(tags, data):
         if tags.get(FILL_ORDER, 1) == 2:
             part = part._replace(stream=part.stream.translate(REVERSED))
         white, black = (_behind(colour, part, compression, options) for colour in (255, 0))
         if white != black:
-            raise BrokenImageError("the picture is damaged (its fax data end before the picture does)")
+            raise BrokenImageError("the image is damaged (its fax data end before the image does)")
 
 
 def _behind(colour: int, part: Part, compression: int, options: dict[int, int]) -> bytes:

@@ -1,6 +1,6 @@
 """JPEG streams in a TIFF that are smaller than the strip or tile that they are for.
 
-libtiff only warns of them, and leaves the rest of the picture as it is in memory, with pixels of earlier pictures.
+libtiff only warns of them, and leaves the rest of the image as it is in memory, with pixels of earlier images.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def check_jpeg_streams(image: Image.Image, data: bytes) -> None:
     for stream, width, rows in parts(tags, data):
         size = _size(stream)
         if size is None:
-            raise BrokenImageError("the picture is damaged (a part of it has no JPEG header)")
+            raise BrokenImageError("the image is damaged (a part of it has no JPEG header)")
         if size[0] < width or size[1] < rows:
             raise BrokenImageError(
-                f"the picture is damaged (a part of {width} x {rows} pixels is stored with {size[0]} x {size[1]})"
+                f"the image is damaged (a part of {width} x {rows} pixels is stored with {size[0]} x {size[1]})"
             )
 
 

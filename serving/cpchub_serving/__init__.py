@@ -1,1 +1,1 @@
-"""The demo page: search a collection of pictures and classify it from a handful of labels, in a browser."""
+"""The demo page: search a collection of images and classify it from a handful of labels, in a browser."""

@@ -38,10 +38,10 @@ def build(index: Index, encoder: ImageEncoder, *, thumbnails: Path | None = None
     """
     finder = Finder(index, encoder)
     small = Thumbnails(index.collection, thumbnails)
-    # Only the thumbnails are served, never the folder of the pictures.
+    # Only the thumbnails are served, never the folder of the images.
     gr.set_static_paths([small.folder])
     name = collection_name(index)
-    # Analytics off: a page about somebody's pictures phones nobody.
+    # Analytics off: a page about somebody's images phones nobody.
     with gr.Blocks(
         title=f"{name} · cpchub", analytics_enabled=False, fill_width=True, delete_cache=UPLOADS_KEPT
     ) as page:
@@ -92,7 +92,7 @@ def serve(
         except OSError as error:
             raise _unusable(host, port, error) from error
         with stopping.stops_noted() as stopped:
-            print(f"{collection_name(index)}, {counted(len(index), 'picture')}: {url}  (Ctrl-C stops)", flush=True)
+            print(f"{collection_name(index)}, {counted(len(index), 'image')}: {url}  (Ctrl-C stops)", flush=True)
             stopping.wait_until(stopped, page)
             return stopping.close(page)
 
@@ -122,8 +122,8 @@ def launch_options() -> dict[str, Any]:
 
 
 def collection_name(index: Index) -> str:
-    """What the page calls the collection: the name of the folder its pictures come from."""
-    return index.collection.source.name or "Pictures"
+    """What the page calls the collection: the name of the folder its images come from."""
+    return index.collection.source.name or "Images"
 
 
 def _add_endpoint(finder: Finder) -> None:
@@ -131,7 +131,7 @@ def _add_endpoint(finder: Finder) -> None:
 
     @shown_errors
     def neighbours(row: int, k: int = API_NEIGHBOURS) -> list[dict[str, Any]]:
-        """The `k` pictures (at most 100) nearest to picture `row`, best first: row, picture and score of each."""
+        """The `k` images (at most 100) nearest to image `row`, best first: row, image and score of each."""
         for name, value in (("row", row), ("k", k)):
             if type(value) is not int:  # JSON has what Python's types do not promise: 3.7, true, "3"
                 raise QueryError(f"{name}={value!r}: a whole number is needed.")

@@ -18,9 +18,9 @@ def test_it_starts_the_recipe_with_its_folders_prints_an_id_and_logs_beside_the_
     python.write_text('#!/bin/sh\necho "threads $OMP_NUM_THREADS, called with $*"\n')
     python.chmod(0o755)
     monkeypatch.setenv("PYTHON", str(python))
-    (tmp_path / "my pictures").mkdir()
+    (tmp_path / "my images").mkdir()
     done = subprocess.run(
-        [str(SCRIPT), "my pictures", "run", "--epochs", "60"], cwd=tmp_path, capture_output=True, text=True, check=True
+        [str(SCRIPT), "my images", "run", "--epochs", "60"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert int(done.stdout) > 0
     log, until = tmp_path / "run.log", time.monotonic() + 60
@@ -36,5 +36,5 @@ def test_it_starts_the_recipe_with_its_folders_prints_an_id_and_logs_beside_the_
 def test_without_its_folders_it_says_how_it_is_called() -> None:
     done = subprocess.run([str(SCRIPT)], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "benchmarks/background.sh PICTURES RUN" in done.stderr
+    assert "benchmarks/background.sh IMAGES RUN" in done.stderr
     assert "#" not in done.stderr

@@ -1,4 +1,4 @@
-"""The layout of the photo encoder's training pictures."""
+"""The layout of the photo encoder's training images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cpchub.errors import SourceError
 from cpchub_training import data
 
 
-def test_each_picture_goes_to_training_or_is_held_out_by_class_and_no_test_picture_is_read(
+def test_each_image_goes_to_training_or_is_held_out_by_class_and_no_test_image_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(photos_data, "HELD_OUT", 4)
@@ -25,7 +25,7 @@ def test_each_picture_goes_to_training_or_is_held_out_by_class_and_no_test_pictu
             for i in range(n):
                 Image.new("RGB", (64, 64), (i, 0, 0)).save(folder / f"{part}{label}_{i}.JPEG")
     arrays = torch.randint(0, 256, (10, 3, 32, 32), dtype=torch.uint8)
-    cifar = data.Pictures("cifar10", arrays, torch.arange(10) % 2, ("cat", "dog"))
+    cifar = data.Images("cifar10", arrays, torch.arange(10) % 2, ("cat", "dog"))
     monkeypatch.setattr(photos_data, "cifar10", lambda folder: cifar)
 
     n = photos_data.lay_out_tiny(tmp_path / "tiny", tmp_path / "out")

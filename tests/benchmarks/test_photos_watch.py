@@ -24,8 +24,8 @@ TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The layout of `photos_data.py`: dark and bright pictures, 12 and 4 held out of each set."""
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The layout of `photos_data.py`: dark and bright images, 12 and 4 held out of each set."""
     home, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
     for name, prefix in (("tiny-imagenet", "tiny"), ("cifar10", "cifar10")):
         for label, light in (("dark", 0), ("bright", 150)):
@@ -55,27 +55,27 @@ def small(**changes: object) -> Recipe:
     return replace(recipe, **changes)  # type: ignore[arg-type]
 
 
-def test_the_averaged_weights_of_the_last_checkpoint_are_measured_on_both_sets(pictures: Path, tmp_path: Path) -> None:
-    source = data.load(str(pictures / TRAIN), size=16)
-    result = train(small(), tmp_path / "run", pictures=source)
+def test_the_averaged_weights_of_the_last_checkpoint_are_measured_on_both_sets(images: Path, tmp_path: Path) -> None:
+    source = data.load(str(images / TRAIN), size=16)
+    result = train(small(), tmp_path / "run", images=source)
     recipe, network, step = photos_watch.averaged(tmp_path / "run")
     assert step == 2 * (24 // 8)
     assert recipe == small()
     for (name, mine), kept in zip(network.state_dict().items(), result.backbone.state_dict().values(), strict=True):
         assert torch.equal(mine, kept), name
     assert any(not torch.equal(a, b) for a, b in zip(network.parameters(), result.method.parameters(), strict=False))
-    found = photos_choice.held_out_knn(network, recipe, source, pictures)
+    found = photos_choice.held_out_knn(network, recipe, source, images)
     assert set(found) == {"tiny-imagenet", "cifar10"}
     assert min(found.values()) >= 0.5
 
 
 def test_a_line_is_kept_beside_the_run_and_the_encoder_as_it_is_can_be_had(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, exported = tmp_path / "run", tmp_path / "now"
-    recipe, source = small(data=str(pictures / TRAIN)), data.load(str(pictures / TRAIN), size=16)
-    train(recipe, run, pictures=source, stop_after_steps=2)
-    given = [str(pictures), str(run), "--size", "24", "--export", str(exported)]
+    recipe, source = small(data=str(images / TRAIN)), data.load(str(images / TRAIN), size=16)
+    train(recipe, run, images=source, stop_after_steps=2)
+    given = [str(images), str(run), "--size", "24", "--export", str(exported)]
     monkeypatch.setattr(sys, "argv", ["photos_watch", *given])
     photos_watch.main()
     line = json.loads((run / "held_out.jsonl").read_text())
@@ -84,12 +84,12 @@ def test_a_line_is_kept_beside_the_run_and_the_encoder_as_it_is_can_be_had(
     assert line["size"] == 24
     encoder = load(exported)
     assert encoder.spec.input_size == (3, 24, 24)
-    assert f"24 pictures of {TRAIN}" in (exported / "README.md").read_text()
-    assert train(recipe, run, pictures=source).metrics["step"] == 6  # the run goes on
+    assert f"24 images of {TRAIN}" in (exported / "README.md").read_text()
+    assert train(recipe, run, images=source).metrics["step"] == 6  # the run goes on
 
 
-def test_without_an_average_it_is_the_network_itself(pictures: Path, tmp_path: Path) -> None:
-    result = train(small(ema_decay=0.0), tmp_path / "run", pictures=data.load(str(pictures / TRAIN), size=16))
+def test_without_an_average_it_is_the_network_itself(images: Path, tmp_path: Path) -> None:
+    result = train(small(ema_decay=0.0), tmp_path / "run", images=data.load(str(images / TRAIN), size=16))
     _, network, _ = photos_watch.averaged(tmp_path / "run")
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), result.backbone.parameters(), strict=True))
 
@@ -100,8 +100,8 @@ def test_every_setting_can_be_run() -> None:
     assert photos_choice.SETTINGS["0.1, decoupled"].decoupled
 
 
-def test_views_end_when_the_processor_time_is_spent(pictures: Path, tmp_path: Path) -> None:
-    limited = photos_choice.Limited(data.load(str(pictures / TRAIN), size=16), seconds=0.0)
-    result = train(small(epochs=1000), tmp_path / "run", pictures=limited)
+def test_views_end_when_the_processor_time_is_spent(images: Path, tmp_path: Path) -> None:
+    limited = photos_choice.Limited(data.load(str(images / TRAIN), size=16), seconds=0.0)
+    result = train(small(epochs=1000), tmp_path / "run", images=limited)
     assert limited.batches == 1
     assert result.metrics["step"] == 1

@@ -16,7 +16,7 @@ from tests.tiny_encoder import export_tiny
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Reddish and greenish pictures without form, 30 and 26 of them, and grey ones with a bright left half, 30."""
+    """Reddish and greenish images without form, 30 and 26 of them, and grey ones with a bright left half, 30."""
     home, rng = tmp_path_factory.mktemp("sets") / "colours", np.random.default_rng(0)
     for label, n in (("red", 30), ("green", 26), ("left", 30)):
         (home / label).mkdir(parents=True)
@@ -51,14 +51,14 @@ def test_of_every_class_no_more_is_taken_than_said_and_the_same_each_time() -> N
     part = Part([np.full((2, 2, 3), i, np.uint8) for i in range(20)], labels, "digest")
     taken = transfer.at_most(part, 5)
     assert np.bincount(taken.labels).tolist() == [5, 3, 5]
-    assert all(labels[int(np.asarray(p)[0, 0, 0])] == y for p, y in zip(taken.pictures, taken.labels, strict=True))
+    assert all(labels[int(np.asarray(p)[0, 0, 0])] == y for p, y in zip(taken.images, taken.labels, strict=True))
     assert np.array_equal(taken.arrays(side=2), transfer.at_most(part, 5).arrays(side=2))
 
 
 def test_a_histogram_knows_colours_and_no_places() -> None:
-    picture = np.zeros((4, 4, 3), np.uint8)
-    picture[:, :2] = 255
-    turned, grey = picture[:, ::-1].copy(), np.full((4, 4, 3), 128, np.uint8)
-    x = transfer.colours(Part([picture, turned, grey], np.zeros(3, np.int64), ""))
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[:, :2] = 255
+    turned, grey = image[:, ::-1].copy(), np.full((4, 4, 3), 128, np.uint8)
+    x = transfer.colours(Part([image, turned, grey], np.zeros(3, np.int64), ""))
     assert x[0] @ x[1] == pytest.approx(1)
     assert x[0] @ x[2] == 0

@@ -19,7 +19,7 @@ THIN = (16, 16, 32, 32)
 
 
 def trained(network: nn.Module, side: int = 32, channels: int = 3) -> Any:
-    """The network with random weights, and norms that have seen pictures, so that every tensor matters."""
+    """The network with random weights, and norms that have seen images, so that every tensor matters."""
     generator = torch.Generator().manual_seed(len(list(network.parameters())))
     with torch.no_grad():
         for name, value in [*network.named_parameters(), *network.named_buffers()]:
@@ -206,7 +206,7 @@ class BoltsCpc(nn.Module):
         return x
 
     def forward(self, x: Tensor) -> Tensor:
-        """The grid of vectors: the patches of all pictures in one batch, half a patch apart."""
+        """The grid of vectors: the patches of all images in one batch, half a patch apart."""
         patches = patches_of(x, self.patch)
         side = math.isqrt(patches.shape[1])
         return self.one(patches.flatten(0, 1)).reshape(len(x), side, side, -1).permute(0, 3, 1, 2)

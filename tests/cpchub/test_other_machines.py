@@ -30,7 +30,7 @@ from cpchub.importers.readers.checkpoint import read_checkpoint
 from cpchub.media.sources import find_images
 from cpchub_training.evaluate.datasets import open_labelled
 from tests.cpchub.foreign_checkpoints import torchvision_resnet
-from tests.cpchub.pictures import TinyEncoder, folder_of_pictures
+from tests.cpchub.images import TinyEncoder, folder_of_images
 from tests.loopback_hub import LoopbackHub
 from tests.tiny_encoder import DIM, files_of
 
@@ -48,8 +48,8 @@ class TestTilde:
         monkeypatch.setenv("HOME", str(tmp_path / "~"))  # so that "~" means the folder of that name as well
         return str(request.param)
 
-    def test_pictures_are_read_from_there_and_vectors_written(self, name: str, tmp_path: Path) -> None:
-        folder_of_pictures(tmp_path / name / "photos", 3)
+    def test_images_are_read_from_there_and_vectors_written(self, name: str, tmp_path: Path) -> None:
+        folder_of_images(tmp_path / name / "photos", 3)
         assert len(find_images(f"{name}/photos")) == 3
         assert len(run(f"{name}/photos", f"{name}/out")) == 3
         assert (tmp_path / name / "out" / "manifest.json").is_file()
@@ -73,7 +73,7 @@ class TestTilde:
 
     def test_labelled_data_is_found_there(self, name: str, tmp_path: Path) -> None:
         for label in ("cat", "dog"):
-            folder_of_pictures(tmp_path / name / "data" / label, 4)
+            folder_of_images(tmp_path / name / "data" / label, 4)
         assert open_labelled(f"{name}/data").classes == ("cat", "dog")
 
     def test_a_user_without_a_home_is_told_or_not_bothered(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ class TestOneName:
     ) -> None:
         (here / "you" / "photos").mkdir(parents=True)
         if content == "pictures":
-            folder_of_pictures(here / "you" / "photos", 2)
+            folder_of_images(here / "you" / "photos", 2)
         assert publish(exported, "you/photos", token="secret").repo_id == "you/photos"
         assert load("you/photos").dim == DIM
         assert {path.suffix for path in (here / "you" / "photos").iterdir()} <= {".png"}
@@ -159,7 +159,7 @@ class TestNoLocks:
 
     @pytest.mark.usefixtures("no_locks")
     def test_the_work_is_done_with_a_warning_that_names_the_folder(self, tmp_path: Path) -> None:
-        folder_of_pictures(tmp_path / "photos", 3)
+        folder_of_images(tmp_path / "photos", 3)
         with pytest.warns(UserWarning, match=rf"file system of {tmp_path / 'out'} cannot lock"):
             assert len(run(tmp_path / "photos", tmp_path / "out")) == 3
 
@@ -190,10 +190,10 @@ class TestDataSets:
 
     @pytest.fixture
     def data(self, datasets: Any) -> Any:
-        from tests.cpchub.pictures import picture
+        from tests.cpchub.images import an_image
 
         stream = io.BytesIO()
-        picture(1).save(stream, "PNG")
+        an_image(1).save(stream, "PNG")
         rows = {"image": [{"bytes": stream.getvalue(), "path": None}] * 3}
         return datasets.Dataset.from_dict(rows, features=datasets.Features({"image": datasets.Image()}))
 
@@ -215,7 +215,7 @@ class TestDataSets:
             with pytest.raises(SourceError, match=r"parts of a data set \(train.*as data\['train'\]"):
                 run(parts, tmp_path / "out")
 
-    def test_a_row_that_cannot_be_read_is_that_pictures_failure(
+    def test_a_row_that_cannot_be_read_is_that_images_failure(
         self, data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         whole = type(data).__getitem__

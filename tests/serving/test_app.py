@@ -34,12 +34,12 @@ def test_the_page_names_the_collection_and_loads_nothing_from_elsewhere(page_url
     assert not re.search(r"<(?:script|link)[^>]+(?:src|href)=[\"']https?://(?!127\.0\.0\.1)", page)
 
 
-def test_thumbnails_are_served_and_the_pictures_themselves_are_not(page_url: str, served) -> None:
+def test_thumbnails_are_served_and_the_images_themselves_are_not(page_url: str, served) -> None:
     with urllib.request.urlopen(page_url, timeout=PATIENCE) as answer:
         shown = re.search(r"gradio_api/file=[^\\\"' ]+\.webp", answer.read().decode())
     assert shown is not None
     assert status(page_url + shown.group()) == 200
-    original = served.pictures / served.index.collection.paths[0]
+    original = served.images / served.index.collection.paths[0]
     assert status(f"{page_url}gradio_api/file={quote(str(original))}") == 403
 
 
@@ -60,7 +60,7 @@ def test_a_program_can_ask_for_neighbours(page_url: str) -> None:
     found = json.loads(answer.split("data: ", 1)[1])[0]
     assert len(found) == 5
     assert found[0]["score"] >= found[4]["score"]
-    assert set(found[0]) == {"row", "picture", "score"}
+    assert set(found[0]) == {"row", "image", "score"}
 
 
 def test_gradios_own_client_takes_the_answer_as_it_is(page_url: str) -> None:

@@ -64,11 +64,11 @@ class Browser:
         tabs = self.wait(lambda: [tab for tab in self.all("button[role=tab]") if tab.text == name])
         tabs[0].click()
 
-    def upload(self, picture: Path) -> None:
-        self.wait(lambda: self.all("#query-picture input[type=file]"))[0].send_keys(str(picture))
+    def upload(self, image: Path) -> None:
+        self.wait(lambda: self.all("#query-image input[type=file]"))[0].send_keys(str(image))
 
     def label(self, name: str, count: int) -> None:
-        """Label the first `count` unlabelled pictures of the board whose folder is `name`."""
+        """Label the first `count` unlabelled images of the board whose folder is `name`."""
         number = self.texts(".cpc-class b").index(name)
         self.click(".cpc-class", number)
         self.wait(lambda: self.texts(".cpc-class[aria-pressed=true] b") == [name])
@@ -77,10 +77,10 @@ class Browser:
             self.wait(lambda done=done: self.texts(".cpc-class > span:not(.cpc-predicted)")[number] == str(done))
 
     def shoot(self, name: str) -> None:
-        self.wait_for_pictures()
+        self.wait_for_images()
         self.driver.save_screenshot(str(self.shots / f"{name}.png"))
 
-    def wait_for_pictures(self) -> None:
+    def wait_for_images(self) -> None:
         seen = (
             "return [...document.images].map(image => [image, image.getBoundingClientRect()])"
             ".filter(([_, box]) => box.width > 0 && box.bottom > 0 && box.top < innerHeight)"
@@ -130,11 +130,11 @@ on_a_desk = pytest.mark.parametrize("browser", [DESK], ids=["desk"], indirect=Tr
 def test_a_visitor_searches_labels_and_sees_the_rest_classified(browser: Browser, served, page_url: str) -> None:
     browser.shoot("1-start")
 
-    browser.upload(served.pictures / "red" / "red-03.png")
+    browser.upload(served.images / "red" / "red-03.png")
     browser.wait(lambda: len(browser.all("#neighbours .cpc-tile")) == 24)
     assert browser.texts("#neighbours .cpc-name")[0] == "red-03.png"
     assert browser.texts("#neighbours .cpc-caption")[0] == "1.000"
-    assert "Exact search over 60 pictures" in browser.texts("#neighbours p")[0]
+    assert "Exact search over 60 images" in browser.texts("#neighbours p")[0]
     browser.shoot("2-uploaded")
 
     onward = browser.texts("#neighbours .cpc-name")[4]
@@ -143,7 +143,7 @@ def test_a_visitor_searches_labels_and_sees_the_rest_classified(browser: Browser
     assert onward not in browser.texts("#neighbours .cpc-name")
     browser.shoot("3-gone-on")
     browser.click("[data-act=back]")
-    browser.wait(lambda: browser.texts(".cpc-facts-card > b") == ["Your picture"])
+    browser.wait(lambda: browser.texts(".cpc-facts-card > b") == ["Your image"])
 
     browser.open_tab("Label")
     browser.wait(lambda: browser.all("#class-names input, #class-names textarea"))[0].send_keys("red, green, blue")
@@ -188,9 +188,9 @@ def test_labels_are_downloaded_as_csv(browser: Browser, tmp_path: Path) -> None:
 @on_a_desk
 def test_a_broken_upload_is_answered_in_words(browser: Browser, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
-    broken.write_bytes(b"not a picture at all")
+    broken.write_bytes(b"not an image at all")
     browser.upload(broken)
-    browser.wait(lambda: "not a picture" in " ".join(browser.texts(".toast-wrap")))
+    browser.wait(lambda: "not an image" in " ".join(browser.texts(".toast-wrap")))
     browser.shoot("refused")
     assert not browser.all("#neighbours .cpc-tile")
-    assert not browser.all("#query-picture img")
+    assert not browser.all("#query-image img")

@@ -30,8 +30,8 @@ def nobody(page: Page, stack: ExitStack) -> None:
 
 
 def uploaded(page: Page, stack: ExitStack) -> None:
-    kept = post_upload(page.url, b"a picture")
-    assert kept.read_bytes() == b"a picture"
+    kept = post_upload(page.url, b"an image")
+    assert kept.read_bytes() == b"an image"
     assert kept in page.files()
 
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 BatchFunction: TypeAlias = Callable[[Tensor], Tensor]  # `[B, C, H, W]` float32, normalised -> `[B, D]`
 
 # Not MNN's command `mnnconvert`: that one reports its use to MNN's maker, and installs a package to do so. A network
-# that MNN cannot run may end the process, so what was converted is tried here as well, on no more than two pictures.
+# that MNN cannot run may end the process, so what was converted is tried here as well, on no more than two images.
 CONVERT = """
 import sys, _tools
 size = sys.argv.pop()
@@ -35,8 +35,8 @@ _tools.mnnconvert(sys.argv)
 import MNN
 network = MNN.Interpreter(sys.argv[-1])
 session = network.createSession({})
-pictures = network.getSessionInput(session)
-network.resizeTensor(pictures, (2, *map(int, size.split(","))))
+images = network.getSessionInput(session)
+network.resizeTensor(images, (2, *map(int, size.split(","))))
 network.resizeSession(session)
 sys.exit(network.runSession(session))
 """
@@ -55,7 +55,7 @@ def has_openvino() -> bool:
 def in_mnn(network: nn.Module, x: Tensor, *, lanes: int, batch: int) -> BatchFunction:
     """The network run by MNN, from as many threads at once as `lanes`, each on a core of its own.
 
-    x: pictures of the size that all have, `[B, C, H, W]`. batch: pictures that run at once; fewer are filled up to as
+    x: images of the size that all have, `[B, C, H, W]`. batch: images that run at once; fewer are filled up to as
     many, so that every batch is computed as the first was. Raises RuntimeError where MNN cannot run the network.
     """
     shape = (batch, *x.shape[1:])
@@ -79,7 +79,7 @@ def in_mnn(network: nn.Module, x: Tensor, *, lanes: int, batch: int) -> BatchFun
 
 
 def _converted(network: nn.Module, x: Tensor, folder: Path) -> Path:
-    """The network as a file of MNN's in `folder`, for any number of pictures of the size of `x`."""
+    """The network as a file of MNN's in `folder`, for any number of images of the size of `x`."""
     source, target = folder / "network.onnx", folder / "network.mnn"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing, about checks of shapes in timm; and see below
@@ -98,7 +98,7 @@ def _converted(network: nn.Module, x: Tensor, folder: Path) -> Path:
 
 
 def _session(mnn: Any, converted: Path, shape: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
-    """What runs up to `shape[0]` pictures on one core. It takes one batch at a time."""
+    """What runs up to `shape[0]` images on one core. It takes one batch at a time."""
     try:
         interpreter = mnn.Interpreter(str(converted))  # one a session: an interpreter runs one session at a time
     except Exception as error:  # that is the type which MNN raises
@@ -110,18 +110,18 @@ def _session(mnn: Any, converted: Path, shape: tuple[int, ...]) -> Callable[[Ten
     interpreter.resizeSession(session)
     if tuple(from_network.getShape())[:1] != shape[:1]:
         raise RuntimeError(f"MNN gives {from_network.getShape()} for {shape}")
-    pictures, vectors = (
+    images, vectors = (
         mnn.Tensor(tuple(size), mnn.Halide_Type_Float, mnn.Tensor_DimensionType_Caffe)
         for size in (shape, from_network.getShape())
     )
-    pixels, found = pictures.getNumpyData(), vectors.getNumpyData()  # views of what MNN holds
+    pixels, found = images.getNumpyData(), vectors.getNumpyData()  # views of what MNN holds
     pixels[:] = 0
 
     def run(x: Tensor) -> Tensor:
         if x.shape[1:] != shape[1:]:
-            raise ValueError(f"pictures of {list(x.shape[1:])} after the first ones of {list(shape[1:])}")
+            raise ValueError(f"images of {list(x.shape[1:])} after the first ones of {list(shape[1:])}")
         pixels[: len(x)] = x.numpy()
-        to_network.copyFrom(pictures)
+        to_network.copyFrom(images)
         failed = interpreter.runSession(session)
         if failed:
             raise RuntimeError(f"MNN's runSession gave {failed}")

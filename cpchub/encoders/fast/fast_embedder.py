@@ -1,9 +1,9 @@
-"""The fastest way through a network that gives the same vectors, for many pictures.
+"""The fastest way through a network that gives the same vectors, for many images.
 
 On a CPU: batch norms folded, channels last, one batch a core instead of one batch over all cores; bfloat16 where the
 CPU computes with it; MNN or OpenVINO for long jobs where they are installed (extras `cpu`, `fast`). On a GPU: bfloat16,
 channels last, 8-bit pixels over a pinned buffer, JPEG files decoded there. A path counts as safe where the vectors of
-real pictures are within a cosine of 0.999 of the plain network in float32, on pictures that the CPU decoded, which is
+real images are within a cosine of 0.999 of the plain network in float32, on images that the CPU decoded, which is
 measured on the first of each job; if not, the plain one runs.
 """
 
@@ -30,23 +30,23 @@ from cpchub.encoders.fast.pixels import Pixels
 from cpchub.media.decode import decode_bytes
 
 COSINE = 0.999  # to the plain network in float32, the least that a fast path may have
-CHECKED = 8  # pictures that it is measured on
-STEP = 16  # pictures that a lane of a CPU takes at once: more is no faster and needs more memory
+CHECKED = 8  # images that it is measured on
+STEP = 16  # images that a lane of a CPU takes at once: more is no faster and needs more memory
 MOST_LANES = 8
-OPENVINO_FROM = 2000  # pictures; converting the network takes as long as it saves in some 1000
-# Pixels that a lane takes in: 200 pictures of 224 x 224, or 2,400 of 64 x 64. On two lanes of AVX2 such a job gains
+OPENVINO_FROM = 2000  # images; converting the network takes as long as it saves in some 1000
+# Pixels that a lane takes in: 200 images of 224 x 224, or 2,400 of 64 x 64. On two lanes of AVX2 such a job gains
 # about 4 s with ResNet-18 and ResNet-50, and converting them takes 2 and 3 s.
 MNN_FROM = 10_000_000
 MNN_WEIGHTS = 2**30  # bytes of weights in all lanes: each holds its own, and rearranged once more
 
 
 class FastEmbedder:
-    """An encoder made ready for many pictures: `prepare` each, then `encode` batches, from as many threads as `lanes`.
+    """An encoder made ready for many images: `prepare` each, then `encode` batches, from as many threads as `lanes`.
 
     exact: keep to the plain network in its own precision.
     """
 
-    def __init__(self, encoder: Any, pictures: int, *, exact: bool) -> None:
+    def __init__(self, encoder: Any, images: int, *, exact: bool) -> None:
         self._encoder, self._exact = encoder, exact
         self._pixels = Pixels.of(encoder.transform, encoder.spec.input_size[0])
         self._device = encoder.device
@@ -57,10 +57,10 @@ class FastEmbedder:
         self._threads = max(1, threads // self.lanes)
         self._lock = threading.Lock()
         self._network: BatchFunction | None = None
-        self._pictures = pictures
+        self._images = images
         self.path = "not chosen yet"
         self._decoder = None if exact else decoder_for(self._device, self._pixels)
-        self.gpu_decodes = False  # not before its first pictures are compared
+        self.gpu_decodes = False  # not before its first images are compared
 
     def defer(self, data: bytes, size: int) -> Jpeg | None:
         """A file that `encode` takes as it is, for the GPU to decode; None for one that is to be prepared.
@@ -70,11 +70,11 @@ class FastEmbedder:
         return jpeg_for_gpu(data, size) if self._decoder else None
 
     def prepare(self, image: Image.Image) -> Any:
-        """What `encode` takes of one upright RGB picture: uint8 `[H, W, C]`, or the tensor of another transform."""
+        """What `encode` takes of one upright RGB image: uint8 `[H, W, C]`, or the tensor of another transform."""
         return self._pixels.prepare(image) if self._pixels else self._encoder.prepare(image)
 
     def encode(self, prepared: Sequence[Any]) -> npt.NDArray[np.float32]:
-        """A batch of prepared pictures and deferred files to float32 `[B, D]` of unit length."""
+        """A batch of prepared images and deferred files to float32 `[B, D]` of unit length."""
         step = len(prepared) if self._device.type != "cpu" else STEP
         with torch.inference_mode():
             if self.lanes > 1 and torch.get_num_threads() != self._threads:
@@ -109,9 +109,9 @@ class FastEmbedder:
         return self._pixels.normalise(pixels)
 
     def _by_cpu(self, prepared: Sequence[Any], pixels: Pixels) -> Tensor:
-        """uint8 `[B, H, W, C]` on the device, of pictures and of files that the GPU does not decode."""
-        pictures = [pixels.prepare(decode_bytes(one.data).image) if isinstance(one, Jpeg) else one for one in prepared]
-        batch = torch.from_numpy(np.stack(pictures))
+        """uint8 `[B, H, W, C]` on the device, of images and of files that the GPU does not decode."""
+        images = [pixels.prepare(decode_bytes(one.data).image) if isinstance(one, Jpeg) else one for one in prepared]
+        batch = torch.from_numpy(np.stack(images))
         if self._device.type == "cuda":
             return batch.pin_memory().to(self._device, non_blocking=True)
         return batch.to(self._device)
@@ -121,32 +121,32 @@ class FastEmbedder:
         files = {position: one for position, one in enumerate(prepared) if isinstance(one, Jpeg)}
         if not (self._decoder and self.gpu_decodes and files):
             return {}
-        pictures = zip(files, self._decoder(list(files.values())), strict=True)
-        decoded = {position: picture for position, picture in pictures if picture is not None}
+        images = zip(files, self._decoder(list(files.values())), strict=True)
+        decoded = {position: image for position, image in images if image is not None}
         if 2 * len(decoded) < len(files):  # the rest is decoded one by one, while the network waits
             self._do_without_decoder("it decodes few of a batch's files as the CPU does")
         return decoded
 
     def _try_decoder(self, decoder: GpuDecoder, files: Sequence[Jpeg], network: BatchFunction, pixels: Pixels) -> None:
-        """Let the GPU decode from now on if its first pictures have the vectors of the CPU's, or never."""
-        decoded = [(file, picture) for file, picture in zip(files, decoder(files), strict=True) if picture is not None]
+        """Let the GPU decode from now on if its first images have the vectors of the CPU's, or never."""
+        decoded = [(file, image) for file, image in zip(files, decoder(files), strict=True) if image is not None]
         agreement = 0.0
         if decoded:
             by_cpu = self._batch([file for file, _ in decoded])
-            by_gpu = pixels.normalise(torch.stack([picture for _, picture in decoded]))
+            by_gpu = pixels.normalise(torch.stack([image for _, image in decoded]))
             agreement = _agreement(network(by_gpu), self._plain(by_cpu.to(self._encoder.dtype)).float())
         self.gpu_decodes = agreement >= COSINE
         if not decoded:
             self._do_without_decoder("it decodes none of the first files as the CPU does")
         elif not self.gpu_decodes:
-            self._do_without_decoder(f"vectors of its pictures have a cosine of {agreement:.4f} to the CPU's")
+            self._do_without_decoder(f"vectors of its images have a cosine of {agreement:.4f} to the CPU's")
 
     def _do_without_decoder(self, reason: str) -> None:
         self._decoder, self.gpu_decodes = None, False
         warnings.warn(f"JPEG files are decoded on the CPU, not on the GPU: {reason}", stacklevel=2)
 
     def _choose(self, some: Tensor) -> BatchFunction:
-        """The first of the fast paths that is safe on some pictures, the plain network if none is."""
+        """The first of the fast paths that is safe on some images, the plain network if none is."""
         expected = self._plain(some.to(self._encoder.dtype)).float()
         for path, make in [] if self._exact else self._paths():
             try:
@@ -170,7 +170,7 @@ class FastEmbedder:
         bfloat16, lanes, threads = cpu_has_bfloat16(), self.lanes, self._threads
         if not bfloat16 and has_mnn() and self._worth_mnn():
             paths.append(("MNN", lambda x: in_mnn(self._plain, x, lanes=lanes, batch=STEP)))
-        elif self._pictures >= OPENVINO_FROM and has_openvino():
+        elif self._images >= OPENVINO_FROM and has_openvino():
             paths.append(
                 ("OpenVINO", lambda x: in_openvino(self._plain, x, lanes=lanes, threads=threads, bfloat16=bfloat16))
             )
@@ -185,7 +185,7 @@ class FastEmbedder:
         """
         _, height, width = self._encoder.spec.input_size
         weights = sum(each.nbytes for each in self._plain.parameters())
-        long = self._pictures * height * width >= MNN_FROM * self.lanes
+        long = self._images * height * width >= MNN_FROM * self.lanes
         convolves = any(
             isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1 and max(module.stride) == 1
             for module in self._plain.modules()
@@ -221,7 +221,7 @@ def folded_network(model: Any) -> BatchFunction:
 
 
 def _agreement(found: Tensor, expected: Tensor) -> float:
-    """The least cosine between vectors `[B, D]` of the same pictures."""
+    """The least cosine between vectors `[B, D]` of the same images."""
     return float(nn.functional.cosine_similarity(found.float(), expected).min())
 
 

@@ -1,4 +1,4 @@
-"""JPEG files decoded on a GPU, by nvJPEG through torchvision, for the pictures of an embedding job.
+"""JPEG files decoded on a GPU, by nvJPEG through torchvision, for the images of an embedding job.
 
 nvJPEG reports errors per batch, and its output buffers may still contain earlier images, so we check each image
 against a 1/8-scale CPU decode. That decode finds damaged files, with the same reasons as every other job, and gives
@@ -43,7 +43,7 @@ TOLERANCE = 4.0  # of 255, root mean square over the blocks: 1.3 at most in a do
 class Jpeg:
     """A JPEG file that the GPU is to decode, and that the CPU could.
 
-    width, height: of the upright picture. orientation: EXIF's number. blocks: uint8 `[rows, columns, 3]`, the mean
+    width, height: of the upright image. orientation: EXIF's number. blocks: uint8 `[rows, columns, 3]`, the mean
     colour of each block of 8 x 8 pixels, in the orientation of the file.
     """
 
@@ -86,7 +86,7 @@ def _pays(image: Image.Image, size: int) -> bool:
 
 
 def decoder_for(device: torch.device, pixels: Pixels | None) -> GpuDecoder | None:
-    """The decoder of a CUDA device for pictures that are to become `pixels`; None where there is none.
+    """The decoder of a CUDA device for images that are to become `pixels`; None where there is none.
 
     AMD's GPUs have none: torchvision's rocJPEG ends the process on a file that it cannot decode.
     """
@@ -109,16 +109,16 @@ class GpuDecoder:
 
     def __call__(self, jpegs: Sequence[Jpeg]) -> list[Tensor | None]:
         """Each as uint8 `[H, W, 3]` on the device, None where that failed and the CPU has to decode it."""
-        return [picture for some in _groups(jpegs) for picture in self._group(some)]
+        return [image for some in _groups(jpegs) for image in self._group(some)]
 
     def _group(self, jpegs: Sequence[Jpeg]) -> list[Tensor | None]:
-        pictures = self._decoded([torch.from_numpy(np.frombuffer(jpeg.data, np.uint8).copy()) for jpeg in jpegs])
-        distances = torch.stack([self._distance(*pair) for pair in zip(pictures, jpegs, strict=True)]).tolist()
+        images = self._decoded([torch.from_numpy(np.frombuffer(jpeg.data, np.uint8).copy()) for jpeg in jpegs])
+        distances = torch.stack([self._distance(*pair) for pair in zip(images, jpegs, strict=True)]).tolist()
         return [
-            self._pixels.prepare_tensor(upright(picture, jpeg.orientation))
-            if picture is not None and distance <= TOLERANCE
+            self._pixels.prepare_tensor(upright(image, jpeg.orientation))
+            if image is not None and distance <= TOLERANCE
             else None
-            for picture, jpeg, distance in zip(pictures, jpegs, distances, strict=True)
+            for image, jpeg, distance in zip(images, jpegs, distances, strict=True)
         ]
 
     def _decoded(self, files: list[Tensor]) -> Sequence[Tensor | None]:
@@ -128,7 +128,7 @@ class GpuDecoder:
             return self._decode(files)
         except RuntimeError:  # of all the files, whichever of them it is about
             self._wait()
-            return [None] if len(files) == 1 else [picture for file in files for picture in self._decoded([file])]
+            return [None] if len(files) == 1 else [image for file in files for image in self._decoded([file])]
 
     def _wait(self) -> None:
         """Let all streams end. The decoder has its own, which does not wait for ours and writes to memory that kernels
@@ -137,25 +137,25 @@ class GpuDecoder:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
 
-    def _distance(self, picture: Tensor | None, jpeg: Jpeg) -> Tensor:
-        """How far the mean colours of a picture's whole blocks are from those of the file; infinite or NaN for none.
+    def _distance(self, image: Tensor | None, jpeg: Jpeg) -> Tensor:
+        """How far the mean colours of an image's whole blocks are from those of the file; infinite or NaN for none.
 
         Clipping to 0..255 sets text of low quality apart as well: the CPU decodes that, at no loss but time.
         """
         blocks = torch.from_numpy(jpeg.blocks).to(self._device).permute(2, 0, 1)
         stored = (jpeg.height, jpeg.width) if jpeg.orientation < 5 else (jpeg.width, jpeg.height)
-        if picture is None or picture.shape != (3, *stored):
+        if image is None or image.shape != (3, *stored):
             return torch.full((), torch.inf, device=self._device)
-        means = nn.functional.avg_pool2d(picture.float(), BLOCK)
+        means = nn.functional.avg_pool2d(image.float(), BLOCK)
         return (means - blocks[:, : means.shape[1], : means.shape[2]]).square().mean().sqrt()
 
 
-def upright(picture: Tensor, orientation: int) -> Tensor:
+def upright(image: Tensor, orientation: int) -> Tensor:
     """`[C, H, W]` as EXIF 2.3, section 4.6.4 wants it shown."""
     if orientation in (5, 6, 7, 8):
-        picture = picture.transpose(1, 2)
+        image = image.transpose(1, 2)
     flipped = {2: [2], 3: [1, 2], 4: [1], 6: [2], 7: [1, 2], 8: [1]}.get(orientation, [])
-    return picture.flip(flipped) if flipped else picture
+    return image.flip(flipped) if flipped else image
 
 
 def _groups(jpegs: Sequence[Jpeg]) -> Iterator[list[Jpeg]]:

@@ -1,4 +1,4 @@
-"""timm's evaluation transform without its detours: 8-bit pixels from each picture, normalised as a whole batch.
+"""timm's evaluation transform without its detours: 8-bit pixels from each image, normalised as a whole batch.
 
 Pixels stay in the order in which they lie in memory, which is also the one that convolutions are fastest in. The 8-bit
 values are those of the transform, the normalised ones are so up to float32 rounding.
@@ -47,7 +47,7 @@ class Pixels:
         return cls(resize.size, tuple(crop.size), method, normalize.mean, normalize.std, channels)
 
     def prepare(self, image: Image.Image) -> npt.NDArray[np.uint8]:
-        """One picture as `[H, W, channels]`."""
+        """One image as `[H, W, channels]`."""
         if image.mode != self.mode:
             image = image.convert(self.mode)
         image = middle(image)
@@ -57,17 +57,17 @@ class Pixels:
         pixels = np.asarray(image)
         return pixels[:, :, None] if self.mode == "L" else pixels
 
-    def prepare_tensor(self, picture: Tensor) -> Tensor:
+    def prepare_tensor(self, image: Tensor) -> Tensor:
         """uint8 `[channels, H, W]` as `prepare` makes it, up to rounding, on the device that it is on."""
-        (width, height), (left, top) = self._fit(picture.shape[2], picture.shape[1])
+        (width, height), (left, top) = self._fit(image.shape[2], image.shape[1])
         rows, columns = self.crop
         method = {value: name for name, value in PILLOW.items()}[self.filter]
-        resized = nn.functional.interpolate(picture[None].float(), (height, width), mode=method, antialias=True)[0]
+        resized = nn.functional.interpolate(image[None].float(), (height, width), mode=method, antialias=True)[0]
         cropped = nn.functional.pad(resized, (-left, left + columns - width, -top, top + rows - height))
         return cropped.round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0)
 
     def _fit(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Width and height that a picture is resized to, and left and top of the crop from that."""
+        """Width and height that an image is resized to, and left and top of the crop from that."""
         short = min(width, height)
         resized = (
             (self.side, self.side * height // width) if width == short else (self.side * width // height, self.side)
@@ -81,7 +81,7 @@ class Pixels:
 
 
 def shown(transform: Any, image: Image.Image) -> Image.Image:
-    """The picture without the ends that a transform of timm would resize and then crop away; see `middle`."""
+    """The image without the ends that a transform of timm would resize and then crop away; see `middle`."""
     steps = list(getattr(transform, "transforms", []))
     if len(steps) < 2 or type(steps[1]) is not CenterCrop:
         return image
@@ -95,5 +95,5 @@ def shown(transform: Any, image: Image.Image) -> Image.Image:
 
 
 def _margin(length: int, wanted: int) -> int:
-    """Where torchvision's centre crop begins; before the picture's edge where that is too short, for black to fill."""
+    """Where torchvision's centre crop begins; before the image's edge where that is too short, for black to fill."""
     return round((length - wanted) / 2.0) if length >= wanted else -((wanted - length) // 2)

@@ -2,7 +2,7 @@
 
 oneDNN, which torch calls on a CPU, is at a processor's limit in the forward pass and in the gradient of the input, but
 not in the gradient of the weights: it reaches two thirds of it on large maps, a third on maps of 2 x 2 and a tenth on
-single places, which is where small pictures end in a ResNet. In bfloat16, on CPUs that compute with it, the two are
+single places, which is where small images end in a ResNet. In bfloat16, on CPUs that compute with it, the two are
 further apart. Values and gradients are those of `nn.Conv2d` up to rounding; on a GPU, in other precisions and without
 gradients it is `nn.Conv2d`. `benchmarks/weight_gradient.py` has the numbers.
 """
@@ -58,8 +58,8 @@ def weight_gradient(x: Tensor, gradient: Tensor, kernel: Any, stride: Any, paddi
     )
     by_place = gradient.permute(0, 2, 3, 1)
     total = torch.zeros(outputs, kernel_h * kernel_w * x.shape[1])
-    pictures = max(1, GATHERED // (height * width * total.shape[1]))
-    for some, field in zip(by_place.split(pictures), fields.split(pictures), strict=True):
+    images = max(1, GATHERED // (height * width * total.shape[1]))
+    for some, field in zip(by_place.split(images), fields.split(images), strict=True):
         total += some.reshape(-1, outputs).t() @ field.reshape(-1, total.shape[1])
     return total.to(x.dtype).view(outputs, kernel_h, kernel_w, -1).permute(0, 3, 1, 2)
 

@@ -23,7 +23,7 @@ NORMALISATIONS = {  # pl_bolts/transforms/dataset_normalizations.py
     "imagenet2012": (IMAGENET_MEAN, IMAGENET_STD),
 }
 _BY_PATCH = {8: "cifar10", 16: "stl10", 32: "imagenet2012"}  # cpc_module.py
-_SIDES = {8: 32, 16: 64, 32: 128}  # of the picture for 7 x 7 patches; transforms/self_supervised/cpc_transforms.py
+_SIDES = {8: 32, 16: 64, 32: 128}  # of the image for 7 x 7 patches; transforms/self_supervised/cpc_transforms.py
 _KNOWN_LAYERS: dict[tuple[int, ...], str] = {(3, 4, 46, 3): "bolts_cpc_resnet101", (3, 4, 6, 3): "bolts_cpc_resnet50"}
 _CHANNELS = (64, 128, 512, 512)
 _STL_SIDE = 96

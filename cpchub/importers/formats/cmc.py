@@ -57,7 +57,7 @@ class Cmc:
         view = options.get("view", "Lab")  # of before there were others
         if view not in _SPACES:
             raise ledger.error(f"the file says view: {view!r}; the colour spaces of CMC are {' and '.join(_SPACES)}")
-        # The pictures are RGB in [0, 1]; the network turns them into the colour space itself.
+        # The images are RGB in [0, 1]; the network turns them into the colour space itself.
         args = {} if view == "Lab" else {"space": _SPACES[view]}
         facts = replace(
             facts_of("cmc", options.get("dataset"), NORMALISATIONS), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)

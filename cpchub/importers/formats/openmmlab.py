@@ -34,9 +34,9 @@ class OpenMMLab:
         if re.search(r"style\W+caffe", config):
             raise ledger.error("its config says style='caffe': such a ResNet strides elsewhere than torchvision's")
         if re.search(r"to_rgb\W+False", config):
-            raise ledger.error("its config says to_rgb=False: its pictures are BGR, for which there is no network here")
+            raise ledger.error("its config says to_rgb=False: its images are BGR, for which there is no network here")
         if has(checkpoint, f"{root}sobel_layer.") or re.search(r"with_sobel\W+True", config):
-            raise ledger.error("its pictures go through a Sobel filter first, for which there is no network here")
+            raise ledger.error("its images go through a Sobel filter first, for which there is no network here")
         ledger.drop(f"{root}backbone.fc.", CLASSIFIER)
         ledger.drop(f"{root}head.", CLASSIFIER)
         ledger.drop(f"{root}neck.", PROJECTION)
@@ -45,7 +45,7 @@ class OpenMMLab:
             ledger.drop(f"{root}{momentum}", "the momentum encoder; the encoder that it follows is published")
         ledger.drop(f"{root}queue", "the queue of keys")
         ledger.drop(f"{root}memory_bank.", "the memory bank")
-        ledger.drop(f"{root}data_preprocessor.", "mean and std of the pictures")
+        ledger.drop(f"{root}data_preprocessor.", "mean and std of the images")
         settings = training_settings(checkpoint, "meta")
         return resnet_plan(ledger, f"{root}backbone.", claims, _facts(config), settings=settings)
 

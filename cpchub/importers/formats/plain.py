@@ -35,7 +35,7 @@ class Torchvision:
         if prefix is None:
             raise ledger.error("it has no conv1.weight, bare or under state_dict or model")
         ledger.drop(f"{prefix}fc.", CLASSIFIER)
-        facts = said.pictures(Facts("unknown"), said.settings(checkpoint))
+        facts = said.images(Facts("unknown"), said.settings(checkpoint))
         return resnet_plan(ledger, prefix, claims, facts, settings=training_settings(checkpoint))
 
 
@@ -77,7 +77,7 @@ class Timm:
             crop_pct=float(cfg["crop_pct"]),
         )
         options = said.settings(checkpoint)
-        facts = said.pictures(facts, options)
+        facts = said.images(facts, options)
         if options.get("gp") in _POOLS:
             args["global_pool"] = options["gp"]
         return ledger.plan(architecture, args, taken, facts, training_settings(checkpoint))

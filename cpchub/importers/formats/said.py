@@ -1,4 +1,4 @@
-"""What a file says of itself beside its tensors: network, pictures, training. It is used, or contradicted."""
+"""What a file says of itself beside its tensors: network, images, training. It is used, or contradicted."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _plain(name: str) -> str:
 
 
 def mean_and_std(source: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """`mean` and `std` of pictures in [0, 1], given as numbers or in a text (`"(0.5, 0.5, 0.5)"`, or up to 255)."""
+    """`mean` and `std` of images in [0, 1], given as numbers or in a text (`"(0.5, 0.5, 0.5)"`, or up to 255)."""
     mean, std = (_numbers(source.get(name)) for name in ("mean", "std"))
     if mean is None or std is None or len(mean) != len(std) or len(mean) not in (1, 3) or min(std) <= 0:
         return None
@@ -77,8 +77,8 @@ def mean_and_std(source: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[fl
     return mean, std
 
 
-def pictures(facts: Facts, options: Mapping[str, Any]) -> Facts:
-    """The facts with what a training script like timm's says of its pictures: size, mean, std, crop, interpolation."""
+def images(facts: Facts, options: Mapping[str, Any]) -> Facts:
+    """The facts with what a training script like timm's says of its images: size, mean, std, crop, interpolation."""
     if (stated := mean_and_std(options)) is not None:
         facts = replace(facts, mean=stated[0], std=stated[1])
     size = options.get("input_size") or options.get("img_size")

@@ -1,6 +1,6 @@
 """Checkpoints of vturrisi/solo-learn: Lightning files, with an `args.json` beside them.
 
-On CIFAR its ResNets have a 3x3 stem that is padded by 2: a picture of 32 pixels becomes a map of 34. No tensor tells.
+On CIFAR its ResNets have a 3x3 stem that is padded by 2: an image of 32 pixels becomes a map of 34. No tensor tells.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NORMALISATIONS = {  # solo/data/pretrain_dataloader.py
     "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
     "imagenet100": (IMAGENET_MEAN, IMAGENET_STD),
 }
-_CENTRE_FROM = 128  # pixels; smaller pictures are evaluated whole
+_CENTRE_FROM = 128  # pixels; smaller images are evaluated whole
 _HEADS = ("projector.", "predictor.", "key_projector.", "prototypes.")
 _WORD = re.compile(r"[\w+-]{1,40}")
 _METHODS = {"simclr": "simclr", "mocov2plus": "moco-v2", "mocov3": "moco-v3", "supcon": "sup-con"}
@@ -86,7 +86,7 @@ def _place(checkpoint: Checkpoint) -> tuple[str, str] | None:
 
 
 def _options(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Method, data set, side of the pictures, and mean and std where they were set: of `args.json` in the same folder,
+    """Method, data set, side of the images, and mean and std where they were set: of `args.json` in the same folder,
     else of the hyperparameters in the file."""
     sources: list[Any] = [checkpoint.meta.get("hyper_parameters")]
     beside = checkpoint.path.with_name("args.json")
@@ -109,5 +109,5 @@ def _options(checkpoint: Checkpoint) -> dict[str, Any]:
             if len(stated) == 1:
                 found["stated"] = stated.pop()
             if sides := [side for one in each if type(side := one.get("crop_size")) is int and side > 0]:
-                found["crop_size"] = max(sides)  # multi-crop has smaller ones beside the pictures' own
+                found["crop_size"] = max(sides)  # multi-crop has smaller ones beside the images' own
     return found

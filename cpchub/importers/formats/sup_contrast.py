@@ -38,7 +38,7 @@ class SupContrast:
         trained = METHODS.get(str(options.get("method")), "sup-con")
         method = "supervised" if "model/fc.weight" in checkpoint.tensors else trained
         dataset = options.get("dataset")
-        # The code has mean and std of its own for CIFAR, and takes those it is told for a folder of pictures.
+        # The code has mean and std of its own for CIFAR, and takes those it is told for a folder of images.
         stated = said.mean_and_std(options) if dataset == "path" else None
         facts = facts_of(method, dataset, NORMALISATIONS, default="cifar10", stated=stated)
         if type(side := options.get("size")) is int and side > 0:

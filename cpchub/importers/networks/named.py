@@ -81,7 +81,7 @@ def like(name: str, shapes: Shapes) -> tuple[Network, dict[str, Any], int]:
 
 
 def _side(network: Network, shapes: Shapes) -> int | None:
-    """The side of the pictures that a transformer's positions are for, where it is not what timm's name says."""
+    """The side of the images that a transformer's positions are for, where it is not what timm's name says."""
     patches: Any = getattr(network, "patch_embed", None)
     positions = shapes.get("pos_embed", ())
     ours = getattr(network, "pos_embed", None)

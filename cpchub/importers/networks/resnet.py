@@ -42,7 +42,7 @@ class Recognised:
     """A network as `timm.create_model` takes it.
 
     stem: the size of the first convolution's kernel; 0 for a network that was named and not recognised.
-    side: of its pictures, where the network tells.
+    side: of its images, where the network tells.
     """
 
     architecture: str

@@ -1,4 +1,4 @@
-"""What most formats have in common: one ResNet under a prefix, and the data set that decides how it sees a picture."""
+"""What most formats have in common: one ResNet under a prefix, and the data set that decides how it sees an image."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def resnet_plan(
 
     rename: makes torchvision's names of the format's.
     stem_padding: of the format's 3x3 stem; None where the format has none or does not fix it.
-    facts: for pictures of 224 pixels; a 3x3 stem makes them of 32, whole.
+    facts: for images of 224 pixels; a 3x3 stem makes them of 32, whole.
     """
     for head in named.heads(claims.architecture or said.network(ledger.checkpoint)):
         ledger.drop(f"{prefix}{head}", CLASSIFIER)
@@ -139,6 +139,6 @@ def facts_of(
         whose = DATA_NAMES.get(default, "ImageNet-1k") if default in normalisations else "ImageNet-1k"
         return said.noted(
             facts,
-            f"The file calls its pictures {name!r}; their mean and std are taken to be those of {whose}.",
+            f"The file calls its images {name!r}; their mean and std are taken to be those of {whose}.",
         )
     return facts

@@ -62,7 +62,7 @@ def of_state_dict(tensors: Mapping[str, Tensor], prefix: str, place: Callable[[s
 
 @dataclass(frozen=True)
 class Network:
-    """A network as `timm.create_model` takes it; `small` where its stem is for small pictures."""
+    """A network as `timm.create_model` takes it; `small` where its stem is for small images."""
 
     architecture: str
     model_args: Mapping[str, Any]
@@ -84,7 +84,7 @@ def plan(
     """
     network = _network({name: tuple(kernel.shape) for name, kernel in layers.kernels.items()}, where)
     if claims.stem_padding is not None and not (network.small and claims.stem_padding == 1):
-        stem = "its 3x3 stem pads 1 pixel" if network.small else "its stem is that for large pictures"
+        stem = "its 3x3 stem pads 1 pixel" if network.small else "its stem is that for large images"
         raise ImportFormatError(f"{where} is of SimCLR, {stem}; a padding of {claims.stem_padding} does not fit")
     weights, used = _weights(layers, network, where)
     side = CIFAR_SIDE if network.small else IMAGENET_SIDE

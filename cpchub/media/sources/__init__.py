@@ -1,4 +1,4 @@
-"""Where pictures come from: folders, tar shards, Parquet, Hugging Face data sets, lists of paths and URLs, buckets.
+"""Where images come from: folders, tar shards, Parquet, Hugging Face data sets, lists of paths and URLs, buckets.
 
 `open_source` finds out which of these it is given. Each is a class with the members of `Source`.
 """
@@ -11,11 +11,11 @@ from urllib.parse import unquote
 from cpchub.common.files import expanded
 from cpchub.errors import SourceError
 from cpchub.media.rules import NO_RULES, Rules
-from cpchub.media.sources.base import PICTURE_SUFFIXES, Listing, Picture, Source, StoredFile
+from cpchub.media.sources.base import IMAGE_SUFFIXES, ListedImage, Listing, Source, StoredFile
 from cpchub.media.sources.folder import find_images
 from cpchub.media.sources.storage import Bucket, Disk
 
-__all__ = ["PICTURE_SUFFIXES", "Listing", "Picture", "Rules", "Source", "find_images", "is_gone", "open_source"]
+__all__ = ["IMAGE_SUFFIXES", "ListedImage", "Listing", "Rules", "Source", "find_images", "is_gone", "open_source"]
 
 
 def open_source(
@@ -23,7 +23,7 @@ def open_source(
 ) -> Source:
     """The source that `source` names, not yet listed.
 
-    source: a folder of pictures, of tar shards, of Parquet files, or of a saved Hugging Face data set; one `.tar` or
+    source: a folder of images, of tar shards, of Parquet files, or of a saved Hugging Face data set; one `.tar` or
         `.parquet` file; a `.csv`, `.tsv` or `.txt` that lists paths and URLs; `s3://bucket/folder`, `gs://...` or any
         other URL that fsspec knows; a `datasets.Dataset`; or anything that has the members of `Source`.
     skip: a folder not to enter, the output when it lies inside the source.
@@ -43,7 +43,7 @@ def open_source(
         if isinstance(source, dict) and type(source).__name__.endswith("DatasetDict"):
             one = f"data[{next(iter(source), 'train')!r}]"
             raise SourceError(f"these are the parts of a data set ({', '.join(source)}); give one of them, as {one}")
-        raise SourceError(f"{type(source).__name__} is not a source of pictures; give a path, a URL or a Dataset")
+        raise SourceError(f"{type(source).__name__} is not a source of images; give a path, a URL or a Dataset")
     scheme, has_scheme, rest = str(source).partition("://")
     if has_scheme and scheme.lower() != "file":
         return _in_bucket(str(source), rules, kind)
@@ -81,7 +81,7 @@ def _one_file(path: Path) -> Source:
     if suffix in PARQUET_SUFFIXES:
         return ParquetSource(Disk(path.parent), str(path), [file])
     raise SourceError(
-        f"{path} is a file; give a folder of pictures, a .tar, a .parquet, or a list of pictures (.csv, .tsv, .txt)"
+        f"{path} is a file; give a folder of images, a .tar, a .parquet, or a list of images (.csv, .tsv, .txt)"
     )
 
 
@@ -89,5 +89,5 @@ def _in_bucket(url: str, rules: Rules, kind: str | None) -> Source:
     from cpchub.media.sources.chosen import by_content
 
     if url.partition("://")[0].lower() in ("http", "https"):
-        raise SourceError(f"{url} is one address on the web; write the URLs of the pictures into a .csv or .txt file")
+        raise SourceError(f"{url} is one address on the web; write the URLs of the images into a .csv or .txt file")
     return by_content(Bucket(url, rules), rules, kind)

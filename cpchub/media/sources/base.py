@@ -1,4 +1,4 @@
-"""What every source of pictures gives: a listing that tells what changed, and the bytes of each picture."""
+"""What every source of images gives: a listing that tells what changed, and the bytes of each image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp"})
-PICTURE_SUFFIXES = JPEG_SUFFIXES | {".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"}
+IMAGE_SUFFIXES = JPEG_SUFFIXES | {".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"}
 PATH = "path"  # the column that user columns are joined by
 
 
@@ -28,10 +28,10 @@ class StoredFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture(StoredFile):
-    """A picture in a source; `path` is its name there and stays the same from run to run.
+class ListedImage(StoredFile):
+    """An image in a source; `path` is its name there and stays the same from run to run.
 
-    place: for a picture that is not a file of its own, the file that holds it and where in it (byte or row).
+    place: for an image that is not a file of its own, the file that holds it and where in it (byte or row).
     """
 
     place: tuple[str, int] | None = None
@@ -41,12 +41,12 @@ class Picture(StoredFile):
 class Listing:
     """What a source holds.
 
-    columns: what else is known about the pictures, `path` first. failures: path, reason. unlisted: paths of folders,
+    columns: what else is known about the images, `path` first. failures: path, reason. unlisted: paths of folders,
     shards and files that are there and could not be looked into: what was known of them before still holds.
     notes: sentences for a person about what was passed over, and how to take it in.
     """
 
-    pictures: list[Picture]
+    images: list[ListedImage]
     columns: pa.Table | None = None
     failures: list[dict[str, Any]] = field(default_factory=list)
     unlisted: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class Listing:
 
 
 class Source(Protocol):
-    """A place that pictures come from. It can be sent to another process, and is read from several threads."""
+    """A place that images come from. It can be sent to another process, and is read from several threads."""
 
     kind: str  # "folder", "list", "tar", "parquet" or "datasets"; for the record
 
@@ -63,10 +63,10 @@ class Source(Protocol):
         """Where it is, for the record: the same place has the same location in every run."""
 
     def listing(self) -> Listing:
-        """Every picture, sorted by path. Raises SourceError where the place cannot be listed or holds none."""
+        """Every image, sorted by path. Raises SourceError where the place cannot be listed or holds none."""
 
-    def read(self, picture: Picture) -> bytes:
-        """The encoded picture. Raises BrokenImageError with the bare reason where it is not to be had."""
+    def read(self, image: ListedImage) -> bytes:
+        """The encoded image. Raises BrokenImageError with the bare reason where it is not to be had."""
 
 
 def is_text(path: str) -> bool:
@@ -97,15 +97,15 @@ def is_below(path: str, places: Collection[str]) -> bool:
     return any("/".join(parts[:depth]) in places for depth in range(1, len(parts) + 1))
 
 
-def refuse_unnamed(pictures: list[Picture]) -> Listing:
+def refuse_unnamed(images: list[ListedImage]) -> Listing:
     """The listing of files, those whose names are no text among its failures."""
-    named = [picture for picture in pictures if is_text(picture.path)]
+    named = [image for image in images if is_text(image.path)]
     refused = [
         {
-            PATH: as_text(picture.path),
+            PATH: as_text(image.path),
             "reason": "the file name is not valid UTF-8; rename the file",
         }
-        for picture in pictures
-        if not is_text(picture.path)
+        for image in images
+        if not is_text(image.path)
     ]
     return Listing(named, failures=refused)

@@ -7,7 +7,7 @@ from typing import Any
 
 from cpchub.errors import SourceError
 from cpchub.media.rules import Rules
-from cpchub.media.sources.base import PICTURE_SUFFIXES, Listing, Picture, Source, StoredFile, as_text, suffix_of
+from cpchub.media.sources.base import IMAGE_SUFFIXES, ListedImage, Listing, Source, StoredFile, as_text, suffix_of
 from cpchub.media.sources.folder import FolderSource
 from cpchub.media.sources.found import Found
 from cpchub.media.sources.parquet import PARQUET_SUFFIXES, ParquetSource
@@ -15,8 +15,8 @@ from cpchub.media.sources.storage import Storage
 from cpchub.media.sources.tar import TAR_SUFFIXES, TarSource
 
 FOLDER, TAR, PARQUET = "folder", "tar", "parquet"
-SUFFIXES = {FOLDER: PICTURE_SUFFIXES, TAR: TAR_SUFFIXES, PARQUET: PARQUET_SUFFIXES}
-CALLED = {FOLDER: "picture file", TAR: "tar file", PARQUET: "Parquet file"}
+SUFFIXES = {FOLDER: IMAGE_SUFFIXES, TAR: TAR_SUFFIXES, PARQUET: PARQUET_SUFFIXES}
+CALLED = {FOLDER: "image file", TAR: "tar file", PARQUET: "Parquet file"}
 
 
 class Chosen:
@@ -59,30 +59,30 @@ class Chosen:
             notes=(*self.notes, *found.notes(self.rules)),
         )
 
-    def read(self, picture: Picture) -> bytes:
-        return self.source.read(picture)
+    def read(self, image: ListedImage) -> bytes:
+        return self.source.read(image)
 
     def _taken(self, listing: Listing, found: Found) -> Listing:
         """The listing without what the rules leave out; of a folder they were followed while it was looked through."""
         if self.kind == FOLDER or not (self.rules.exclude or self.kind == TAR):
             return listing
         mask = []
-        for picture in listing.pictures:
-            left_out = self.rules.left_out(picture.path, system=self.kind == TAR)
+        for image in listing.images:
+            left_out = self.rules.left_out(image.path, system=self.kind == TAR)
             mask.append(left_out is None)
             if left_out is not None:
                 found.leave_out(left_out[0], by_pattern=left_out[1])
         if all(mask):
             return listing
         if not any(mask):
-            raise SourceError(f"the rules leave no picture of {self.location}")
-        pictures = [picture for picture, taken in zip(listing.pictures, mask, strict=True) if taken]
+            raise SourceError(f"the rules leave no image of {self.location}")
+        images = [image for image, taken in zip(listing.images, mask, strict=True) if taken]
         columns = None if listing.columns is None else listing.columns.filter(mask)
-        return replace(listing, pictures=pictures, columns=columns)
+        return replace(listing, images=images, columns=columns)
 
 
 def by_content(storage: Storage, rules: Rules, kind: str | None = None) -> Chosen:
-    """A place as what most of its pictures are: files, those in tar shards, or the rows of Parquet files.
+    """A place as what most of its images are: files, those in tar shards, or the rows of Parquet files.
 
     kind: what it was taken for before; it stays that for as long as there is any of it.
     """
@@ -96,26 +96,26 @@ def by_content(storage: Storage, rules: Rules, kind: str | None = None) -> Chose
         others = [_Layout(each, files[each]) for each in there if each != kind]
         return Chosen(_source(storage, kind, files), rules, found, _left_aside(taken, others))
     layouts = [_counted(storage, each, files) for each in there]
-    best = max(layouts, key=lambda layout: layout.pictures or 0)  # of two alike the first: files
+    best = max(layouts, key=lambda layout: layout.images or 0)  # of two alike the first: files
     others = [layout for layout in layouts if layout is not best]
     return Chosen(_source(storage, best.kind, files), rules, found, _left_aside(best, others), best.listing)
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """The files of one layout of a place. pictures: how many they hold, where that was counted; why: why none."""
+    """The files of one layout of a place. images: how many they hold, where that was counted; why: why none."""
 
     kind: str
     files: list[StoredFile]
-    pictures: int | None = None
+    images: int | None = None
     listing: Listing | None = None
     why: str = ""
 
     def __str__(self) -> str:
         name = CALLED[self.kind] + ("" if len(self.files) == 1 else "s")
         holds = ""
-        if self.kind != FOLDER and self.pictures is not None:
-            holds = f" of {self.pictures:,} pictures" if self.pictures else " without pictures"
+        if self.kind != FOLDER and self.images is not None:
+            holds = f" of {self.images:,} images" if self.images else " without images"
         return f"{len(self.files):,} {name}{holds}"
 
 
@@ -133,7 +133,7 @@ def _counted(storage: Storage, kind: str, files: dict[str, list[StoredFile]]) ->
         listing = _source(storage, kind, files).listing()
     except SourceError as error:  # a table of something else, a damaged shard
         return _Layout(kind, files[kind], 0, why=str(error))
-    return _Layout(kind, files[kind], len(listing.pictures), listing)
+    return _Layout(kind, files[kind], len(listing.images), listing)
 
 
 def _left_aside(taken: _Layout, others: list[_Layout]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a source knows about its pictures beside the pixels: labels and the user's own columns."""
+"""What a source knows about its images beside the pixels: labels and the user's own columns."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def class_names(schema: pa.Schema) -> dict[str, list[str]]:
 
 
 def is_fact(kind: pa.DataType) -> bool:
-    """Whether a column of this type says something to filter by: binary and nested ones are pictures and their like."""
+    """Whether a column of this type says something to filter by: binary and nested ones are images and their like."""
     if pa.types.is_dictionary(kind):
         return is_fact(kind.value_type)
     binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)

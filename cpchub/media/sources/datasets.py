@@ -11,16 +11,16 @@ from typing import Any
 import pyarrow as pa
 
 from cpchub.errors import BrokenImageError, SourceError
-from cpchub.media.sources.base import Listing, Picture
+from cpchub.media.sources.base import ListedImage, Listing
 from cpchub.media.sources.columns import is_fact, stacked, user_columns
-from cpchub.media.sources.rows import encoded, image_column, row_pictures
+from cpchub.media.sources.rows import encoded, image_column, row_images
 from cpchub.media.sources.storage import Disk
 
 STATE, SPLITS = "state.json", "dataset_dict.json"
 
 
 class SavedDataset:
-    """A folder that `save_to_disk` wrote, of one split or several; a picture's path is its row, `train/0000012`."""
+    """A folder that `save_to_disk` wrote, of one split or several; an image's path is its row, `train/0000012`."""
 
     kind = "datasets"
 
@@ -40,27 +40,27 @@ class SavedDataset:
         return {"folder": self.folder}
 
     def listing(self) -> Listing:
-        pictures: list[Picture] = []
+        images: list[ListedImage] = []
         columns: list[pa.Table] = []
-        for name, (table, _, image, fingerprint) in self._tables.items():
-            rows = row_pictures(name, table.num_rows, None, fingerprint)
-            pictures += rows
-            columns.append(user_columns([picture.path for picture in rows], table.drop([image])))
-        if not pictures:
+        for name, (table, _, column, fingerprint) in self._tables.items():
+            rows = row_images(name, table.num_rows, None, fingerprint)
+            images += rows
+            columns.append(user_columns([image.path for image in rows], table.drop([column])))
+        if not images:
             raise SourceError(f"the data set in {self.folder} has no rows")
-        return Listing(pictures, stacked(columns))
+        return Listing(images, stacked(columns))
 
-    def read(self, picture: Picture) -> bytes:
-        name, row = picture.place or ("", -1)
-        table, starts, image, _ = self._tables.get(name, (None, [], "", ""))
+    def read(self, image: ListedImage) -> bytes:
+        name, row = image.place or ("", -1)
+        table, starts, column, _ = self._tables.get(name, (None, [], "", ""))
         if table is None or not 0 <= row < table.num_rows:
             raise BrokenImageError("the data set has fewer rows than when it was listed")
         chunk = bisect.bisect_right(starts, row) - 1
-        return encoded(table[image].chunk(chunk)[row - starts[chunk]].as_py(), Disk(self.folder))
+        return encoded(table[column].chunk(chunk)[row - starts[chunk]].as_py(), Disk(self.folder))
 
     @cached_property
     def _tables(self) -> dict[str, tuple[pa.Table, list[int], str, str | None]]:
-        """Split -> table mapped from the disk, first row of each of its chunks, picture column, fingerprint."""
+        """Split -> table mapped from the disk, first row of each of its chunks, image column, fingerprint."""
         if not (self.folder / SPLITS).is_file():
             return {"": self._map(self.folder)}
         splits = _json(self.folder / SPLITS).get("splits", [])
@@ -118,20 +118,20 @@ class DatasetObject:
         return f"datasets:{info.dataset_name or info.builder_name or 'in memory'}/{self.dataset.split or 'all'}"
 
     def listing(self) -> Listing:
-        pictures = row_pictures("", len(self.dataset), None, self._fingerprint)
-        if not pictures:
+        images = row_images("", len(self.dataset), None, self._fingerprint)
+        if not images:
             raise SourceError("the data set has no rows")
         names = [field.name for field in self.dataset.features.arrow_schema if is_fact(field.type)]
         if not names:
-            return Listing(pictures)
+            return Listing(images)
         facts = self.dataset.select_columns(names).with_format("arrow")
-        return Listing(pictures, user_columns([picture.path for picture in pictures], facts[:]))
+        return Listing(images, user_columns([image.path for image in images], facts[:]))
 
-    def read(self, picture: Picture) -> bytes:
-        if picture.place is None or not 0 <= picture.place[1] < len(self.dataset):
+    def read(self, image: ListedImage) -> bytes:
+        if image.place is None or not 0 <= image.place[1] < len(self.dataset):
             raise BrokenImageError("the data set has fewer rows than when it was listed")
         try:
-            row = self.dataset[picture.place[1]]
+            row = self.dataset[image.place[1]]
         except (OSError, ValueError) as error:  # its files are gone or damaged; pyarrow's errors are ValueErrors
             raise BrokenImageError(f"the data set cannot be read ({error})") from error
         return encoded(row[self.image], Disk(Path.cwd()))

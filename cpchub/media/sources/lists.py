@@ -1,4 +1,4 @@
-"""A list of pictures: a text file with a path or URL a line, or a CSV whose other columns are kept."""
+"""A list of images: a text file with a path or URL a line, or a CSV whose other columns are kept."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import pyarrow as pa
 from cpchub.common.csv_table import read_csv, read_text
 from cpchub.errors import BrokenImageError, SourceError
 from cpchub.media.sources import web
-from cpchub.media.sources.base import PATH, Listing, Picture, StoredFile
+from cpchub.media.sources.base import PATH, ListedImage, Listing, StoredFile
 from cpchub.media.sources.columns import LABEL, user_columns
 from cpchub.media.sources.storage import Bucket, listed_file, read_part
 
 LIST_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".lst"})
 NAMES = (PATH, "url", "file", "filename", "file_name", "image", "image_path", "filepath", "uri")
-WHAT = "a list of pictures"
-CONNECTIONS = 16  # servers are asked about pictures side by side
+WHAT = "a list of images"
+CONNECTIONS = 16  # servers are asked about images side by side
 
 
 class ListSource:
-    """The pictures that a file lists, each by the text that stands there; relative paths start at the file's folder."""
+    """The images that a file lists, each by the text that stands there; relative paths start at the file's folder."""
 
     kind = "list"
 
@@ -46,27 +46,27 @@ class ListSource:
             elif entry:
                 first[entry] = row
         if not first:
-            raise SourceError(f"{self.file} lists no pictures")
+            raise SourceError(f"{self.file} lists no images")
         paths = sorted(first)
         for store in {_scheme(path): path for path in paths if not _is_at_hand(path)}.values():
             with suppress(SourceError):  # that address is bad; a package that is missing ends it here, before the work
                 Bucket(store)
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             files = list(pool.map(self._look, paths))
-        pictures = [Picture(file.path, file.size, file.mtime_ns, file.etag) for file in files]
+        images = [ListedImage(file.path, file.size, file.mtime_ns, file.etag) for file in files]
         others = table.drop([name]).take([first[path] for path in paths])
-        return Listing(pictures, user_columns(paths, others) if others.num_columns else None, failures)
+        return Listing(images, user_columns(paths, others) if others.num_columns else None, failures)
 
-    def read(self, picture: Picture) -> bytes:
-        scheme = _scheme(picture.path)
+    def read(self, image: ListedImage) -> bytes:
+        scheme = _scheme(image.path)
         if scheme in ("http", "https"):
-            return web.download(picture.path)
-        if not _is_at_hand(picture.path):
+            return web.download(image.path)
+        if not _is_at_hand(image.path):
             try:
-                return Bucket(picture.path).read("")
+                return Bucket(image.path).read("")
             except SourceError as error:
                 raise BrokenImageError(str(error)) from error
-        return read_part(self._local(picture.path))
+        return read_part(self._local(image.path))
 
     def _look(self, entry: str) -> StoredFile:
         scheme = _scheme(entry)
@@ -89,7 +89,7 @@ class ListSource:
 
 
 def read_list(file: Path) -> tuple[pa.Table, str]:
-    """A list as a table, and the name of the column with the pictures. Raises SourceError."""
+    """A list as a table, and the name of the column with the images. Raises SourceError."""
     if file.suffix.lower() in (".csv", ".tsv"):
         read = read_csv(file, (*NAMES, LABEL), SourceError, WHAT)
         table = read.typed((*NAMES, LABEL))

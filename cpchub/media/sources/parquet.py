@@ -1,4 +1,4 @@
-"""Parquet files with a column of encoded pictures; every other plain column is kept."""
+"""Parquet files with a column of encoded images; every other plain column is kept."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cpchub.errors import BrokenImageError, SourceError
-from cpchub.media.sources.base import PATH, Listing, Picture, StoredFile
+from cpchub.media.sources.base import PATH, ListedImage, Listing, StoredFile
 from cpchub.media.sources.columns import is_fact, stacked, user_columns
 from cpchub.media.sources.found import no_way_to
-from cpchub.media.sources.rows import encoded, image_column, row_pictures
+from cpchub.media.sources.rows import encoded, image_column, row_images
 from cpchub.media.sources.storage import Storage
 
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
@@ -24,7 +24,7 @@ OPEN = 4  # files
 
 
 class ParquetSource:
-    """The rows of one Parquet file, or of every one below a place; a picture's path is `file.parquet/row`."""
+    """The rows of one Parquet file, or of every one below a place; an image's path is `file.parquet/row`."""
 
     kind = "parquet"
 
@@ -44,7 +44,7 @@ class ParquetSource:
         self._lock = threading.Lock()
 
     def listing(self) -> Listing:
-        pictures: list[Picture] = []
+        images: list[ListedImage] = []
         columns: list[pa.Table] = []
         failures: list[dict[str, Any]] = []
         unlisted: list[str] = []
@@ -52,8 +52,8 @@ class ParquetSource:
         for table in found:
             try:
                 with self.storage.open(table.path) as file, pq.ParquetFile(file) as parquet:
-                    image_column(parquet.schema_arrow, table.path)  # refuses a table without pictures
-                    rows = row_pictures(table.path, parquet.metadata.num_rows, table.mtime_ns, table.etag)
+                    image_column(parquet.schema_arrow, table.path)  # refuses a table without images
+                    rows = row_images(table.path, parquet.metadata.num_rows, table.mtime_ns, table.etag)
                     facts = parquet.read(columns=[f.name for f in parquet.schema_arrow if is_fact(f.type)])
                     facts = facts.cast(facts.schema.with_metadata(parquet.schema_arrow.metadata))
             except (OSError, pa.ArrowException) as error:
@@ -68,17 +68,17 @@ class ParquetSource:
                     raise
                 failures.append({PATH: table.path, "reason": str(error).removeprefix(f"{table.path} ")})
                 continue
-            pictures += rows
-            columns.append(user_columns([picture.path for picture in rows], facts))
-        if not pictures:
+            images += rows
+            columns.append(user_columns([image.path for image in rows], facts))
+        if not images:
             why = f"; {failures[0][PATH]}: {failures[0]['reason']}" if failures else ""
             raise SourceError(f"no rows in the Parquet files of {self.location}{why}")
-        return Listing(pictures, stacked(columns), failures, tuple(unlisted))
+        return Listing(images, stacked(columns), failures, tuple(unlisted))
 
-    def read(self, picture: Picture) -> bytes:
-        if picture.place is None:
+    def read(self, image: ListedImage) -> bytes:
+        if image.place is None:
             raise BrokenImageError("no such row")
-        name, row = picture.place
+        name, row = image.place
         with self._lock:
             return encoded(self._cursor(name).value(row))
 

@@ -1,4 +1,4 @@
-"""Pictures in the rows of tables: which column holds them, and what the other columns say."""
+"""Images in the rows of tables: which column holds them, and what the other columns say."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 import pyarrow as pa
 
 from cpchub.errors import BrokenImageError, SourceError
-from cpchub.media.sources.base import Picture
+from cpchub.media.sources.base import ListedImage
 from cpchub.media.sources.storage import Storage
 
 USUAL = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "bytes", "content")
 
 
 def image_column(schema: pa.Schema, where: str) -> str:
-    """The name of the column that holds encoded pictures: binary, or a struct with `bytes` as Hugging Face writes it.
+    """The name of the column that holds encoded images: binary, or a struct with `bytes` as Hugging Face writes it.
 
     Raises SourceError where there is none, or several and none with a usual name, or two columns of one name.
     """
@@ -28,9 +28,9 @@ def image_column(schema: pa.Schema, where: str) -> str:
     seen = ", ".join(f"{field.name}: {field.type}" for field in schema)
     if fitting:
         raise SourceError(
-            f"{where} has several columns of bytes ({', '.join(fitting)}); rename that of the pictures to 'image'"
+            f"{where} has several columns of bytes ({', '.join(fitting)}); rename that of the images to 'image'"
         )
-    raise SourceError(f"{where} has no column of encoded pictures (its columns: {seen})")
+    raise SourceError(f"{where} has no column of encoded images (its columns: {seen})")
 
 
 def encoded(value: Any, storage: Storage | None = None) -> bytes:
@@ -40,15 +40,15 @@ def encoded(value: Any, storage: Storage | None = None) -> bytes:
             return storage.read(value["path"])
         value = value.get("bytes")
     if value is None:
-        raise BrokenImageError("the row has no picture")
+        raise BrokenImageError("the row has no image")
     return bytes(value)
 
 
-def row_pictures(name: str, rows: int, mtime_ns: int | None, etag: str | None) -> list[Picture]:
-    """The pictures of a table of `rows` rows: `name/0000012`, or plain numbers for a source of one table."""
+def row_images(name: str, rows: int, mtime_ns: int | None, etag: str | None) -> list[ListedImage]:
+    """The images of a table of `rows` rows: `name/0000012`, or plain numbers for a source of one table."""
     digits = max(7, len(str(rows)))
     prefix = f"{name}/" if name else ""
-    return [Picture(f"{prefix}{row:0{digits}d}", None, mtime_ns, etag, (name, row)) for row in range(rows)]
+    return [ListedImage(f"{prefix}{row:0{digits}d}", None, mtime_ns, etag, (name, row)) for row in range(rows)]
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:

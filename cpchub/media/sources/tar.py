@@ -1,7 +1,7 @@
 """Tar shards in the layout of webdataset: `key.jpg` with `key.cls`, `key.json` or `key.txt` beside it.
 
-A picture's path is `shard.tar/key.jpg`. Shards are read at the places where their pictures lie, so they must not be
-compressed; pictures are compressed already.
+An image's path is `shard.tar/key.jpg`. Shards are read at the places where their images lie, so they must not be
+compressed; images are compressed already.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any
 import pyarrow as pa
 
 from cpchub.errors import BrokenImageError, SourceError
-from cpchub.media.sources.base import PATH, PICTURE_SUFFIXES, Listing, Picture, StoredFile, is_text
+from cpchub.media.sources.base import IMAGE_SUFFIXES, PATH, ListedImage, Listing, StoredFile, is_text
 from cpchub.media.sources.columns import LABEL, user_columns
 from cpchub.media.sources.found import no_way_to
 from cpchub.media.sources.storage import Storage
 
 TAR_SUFFIXES = frozenset({".tar"})
-FACTS = frozenset({"cls", "json", "txt"})  # what may lie beside a picture
+FACTS = frozenset({"cls", "json", "txt"})  # what may lie beside an image
 LARGEST_FACT = 1 << 20  # bytes
 
 
 class TarSource:
-    """The pictures in one tar file, or in every tar file below a place."""
+    """The images in one tar file, or in every tar file below a place."""
 
     kind = "tar"
 
@@ -32,36 +32,36 @@ class TarSource:
         self.storage, self.location, self.shards = storage, location, shards
 
     def listing(self) -> Listing:
-        pictures: dict[str, Picture] = {}
+        images: dict[str, ListedImage] = {}
         facts: dict[str, dict[str, Any]] = {}
         failures: list[dict[str, Any]] = []
         unlisted: list[str] = []
         for shard in self.storage.files(TAR_SUFFIXES).files if self.shards is None else self.shards:
             try:
-                self._list_shard(shard, pictures, facts, failures)
+                self._list_shard(shard, images, facts, failures)
             except (tarfile.TarError, OSError, EOFError) as error:
                 if no_way_to(error):
                     unlisted.append(shard.path)
                     failures.append({PATH: shard.path, "reason": f"the tar file cannot be read ({error})"})
                     continue
                 failures.append({PATH: shard.path, "reason": f"the tar file is damaged or compressed ({error})"})
-        if not pictures:
+        if not images:
             why = f"; {failures[0][PATH]}: {failures[0]['reason']}" if failures else ""
-            raise SourceError(f"no pictures in the tar files of {self.location}{why}")
-        paths = sorted(pictures)
+            raise SourceError(f"no images in the tar files of {self.location}{why}")
+        paths = sorted(images)
         columns = _columns(paths, facts)
-        return Listing([pictures[path] for path in paths], columns, failures, tuple(unlisted))
+        return Listing([images[path] for path in paths], columns, failures, tuple(unlisted))
 
-    def read(self, picture: Picture) -> bytes:
-        if picture.place is None or picture.size is None:
-            raise BrokenImageError("no such picture in the tar file")
-        name, start = picture.place
-        return self.storage.read(name, start, picture.size)
+    def read(self, image: ListedImage) -> bytes:
+        if image.place is None or image.size is None:
+            raise BrokenImageError("no such image in the tar file")
+        name, start = image.place
+        return self.storage.read(name, start, image.size)
 
     def _list_shard(
         self,
         shard: StoredFile,
-        pictures: dict[str, Picture],
+        images: dict[str, ListedImage],
         facts: dict[str, dict[str, Any]],
         failures: list[dict[str, Any]],
     ) -> None:
@@ -72,15 +72,15 @@ class TarSource:
                 key, _, suffix = path.rpartition(".")
                 if not member.isreg() or _is_hidden(member.name):
                     continue
-                if f".{suffix.lower()}" in PICTURE_SUFFIXES:
-                    if path in pictures:
-                        failures.append({PATH: path, "reason": "the tar file holds a second picture of this name"})
+                if f".{suffix.lower()}" in IMAGE_SUFFIXES:
+                    if path in images:
+                        failures.append({PATH: path, "reason": "the tar file holds a second image of this name"})
                     elif not is_text(path):
                         shown = path.encode(errors="backslashreplace").decode()
                         failures.append({PATH: shown, "reason": "the name is not valid UTF-8"})
                     else:
                         place = (shard.path, member.offset_data)
-                        pictures[path] = Picture(path, member.size, shard.mtime_ns, shard.etag, place)
+                        images[path] = ListedImage(path, member.size, shard.mtime_ns, shard.etag, place)
                 elif suffix in FACTS and member.size <= LARGEST_FACT:
                     stream = tar.extractfile(member)
                     facts.setdefault(key, {}).update(_facts(suffix, stream.read() if stream else b""))
@@ -95,7 +95,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def _facts(suffix: str, data: bytes) -> dict[str, Any]:
-    """What a file beside a picture says: its class, its text, or the flat values of its JSON."""
+    """What a file beside an image says: its class, its text, or the flat values of its JSON."""
     text = data.decode(errors="replace").strip()
     if suffix != "json":
         return {LABEL if suffix == "cls" else suffix: text}

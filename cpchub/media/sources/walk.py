@@ -24,7 +24,7 @@ def walk(root: Path, suffixes: Collection[str], rules: Rules, skip: Path | None 
     Raises SourceError where `root` is no folder or cannot be listed.
     """
     if not root.is_dir():
-        raise SourceError(f"no folder of pictures at {root}" + (": that is a file" if root.exists() else ""))
+        raise SourceError(f"no folder of images at {root}" + (": that is a file" if root.exists() else ""))
     walked = _Walk(root, suffixes, rules, skip)
     walked.found.files.sort(key=lambda file: file.path)
     return walked.found
@@ -60,7 +60,7 @@ class _Walk:
                         if not entry.name.startswith(".") and self._is_folder(entry, path):
                             waiting.append((entry.path, f"{path}{entry.name}/"))
             except OSError as error:
-                if not path:  # nothing of the place is known, and all pictures would look removed
+                if not path:  # nothing of the place is known, and all images would look removed
                     raise SourceError(f"cannot list the folder {folder}: {error.strerror or error}") from error
                 self.found.trouble(path.rstrip("/"), "the folder cannot be listed", error)
 

@@ -1,4 +1,4 @@
-"""Pictures by http: what a server says of a URL, and its bytes, with limits on time and size."""
+"""Images by http: what a server says of a URL, and its bytes, with limits on time and size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cpchub.errors import BrokenImageError
 from cpchub.media.sources.base import StoredFile
 
 TIMEOUT = 20.0  # seconds that a server may be silent
-DEADLINE = 120.0  # seconds for a whole picture
+DEADLINE = 120.0  # seconds for a whole image
 LARGEST = 128 << 20  # bytes
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that another try may not meet
 _CHUNK = 1 << 16

@@ -14,7 +14,7 @@ WIDE = 0.4  # an interval wider than this is shown in place of its middle, which
 def class_panel(session: Session) -> str:
     """The classes; the active one is what the next click gives."""
     if not session.classes:
-        return markup.empty("No classes yet", "What would you sort these pictures into? Name two or more classes.")
+        return markup.empty("No classes yet", "What would you sort these images into? Name two or more classes.")
     labelled, predicted = session.counts(), session.predicted_counts()
     rows = "".join(
         _class_row(number, name, labelled[name], predicted.get(name), name == session.active)
@@ -38,16 +38,16 @@ def _class_row(number: int, name: str, labelled: int, predicted: int | None, act
 
 
 def estimate_card(session: Session, estimate: Estimate | None) -> str:
-    """The share of labelled pictures that are right when held out, or what is missing to know it."""
+    """The share of labelled images that are right when held out, or what is missing to know it."""
     if session.predictions is None:
-        text = "Label pictures of two classes to see everything else classified."
+        text = "Label images of two classes to see everything else classified."
         return f'<div class="cpc-estimate cpc-waiting"><p>{text}</p></div>'
     count = len(session.labels)
     basis = f"{count} label{'s' * (count != 1)}, {session.predictions.method}"
     if estimate is None:
-        text = "Label a second picture of a class to estimate the accuracy."
+        text = "Label a second image of a class to estimate the accuracy."
         return f'<div class="cpc-estimate cpc-waiting"><p>{text}</p><small>{basis}</small></div>'
-    found = f"{estimate.correct} of {estimate.total} labelled pictures, each held out once"
+    found = f"{estimate.correct} of {estimate.total} labelled images, each held out once"
     if estimate.high - estimate.low > WIDE:
         headline = f"{100 * estimate.low:.0f}–{estimate.high:.0%}"
         detail = f"{found}: too few to say more. Every label narrows it."

@@ -1,4 +1,4 @@
-"""The Label tab: name classes, click a few pictures, and see the rest classified as the labels come in."""
+"""The Label tab: name classes, click a few images, and see the rest classified as the labels come in."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class LabelTab:
 
     @shown_errors
     def label(self, session: Session, event: gr.EventData) -> tuple[Any, ...]:
-        """A picture was clicked: it gets the active class, or loses it."""
+        """An image was clicked: it gets the active class, or loses it."""
         session.click(session.check_row(clicks.read_arg(event)))
         session.classify(self.finder.features)
         return self._drawn(session)
@@ -130,7 +130,7 @@ class LabelTab:
 
     @shown_errors
     def choose_view(self, session: Session, event: gr.EventData) -> tuple[Any, ...]:
-        """Another order of the pictures, or the same one with the newest labels."""
+        """Another order of the images, or the same one with the newest labels."""
         session.arrange(view=clicks.read_arg(event))
         return self._drawn(session)
 
@@ -142,7 +142,7 @@ class LabelTab:
 
     @shown_errors
     def turn_page(self, session: Session, event: gr.EventData) -> tuple[Any, ...]:
-        """Another page of pictures."""
+        """Another page of images."""
         session.label_page = markup.check_page(clicks.read_arg(event), PER_PAGE, len(session.order))
         return self._drawn(session)
 
@@ -170,39 +170,37 @@ class LabelTab:
         controls = markup.choice("sort", VIEW_NAMES, session.view, "Order") + markup.menu(
             "only", [("", "All classes"), *((name, name) for name in session.classes)], session.only or "", "Class"
         )
-        head = markup.heading("Pictures", self._advice(session), f'<div class="cpc-tools">{controls}</div>')
+        head = markup.heading("Images", self._advice(session), f'<div class="cpc-tools">{controls}</div>')
         shown = rows[session.label_page * PER_PAGE : (session.label_page + 1) * PER_PAGE].tolist()
         if not shown:
-            return head + markup.empty("No pictures here", "Choose another order or another class.")
-        pictures = self.thumbnails.tiles(shown)
-        cards = [
-            self._card(session, row, markup.picture_url(picture)) for row, picture in zip(shown, pictures, strict=True)
-        ]
+            return head + markup.empty("No images here", "Choose another order or another class.")
+        images = self.thumbnails.tiles(shown)
+        cards = [self._card(session, row, markup.image_url(image)) for row, image in zip(shown, images, strict=True)]
         return head + markup.grid(cards, "mark", "Label") + markup.pager(session.label_page, PER_PAGE, len(rows))
 
     def _advice(self, session: Session) -> str:
         labelled = sum(1 for count in session.counts().values() if count)
         if not session.classes:
-            return "Add two or more classes, then click a few pictures of each."
+            return "Add two or more classes, then click a few images of each."
         if session.predictions is None:
-            missing = "one picture of each class" if labelled == 0 else "pictures of one more class"
+            missing = "one image of each class" if labelled == 0 else "images of one more class"
             return f"Now click {missing}; everything else is classified from then on."
         if session.view == "mixed":
-            return f"Clicks label as “{session.active}”. The order Unsure finds the pictures most worth a label."
+            return f"Clicks label as “{session.active}”. The order Unsure finds the images most worth a label."
         return f"Clicks label as “{session.active}”. Choose the order again to sort with the newest labels."
 
-    def _card(self, session: Session, row: int, picture: str | None) -> markup.Tile:
+    def _card(self, session: Session, row: int, image: str | None) -> markup.Tile:
         path = self.finder.paths[row]
         label = session.labels.get(row)
         if label is not None:
-            return markup.Tile(row, picture, path, label, colour=session.classes.index(label), labelled=True)
+            return markup.Tile(row, image, path, label, colour=session.classes.index(label), labelled=True)
         found = session.predictions
         if found is None:
-            return markup.Tile(row, picture, path)
+            return markup.Tile(row, image, path)
         name, confidence = found.classes[found.chosen[row]], float(found.confidence[row])
         return markup.Tile(
             row,
-            picture,
+            image,
             path,
             name,
             f"{confidence:.0%}",

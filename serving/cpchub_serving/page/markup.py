@@ -19,13 +19,13 @@ PALETTE = 10  # class colours in page.css; the eleventh class wears the first co
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a grid: `picture` is its URL or None where it cannot be shown, `meter` a share from 0 to 1.
+    """One image of a grid: `image` is its URL or None where it cannot be shown, `meter` a share from 0 to 1.
 
     Of `caption` and `value` beneath it the caption gives way where there is no room for both.
     """
 
     row: int
-    picture: str | None
+    image: str | None
     name: str
     caption: str = ""
     value: str = ""
@@ -34,15 +34,15 @@ class Tile:
     labelled: bool = False
 
 
-def picture_url(path: Path | None) -> str | None:
+def image_url(path: Path | None) -> str | None:
     """Where the page finds a file of the thumbnail folder; relative, so that it works behind a proxy's prefix."""
     return None if path is None else f"gradio_api/file={quote(path.as_posix())}"
 
 
 def header(name: str, count: int, encoder: str, dim: int) -> str:
     """The page's head: the product, the collection and what it was embedded with."""
-    pictures = f"<b>{count:,}</b> picture" + ("" if count == 1 else "s")
-    facts = [pictures, f"<b>{dim}</b> dimensions", f"encoder <b>{escape(encoder)}</b>"]
+    images = f"<b>{count:,}</b> image" + ("" if count == 1 else "s")
+    facts = [images, f"<b>{dim}</b> dimensions", f"encoder <b>{escape(encoder)}</b>"]
     return (
         '<header class="cpc-header"><div class="cpc-brand"><span class="cpc-mark" aria-hidden="true">'
         "<i></i><i></i><i></i><i></i></span>cpchub</div>"
@@ -92,15 +92,15 @@ def menu(act: str, options: Sequence[tuple[str, str]], chosen: str, label: str) 
 
 
 def grid(tiles: Sequence[Tile], act: str, verb: str) -> str:
-    """Pictures side by side; `verb` is what a click does, for screen readers ("Search with", "Label")."""
+    """Images side by side; `verb` is what a click does, for screen readers ("Search with", "Label")."""
     return f'<div class="cpc-grid">{"".join(_tile(tile, act, verb) for tile in tiles)}</div>'
 
 
 def _tile(tile: Tile, act: str, verb: str) -> str:
     name = escape(tile.name)
-    picture = (
-        f'<img src="{escape(tile.picture)}" alt="" loading="lazy" decoding="async">'
-        if tile.picture is not None
+    image = (
+        f'<img src="{escape(tile.image)}" alt="" loading="lazy" decoding="async">'
+        if tile.image is not None
         else '<span class="cpc-gone">not<br>readable</span>'
     )
     said = [text for text in (tile.caption, tile.value) if text]
@@ -112,7 +112,7 @@ def _tile(tile: Tile, act: str, verb: str) -> str:
     return (
         f'<button type="button" class="cpc-tile{colour}{state}" data-act="{act}" data-arg="{tile.row}" title="{name}" '
         f'aria-label="{escape(", ".join([f"{verb} {tile.name}", *said]))}">'
-        f'<span class="cpc-frame">{picture}</span>{caption}{meter}<span class="cpc-name">{escape(Path(tile.name).name)}'
+        f'<span class="cpc-frame">{image}</span>{caption}{meter}<span class="cpc-name">{escape(Path(tile.name).name)}'
         "</span></button>"
     )
 

@@ -1,4 +1,4 @@
-"""The Search tab: from an uploaded picture, or any picture of the collection, to its neighbours, and on from there."""
+"""The Search tab: from an uploaded image, or any image of the collection, to its neighbours, and on from there."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import gradio as gr
 
 from cpchub.errors import CpchubError, QueryError
 from cpchub_serving.page import clicks, markup
+from cpchub_serving.page.image_input import image_input
 from cpchub_serving.page.messages import shown_errors
-from cpchub_serving.page.picture_input import picture_input
 from cpchub_serving.visit.finder import Answer, Finder
 from cpchub_serving.visit.session import Session, mixed_order
 from cpchub_serving.visit.thumbnails import Thumbnails
 
 NEIGHBOUR_CHOICES = (12, 24, 48)
-BROWSE = 36  # pictures of the collection on one page
+BROWSE = 36  # images of the collection on one page
 TRAIL_DEPTH = 50
 TO_THE_ANSWER = '() => document.querySelector("#tabs").scrollIntoView({behavior: "smooth"})'
 
@@ -30,24 +30,24 @@ class SearchTab:
         start = Session(finder.count)
         with gr.Row(elem_classes="cpc-columns"):
             with gr.Column(scale=0, min_width=300, elem_classes="cpc-side"):
-                picture = picture_input(
+                image = image_input(
                     show_label=False,
                     sources=["upload", "clipboard"],
                     height=300,
                     buttons=[],
-                    elem_id="query-picture",
-                    placeholder="Drop a picture here\n- or -\nclick to choose one",
+                    elem_id="query-image",
+                    placeholder="Drop an image here\n- or -\nclick to choose one",
                 )
                 about = clicks.html(self._about(start, None), acts=["back"])
             with gr.Column(elem_classes="cpc-main"):
                 results = clicks.html(self._results(start, None), acts=["query", "neighbours"], elem_id="neighbours")
                 browse = clicks.html(self._browse(start), acts=["query", "turn"], elem_id="collection")
 
-        answer = [session, picture, about, results]
+        answer = [session, image, about, results]
         waiting: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
         quiet = waiting | {"show_progress_on": results}
-        picture.upload(self.upload, [session, picture], answer, concurrency_id="encoder", **quiet)
-        picture.clear(self.clear, [session], answer, **quiet)
+        image.upload(self.upload, [session, image], answer, concurrency_id="encoder", **quiet)
+        image.clear(self.clear, [session], answer, **quiet)
         results.query(self.query, [session], answer, **quiet)
         browse.query(self.query, [session], answer, **quiet).success(None, None, None, js=TO_THE_ANSWER)
         about.back(self.back, [session], answer, **quiet)
@@ -57,7 +57,7 @@ class SearchTab:
     # -- events -------------------------------------------------------------------------------------------------
 
     def upload(self, session: Session, path: str | None) -> tuple[Any, ...]:
-        """A picture was dropped, pasted or chosen. One that cannot be read is refused and taken off the page again."""
+        """An image was dropped, pasted or chosen. One that cannot be read is refused and taken off the page again."""
         if path is None:
             return self.clear(session)
         try:
@@ -73,7 +73,7 @@ class SearchTab:
 
     @shown_errors
     def query(self, session: Session, event: gr.EventData) -> tuple[Any, ...]:
-        """A picture of the collection was clicked."""
+        """An image of the collection was clicked."""
         return self._go(session, session.check_row(clicks.read_arg(event)))
 
     @shown_errors
@@ -109,7 +109,7 @@ class SearchTab:
 
     def _ask(self, session: Session, query: int | str) -> Answer:
         if isinstance(query, str):
-            return self.finder.by_picture(query, session.neighbours)
+            return self.finder.by_image(query, session.neighbours)
         return self.finder.by_row(query, session.neighbours)
 
     def _page(self, session: Session, answer: Answer) -> tuple[Any, ...]:
@@ -120,13 +120,13 @@ class SearchTab:
     # -- what is drawn ------------------------------------------------------------------------------------------
 
     def _about(self, session: Session, answer: Answer | None) -> str:
-        """The lines under the query picture."""
+        """The lines under the query image."""
         if not session.trail or answer is None:
-            return markup.note("Drop, paste or choose a picture; or click any picture of the collection.")
+            return markup.note("Drop, paste or choose an image; or click any image of the collection.")
         query = session.trail[-1]
         lines = []
         if isinstance(query, str):
-            name = "Your picture"
+            name = "Your image"
         else:
             name = self.finder.paths[query]
             facts = self.finder.facts(query)
@@ -142,41 +142,41 @@ class SearchTab:
     def _results(self, session: Session, answer: Answer | None) -> str:
         if answer is None:
             return markup.empty(
-                "Nothing searched yet", "The pictures that look most like yours will appear here, each with its score."
+                "Nothing searched yet", "The images that look most like yours will appear here, each with its score."
             )
         controls = markup.choice(
             "neighbours", [(k, str(k)) for k in NEIGHBOUR_CHOICES], session.neighbours, "Number of neighbours"
         )
         count = len(answer.neighbours)
         detail = (
-            f"{self.finder.kind.capitalize()} search over {self.finder.count:,} pictures in {answer.search_ms:.1f} ms, "
-            f"by {self.finder.encoder_name} ({self.finder.dim}-d). The score is the cosine: 1 is the same picture."
+            f"{self.finder.kind.capitalize()} search over {self.finder.count:,} images in {answer.search_ms:.1f} ms, "
+            f"by {self.finder.encoder_name} ({self.finder.dim}-d). The score is the cosine: 1 is the same image."
         )
-        title = f"{count} nearest picture{'s' * (count != 1)}"
+        title = f"{count} nearest image{'s' * (count != 1)}"
         if count == 0:
-            return markup.heading(title) + markup.empty("No neighbours", "The collection holds no other picture.")
+            return markup.heading(title) + markup.empty("No neighbours", "The collection holds no other image.")
         rows = [neighbour.row for neighbour in answer.neighbours]
-        pictures = self.thumbnails.tiles(rows)
+        images = self.thumbnails.tiles(rows)
         cards = [
             markup.Tile(
                 neighbour.row,
-                markup.picture_url(picture),
+                markup.image_url(image),
                 neighbour.path,
                 f"{neighbour.score:.3f}",
             )
-            for neighbour, picture in zip(answer.neighbours, pictures, strict=True)
+            for neighbour, image in zip(answer.neighbours, images, strict=True)
         ]
         return markup.heading(title, detail, controls) + markup.grid(cards, "query", "Search with")
 
     def _browse(self, session: Session) -> str:
         start = session.browse_page * BROWSE
         rows = self.order[start : start + BROWSE].tolist()
-        pictures = self.thumbnails.tiles(rows)
+        images = self.thumbnails.tiles(rows)
         cards = [
-            markup.Tile(row, markup.picture_url(picture), self.finder.paths[row])
-            for row, picture in zip(rows, pictures, strict=True)
+            markup.Tile(row, markup.image_url(image), self.finder.paths[row])
+            for row, image in zip(rows, images, strict=True)
         ]
         page = markup.pager(session.browse_page, BROWSE, self.finder.count)
-        return markup.heading("The collection", "Click a picture to search with it.", page) + markup.grid(
+        return markup.heading("The collection", "Click an image to search with it.", page) + markup.grid(
             cards, "query", "Search with"
         )

@@ -1,4 +1,4 @@
-"""Queries against a collection: from a picture or a row to its neighbours, with the time that each step took."""
+"""Queries against a collection: from an image or a row to its neighbours, with the time that each step took."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cpchub.media.decode import read_bytes, read_image, resize_side
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A picture of the collection and its cosine similarity to the query."""
+    """An image of the collection and its cosine similarity to the query."""
 
     row: int
     path: str
@@ -63,26 +63,26 @@ class Finder:
         return "exact" if setting["exact"] else f"approximate (recall {setting['recall']:.2f})"
 
     def facts(self, row: int) -> dict[str, Any]:
-        """What the collection knows of picture `row`: path, width, height, label and the other columns of `items`."""
+        """What the collection knows of image `row`: path, width, height, label and the other columns of `items`."""
         facts: dict[str, Any] = self.index.items.slice(row, 1).to_pylist()[0]
         return facts
 
-    def by_picture(self, picture: str | Path, k: int) -> Answer:
-        """The `k` pictures nearest to a file. Raises BrokenImageError if it cannot be read."""
+    def by_image(self, file: str | Path, k: int) -> Answer:
+        """The `k` images nearest to a file. Raises BrokenImageError if it cannot be read."""
         started = time.perf_counter()
         spec = self.encoder.spec
-        # Read as `embed` reads, so that a picture of the collection finds itself at 1; from bytes, so that an error
+        # Read as `embed` reads, so that an image of the collection finds itself at 1; from bytes, so that an error
         # shown to a visitor does not name a path of this machine.
-        image = read_image(read_bytes(Path(picture)), size=resize_side(spec.input_size, spec.crop_pct))
+        image = read_image(read_bytes(Path(file)), size=resize_side(spec.input_size, spec.crop_pct))
         vector = self.encoder.encode([image], normalize=True)
         encode_ms = 1000 * (time.perf_counter() - started)
         neighbours, search_ms = self._search(vector, min(k, self.count))
         return Answer(neighbours, search_ms, encode_ms)
 
     def by_row(self, row: int, k: int) -> Answer:
-        """The `k` pictures nearest to picture `row`, without itself. Raises QueryError for a row that is not there."""
+        """The `k` images nearest to image `row`, without itself. Raises QueryError for a row that is not there."""
         if not 0 <= row < self.count:  # not the collection's own check, whose words name its folder on this machine
-            raise QueryError(f"There is no row {row}; the collection has {self.count} pictures, from row 0 on.")
+            raise QueryError(f"There is no row {row}; the collection has {self.count} images, from row 0 on.")
         if k < 1:
             raise QueryError(f"k={k}: at least one neighbour has to be asked for.")
         found, search_ms = self._search(self.features[row : row + 1], min(k + 1, self.count))

@@ -1,4 +1,4 @@
-"""From a handful of labelled rows to a class for every picture, and an honest guess at how good it is."""
+"""From a handful of labelled rows to a class for every image, and an honest guess at how good it is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOLDS = 10  # held-out fits; with up to ten labels a class, each fold holds out 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The class of every picture: `chosen [N]` indexes `classes`; `confidence` and `margin` are `[N]` in 0..1.
+    """The class of every image: `chosen [N]` indexes `classes`; `confidence` and `margin` are `[N]` in 0..1.
 
     `margin` is the lead of the first class over the second: small where the classifier cannot decide.
     """
@@ -33,7 +33,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Estimate:
-    """`correct` of `total` labelled pictures were classified right while held out, with a 95 % interval."""
+    """`correct` of `total` labelled images were classified right while held out, with a 95 % interval."""
 
     correct: int
     total: int
@@ -73,8 +73,8 @@ def estimate_accuracy(
 ) -> Estimate | None:
     """Accuracy of `classifier` on labels held out: one of each class at a time, a tenth of each beyond ten.
 
-    Holding out single pictures instead would bias it downwards at few labels: what is left then has fewer examples
-    of the very class that is asked for. A picture alone in its class cannot be held out, so it only helps the
+    Holding out single images instead would bias it downwards at few labels: what is left then has fewer examples
+    of the very class that is asked for. An image alone in its class cannot be held out, so it only helps the
     others. None while no class has two labels or there is one class only.
     """
     labels = np.asarray(names)

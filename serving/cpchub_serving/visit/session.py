@@ -25,12 +25,12 @@ MAX_CLASSES = 50
 MAX_NAME = 40
 UNDO_DEPTH = 200
 
-Query = int | str  # a row of the collection, or the path of an uploaded picture
+Query = int | str  # a row of the collection, or the path of an uploaded image
 
 
 @dataclass(eq=False)
 class Session:
-    """Labels and queries of one visitor to a collection of `count` pictures."""
+    """Labels and queries of one visitor to a collection of `count` images."""
 
     count: int
     classes: list[str] = field(default_factory=list)
@@ -91,7 +91,7 @@ class Session:
     # -- labels -------------------------------------------------------------------------------------------------
 
     def label(self, row: int, name: str) -> None:
-        """Say that picture `row` is a `name`. Raises LabelError (class) or QueryError (row)."""
+        """Say that image `row` is a `name`. Raises LabelError (class) or QueryError (row)."""
         self._check_class(name)
         row = self.check_row(row)
         if self.labels.get(row) == name:
@@ -100,7 +100,7 @@ class Session:
         self.labels = {**self.labels, row: name}
 
     def unlabel(self, row: int) -> None:
-        """Take back what was said about picture `row`."""
+        """Take back what was said about image `row`."""
         if row in self.labels:
             self._remember()
             self.labels = {other: name for other, name in self.labels.items() if other != row}
@@ -109,7 +109,7 @@ class Session:
         """Give `row` the active class; a second click takes it away again."""
         row = self.check_row(row)
         if self.active is None:
-            raise LabelError("Name a class first, then click the pictures that belong to it.")
+            raise LabelError("Name a class first, then click the images that belong to it.")
         if self.labels.get(row) == self.active:
             self.unlabel(row)
         else:
@@ -124,12 +124,12 @@ class Session:
         return True
 
     def counts(self) -> dict[str, int]:
-        """Number of labelled pictures of every class, in the order in which the classes were added."""
+        """Number of labelled images of every class, in the order in which the classes were added."""
         counted = Counter(self.labels.values())
         return {name: counted[name] for name in self.classes}
 
     def predicted_counts(self) -> dict[str, int]:
-        """Number of pictures predicted as every class, without the labelled ones."""
+        """Number of images predicted as every class, without the labelled ones."""
         if self.predictions is None:
             return {}
         unlabelled = np.ones(self.count, dtype=bool)
@@ -140,24 +140,24 @@ class Session:
     # -- what follows from the labels ----------------------------------------------------------------------------
 
     def classify(self, features: NDArray[np.float32]) -> Predictions | None:
-        """Classify every picture from the labels; None until two classes have a label. Kept in `.predictions`."""
+        """Classify every image from the labels; None until two classes have a label. Kept in `.predictions`."""
         rows, names = self._labelled()
         ready = len(set(names)) >= 2
         self.predictions = predict(features, rows, names) if ready else None
         return self.predictions
 
     def estimate(self, features: NDArray[np.float32]) -> Estimate | None:
-        """How often the labelled pictures are classified right when held out; None until that can be asked."""
+        """How often the labelled images are classified right when held out; None until that can be asked."""
         if self.predictions is None:
             return None
         rows, names = self._labelled()
         return estimate_accuracy(features[rows], names, self.predictions.classifier)
 
     def arrange(self, view: str | None = None, only: str | None = None) -> NDArray[np.int64]:
-        """Choose and fix the order in which pictures are offered for labelling.
+        """Choose and fix the order in which images are offered for labelling.
 
-        The order stays as it is while labels come in, so that pictures do not move under the pointer; calling
-        this again sorts anew. `only` keeps the pictures that are labelled or predicted as one class.
+        The order stays as it is while labels come in, so that images do not move under the pointer; calling
+        this again sorts anew. `only` keeps the images that are labelled or predicted as one class.
         """
         if view is not None:
             if view not in VIEWS:
@@ -211,13 +211,13 @@ class Session:
     def labels_csv(self, paths: Sequence[str]) -> str:
         """The labels as CSV with the columns `path,label`, as `cpchub classify --labels` reads them."""
         if not self.labels:
-            raise LabelError("There are no labels yet: click a few pictures first.")
+            raise LabelError("There are no labels yet: click a few images first.")
         return _csv(["path", "label"], ([paths[row], name] for row, name in self.labels.items()))
 
     def predictions_csv(self, paths: Sequence[str]) -> str:
-        """Every picture as CSV with the columns `path,predicted,confidence`; labelled ones keep their label at 1."""
+        """Every image as CSV with the columns `path,predicted,confidence`; labelled ones keep their label at 1."""
         if self.predictions is None:
-            raise LabelError("Nothing is classified yet: label pictures of at least two classes first.")
+            raise LabelError("Nothing is classified yet: label images of at least two classes first.")
         found = self.predictions
         return _csv(
             ["path", "predicted", "confidence"],
@@ -235,7 +235,7 @@ class Session:
         """`row` as an int if it is a row of the collection. What a browser sends comes as text."""
         number = int(row) if not isinstance(row, str) or (row.isascii() and row.isdecimal()) else -1
         if not 0 <= number < self.count:
-            raise QueryError(f"There is no picture {row!r}; the rows go from 0 to {self.count - 1}.")
+            raise QueryError(f"There is no image {row!r}; the rows go from 0 to {self.count - 1}.")
         return number
 
     def _check_class(self, name: str) -> None:

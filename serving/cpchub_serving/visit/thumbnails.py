@@ -1,6 +1,6 @@
-"""Small copies of a collection's pictures, made when first asked for and kept in a cache folder.
+"""Small copies of a collection's images, made when first asked for and kept in a cache folder.
 
-The page serves this folder and nothing else: the pictures themselves never become reachable over the network.
+The page serves this folder and nothing else: the images themselves never become reachable over the network.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cpchub.media.decode import read_image
 
 TILE = 320  # longest side in pixels: a tile is at most 160 CSS pixels wide, and screens have two pixels to one
 PREVIEW = 960
-LOSSLESS_UP_TO = 128  # lossy compression shows on pictures that are drawn larger than they are
+LOSSLESS_UP_TO = 128  # lossy compression shows on images that are drawn larger than they are
 THREADS = 4
 
 
@@ -36,11 +36,11 @@ class Thumbnails:
         self._keys = [_key(*facts) for facts in _facts(collection)]
 
     def tile(self, row: int) -> Path | None:
-        """The thumbnail of picture `row`, at most 320 pixels; None if it is gone or broken, or cannot be written."""
+        """The thumbnail of image `row`, at most 320 pixels; None if it is gone or broken, or cannot be written."""
         return self._make(row, TILE)
 
     def preview(self, row: int) -> Path | None:
-        """Picture `row` at most 960 pixels large, for the query pane; None if it is gone or broken."""
+        """Image `row` at most 960 pixels large, for the query pane; None if it is gone or broken."""
         return self._make(row, PREVIEW)
 
     def tiles(self, rows: Iterable[int]) -> list[Path | None]:
@@ -53,11 +53,11 @@ class Thumbnails:
         if target.exists():
             return target
         try:
-            picture = read_image(self.collection.picture(row), size=size)
+            image = read_image(self.collection.image(row), size=size)
         except (BrokenImageError, SourceError, OSError):
             return None
-        lossless = max(picture.size) <= LOSSLESS_UP_TO
-        picture.thumbnail((size, size), Image.Resampling.LANCZOS)
+        lossless = max(image.size) <= LOSSLESS_UP_TO
+        image.thumbnail((size, size), Image.Resampling.LANCZOS)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)  # a cache may be cleared while the page runs
             handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
@@ -66,7 +66,7 @@ class Thumbnails:
         part = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
-                picture.save(file, "WEBP", lossless=lossless, quality=84)
+                image.save(file, "WEBP", lossless=lossless, quality=84)
             part.replace(target)  # two visitors may ask for the same one at the same time
         except OSError:  # a full disk
             part.unlink(missing_ok=True)
@@ -93,7 +93,7 @@ def _private_folder() -> Path:
     """A folder under the temporary directory that nobody else can read or write.
 
     Every user writes there, and the usual name is easy to guess: whoever took it first could read the thumbnails, or
-    put pictures of their own among them. A folder that is not ours alone is left to its owner, for a fresh one.
+    put images of their own among them. A folder that is not ours alone is left to its owner, for a fresh one.
     """
     usual = Path(tempfile.gettempdir()) / f"cpchub-{os.getuid()}"
     try:

@@ -15,7 +15,7 @@ import cpchub.architectures
 from cpchub.encoders.load import create_model
 from cpchub.errors import ArgumentError
 
-SIDE = 64  # of the pictures, in pixels
+SIDE = 64  # of the images, in pixels
 FOUR_STAGES = {"channels": [8, 16, 16, 32], "layers": [1, 1, 1, 1]}
 NARROW: dict[str, dict[str, Any]] = {  # by module: what makes its networks small enough to run in milliseconds
     "alexnet": {"width": 0.125},
@@ -52,12 +52,12 @@ every_name = pytest.mark.parametrize(
 )
 
 
-def pictures(count: int = 2, channels: int = 3, side: int = SIDE) -> torch.Tensor:
+def some_images(count: int = 2, channels: int = 3, side: int = SIDE) -> torch.Tensor:
     return torch.rand(count, channels, side, side, generator=torch.Generator().manual_seed(1))
 
 
 def kept_for_backward(model: Any) -> tuple[torch.Tensor, int]:
-    """The output on `pictures()`, and the bytes of activations that autograd keeps until the gradients are there."""
+    """The output on `images()`, and the bytes of activations that autograd keeps until the gradients are there."""
     kept: dict[int, int] = {}
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
 
@@ -68,7 +68,7 @@ def kept_for_backward(model: Any) -> tuple[torch.Tensor, int]:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        output = model(pictures())
+        output = model(some_images())
     return output, sum(kept.values())
 
 
@@ -81,14 +81,14 @@ def test_importing_the_package_registers_the_networks() -> None:
 class TestContract:
     def test_pooled_features_have_num_features_numbers(self, name: str) -> None:
         model = narrow(name, num_classes=0).eval()
-        x = pictures()
+        x = some_images()
         pooled = model(x)
         assert pooled.shape == (2, model.num_features) == (2, model.head_hidden_size)
         assert torch.equal(pooled, model.forward_head(model.forward_features(x), pre_logits=True))
 
     def test_the_head_classifies_the_pooled_features(self, name: str) -> None:
         model = narrow(name, num_classes=5).eval()
-        x = pictures()
+        x = some_images()
         features = model.forward_features(x)
         assert features.shape[:2] == (2, model.num_features)
         assert torch.equal(model(x), model.forward_head(features))
@@ -96,7 +96,7 @@ class TestContract:
         assert (model.num_classes, model(x).shape) == (5, (2, 5))
 
     def test_global_pool_is_a_choice(self, name: str) -> None:
-        x = pictures(1)
+        x = some_images(1)
         features = narrow(name, num_classes=0).eval().forward_features(x)
         assert torch.equal(narrow(name, num_classes=0, global_pool="max").eval()(x), features.amax((2, 3)))
         assert torch.equal(narrow(name, num_classes=0, global_pool="").eval()(x), features)
@@ -106,7 +106,7 @@ class TestContract:
 
     def test_the_classifier_can_be_replaced(self, name: str) -> None:
         model = narrow(name, num_classes=7).eval()
-        x = pictures()
+        x = some_images()
         assert sum(parameter.numel() for parameter in model.get_classifier().parameters()) == 7 * model.num_features + 7
         model.reset_classifier(4, "max")
         assert (model.num_classes, model(x).shape) == (4, (2, 4))
@@ -116,22 +116,22 @@ class TestContract:
 
     def test_feature_info_tells_the_true_channels_and_reductions(self, name: str) -> None:
         model = narrow(name, features_only=True).eval()
-        side = 224 if "alexnet" in name else SIDE  # it does not pad, so only a large picture shows its reductions
-        maps = model(pictures(1, side=side))
+        side = 224 if "alexnet" in name else SIDE  # it does not pad, so only a large image shows its reductions
+        maps = model(some_images(1, side=side))
         assert [each.shape[1] for each in maps] == model.feature_info.channels()
         assert [2 ** round(math.log2(side / each.shape[-1])) for each in maps] == model.feature_info.reduction()
 
     def test_features_only_gives_the_maps_asked_for_and_drops_the_rest(self, name: str) -> None:
         whole = narrow(name).eval()
         early = narrow(name, features_only=True, out_indices=(0, 2)).eval()
-        x = pictures(1)
+        x = some_images(1)
         _, maps = whole.forward_intermediates(x)
         assert len(early(x)) == 2
         assert all(torch.equal(got, maps[index]) for got, index in zip(early(x), (0, 2), strict=True))
         assert len(early.state_dict()) < len(whole.state_dict())
 
     def test_each_map_can_be_had_alone(self, name: str) -> None:
-        x = pictures(1)
+        x = some_images(1)
         maps = narrow(name).eval().forward_intermediates(x, intermediates_only=True)
         for index, expected in enumerate(maps):
             alone = narrow(name, features_only=True, out_indices=(index,)).eval()
@@ -141,7 +141,7 @@ class TestContract:
 
     def test_intermediates_end_with_the_feature_map(self, name: str) -> None:
         model = narrow(name).eval()
-        x = pictures(1)
+        x = some_images(1)
         final, maps = model.forward_intermediates(x, norm=True)
         assert len(maps) == len(model.feature_info)
         assert torch.equal(final, model.forward_features(x))
@@ -149,7 +149,7 @@ class TestContract:
 
     def test_intermediates_can_be_chosen_and_stop_early(self, name: str) -> None:
         model = narrow(name).eval()
-        x = pictures(1)
+        x = some_images(1)
         _, maps = model.forward_intermediates(x)
         last_two = model.forward_intermediates(x, indices=2, intermediates_only=True)
         assert all(torch.equal(got, want) for got, want in zip(last_two, maps[-2:], strict=True))
@@ -162,7 +162,7 @@ class TestContract:
                 narrow(name, in_chans=1)
             return
         model = narrow(name, in_chans=1, num_classes=3)
-        model(pictures(2, channels=1)).sum().backward()
+        model(some_images(2, channels=1)).sum().backward()
         assert all(parameter.grad is not None for parameter in model.parameters())
 
     def test_first_conv_and_classifier_of_the_config_are_layers(self, name: str) -> None:
@@ -218,19 +218,19 @@ def test_fx_traces_no_network_on_patches() -> None:
 def test_it_exports_as_one_graph_for_any_batch(name: str) -> None:
     model = narrow(name, num_classes=3).eval()
     batch = torch.export.Dim("batch")
-    exported = torch.export.export(model, (pictures(2),), dynamic_shapes=({0: batch},)).module()
+    exported = torch.export.export(model, (some_images(2),), dynamic_shapes=({0: batch},)).module()
     for count in (1, 2, 5):
-        torch.testing.assert_close(exported(pictures(count)), model(pictures(count)))
+        torch.testing.assert_close(exported(some_images(count)), model(some_images(count)))
 
 
 @pytest.mark.parametrize(
     "backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)], ids=["graph", "compiled"]
 )
-@pytest.mark.parametrize("patches", [{}, {"patch_size": 32, "patch_stride": 16}], ids=["pictures", "patches"])
+@pytest.mark.parametrize("patches", [{}, {"patch_size": 32, "patch_stride": 16}], ids=["images", "patches"])
 @pytest.mark.parametrize("name", ["resnet18_cifar", "cpc_resnet50", "simclr_resnet50_1x_sk", "cmc_resnet50_v1"])
 def test_it_compiles_as_one_graph(name: str, patches: dict[str, int], backend: str) -> None:
     model = narrow(name, num_classes=3, **patches).eval()
-    x = pictures()
+    x = some_images()
     compiled = torch.compile(model, fullgraph=True, backend=backend)
     with torch.no_grad():
         torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-4)
@@ -242,7 +242,7 @@ def test_the_networks_without_a_patch_mode_compile_too(name: str) -> None:
     model = narrow(name, num_classes=3).eval()
     with torch.no_grad():
         torch.testing.assert_close(
-            torch.compile(model, fullgraph=True)(pictures()), model(pictures()), rtol=1e-4, atol=1e-4
+            torch.compile(model, fullgraph=True)(some_images()), model(some_images()), rtol=1e-4, atol=1e-4
         )
 
 
@@ -255,16 +255,16 @@ class TestCifarStem:
 
     def test_the_deep_stem_keeps_the_resolution_too(self) -> None:
         model = narrow("resnet18_cifar", stem_type="deep", stem_width=8)
-        assert model.forward_features(pictures(1)).shape[-1] == SIDE // 8
+        assert model.forward_features(some_images(1)).shape[-1] == SIDE // 8
 
     def test_stem_padding_of_two_adds_two_pixels(self) -> None:
         model = narrow("resnet18_cifar", stem_padding=2)
-        maps = model.forward_intermediates(pictures(1), intermediates_only=True)
+        maps = model.forward_intermediates(some_images(1), intermediates_only=True)
         assert maps[0].shape[-1] == SIDE + 2
 
     def test_a_smaller_output_stride_dilates_instead(self) -> None:
         model = narrow("resnet18_cifar", output_stride=4)
-        assert model.forward_features(pictures(1)).shape[-1] == SIDE // 4
+        assert model.forward_features(some_images(1)).shape[-1] == SIDE // 4
 
     @pytest.mark.parametrize("arguments", [{"stem_padding": 3}, {"output_stride": 32}])
     def test_values_that_cannot_work_are_refused_by_name(self, arguments: dict[str, int]) -> None:

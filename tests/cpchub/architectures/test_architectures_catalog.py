@@ -26,7 +26,7 @@ def _only_our_own_entries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CPCHUB_HUB", raising=False)
 
 
-def picture(side: int = 96) -> Image.Image:
+def an_image(side: int = 96) -> Image.Image:
     pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     return Image.fromarray(pixels)
 
@@ -64,15 +64,15 @@ class TestEntry:
         encoder = load(name.replace("-", "_"), pretrained=False, device="cpu", **TINY)
         size, stride = (encoder.spec.model_args[key] for key in ("patch_size", "patch_stride"))
         cells = (encoder.spec.input_size[1] - size) // stride + 1
-        assert encoder.encode(picture()).shape == (1, 32)
-        assert encoder.encode(picture(), output="map").shape == (1, 32, cells, cells)
+        assert encoder.encode(an_image()).shape == (1, 32)
+        assert encoder.encode(an_image(), output="map").shape == (1, 32, cells, cells)
 
-    def test_a_patch_size_of_0_reads_whole_pictures(self, name: str) -> None:
+    def test_a_patch_size_of_0_reads_whole_images(self, name: str) -> None:
         encoder = load(name, pretrained=False, device="cpu", patch_size=0, **TINY)
         side = -(-encoder.spec.input_size[1] // 16)
-        assert encoder.encode(picture(), output="map").shape == (1, 32, side, side)
+        assert encoder.encode(an_image(), output="map").shape == (1, 32, side, side)
 
 
 @pytest.mark.slow
-def test_the_whole_encoder_gives_4096_numbers_for_a_picture() -> None:
-    assert load("cpc-resnet170", pretrained=False).encode(picture()).shape == (1, 4096)
+def test_the_whole_encoder_gives_4096_numbers_for_an_image() -> None:
+    assert load("cpc-resnet170", pretrained=False).encode(an_image()).shape == (1, 4096)

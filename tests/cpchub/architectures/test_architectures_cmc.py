@@ -41,7 +41,7 @@ def test_a_half_of_version_2_is_a_plain_resnet_50() -> None:
     assert {key: value.shape for key, value in half.state_dict().items()} == expected
 
 
-def test_a_grey_picture_has_lightness_and_no_colour() -> None:
+def test_a_grey_image_has_lightness_and_no_colour() -> None:
     args = {"layers": [1, 1, 1, 1], "channels": [8, 16, 16, 32]}
     model = timm.create_model("cmc_resnet18_v1", num_classes=0, path_args=args).eval()
     grey = torch.rand(1, 1, 64, 64).expand(1, 3, 64, 64)
@@ -74,7 +74,7 @@ class TestAlexNet:
         expected = [layers(part) for layers, part in zip(plain, model.split(x), strict=True)]
         assert torch.equal(model(x), torch.cat(expected, dim=1))
 
-    def test_the_map_of_a_picture_of_224_pixels_is_6_by_6(self) -> None:
+    def test_the_map_of_an_image_of_224_pixels_is_6_by_6(self) -> None:
         model = timm.create_model("cmc_alexnet", num_classes=0).eval()
         maps = model.forward_intermediates(torch.rand(1, 3, 224, 224), intermediates_only=True)
         assert [tuple(each.shape[1:]) for each in maps] == [
@@ -93,7 +93,7 @@ class TestAlexNet:
         assert not [key for key in wrapped.state_dict() if "fc" in key]
 
     def test_the_fully_connected_layers_do_not_read_patches(self) -> None:
-        with pytest.raises(ArgumentError, match="whole pictures"):
+        with pytest.raises(ArgumentError, match="whole images"):
             timm.create_model(
                 "cmc_alexnet", patch_size=64, patch_stride=32, path_args={"fully_connected": True, "width": 0.0625}
             )

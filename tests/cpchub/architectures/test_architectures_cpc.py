@@ -49,7 +49,7 @@ def test_its_features_are_those_of_timms_network_with_layer_norm_bit_for_bit() -
         assert torch.equal(mine, their)
 
 
-def test_a_picture_does_not_depend_on_its_batch_even_in_training() -> None:
+def test_an_image_does_not_depend_on_its_batch_even_in_training() -> None:
     model = timm.create_model("cpc_resnet50", num_classes=0, **TINY).train()
     x = torch.randn(3, 3, 48, 48)
     torch.testing.assert_close(model(x)[:1], model(x[:1]))

@@ -1,4 +1,4 @@
-"""A network on a grid of patches: what each cell of the grid sees, and that the weights serve whole pictures too."""
+"""A network on a grid of patches: what each cell of the grid sees, and that the weights serve whole images too."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TINY: dict[str, dict[str, Any]] = {
     "simclr_resnet50_1x_sk": {"layers": [1, 1, 1, 1], "width": 0.125},
     "cmc_resnet18_v1": {"path_args": {"layers": [1, 1, 1, 1], "channels": [8, 16, 16, 32]}},
 }
-GRID = {"patch_size": 32, "patch_stride": 16}  # a picture of 64 pixels has 3 x 3 patches
+GRID = {"patch_size": 32, "patch_stride": 16}  # an image of 64 pixels has 3 x 3 patches
 
 
 def tiny(name: str, **kwargs: Any) -> Any:
@@ -102,7 +102,7 @@ class TestAnyNetwork:
             on_patches(nn.Linear(3, 3), 32, 16)
 
 
-def test_a_size_of_0_means_whole_pictures() -> None:
+def test_a_size_of_0_means_whole_images() -> None:
     model = tiny("resnet18_cifar", patch_size=0, patch_stride=16)
     x = torch.rand(1, 3, 64, 64)
     assert torch.equal(model(x), tiny("resnet18_cifar")(x))
@@ -114,6 +114,6 @@ def test_half_a_geometry_is_refused(arguments: dict[str, int]) -> None:
         tiny("resnet18_cifar", **arguments)
 
 
-def test_a_picture_smaller_than_a_patch_is_refused_with_both_sizes() -> None:
+def test_an_image_smaller_than_a_patch_is_refused_with_both_sizes() -> None:
     with pytest.raises(ArgumentError, match=r"16 x 40.*32 x 32"):
         tiny("resnet18_cifar", **GRID)(torch.rand(1, 3, 16, 40))

@@ -61,7 +61,7 @@ def test_pooling_pads_as_tensorflow_does(side: int) -> None:
     assert torch.equal(model.maxpool(x), F.max_pool2d(padded, 3, 2))
 
 
-def test_shortcuts_average_what_is_inside_the_picture() -> None:
+def test_shortcuts_average_what_is_inside_the_image() -> None:
     model: Any = timm.create_model("simclr_resnet50_1x_sk", **TINY)
     unstrided, strided = (stage[0].downsample[0] for stage in (model.layer1, model.layer2))
     x = torch.randn(1, 2, 6, 6)
@@ -103,7 +103,7 @@ def test_every_block_begins_as_the_identity() -> None:
     assert all(not block.bn3.weight.any() for block in model.layer2)
 
 
-def test_pictures_are_read_in_0_to_1() -> None:
+def test_images_are_read_in_0_to_1() -> None:
     cfg = timm.get_pretrained_cfg("simclr_resnet50_1x")
     assert cfg is not None
     assert (cfg.mean, cfg.std) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -153,7 +153,7 @@ class TestPaddingOfPyTorch:
         with torch.inference_mode():
             assert torch.equal(ours(x), theirs(x))
 
-    def test_shortcuts_count_the_zeros_outside_of_the_picture(self) -> None:
+    def test_shortcuts_count_the_zeros_outside_of_the_image(self) -> None:
         model: Any = timm.create_model("simclr_resnet50_1x_sk", same_padding=False, **TINY)
         x = torch.ones(1, 2, 6, 6)
         averaged = model.layer1[0].downsample[0](x)

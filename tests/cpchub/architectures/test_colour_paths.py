@@ -25,7 +25,7 @@ LAB = {  # of scikit-image 0.26, which IEC 61966-2-1 defines
 }
 
 
-def pictures() -> Tensor:
+def some_images() -> Tensor:
     return torch.randint(256, (2, 3, 24, 24), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
@@ -37,13 +37,13 @@ def test_lab_of_known_colours(rgb: tuple[int, ...], expected: tuple[float, ...])
 
 def test_lab_agrees_with_scikit_image() -> None:
     color = pytest.importorskip("skimage.color")
-    x = pictures()
+    x = some_images()
     expected = torch.from_numpy(color.rgb2lab(x.numpy(), channel_axis=1)).float()
     torch.testing.assert_close(lab(x / 255), expected, atol=2e-3, rtol=0)
 
 
 def test_ycbcr_agrees_with_pillow_to_its_rounding() -> None:
-    x = pictures()
+    x = some_images()
     images = [Image.fromarray(each.permute(1, 2, 0).numpy()).convert("YCbCr") for each in x]
     theirs = torch.from_numpy(np.stack([np.array(image) for image in images])).permute(0, 3, 1, 2).float()
     mine = (scaled_ycbcr(x / 255) + 1) / 2 * 255 + torch.tensor([0.0, 0.5, 0.5]).reshape(1, 3, 1, 1)  # 128, not 127.5
@@ -60,7 +60,7 @@ def test_scaled_channels_fill_the_range_and_stay_within_it() -> None:
 
 
 def test_conversion_is_not_rounded_under_autocast() -> None:
-    x = pictures() / 255
+    x = some_images() / 255
     with torch.autocast("cpu", torch.bfloat16):
         mixed = scaled_lab(x), scaled_ycbcr(x)
     assert torch.equal(mixed[0], scaled_lab(x))

@@ -24,7 +24,7 @@ CATALOG = catalog.catalog_folder()
 
 
 def one_step_of_resnet170() -> Recipe:
-    """The recipe of the paper for 4 pictures of 64 pixels: the same network on 2 x 2 patches of 32, four directions."""
+    """The recipe of the paper for 4 images of 64 pixels: the same network on 2 x 2 patches of 32, four directions."""
     recipe = recipes.get("cpc_resnet170_imagenet")
     return replace(
         recipe,
@@ -46,7 +46,7 @@ def test_resnet170_trains_is_published_and_loads_by_name(tmp_path: Path, hub: Lo
     recipe = one_step_of_resnet170()
     noise = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(recipe.seed)
-    result = train(recipe, tmp_path / "run", pictures=data.Pictures("noise", noise), accelerator="cpu")
+    result = train(recipe, tmp_path / "run", images=data.Images("noise", noise), accelerator="cpu")
     assert result.metrics["step"] == 1
     assert abs(result.metrics["loss"] - np.log(2 * 4)) < 0.5
     assert result.metrics["gradient_norm"] > 0
@@ -60,9 +60,9 @@ def test_resnet170_trains_is_published_and_loads_by_name(tmp_path: Path, hub: Lo
 
     encoder = cpchub.load("cpc-resnet170", device="cpu")
     assert encoder.spec.repo_id == "cpchub/cpc-resnet170"
-    picture = noise[0].permute(1, 2, 0).numpy()
-    vector = encoder.encode(picture)
+    image = noise[0].permute(1, 2, 0).numpy()
+    vector = encoder.encode(image)
     assert vector.shape == (1, 4096)
     with torch.no_grad():
-        expected = result.backbone.eval()(encoder.prepare(picture)[None])
+        expected = result.backbone.eval()(encoder.prepare(image)[None])
     np.testing.assert_allclose(vector, expected.numpy(), rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""The command line, on a tiny encoder and a handful of small pictures."""
+"""The command line, on a tiny encoder and a handful of small images."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from cpchub.common import extras
 from cpchub.embedding.job import embed
 from cpchub.encoders.load import load
 from cpchub.index import Index
-from tests.cpchub.pictures import folder_of_pictures
+from tests.cpchub.images import folder_of_images
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_of_pictures(tmp_path_factory.mktemp("pictures") / "photos", 8)
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of_images(tmp_path_factory.mktemp("pictures") / "photos", 8)
 
 
 @pytest.fixture(scope="module")
-def collection(pictures: Path, tiny_encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def collection(images: Path, tiny_encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("collection") / "photos-index"
-    Index.build(embed(pictures, out, load(tiny_encoder_folder), progress=False))
+    Index.build(embed(images, out, load(tiny_encoder_folder), progress=False))
     return out
 
 
@@ -95,26 +95,26 @@ class TestUsage:
 
 class TestIndexing:
     def test_a_folder_becomes_a_collection_with_an_index(
-        self, pictures: Path, tiny_encoder_folder: Path, tmp_path: Path
+        self, images: Path, tiny_encoder_folder: Path, tmp_path: Path
     ) -> None:
         out = tmp_path / "out"
-        assert main(["index", str(pictures), "-o", str(out), "--encoder", str(tiny_encoder_folder)]) == 0
+        assert main(["index", str(images), "-o", str(out), "--encoder", str(tiny_encoder_folder)]) == 0
         assert len(Index.open(out)) == 8
 
-    def test_a_second_run_keeps_the_encoder_of_the_first_and_takes_over_new_pictures(
+    def test_a_second_run_keeps_the_encoder_of_the_first_and_takes_over_new_images(
         self, tmp_path: Path, tiny_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("CPCHUB_HUB", str(tiny_encoder_folder.parent))
-        photos, out = folder_of_pictures(tmp_path / "photos", 3), tmp_path / "out"
+        photos, out = folder_of_images(tmp_path / "photos", 3), tmp_path / "out"
         command = ["index", str(photos), "-o", str(out)]
         assert main([*command, "--encoder", "tiny-simclr"]) == 0
-        folder_of_pictures(photos, 2, first=3)
+        folder_of_images(photos, 2, first=3)
         assert main(command) == 0
         again = Collection.open(out)
         assert len(again) == 5
         assert again.encoder_name == "tiny-simclr"
 
-    def test_a_folder_without_pictures_is_one_error_and_nothing_is_written(
+    def test_a_folder_without_images_is_one_error_and_nothing_is_written(
         self, tmp_path: Path, tiny_encoder_folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (tmp_path / "empty").mkdir()
@@ -126,22 +126,22 @@ class TestIndexing:
         assert not out.exists()
 
     def test_a_recall_that_cannot_be_is_refused_before_anything_is_embedded(
-        self, pictures: Path, tiny_encoder_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, images: Path, tiny_encoder_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         out = tmp_path / "out"
-        command = ["index", str(pictures), "-o", str(out), "--encoder", str(tiny_encoder_folder), "--recall", "95"]
+        command = ["index", str(images), "-o", str(out), "--encoder", str(tiny_encoder_folder), "--recall", "95"]
         assert main(command) == 2
         assert capsys.readouterr().err == "error: --recall 95: a share above 0 and up to 1, for example 0.95\n"
         assert not out.exists()
 
     def test_an_unknown_encoder_is_an_error_that_names_it(
-        self, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert main(["index", str(pictures), "-o", str(tmp_path / "out"), "--encoder", "cpc-resnet1700"]) == 2
+        assert main(["index", str(images), "-o", str(tmp_path / "out"), "--encoder", "cpc-resnet1700"]) == 2
         assert "cpc-resnet1700" in capsys.readouterr().err
 
     def test_ctrl_c_says_how_to_go_on(
-        self, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def stop(_: embedding.IndexCommand) -> None:
             raise KeyboardInterrupt
@@ -167,10 +167,10 @@ class TestIndexing:
 
 
 class TestSearching:
-    def test_a_picture_finds_itself_first(
-        self, collection: Path, pictures: Path, tiny_encoder_folder: Path, capsys: pytest.CaptureFixture[str]
+    def test_an_image_finds_itself_first(
+        self, collection: Path, images: Path, tiny_encoder_folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        query = str(pictures / "003.png")
+        query = str(images / "003.png")
         assert main(["search", str(collection), query, "-k", "3", "--encoder", str(tiny_encoder_folder)]) == 0
         lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
         assert len(lines) == 3
@@ -178,17 +178,17 @@ class TestSearching:
         assert float(lines[0][0]) >= 0.999
 
     def test_show_writes_a_contact_sheet(
-        self, collection: Path, pictures: Path, tiny_encoder_folder: Path, tmp_path: Path
+        self, collection: Path, images: Path, tiny_encoder_folder: Path, tmp_path: Path
     ) -> None:
         sheet = tmp_path / "sheet.png"
-        command = ["search", str(collection), str(pictures / "001.png"), "--encoder", str(tiny_encoder_folder)]
+        command = ["search", str(collection), str(images / "001.png"), "--encoder", str(tiny_encoder_folder)]
         assert main([*command, "--show", str(sheet)]) == 0
         assert sheet.read_bytes().startswith(b"\x89PNG")
 
-    def test_more_neighbours_than_pictures_are_all_the_pictures(
-        self, collection: Path, pictures: Path, tiny_encoder_folder: Path, capsys: pytest.CaptureFixture[str]
+    def test_more_neighbours_than_images_are_all_the_images(
+        self, collection: Path, images: Path, tiny_encoder_folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        command = ["search", str(collection), str(pictures / "001.png"), "--encoder", str(tiny_encoder_folder)]
+        command = ["search", str(collection), str(images / "001.png"), "--encoder", str(tiny_encoder_folder)]
         assert main([*command, "-k", "9"]) == 0
         assert capsys.readouterr().out.count("\n") == 8
 
@@ -197,14 +197,14 @@ class TestSearching:
         assert "k=0" in capsys.readouterr().err
 
     def test_imported_vectors_are_searched_by_what_they_hold_and_say_so_where_an_encoder_is_needed(
-        self, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         from cpchub.collection.import_vectors import import_vectors
 
         Index.build(import_vectors(tmp_path / "out", np.eye(4, dtype=np.float32), ["a", "b", "c", "d"]))
         assert main(["search", str(tmp_path / "out"), "b", "-k", "1"]) == 0
         assert capsys.readouterr().out == "1.0000\tb\n"
-        for command in (["search", str(tmp_path / "out"), str(pictures / "000.png")], ["demo", str(tmp_path / "out")]):
+        for command in (["search", str(tmp_path / "out"), str(images / "000.png")], ["demo", str(tmp_path / "out")]):
             assert main(command) == 2
             assert "computed elsewhere" in capsys.readouterr().err
 
@@ -217,13 +217,13 @@ class TestSearching:
         assert not sheet.exists()
 
     def test_a_name_with_a_tab_or_a_line_end_stays_in_its_column_and_is_found_as_printed(
-        self, pictures: Path, tmp_path: Path, tiny_encoder_folder: Path, capsys: pytest.CaptureFixture[str]
+        self, images: Path, tmp_path: Path, tiny_encoder_folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         photos = tmp_path / "photos"
         names = ["a\tb.png", "c\nd.png", "e\\f.png", "g\x1b[31m.png"]
         for number, name in enumerate(names):
             (photos / "x\ty").mkdir(parents=True, exist_ok=True)
-            shutil.copy(pictures / f"00{number}.png", photos / "x\ty" / name)
+            shutil.copy(images / f"00{number}.png", photos / "x\ty" / name)
         out = tmp_path / "out"
         Index.build(embed(photos, out, load(tiny_encoder_folder), progress=False, labels="folders"))
         capsys.readouterr()
@@ -237,24 +237,24 @@ class TestSearching:
             assert capsys.readouterr().out.split("\t")[1] == printed
 
     def test_another_encoder_is_refused_by_name(
-        self, collection: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, collection: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         from tests.tiny_encoder import export_tiny
 
         other = export_tiny(tmp_path / "other", seed=1, name="other-encoder")
-        assert main(["search", str(collection), str(pictures / "001.png"), "--encoder", str(other)]) == 2
+        assert main(["search", str(collection), str(images / "001.png"), "--encoder", str(other)]) == 2
         error = capsys.readouterr().err
         assert "tiny-simclr" in error
         assert "other-encoder" in error
 
     def test_a_folder_that_is_no_collection_is_an_error_with_the_command_that_makes_one(
-        self, tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+        self, tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert main(["search", str(tmp_path), str(pictures / "001.png")]) == 2
+        assert main(["search", str(tmp_path), str(images / "001.png")]) == 2
         assert "is not a collection" in (said := capsys.readouterr().err)
-        assert "cpchub index PICTURES" in said
+        assert "cpchub index IMAGES" in said
         assert main(["demo", str(tmp_path / "nowhere")]) == 2
-        assert f"cpchub index PICTURES -o {tmp_path / 'nowhere'}\n" in capsys.readouterr().err
+        assert f"cpchub index IMAGES -o {tmp_path / 'nowhere'}\n" in capsys.readouterr().err
 
 
 class TestClassifying:
@@ -264,7 +264,7 @@ class TestClassifying:
         path.write_text("path,label\n000.png,cat\n001.png,dog\n")
         return path
 
-    def test_every_picture_gets_a_class_and_a_confidence(self, collection: Path, labels: Path, tmp_path: Path) -> None:
+    def test_every_image_gets_a_class_and_a_confidence(self, collection: Path, labels: Path, tmp_path: Path) -> None:
         out = tmp_path / "predictions.csv"
         assert main(["classify", str(collection), "--labels", str(labels), "-o", str(out)]) == 0
         rows = list(csv.DictReader(io.StringIO(out.read_text())))
@@ -278,7 +278,7 @@ class TestClassifying:
         assert main(["classify", str(collection), "--labels", str(labels)]) == 0
         assert capfdbinary.readouterr().out.count(b"\n") == 9
 
-    def test_labels_of_pictures_that_are_not_there_are_an_error(
+    def test_labels_of_images_that_are_not_there_are_an_error(
         self, collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         labels = tmp_path / "labels.csv"

@@ -19,23 +19,23 @@ from cpchub.collection.import_vectors import import_vectors
 from cpchub.embedding.job import embed
 from cpchub.encoders.load import load
 from cpchub.index import Index, Item
-from tests.cpchub.pictures import TinyEncoder, folder_of_pictures, picture, save
+from tests.cpchub.images import TinyEncoder, an_image, folder_of_images, save
 
 COUNT = 8
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = folder_of_pictures(tmp_path_factory.mktemp("pictures") / "photos" / "a", COUNT).parent
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = folder_of_images(tmp_path_factory.mktemp("pictures") / "photos" / "a", COUNT).parent
     (root / "b").mkdir()
     shutil.copy(root / "a" / "003.png", root / "b" / "copy.png")
     return root
 
 
 @pytest.fixture(scope="module")
-def collection(pictures: Path, tiny_encoder_folder: Path) -> Path:
-    out = pictures.parent / "photos-index"
-    Index.build(embed(pictures, out, load(tiny_encoder_folder), progress=False, labels="folders"))
+def collection(images: Path, tiny_encoder_folder: Path) -> Path:
+    out = images.parent / "photos-index"
+    Index.build(embed(images, out, load(tiny_encoder_folder), progress=False, labels="folders"))
     return out
 
 
@@ -58,8 +58,8 @@ def search(collection: Path, tiny_encoder_folder: Path, capsys: pytest.CaptureFi
 
 
 class TestSearch:
-    def test_a_picture_by_file_and_by_id_is_the_same_query(self, search: Runs, pictures: Path) -> None:
-        by_file = search(pictures / "a" / "005.png", "-k", 3)
+    def test_an_image_by_file_and_by_id_is_the_same_query(self, search: Runs, images: Path) -> None:
+        by_file = search(images / "a" / "005.png", "-k", 3)
         assert by_file[0][1:] == ["a/005.png", "a"]
         assert [line[1] for line in search("id:5", "-k", 3)] == [line[1] for line in by_file]
 
@@ -68,22 +68,22 @@ class TestSearch:
         search("id:3", "--where", "colour == 'red'", status=2)
         assert "no column 'colour'" in search.said.err
 
-    def test_a_condition_that_few_pictures_fit_gives_those_few_and_none_is_an_error(self, search: Runs) -> None:
+    def test_a_condition_that_few_images_fit_gives_those_few_and_none_is_an_error(self, search: Runs) -> None:
         assert [line[1] for line in search("id:3", "-k", 5, "--where", "label == 'b'")] == ["b/copy.png"]
         search("id:3", "--where", "label == 'c'", status=2)
-        assert "none of the 9 pictures fits" in search.said.err
+        assert "none of the 9 images fits" in search.said.err
 
     def test_a_path_that_a_search_has_printed_is_a_query(self, search: Runs) -> None:
         assert search("a/005.png", "-k", 3) == search("id:5", "-k", 3)
         assert search("a/005.png", "--minus", "0.5:b/copy.png") == search("id:5", "--minus", "0.5:id:8")
 
-    def test_pictures_are_added_and_taken_away(self, search: Runs, collection: Path) -> None:
+    def test_images_are_added_and_taken_away(self, search: Runs, collection: Path) -> None:
         index = Index.open(collection)
         hits = index.search(Item(1), k=4, plus=[(Item(2), 0.5)], minus=[Item(4)])
         found = search("id:1", "--plus", "0.5:id:2", "--minus", "id:4", "-k", 4)
         assert [line[1] for line in found] == [hit.path for hit in hits]
 
-    def test_several_pictures_are_one_query_or_with_each_a_query_of_their_own(self, search: Runs) -> None:
+    def test_several_images_are_one_query_or_with_each_a_query_of_their_own(self, search: Runs) -> None:
         assert len(search("id:1", "id:2", "-k", 3)) == 3
         each = search("id:1", "id:2", "-k", 3, "--each")
         assert [line[-1] for line in each] == ["id:1"] * 3 + ["id:2"] * 3
@@ -98,7 +98,7 @@ class TestSearch:
             assert two.width == one.width
             assert two.height > one.height
 
-    def test_pictures_of_the_collection_are_searched_with_where_the_encoder_is_not_to_be_had(
+    def test_images_of_the_collection_are_searched_with_where_the_encoder_is_not_to_be_had(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         Index.build(import_vectors(tmp_path / "in", np.eye(4), ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]))
@@ -109,7 +109,7 @@ class TestSearch:
         shard = tmp_path / "a.tar"
         with tarfile.open(shard, "w") as tar:
             for number in range(3):
-                tar.add(save(picture(number), tmp_path / f"{number}.png"), f"{number}.png")
+                tar.add(save(an_image(number), tmp_path / f"{number}.png"), f"{number}.png")
         index = Index.build(embed(shard, tmp_path / "out", TinyEncoder(), progress=False))
         with tarfile.open(shard, "w") as tar:
             tar.add(tmp_path / "0.png", "0.png")
@@ -118,7 +118,7 @@ class TestSearch:
 
     def test_an_id_that_is_not_there_is_refused(self, search: Runs) -> None:
         search("id:99", status=2)
-        assert "no picture with id 99" in search.said.err
+        assert "no image with id 99" in search.said.err
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ class TestSearch:
         ("2:", (Path("2:"), 1.0)),
     ],
 )
-def test_a_weight_stands_before_a_picture(text: str, expected: tuple[object, float], collection: Path) -> None:
+def test_a_weight_stands_before_an_image(text: str, expected: tuple[object, float], collection: Path) -> None:
     assert weighted(text, Index.open(collection)) == expected
 
 
@@ -155,13 +155,13 @@ class TestOtherCommands:
         assert {row["path"] for row in rows if row["kind"] == "exact"} == {"a/003.png", "b/copy.png"}
         assert "cosine of" in said.err
 
-    def test_duplicates_of_a_folder_of_pictures_leave_nothing_in_it(
-        self, pictures: Path, tiny_encoder_folder: Path, tmp_path: Path
+    def test_duplicates_of_a_folder_of_images_leave_nothing_in_it(
+        self, images: Path, tiny_encoder_folder: Path, tmp_path: Path
     ) -> None:
-        before = sorted(pictures.rglob("*"))
+        before = sorted(images.rglob("*"))
         out = tmp_path / "duplicates.csv"
-        assert main(["duplicates", str(pictures), "--encoder", str(tiny_encoder_folder), "-o", str(out)]) == 0
-        assert sorted(pictures.rglob("*")) == before
+        assert main(["duplicates", str(images), "--encoder", str(tiny_encoder_folder), "-o", str(out)]) == 0
+        assert sorted(images.rglob("*")) == before
         assert "b/copy.png" in out.read_text()
 
     def test_outliers_and_maps_are_written(

@@ -48,7 +48,7 @@ class TestImporting:
     def test_an_index_of_other_vectors_under_the_same_ids_counts_no_longer(self, collection: Collection) -> None:
         Index.build(collection)
         turned = import_vectors(collection.folder, VECTORS[::-1], PATHS)
-        with pytest.raises(CollectionError, match="has no index for the pictures it holds now"):
+        with pytest.raises(CollectionError, match="has no index for the images it holds now"):
             Index.open(collection.folder)
         assert Index.update(turned).search(VECTORS[7].astype(np.float32), k=1)[0].path == PATHS[N - 1 - 7]
 

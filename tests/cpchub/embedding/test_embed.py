@@ -28,7 +28,7 @@ from cpchub.errors import (
     SourceError,
 )
 from cpchub.media.decode import ORIENTATION_TAG, read_image
-from tests.cpchub.pictures import TinyEncoder, folder_of_pictures, picture, save
+from tests.cpchub.images import TinyEncoder, an_image, folder_of_images, save
 from tests.processes import Processes
 
 
@@ -49,7 +49,7 @@ def by_path(collection: Collection) -> dict[str, tuple[int, bytes]]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    return folder_of_pictures(tmp_path / "photos")
+    return folder_of_images(tmp_path / "photos")
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestAFirstRun:
-    def test_every_row_holds_the_vector_of_its_own_picture(self, source: Path, tmp_path: Path) -> None:
+    def test_every_row_holds_the_vector_of_its_own_image(self, source: Path, tmp_path: Path) -> None:
         collection = run(source, tmp_path / "out")
         assert collection.paths == [f"{n:03d}.png" for n in range(10)]
         for row in range(10):
@@ -90,30 +90,30 @@ class TestAFirstRun:
         assert table.column_names == ["id", "vector"]
         assert str(table.schema.field("vector").type) == "fixed_size_list<element: float>[48]"
 
-    def test_a_broken_picture_is_listed_and_the_rest_is_embedded(self, source: Path, tmp_path: Path) -> None:
+    def test_a_broken_image_is_listed_and_the_rest_is_embedded(self, source: Path, tmp_path: Path) -> None:
         (source / "004.png").write_bytes(b"")
         (source / "005.png").write_bytes((source / "006.png").read_bytes()[:60])
-        (source / "007.png").write_text("not a picture")
+        (source / "007.png").write_text("not an image")
         collection = run(source, tmp_path / "out")
         assert collection.failures["path"].to_pylist() == ["004.png", "005.png", "007.png"]
         assert collection.failures["reason"].to_pylist()[0] == "the file is empty"
         assert collection.counts.broken == 3
         assert "3 could not be read" in collection.counts.sentence()
-        whole = by_path(run(folder_of_pictures(tmp_path / "whole"), tmp_path / "whole_out"))
+        whole = by_path(run(folder_of_images(tmp_path / "whole"), tmp_path / "whole_out"))
         for path, (_, vector) in by_path(collection).items():
             assert vector == whole[path][1], path  # no vector slipped to a neighbour of the broken one
 
-    def test_a_picture_turned_by_exif_has_the_vector_of_the_upright_one(self, tmp_path: Path) -> None:
-        exif = picture(0).getexif()
+    def test_an_image_turned_by_exif_has_the_vector_of_the_upright_one(self, tmp_path: Path) -> None:
+        exif = an_image(0).getexif()
         exif[ORIENTATION_TAG] = 6
-        save(picture(0), tmp_path / "photos" / "upright.png")
-        save(picture(0).rotate(90, expand=True), tmp_path / "photos" / "turned.png", exif=exif)
+        save(an_image(0), tmp_path / "photos" / "upright.png")
+        save(an_image(0).rotate(90, expand=True), tmp_path / "photos" / "turned.png", exif=exif)
         vectors = run(tmp_path / "photos", tmp_path / "out").vectors()
         assert vectors[0] @ vectors[1] == pytest.approx(1, abs=1e-5)
 
     def test_labels_come_from_class_folders_only_when_asked(self, tmp_path: Path) -> None:
         for name in ("cat/1.png", "dog/old/2.png", "3.png"):
-            save(picture(len(name)), tmp_path / "photos" / name)
+            save(an_image(len(name)), tmp_path / "photos" / name)
         assert run(tmp_path / "photos", tmp_path / "without").items["label"].to_pylist() == [None] * 3
         labelled = run(tmp_path / "photos", tmp_path / "with", labels="folders")
         assert dict(zip(labelled.paths, labelled.items["label"].to_pylist(), strict=True)) == {
@@ -121,7 +121,7 @@ class TestAFirstRun:
             "cat/1.png": "cat",
             "dog/old/2.png": "dog",
         }
-        save(picture(9), tmp_path / "photos" / "cat" / "4.png")
+        save(an_image(9), tmp_path / "photos" / "cat" / "4.png")
         assert run(tmp_path / "photos", tmp_path / "with").items["label"].to_pylist().count("cat") == 2
 
     def test_labels_come_from_a_csv_and_an_empty_one_is_none(self, source: Path, tmp_path: Path) -> None:
@@ -138,13 +138,13 @@ class TestAFirstRun:
         (tmp_path / "labels.csv").write_text("path,label\n001.png,cat\n")
         run(source, tmp_path / "out", labels=tmp_path / "labels.csv")
         (tmp_path / "labels.csv").unlink()
-        folder_of_pictures(source, 1, first=50)
+        folder_of_images(source, 1, first=50)
         encoder = TinyEncoder()
         with pytest.raises(LabelError, match=r"out came from .*labels\.csv: put that file back"):
             run(source, tmp_path / "out", encoder)
         assert encoder.seen == 0
 
-    def test_a_picture_without_direction_is_listed(self, source: Path, tmp_path: Path) -> None:
+    def test_an_image_without_direction_is_listed(self, source: Path, tmp_path: Path) -> None:
         class Blind(TinyEncoder):
             def encode(self, images: Any, **options: Any) -> Any:
                 vectors = super().encode(images, **options)
@@ -165,7 +165,7 @@ class TestAFirstRun:
         collection = run(source, tmp_path / "out", moved)
         assert (collection.encoder_to_load, moved.seen) == ("moved", 0)
 
-    def test_a_csv_that_names_a_picture_twice_is_refused(self, source: Path, tmp_path: Path) -> None:
+    def test_a_csv_that_names_an_image_twice_is_refused(self, source: Path, tmp_path: Path) -> None:
         (tmp_path / "labels.csv").write_text("path,label\n000.png,cat\n000.png,dog\n")
         with pytest.raises(LabelError, match=r"000\.png on more than one line"):
             run(source, tmp_path / "out", labels=tmp_path / "labels.csv")
@@ -192,16 +192,16 @@ class TestAFirstRun:
 class TestARefusal:
     """Nothing is written before the checks have passed."""
 
-    def test_a_folder_without_pictures(self, tmp_path: Path) -> None:
+    def test_a_folder_without_images(self, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
-        with pytest.raises(SourceError, match="no pictures in"):
+        with pytest.raises(SourceError, match="no images in"):
             run(tmp_path / "empty", tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
-    def test_a_folder_in_which_every_picture_is_broken(self, tmp_path: Path) -> None:
+    def test_a_folder_in_which_every_image_is_broken(self, tmp_path: Path) -> None:
         (tmp_path / "photos").mkdir()
         (tmp_path / "photos" / "a.jpg").write_bytes(b"")
-        with pytest.raises(SourceError, match=r"none of the 1 pictures .* a\.jpg: the file is empty"):
+        with pytest.raises(SourceError, match=r"none of the 1 images .* a\.jpg: the file is empty"):
             run(tmp_path / "photos", tmp_path / "out")
         assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
 
@@ -226,7 +226,7 @@ class TestARefusal:
             ({"shards": [{"file": "../items.parquet", "rows": 1, "first_id": 0, "last_id": 0}]}, "one of shards"),
             ({"shards": [7]}, "one of shards is 7"),
             ({"dim": 24}, "ids and vectors of 24 dimensions"),
-            ({"shards": []}, "has 0 vectors for 10 pictures"),
+            ({"shards": []}, "has 0 vectors for 10 images"),
         ],
     )
     def test_a_manifest_that_was_edited(self, source: Path, tmp_path: Path, change: dict, reason: str) -> None:
@@ -250,15 +250,15 @@ class TestARefusal:
 
     def test_another_source_while_the_first_is_still_there(self, source: Path, tmp_path: Path) -> None:
         run(source, tmp_path / "out")
-        with pytest.raises(OutputError, match=r"holds the pictures of .*photos"):
-            run(folder_of_pictures(tmp_path / "more"), tmp_path / "out")
+        with pytest.raises(OutputError, match=r"holds the images of .*photos"):
+            run(folder_of_images(tmp_path / "more"), tmp_path / "out")
 
     def test_another_source_when_the_first_is_gone(self, source: Path, tmp_path: Path) -> None:
         run(source, tmp_path / "out")
         before = files_of(tmp_path / "out")
         source.rename(tmp_path / "unplugged")
         with pytest.raises(OutputError, match=r"photos, which is gone, and none of them is in .*more"):
-            run(folder_of_pictures(tmp_path / "more", first=50), tmp_path / "out")
+            run(folder_of_images(tmp_path / "more", first=50), tmp_path / "out")
         assert files_of(tmp_path / "out") == before
 
     def test_a_folder_that_another_process_writes_to(self, source: Path, tmp_path: Path) -> None:
@@ -289,14 +289,14 @@ class TestKeepingInStep:
 
     def test_only_what_changed_is_embedded(self, source: Path, tmp_path: Path) -> None:
         before = by_path(run(source, tmp_path / "out"))
-        save(picture(100), source / "new.png")
-        save(picture(101), source / "002.png")
+        save(an_image(100), source / "new.png")
+        save(an_image(101), source / "002.png")
         (source / "003.png").unlink()
         encoder = TinyEncoder()
         collection = run(source, tmp_path / "out", encoder)
         after, counts = by_path(collection), collection.counts
         assert encoder.seen == 2
-        assert (counts.added, counts.removed, counts.unchanged) == (2, 2, 8)  # a changed picture is a new one
+        assert (counts.added, counts.removed, counts.unchanged) == (2, 2, 8)  # a changed image is a new one
         assert {path: after[path] for path in after if path in before and path != "002.png"} == {
             path: before[path] for path in before if path not in ("002.png", "003.png")
         }
@@ -316,7 +316,7 @@ class TestKeepingInStep:
         assert (encoder.seen, collection.counts.renamed, collection.counts.unchanged) == (0, 1, 9)
         assert by_path(collection) == {path if path != "001.png" else "sub/moved.png": v for path, v in before.items()}
 
-    def test_a_second_copy_of_a_renamed_file_is_a_picture_of_its_own(self, source: Path, tmp_path: Path) -> None:
+    def test_a_second_copy_of_a_renamed_file_is_an_image_of_its_own(self, source: Path, tmp_path: Path) -> None:
         before = by_path(run(source, tmp_path / "out"))
         content = (source / "001.png").read_bytes()
         (source / "001.png").unlink()
@@ -327,10 +327,10 @@ class TestKeepingInStep:
         assert after["b.png"][1] == before["001.png"][1]
         assert after["b.png"][0] == 10
 
-    def test_a_mended_picture_leaves_the_list_of_failures(self, source: Path, tmp_path: Path) -> None:
+    def test_a_mended_image_leaves_the_list_of_failures(self, source: Path, tmp_path: Path) -> None:
         (source / "004.png").write_bytes(b"")
         assert len(run(source, tmp_path / "out")) == 9
-        save(picture(4), source / "004.png")
+        save(an_image(4), source / "004.png")
         collection = run(source, tmp_path / "out")
         assert len(collection) == 10
         assert collection.failures.num_rows == 0
@@ -339,7 +339,7 @@ class TestKeepingInStep:
         run(source, tmp_path / "out")
         (source / "009.png").unlink()
         run(source, tmp_path / "out")
-        save(picture(50), source / "x.png")
+        save(an_image(50), source / "x.png")
         assert run(source, tmp_path / "out").items["id"].to_pylist() == [*range(9), 10]
 
     def test_a_source_that_was_moved_is_followed(self, source: Path, tmp_path: Path) -> None:
@@ -354,13 +354,13 @@ class TestKeepingInStep:
         for number in range(9):
             (source / f"{number:03d}.png").unlink()
         (source / "009.png").rename(source / "renamed.png")
-        folder_of_pictures(source, 3, first=50)
+        folder_of_images(source, 3, first=50)
         collection = run(source.rename(tmp_path / "elsewhere"), tmp_path / "out")
         assert (collection.counts.renamed, collection.counts.added, collection.counts.removed) == (1, 3, 9)
 
     def test_a_collection_inside_its_own_source_does_not_embed_itself(self, source: Path) -> None:
         run(source, source / "out")
-        save(picture(3), source / "out" / "contact_sheet.png")
+        save(an_image(3), source / "out" / "contact_sheet.png")
         assert len(run(source, source / "out")) == 10
 
 
@@ -381,7 +381,7 @@ class Stopping(TinyEncoder):
 class TestBeingStopped:
     def test_ctrl_c_says_what_is_kept_and_the_next_run_goes_on(self, source: Path, tmp_path: Path) -> None:
         whole = run(source, tmp_path / "whole")
-        with pytest.raises(KeyboardInterrupt, match=r"6 pictures are done and kept in .*out\. Run the same command"):
+        with pytest.raises(KeyboardInterrupt, match=r"6 images are done and kept in .*out\. Run the same command"):
             run(source, tmp_path / "out", Stopping(KeyboardInterrupt(), after=2))
         with pytest.raises(CollectionError, match="stopped before its end"):
             Collection.open(tmp_path / "out")
@@ -401,7 +401,7 @@ class TestBeingStopped:
             run(source, tmp_path / "out", Stopping(KeyboardInterrupt(), after=2))
         moved = source.rename(tmp_path / "elsewhere")
         with pytest.raises(OutputError, match=r"photos, which is gone"):
-            run(folder_of_pictures(tmp_path / "more", first=50), tmp_path / "out")
+            run(folder_of_images(tmp_path / "more", first=50), tmp_path / "out")
         encoder = TinyEncoder()
         collection = run(moved, tmp_path / "out", encoder)
         assert (encoder.seen, collection.source) == (4, moved)
@@ -411,7 +411,7 @@ class TestBeingStopped:
     ) -> None:
         with pytest.raises(KeyboardInterrupt):
             run(source, tmp_path / "out", Stopping(KeyboardInterrupt(), after=2))
-        save(picture(77), source / "001.png")
+        save(an_image(77), source / "001.png")
         (source / "002.png").unlink()
         resumed = by_path(run(source, tmp_path / "out"))
         afresh = by_path(run(source, tmp_path / "afresh"))
@@ -419,7 +419,7 @@ class TestBeingStopped:
 
     def test_a_stopped_update_leaves_the_collection_as_it_was(self, source: Path, tmp_path: Path) -> None:
         before = by_path(run(source, tmp_path / "out"))
-        folder_of_pictures(source / "more", 7, first=50)
+        folder_of_images(source / "more", 7, first=50)
         (source / "000.png").rename(source / "renamed.png")
         with pytest.raises(KeyboardInterrupt):
             run(source, tmp_path / "out", Stopping(KeyboardInterrupt(), after=1))
@@ -478,7 +478,7 @@ class TestBeingStopped:
 KILLED = """
 import sys
 sys.path.insert(0, {repository!r})
-from tests.cpchub.pictures import TinyEncoder
+from tests.cpchub.images import TinyEncoder
 import cpchub.embedding.job
 cpchub.embedding.job.SHARD = 3
 class Stepwise(TinyEncoder):

@@ -1,4 +1,4 @@
-"""Whatever a folder holds: good pictures are embedded under their own names, the others are listed with a reason."""
+"""Whatever a folder holds: good images are embedded under their own names, the others are listed with a reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cpchub.collection.collection import Collection
 from cpchub.embedding.job import embed
 from cpchub.errors import BrokenImageError
 from cpchub.media.decode import ORIENTATION_TAG, read_image
-from tests.cpchub.pictures import TinyEncoder, picture, save
+from tests.cpchub.images import TinyEncoder, an_image, save
 
 
 def run(source: Path, out: Path) -> Collection:
@@ -25,7 +25,7 @@ def run(source: Path, out: Path) -> Collection:
 
 
 def check_every_row(collection: Collection) -> None:
-    """Each vector is that of the picture that stands beside it, embedded alone."""
+    """Each vector is that of the image that stands beside it, embedded alone."""
     for row in range(len(collection)):
         alone = TinyEncoder().encode([read_image(collection.path_of(row), size=4)], normalize=True)[0]
         assert np.allclose(collection.vectors()[row], alone, atol=1e-6), collection.paths[row]
@@ -47,27 +47,27 @@ def test_a_folder_with_one_of_everything(tmp_path: Path) -> None:
     root = tmp_path / "photos"
     large = (64, 48)
     good = {
-        "jpeg.jpg": save(picture(1, large), root / "jpeg.jpg"),
-        "cmyk.jpg": save(picture(2, large).convert("CMYK"), root / "cmyk.jpg"),
-        "palette.png": save(picture(3, large).convert("P"), root / "palette.png"),
-        "alpha.png": save(picture(4, large).convert("RGBA"), root / "alpha.png"),
-        "grey.webp": save(picture(5, large).convert("L"), root / "grey.webp"),
-        "name with spaces.bmp": save(picture(6, large), root / "name with spaces.bmp"),
-        "name\nwith newline.tif": save(picture(7, large), root / "name\nwith newline.tif"),
-        "avif.avif": save(picture(12, large), root / "avif.avif"),
+        "jpeg.jpg": save(an_image(1, large), root / "jpeg.jpg"),
+        "cmyk.jpg": save(an_image(2, large).convert("CMYK"), root / "cmyk.jpg"),
+        "palette.png": save(an_image(3, large).convert("P"), root / "palette.png"),
+        "alpha.png": save(an_image(4, large).convert("RGBA"), root / "alpha.png"),
+        "grey.webp": save(an_image(5, large).convert("L"), root / "grey.webp"),
+        "name with spaces.bmp": save(an_image(6, large), root / "name with spaces.bmp"),
+        "name\nwith newline.tif": save(an_image(7, large), root / "name\nwith newline.tif"),
+        "avif.avif": save(an_image(12, large), root / "avif.avif"),
     }
-    frames = [picture(8, large), picture(9, large)]
+    frames = [an_image(8, large), an_image(9, large)]
     save(frames[0], root / "animated.gif", save_all=True, append_images=frames[1:])
     sixteen = np.linspace(0, 65535, 64 * 48).reshape(48, 64).astype(np.uint16)
     Image.fromarray(sixteen).save(root / "sixteen.png")
-    exif = picture(10).getexif()
+    exif = an_image(10).getexif()
     exif[ORIENTATION_TAG] = 6
-    save(picture(10, large).rotate(90, expand=True), root / "turned.png", exif=exif)
-    save(picture(10, large), root / "upright.png")
+    save(an_image(10, large).rotate(90, expand=True), root / "turned.png", exif=exif)
+    save(an_image(10, large), root / "upright.png")
     whole = good["jpeg.jpg"].read_bytes()
     (root / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
     (root / "empty.jpg").write_bytes(b"")
-    (root / "text.jpg").write_text("not a picture")
+    (root / "text.jpg").write_text("not an image")
     (root / "bomb.png").write_bytes(png_of_zeros(30_000, 30_000))
     (root / "loop").symlink_to(root)
     (root / "dangling.jpg").symlink_to(root / "nowhere.jpg")
@@ -85,7 +85,7 @@ def test_a_folder_with_one_of_everything(tmp_path: Path) -> None:
     reasons = {row["path"]: row["reason"] for row in collection.failures.to_pylist()}
     assert set(reasons) == {"truncated.jpg", "empty.jpg", "text.jpg", "bomb.png", r"caf\udce9.png"}
     assert "damaged" in reasons["truncated.jpg"]
-    assert reasons["text.jpg"] == "not a picture, or of an unknown format"
+    assert reasons["text.jpg"] == "not an image, or of an unknown format"
     assert "too many pixels" in reasons["bomb.png"]
 
 
@@ -95,7 +95,7 @@ def test_heic_is_read_where_its_package_is_installed_and_named_where_it_is_not(
     pillow_heif = pytest.importorskip("pillow_heif")
     from cpchub.media import decode
 
-    pillow_heif.from_pillow(picture(3, (64, 48))).save(tmp_path / "a.heic")
+    pillow_heif.from_pillow(an_image(3, (64, 48))).save(tmp_path / "a.heic")
     assert read_image(tmp_path / "a.heic").size == (64, 48)
     monkeypatch.setattr(decode, "_formats", lambda: decode.FORMATS)
     with pytest.raises(BrokenImageError, match=r"pip install .*\[heif\]"):
@@ -104,15 +104,15 @@ def test_heic_is_read_where_its_package_is_installed_and_named_where_it_is_not(
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser can read every file")
 def test_a_file_that_may_not_be_read_is_listed(tmp_path: Path) -> None:
-    save(picture(1), tmp_path / "photos" / "a.png")
-    save(picture(2), tmp_path / "photos" / "b.png").chmod(0)
+    save(an_image(1), tmp_path / "photos" / "a.png")
+    save(an_image(2), tmp_path / "photos" / "b.png").chmod(0)
     collection = run(tmp_path / "photos", tmp_path / "out")
     assert "cannot be read" in collection.failures.to_pylist()[0]["reason"]
 
 
 def test_a_file_that_the_system_fails_to_read_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save(picture(1), tmp_path / "photos" / "a.png")
-    bad = save(picture(2), tmp_path / "photos" / "b.png")
+    save(an_image(1), tmp_path / "photos" / "a.png")
+    bad = save(an_image(2), tmp_path / "photos" / "b.png")
     original = Path.open
 
     def failing(self: Path, *args: object, **options: object) -> object:
@@ -159,7 +159,7 @@ def fuzz(folder: Path, count: int, seed: int) -> Path:
         ("WEBP", {"lossless": True}),
     ):
         stream = io.BytesIO()
-        picture(len(originals), (72, 56)).save(stream, kind, **options)
+        an_image(len(originals), (72, 56)).save(stream, kind, **options)
         originals.append((kind.lower(), stream.getvalue()))
     for number in range(count):
         suffix, data = originals[number % len(originals)]

@@ -22,7 +22,7 @@ from cpchub.embedding.job import embed
 from cpchub.encoders.load import load
 from cpchub.errors import ArgumentError, NoSpaceError, OutputError, WorkerError
 from cpchub.media.decode import read_image
-from tests.cpchub.pictures import Dying, Movable, TinyEncoder, folder_of_pictures, picture, save
+from tests.cpchub.images import Dying, Movable, TinyEncoder, an_image, folder_of_images, save
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -39,7 +39,7 @@ def files_of(out: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    return folder_of_pictures(tmp_path / "photos")
+    return folder_of_images(tmp_path / "photos")
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ class TestSeveralPrograms:
     def test_readers_go_on_while_a_writer_works(self, source: Path, tmp_path: Path) -> None:
         before = run(source, tmp_path / "out")
         first_row = before.vectors()[0].tobytes()
-        folder_of_pictures(source / "more", 7, first=50)
+        folder_of_images(source / "more", 7, first=50)
         (source / "005.png").unlink()
         read: list[int] = []
 
@@ -177,7 +177,7 @@ class TestSeveralProcesses:
 JOB = """
 import sys
 sys.path.insert(0, {repository!r})
-from tests.cpchub.pictures import TinyEncoder
+from tests.cpchub.images import TinyEncoder
 import cpchub.embedding.job
 cpchub.embedding.job.SHARD = 64
 cpchub.embedding.job.embed({source!r}, {out!r}, TinyEncoder(), batch_size=16, progress=False, processes={processes})
@@ -191,7 +191,7 @@ def test_twenty_kills_at_random_moments_leave_the_files_of_a_run_that_was_never_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
 ) -> None:
     monkeypatch.setattr("cpchub.embedding.job.SHARD", 64)
-    source = folder_of_pictures(tmp_path / "photos", 2000)
+    source = folder_of_images(tmp_path / "photos", 2000)
     started = time.monotonic()
     run(source, tmp_path / "whole", batch_size=16)
     once = time.monotonic() - started
@@ -222,7 +222,7 @@ def test_twenty_kills_at_random_moments_leave_the_files_of_a_run_that_was_never_
 PEAK = """
 import resource, sys
 sys.path.insert(0, {repository!r})
-from tests.cpchub.pictures import TinyEncoder
+from tests.cpchub.images import TinyEncoder
 from cpchub.embedding.job import embed
 import torch  # as large as a real job
 embed({source!r}, {out!r}, TinyEncoder(), progress=False)
@@ -231,9 +231,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     peaks = []
-    kept = [save(picture(n, (64, 48)), tmp_path / f"{n}.jpg") for n in range(20)]
+    kept = [save(an_image(n, (64, 48)), tmp_path / f"{n}.jpg") for n in range(20)]
     for count in (1000, 50_000):
         source = tmp_path / f"photos{count}"
         source.mkdir()
@@ -256,7 +256,7 @@ class TestHowVectorsAreKept:
     def test_the_choice_holds_for_later_runs_and_cannot_be_changed(self, source: Path, tmp_path: Path) -> None:
         run(source, tmp_path / "out", dtype="float16")
         (source / "003.png").unlink()
-        save(picture(70), source / "new.png")
+        save(an_image(70), source / "new.png")
         collection = run(source, tmp_path / "out")
         assert collection.dtype == "float16"
         assert (collection.counts.added, collection.counts.removed) == (1, 1)

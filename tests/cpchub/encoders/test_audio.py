@@ -21,7 +21,7 @@ from cpchub.encoders.base import BaseEncoder
 from cpchub.encoders.onnx_export import export_program
 from cpchub.errors import ArgumentError, SourceError
 from cpchub.media.sounds import find_recordings, read_sound
-from tests.cpchub.pictures import TinyEncoder
+from tests.cpchub.images import TinyEncoder
 
 soundfile: Any = pytest.importorskip("soundfile")
 TINY = {"channels": 6, "context": 5, "strides": [5, 4], "kernels": [10, 8], "paddings": [2, 2]}
@@ -43,7 +43,7 @@ class TestNetwork:
         assert (model.receptive_field, model.hop, model.steps(20480)) == (465, 160, 128)
         assert (model.channels, model.num_features) == (512, 256)
 
-    def test_it_keeps_timms_contract_with_sound_as_a_picture_one_row_high(self) -> None:
+    def test_it_keeps_timms_contract_with_sound_as_an_image_one_row_high(self) -> None:
         model = network()
         x = torch.from_numpy(waveform()).reshape(1, 1, 1, -1)
         features = model.forward_features(x)
@@ -227,10 +227,10 @@ class TestWhatNeedsImages:
         assert not (photos.parent / "out").exists()
 
     def test_an_index(self, encoder: Any, index: Any, photos: Path) -> None:
-        folder, picture = index.collection.folder, photos / "red" / "0.png"
+        folder, image = index.collection.folder, photos / "red" / "0.png"
         calls = [
-            lambda: index.search(picture, k=1, encoder=encoder),
-            lambda: index.search_each([picture], k=1, encoder=encoder),
+            lambda: index.search(image, k=1, encoder=encoder),
+            lambda: index.search_each([image], k=1, encoder=encoder),
             lambda: cpchub.Index.open(folder, encoder),
             lambda: cpchub.Index.build(index.collection, encoder),
             lambda: cpchub.Index.update(index.collection, encoder),
@@ -265,7 +265,7 @@ class TestWhatNeedsImages:
             "compare NAME NAME --data PHOTOS --out OUT.csv --cache CACHE",
             "report NAME --data PHOTOS --out OUT --cache CACHE",
             "export NAME -o OUT.pt2",
-            "search INDEX PICTURE --encoder NAME",
+            "search INDEX IMAGE --encoder NAME",
             "demo INDEX --encoder NAME",
             "detect NAME --data PHOTOS --out OUT",
         ],
@@ -280,7 +280,7 @@ class TestWhatNeedsImages:
             "OUT": out,
             "CACHE": photos.parent / "cache",
         }
-        places |= {"OUT.csv": f"{out}.csv", "OUT.pt2": f"{out}.pt2", "PICTURE": photos / "red" / "0.png"}
+        places |= {"OUT.csv": f"{out}.csv", "OUT.pt2": f"{out}.pt2", "IMAGE": photos / "red" / "0.png"}
         assert main([str(places.get(word, word)) for word in command.split()]) == 2
         message = capsys.readouterr().err
         assert "tiny-cpc-audio takes sounds, but " in message

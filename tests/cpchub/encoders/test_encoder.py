@@ -1,4 +1,4 @@
-"""Loading an encoder by folder, and pictures in, vectors out."""
+"""Loading an encoder by folder, and images in, vectors out."""
 
 from __future__ import annotations
 
@@ -35,43 +35,43 @@ def encoder(folder: Path) -> Encoder:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[Image.Image]:
+def images() -> list[Image.Image]:
     random = np.random.default_rng(0)
     sizes = [(40, 60), (32, 32), (90, 33), (17, 20), (64, 48), (50, 50), (33, 70)]
     return [Image.fromarray(random.integers(0, 256, (*size, 3), np.uint8)) for size in sizes]
 
 
 class TestEncode:
-    def test_one_picture_gives_one_row(self, encoder: Encoder, pictures: list[Image.Image]) -> None:
-        vectors = encoder.encode(pictures[0])
+    def test_one_image_gives_one_row(self, encoder: Encoder, images: list[Image.Image]) -> None:
+        vectors = encoder.encode(images[0])
         assert vectors.shape == (1, DIM) == (1, encoder.dim)
         assert vectors.dtype == np.float32
 
-    def test_twice_the_same_vectors(self, encoder: Encoder, pictures: list[Image.Image]) -> None:
-        assert np.array_equal(encoder.encode(pictures), encoder.encode(pictures))
+    def test_twice_the_same_vectors(self, encoder: Encoder, images: list[Image.Image]) -> None:
+        assert np.array_equal(encoder.encode(images), encoder.encode(images))
 
-    def test_order_and_batch_size_do_not_matter(self, encoder: Encoder, pictures: list[Image.Image]) -> None:
-        one_by_one = np.concatenate([encoder.encode(picture) for picture in pictures])
+    def test_order_and_batch_size_do_not_matter(self, encoder: Encoder, images: list[Image.Image]) -> None:
+        one_by_one = np.concatenate([encoder.encode(image) for image in images])
         for batch_size in (1, 2, 3, 64):
-            np.testing.assert_allclose(encoder.encode(pictures, batch_size=batch_size), one_by_one, atol=1e-5)
+            np.testing.assert_allclose(encoder.encode(images, batch_size=batch_size), one_by_one, atol=1e-5)
 
-    def test_it_is_what_the_network_gives_on_the_transformed_picture(
-        self, encoder: Encoder, pictures: list[Image.Image]
+    def test_it_is_what_the_network_gives_on_the_transformed_image(
+        self, encoder: Encoder, images: list[Image.Image]
     ) -> None:
-        x = torch.stack([encoder.transform(picture) for picture in pictures])
+        x = torch.stack([encoder.transform(image) for image in images])
         with torch.inference_mode():
-            np.testing.assert_allclose(encoder.encode(pictures), encoder(x).numpy(), atol=1e-5)
+            np.testing.assert_allclose(encoder.encode(images), encoder(x).numpy(), atol=1e-5)
 
-    def test_path_bytes_array_and_tensor_are_the_same_picture(
-        self, encoder: Encoder, pictures: list[Image.Image], tmp_path: Path
+    def test_path_bytes_array_and_tensor_are_the_same_image(
+        self, encoder: Encoder, images: list[Image.Image], tmp_path: Path
     ) -> None:
-        picture = pictures[0]
-        path = tmp_path / "picture.png"
-        picture.save(path)
-        array = np.asarray(picture)
+        image = images[0]
+        path = tmp_path / "image.png"
+        image.save(path)
+        array = np.asarray(image)
         tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)
         forms: list[Any] = [path, str(path), path.read_bytes(), array, tensor, tensor / 255]
-        expected = encoder.encode(picture)[0]
+        expected = encoder.encode(image)[0]
         for vector in encoder.encode(forms):
             np.testing.assert_allclose(vector, expected, atol=1e-6)
 
@@ -81,53 +81,53 @@ class TestEncode:
         assert from_array.shape == (4, DIM)
         np.testing.assert_allclose(encoder.encode(torch.from_numpy(stack).permute(0, 3, 1, 2)), from_array, atol=1e-6)
 
-    def test_a_picture_turned_by_exif_is_the_upright_one(
-        self, encoder: Encoder, pictures: list[Image.Image], tmp_path: Path
+    def test_an_image_turned_by_exif_is_the_upright_one(
+        self, encoder: Encoder, images: list[Image.Image], tmp_path: Path
     ) -> None:
-        turned = pictures[0].transpose(Image.Transpose.ROTATE_90)
+        turned = images[0].transpose(Image.Transpose.ROTATE_90)
         exif = Image.Exif()
         exif[0x0112] = 6
         turned.save(tmp_path / "turned.png", exif=exif)
-        np.testing.assert_allclose(encoder.encode(tmp_path / "turned.png"), encoder.encode(pictures[0]), atol=1e-6)
+        np.testing.assert_allclose(encoder.encode(tmp_path / "turned.png"), encoder.encode(images[0]), atol=1e-6)
 
-    def test_normalized_vectors_have_length_one(self, encoder: Encoder, pictures: list[Image.Image]) -> None:
-        plain, normalized = encoder.encode(pictures), encoder.encode(pictures, normalize=True)
+    def test_normalized_vectors_have_length_one(self, encoder: Encoder, images: list[Image.Image]) -> None:
+        plain, normalized = encoder.encode(images), encoder.encode(images, normalize=True)
         np.testing.assert_allclose(np.linalg.norm(normalized, axis=1), 1, atol=1e-6)
         np.testing.assert_allclose(normalized, plain / np.linalg.norm(plain, axis=1, keepdims=True), atol=1e-6)
 
-    def test_the_map_averages_to_the_pooled_vector(self, encoder: Encoder, pictures: list[Image.Image]) -> None:
-        maps = encoder.encode(pictures, output="map")
-        assert maps.shape == (len(pictures), DIM, 1, 1)
-        np.testing.assert_allclose(maps.mean(axis=(2, 3)), encoder.encode(pictures), atol=1e-6)
+    def test_the_map_averages_to_the_pooled_vector(self, encoder: Encoder, images: list[Image.Image]) -> None:
+        maps = encoder.encode(images, output="map")
+        assert maps.shape == (len(images), DIM, 1, 1)
+        np.testing.assert_allclose(maps.mean(axis=(2, 3)), encoder.encode(images), atol=1e-6)
 
-    def test_no_pictures_give_no_rows(self, encoder: Encoder) -> None:
+    def test_no_images_give_no_rows(self, encoder: Encoder) -> None:
         assert encoder.encode([]).shape == (0, DIM)
 
-    def test_a_generator_and_a_progress_bar_will_do(self, encoder: Encoder, pictures: list[Image.Image]) -> None:
-        vectors = encoder.encode((picture for picture in pictures), batch_size=2, progress=True)
-        assert np.array_equal(vectors, encoder.encode(pictures, batch_size=2))
+    def test_a_generator_and_a_progress_bar_will_do(self, encoder: Encoder, images: list[Image.Image]) -> None:
+        vectors = encoder.encode((image for image in images), batch_size=2, progress=True)
+        assert np.array_equal(vectors, encoder.encode(images, batch_size=2))
 
     def test_an_encoder_in_training_mode_encodes_as_in_eval_mode_and_stays_in_training(
-        self, folder: Path, encoder: Encoder, pictures: list[Image.Image]
+        self, folder: Path, encoder: Encoder, images: list[Image.Image]
     ) -> None:
         training = load(folder, device="cpu").train()
-        assert np.array_equal(training.encode(pictures), encoder.encode(pictures))
+        assert np.array_equal(training.encode(images), encoder.encode(images))
         assert training.model.training
-        assert np.array_equal(training.encode(pictures), encoder.encode(pictures))
+        assert np.array_equal(training.encode(images), encoder.encode(images))
 
 
 class TestBadInput:
-    def test_a_broken_picture_is_named(self, encoder: Encoder, tmp_path: Path) -> None:
+    def test_a_broken_image_is_named(self, encoder: Encoder, tmp_path: Path) -> None:
         (tmp_path / "broken.jpg").write_bytes(b"this is no jpeg")
-        with pytest.raises(BrokenImageError, match=r"picture 1.*broken\.jpg"):
+        with pytest.raises(BrokenImageError, match=r"image 1.*broken\.jpg"):
             encoder.encode([Image.new("RGB", (8, 8)), tmp_path / "broken.jpg"])
 
-    def test_a_missing_picture_is_named(self, encoder: Encoder) -> None:
+    def test_a_missing_image_is_named(self, encoder: Encoder) -> None:
         with pytest.raises(BrokenImageError, match=r"nowhere\.jpg"):
             encoder.encode("nowhere.jpg")
 
     @pytest.mark.parametrize("tensor", [torch.randn(3, 8, 8), torch.zeros(5, 8, 8), torch.zeros(3, 8, 8).long()])
-    def test_a_tensor_that_is_no_picture_is_refused(self, encoder: Encoder, tensor: torch.Tensor) -> None:
+    def test_a_tensor_that_is_no_image_is_refused(self, encoder: Encoder, tensor: torch.Tensor) -> None:
         with pytest.raises(ArgumentError):
             encoder.encode(tensor)
 
@@ -136,7 +136,7 @@ class TestBadInput:
         with pytest.raises(ArgumentError, match=next(iter(arguments))):
             encoder.encode([], **arguments)
 
-    def test_a_number_is_no_picture(self, encoder: Encoder) -> None:
+    def test_a_number_is_no_image(self, encoder: Encoder) -> None:
         with pytest.raises(ArgumentError, match="int"):
             encoder.encode(3)  # type: ignore[arg-type]
 
@@ -177,10 +177,10 @@ class TestLoad:
         with pytest.raises(ArgumentError, match="features_only"):
             pyramid.encode(Image.new("RGB", (40, 40)))
 
-    def test_half_precision_stays_close(self, folder: Path, encoder: Encoder, pictures: list[Image.Image]) -> None:
+    def test_half_precision_stays_close(self, folder: Path, encoder: Encoder, images: list[Image.Image]) -> None:
         half = load(folder, device="cpu", dtype="bfloat16")
         assert half.dtype == torch.bfloat16
-        a, b = half.encode(pictures, normalize=True), encoder.encode(pictures, normalize=True)
+        a, b = half.encode(images, normalize=True), encoder.encode(images, normalize=True)
         assert a.dtype == np.float32
         assert (a * b).sum(axis=1).min() > 0.999
 

@@ -28,7 +28,7 @@ GRID = {"patch_size": 32, "patch_stride": 16}
 
 
 def encoder_of(name: str, **kwargs: Any) -> Encoder:
-    """A narrow network of that name, whose norms have seen pictures."""
+    """A narrow network of that name, whose norms have seen images."""
     model = narrow(name, **{"num_classes": 0, **kwargs})
     with torch.no_grad():
         model.train()(torch.rand(8, 3, SIDE, SIDE))
@@ -72,7 +72,7 @@ class TestOnnx:
             if name not in ("alexnet_bn", "cmc_alexnet", "colour_paths")  # AlexNets need larger patches
         ],
     )
-    def test_patches_and_pictures_of_any_size_too(self, name: str, tmp_path: Path) -> None:
+    def test_patches_and_images_of_any_size_too(self, name: str, tmp_path: Path) -> None:
         encoder = encoder_of(name, **GRID)
         result = export_onnx(encoder, tmp_path / "network.onnx", dynamic_size=True)
         assert result.inputs == ("batch", 3, "height", "width")
@@ -107,7 +107,7 @@ class TestFile:
         assert [each.name for each in model.graph.output] == ["features"]
         assert [each.version for each in model.opset_import if each.domain == ""] == [18]
 
-    def test_how_to_transform_a_picture_travels_in_it(self, written: Path, encoder: Encoder) -> None:
+    def test_how_to_transform_an_image_travels_in_it(self, written: Path, encoder: Encoder) -> None:
         metadata = onnxruntime.InferenceSession(written).get_modelmeta().custom_metadata_map
         facts = json.loads(metadata["cpchub"])
         assert facts["transform"] == json.loads(json.dumps(encoder.spec.transform))

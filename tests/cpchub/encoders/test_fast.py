@@ -21,9 +21,9 @@ from cpchub.encoders.fast import engines, fast_embedder
 from cpchub.encoders.fast.fast_embedder import STEP
 from cpchub.encoders.fast.folding import folded
 from cpchub.encoders.load import load
-from tests.cpchub.pictures import picture
+from tests.cpchub.images import an_image
 
-LONG = 50_000  # pictures, enough for MNN
+LONG = 50_000  # images, enough for MNN
 
 
 @pytest.fixture(autouse=True)
@@ -56,15 +56,15 @@ def encoder() -> Encoder:
     return found
 
 
-def vectors(encoder: Encoder, *, pictures: int = 10, count: int = 6) -> tuple[str, np.ndarray]:
-    embedder = encoder.embedder(pictures)
-    found = embedder.encode([embedder.prepare(picture(n, (90, 70))) for n in range(count)])
+def vectors(encoder: Encoder, *, images: int = 10, count: int = 6) -> tuple[str, np.ndarray]:
+    embedder = encoder.embedder(images)
+    found = embedder.encode([embedder.prepare(an_image(n, (90, 70))) for n in range(count)])
     embedder.close()
     return embedder.path, found
 
 
 def exactly(encoder: Encoder, count: int = 6) -> np.ndarray:
-    return encoder.encode([picture(n, (90, 70)) for n in range(count)], normalize=True)
+    return encoder.encode([an_image(n, (90, 70)) for n in range(count)], normalize=True)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_050"])
@@ -163,7 +163,7 @@ def test_long_jobs_use_openvino_where_it_is_installed_and_mnn_is_not(
 ) -> None:
     pytest.importorskip("openvino")
     monkeypatch.setattr(fast_embedder, "has_mnn", lambda: False)
-    path, found = vectors(encoder, pictures=fast_embedder.OPENVINO_FROM)
+    path, found = vectors(encoder, images=fast_embedder.OPENVINO_FROM)
     assert path == "OpenVINO"
     assert (found * exactly(encoder)).sum(1).min() >= 0.9999
 
@@ -171,7 +171,7 @@ def test_long_jobs_use_openvino_where_it_is_installed_and_mnn_is_not(
 @pytest.mark.usefixtures("for_mnn")
 def test_long_jobs_use_mnn_and_no_file_is_left(small: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    path, found = vectors(small, pictures=LONG, count=STEP + 3)
+    path, found = vectors(small, images=LONG, count=STEP + 3)
     assert path == "MNN"
     assert (found * exactly(small, STEP + 3)).sum(1).min() >= 0.99999
     assert list(tmp_path.iterdir()) == []
@@ -181,7 +181,7 @@ def test_long_jobs_use_mnn_and_no_file_is_left(small: Encoder, tmp_path: Path, m
 def test_many_lanes_of_mnn_at_once_give_each_batch_its_own_vectors_whatever_its_size(small: Encoder) -> None:
     embedder = small.embedder(LONG)
     embedder.lanes = 3
-    prepared = [embedder.prepare(picture(n, (90, 70))) for n in range(STEP)]
+    prepared = [embedder.prepare(an_image(n, (90, 70))) for n in range(STEP)]
     expected = exactly(small, STEP)
     batches = [(start, start + size) for start in (0, 5, 9) for size in (1, 7, 4, 2)]
     with ThreadPoolExecutor(2 * embedder.lanes) as pool:
@@ -195,7 +195,7 @@ def test_many_lanes_of_mnn_at_once_give_each_batch_its_own_vectors_whatever_its_
 @pytest.mark.usefixtures("for_mnn")
 def test_a_vector_of_mnn_is_the_same_whatever_is_in_its_batch(small: Encoder) -> None:
     embedder = small.embedder(LONG)
-    prepared = [embedder.prepare(picture(n, (90, 70))) for n in range(STEP)]
+    prepared = [embedder.prepare(an_image(n, (90, 70))) for n in range(STEP)]
     together = embedder.encode(prepared)
     alone = embedder.encode(prepared[3:4])
     embedder.close()
@@ -209,7 +209,7 @@ def test_a_network_that_mnn_does_not_run_is_told_and_folded(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(engines, "CONVERT", "import os; print('no such operator', flush=True); os.abort()")
     with pytest.warns(UserWarning, match="the MNN path does not run this network .*no such operator"):
-        path, found = vectors(small, pictures=LONG)
+        path, found = vectors(small, images=LONG)
     assert path == "folded"
     assert (found * exactly(small)).sum(1).min() >= 0.9999
     assert list(tmp_path.iterdir()) == []
@@ -223,7 +223,7 @@ class Unwritable(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """What MNN converts and then does not run, for more pictures than it was exported with."""
+    """What MNN converts and then does not run, for more images than it was exported with."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -244,7 +244,7 @@ def test_what_mnn_cannot_run_is_an_error_that_the_choice_of_a_path_expects(
 
 
 @pytest.mark.usefixtures("for_mnn")
-def test_mnn_refuses_pictures_of_another_size_than_the_first() -> None:
+def test_mnn_refuses_images_of_another_size_than_the_first() -> None:
     run = engines.in_mnn(nn.Conv2d(3, 4, 3), torch.randn(2, 3, 8, 8), lanes=1, batch=4)
     assert run(torch.randn(5, 3, 8, 8)).shape == (5, 4, 6, 6)
     with pytest.raises(ValueError, match="9"):
@@ -266,18 +266,18 @@ def test_mnn_says_nothing_on_the_standard_output() -> None:
 
 @pytest.mark.usefixtures("for_mnn")
 @pytest.mark.parametrize(
-    ("pictures", "changes"),
+    ("images", "changes"),
     [(LONG // 50, {}), (LONG, {"MNN_WEIGHTS": 2**20}), (LONG, {"has_mnn": lambda: False})],
     ids=["short", "large", "missing"],
 )
 def test_jobs_that_mnn_would_not_repay_or_have_room_for_do_not_convert(
-    small: Encoder, monkeypatch: pytest.MonkeyPatch, pictures: int, changes: dict[str, Any]
+    small: Encoder, monkeypatch: pytest.MonkeyPatch, images: int, changes: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(fast_embedder, "has_openvino", lambda: False)
     monkeypatch.setattr(fast_embedder, "in_mnn", lambda *args, **kwargs: pytest.fail("converted"))
     for name, value in changes.items():
         monkeypatch.setattr(fast_embedder, name, value)
-    assert vectors(small, pictures=pictures)[0] == "folded"
+    assert vectors(small, images=images)[0] == "folded"
 
 
 @pytest.mark.usefixtures("for_mnn")
@@ -305,7 +305,7 @@ def test_an_unusual_transform_goes_through_timms_own(tiny_encoder_folder: Path) 
 def test_a_batch_goes_to_the_device_of_the_encoder_whichever_that_is(encoder: Encoder) -> None:
     embedder = encoder.embedder(1)
     embedder._device = torch.device("meta")
-    assert embedder._batch([embedder.prepare(picture(1))]).device.type == "meta"
+    assert embedder._batch([embedder.prepare(an_image(1))]).device.type == "meta"
 
 
 def test_threads_started_later_have_the_setting_from_before(encoder: Encoder) -> None:
@@ -328,7 +328,7 @@ def test_a_network_in_training_is_embedded_with_and_left_as_it_was(encoder: Enco
     assert all(torch.equal(value, before[key]) for key, value in encoder.model.state_dict().items())
 
 
-def test_encode_gives_many_pictures_the_vectors_that_it_gives_few(
+def test_encode_gives_many_images_the_vectors_that_it_gives_few(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = exactly(encoder)

@@ -27,7 +27,7 @@ from cpchub.encoders.fast.gpu_jpeg import GpuDecoder, Jpeg, decoder_for, jpeg_fo
 from cpchub.errors import ArgumentError
 from cpchub.media.decode import ORIENTATION_TAG, UPRIGHT
 from tests.cpchub.embedding.test_embed_damage import mutated
-from tests.cpchub.pictures import picture, save
+from tests.cpchub.images import an_image, save
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
 
@@ -61,16 +61,16 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     class Counting(GpuDecoder):
         def __call__(self, jpegs: Any) -> list[Tensor | None]:
-            pictures = super().__call__(jpegs)
-            counts.append(sum(picture is not None for picture in pictures))
-            return pictures
+            images = super().__call__(jpegs)
+            counts.append(sum(image is not None for image in images))
+            return images
 
     monkeypatch.setattr(fast_embedder, "decoder_for", Counting)
     return counts
 
 
 def both(source: Path, out: Path, encoder: Encoder) -> tuple[Collection, Collection]:
-    """The pictures embedded with the GPU's decoder and without it."""
+    """The images embedded with the GPU's decoder and without it."""
     first = embed(source, out / "auto", encoder, progress=False, batch_size=8)
     return first, embed(source, out / "cpu", encoder, progress=False, batch_size=8, decode="cpu")
 
@@ -84,12 +84,12 @@ def check_same(by_gpu: Collection, by_cpu: Collection) -> None:
 class TestWhichFiles:
     @pytest.mark.parametrize(("mode", "sampling"), [("RGB", 0), ("RGB", 2), ("L", 0)])
     def test_intact_baseline_files_are_for_the_gpu(self, mode: str, sampling: int) -> None:
-        file = found(as_jpeg(picture(1, WIDE).convert(mode), subsampling=sampling))
+        file = found(as_jpeg(an_image(1, WIDE).convert(mode), subsampling=sampling))
         assert (file.width, file.height, file.orientation) == (*WIDE, 1)
         assert file.blocks.shape == (28, 42, 3)
 
-    def test_width_and_height_are_those_of_the_upright_picture(self) -> None:
-        file = found(as_jpeg(picture(1, WIDE), orientation=6))
+    def test_width_and_height_are_those_of_the_upright_image(self) -> None:
+        file = found(as_jpeg(an_image(1, WIDE), orientation=6))
         assert (file.width, file.height, file.orientation) == (220, 330, 6)
 
     @pytest.mark.parametrize(
@@ -97,16 +97,16 @@ class TestWhichFiles:
         {
             "not a JPEG": b"GIF89a",
             "empty": b"",
-            "progressive": as_jpeg(picture(1, WIDE), progressive=True),
-            "4:2:2": as_jpeg(picture(1, WIDE), subsampling=1),
-            "CMYK": as_jpeg(picture(1, WIDE).convert("CMYK")),
-            "truncated": as_jpeg(picture(1, WIDE))[:-500],
+            "progressive": as_jpeg(an_image(1, WIDE), progressive=True),
+            "4:2:2": as_jpeg(an_image(1, WIDE), subsampling=1),
+            "CMYK": as_jpeg(an_image(1, WIDE).convert("CMYK")),
+            "truncated": as_jpeg(an_image(1, WIDE))[:-500],
             "nothing but a beginning": gpu_jpeg.START,
-            "several pictures": as_jpeg(picture(1, WIDE), "MPO", save_all=True, append_images=[picture(2, WIDE)]),
-            "decoded at a reduced scale by the CPU": as_jpeg(picture(1, (400, 256))),
-            "small": as_jpeg(picture(1, (255, 255))),
-            "very long": as_jpeg(picture(1, (2000, 200))),
-            "large for its pixels": as_jpeg(picture(1, WIDE)) + bytes(gpu_jpeg.MOST_BYTES),
+            "several images": as_jpeg(an_image(1, WIDE), "MPO", save_all=True, append_images=[an_image(2, WIDE)]),
+            "decoded at a reduced scale by the CPU": as_jpeg(an_image(1, (400, 256))),
+            "small": as_jpeg(an_image(1, (255, 255))),
+            "very long": as_jpeg(an_image(1, (2000, 200))),
+            "large for its pixels": as_jpeg(an_image(1, WIDE)) + bytes(gpu_jpeg.MOST_BYTES),
         }.items(),
         ids=lambda item: item[0],
     )
@@ -120,19 +120,19 @@ class TestWhichFiles:
 
     def test_a_dtype_that_is_named_keeps_to_the_cpu(self, decoded: list[int]) -> None:
         exact = cpchub.load(bundled_encoder(), dtype="float32").embedder(0)
-        assert exact.defer(as_jpeg(picture(1, WIDE)), SIDE) is None
+        assert exact.defer(as_jpeg(an_image(1, WIDE)), SIDE) is None
 
 
 @pytest.mark.parametrize("orientation", range(9))
-def test_a_picture_is_turned_as_pillow_turns_it(orientation: int) -> None:
-    image = picture(3, (7, 5))
+def test_an_image_is_turned_as_pillow_turns_it(orientation: int) -> None:
+    image = an_image(3, (7, 5))
     tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     expected = image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
     assert np.array_equal(upright(tensor, orientation).permute(1, 2, 0), np.asarray(expected))
 
 
 def test_files_are_decoded_in_groups_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    files = [found(as_jpeg(picture(n, size))) for n, size in enumerate([WIDE, WIDE, (200, 400), WIDE])]
+    files = [found(as_jpeg(an_image(n, size))) for n, size in enumerate([WIDE, WIDE, (200, 400), WIDE])]
     monkeypatch.setattr(gpu_jpeg, "AT_ONCE", 2 * WIDE[0] * WIDE[1])
     assert [len(group) for group in gpu_jpeg._groups(files)] == [2, 1, 1]
     monkeypatch.setattr(gpu_jpeg, "AT_ONCE", 1)
@@ -147,19 +147,19 @@ class TestAJob:
         root = tmp_path / "photos"
         root.mkdir()
         for orientation in range(1, 9):
-            data = as_jpeg(picture(orientation, WIDE), orientation=orientation)
+            data = as_jpeg(an_image(orientation, WIDE), orientation=orientation)
             (root / f"turned{orientation}.jpg").write_bytes(data)
         for sampling in range(3):
-            data = as_jpeg(picture(20 + sampling, (200, 340)), subsampling=sampling)
+            data = as_jpeg(an_image(20 + sampling, (200, 340)), subsampling=sampling)
             (root / f"sampling{sampling}.jpg").write_bytes(data)
-        (root / "grey.jpg").write_bytes(as_jpeg(picture(10, WIDE).convert("L")))
-        (root / "cmyk.jpg").write_bytes(as_jpeg(picture(11, WIDE).convert("CMYK")))
-        (root / "progressive.jpg").write_bytes(as_jpeg(picture(12, WIDE), progressive=True))
-        (root / "large.jpg").write_bytes(as_jpeg(picture(13, (800, 600))))
-        (root / "truncated.jpg").write_bytes(as_jpeg(picture(14, WIDE))[:-500])
-        (root / "text.jpg").write_text("not a picture")
-        save(picture(15, WIDE), root / "picture.png")
-        save(picture(16, WIDE).convert("P"), root / "palette.gif")
+        (root / "grey.jpg").write_bytes(as_jpeg(an_image(10, WIDE).convert("L")))
+        (root / "cmyk.jpg").write_bytes(as_jpeg(an_image(11, WIDE).convert("CMYK")))
+        (root / "progressive.jpg").write_bytes(as_jpeg(an_image(12, WIDE), progressive=True))
+        (root / "large.jpg").write_bytes(as_jpeg(an_image(13, (800, 600))))
+        (root / "truncated.jpg").write_bytes(as_jpeg(an_image(14, WIDE))[:-500])
+        (root / "text.jpg").write_text("not an image")
+        save(an_image(15, WIDE), root / "image.png")
+        save(an_image(16, WIDE).convert("P"), root / "palette.gif")
         by_gpu, by_cpu = both(root, tmp_path, encoder)
         check_same(by_gpu, by_cpu)
         assert {row["path"] for row in by_gpu.failures.to_pylist()} == {"truncated.jpg", "text.jpg"}
@@ -169,7 +169,7 @@ class TestAJob:
         assert sum(decoded) == 8 + 2 + 1  # turned, of two samplings, grey
 
     def test_a_job_can_do_without(self, tmp_path: Path, encoder: Encoder, decoded: list[int]) -> None:
-        save(picture(1, WIDE), tmp_path / "photos" / "a.jpg")
+        save(an_image(1, WIDE), tmp_path / "photos" / "a.jpg")
         embed(tmp_path / "photos", tmp_path / "out", encoder, progress=False, decode="cpu")
         assert decoded == []
         with pytest.raises(ArgumentError, match="gpu"):
@@ -182,7 +182,7 @@ class TestAJob:
         generator = random.Random(1)
         (tmp_path / "photos").mkdir()
         for number in range(120):
-            data = as_jpeg(picture(number % 5, (72, 56)))
+            data = as_jpeg(an_image(number % 5, (72, 56)))
             broken = data if number % 10 == 0 else mutated(data, generator)
             (tmp_path / "photos" / f"{number:03d}.jpg").write_bytes(broken)
         by_gpu, by_cpu = both(tmp_path / "photos", tmp_path, encoder)
@@ -194,7 +194,7 @@ class TestAJob:
 class TestADecoderThatIsNotToBeBelieved:
     @pytest.fixture
     def files(self) -> list[Jpeg]:
-        return [found(as_jpeg(picture(n, WIDE))) for n in range(6)]
+        return [found(as_jpeg(an_image(n, WIDE))) for n in range(6)]
 
     def vectors(self, encoder: Encoder, files: list[Jpeg], decode: Any = None) -> tuple[np.ndarray, Any]:
         embedder = encoder.embedder(0)
@@ -223,14 +223,14 @@ class TestADecoderThatIsNotToBeBelieved:
         assert decoded == [5, 5]
         assert (vectors * self.by_cpu(encoder, files)).sum(1).min() >= 0.999
 
-    def test_pixels_of_another_picture_are_not_taken(
+    def test_pixels_of_another_image_are_not_taken(
         self, encoder: Encoder, files: list[Jpeg], decoded: list[int]
     ) -> None:
         def stale(decode: Any) -> Any:
             def run(some: list[Tensor]) -> list[Tensor]:
-                pictures = decode(some)
-                pictures[3] = pictures[1]
-                return pictures
+                images = decode(some)
+                images[3] = images[1]
+                return images
 
             return run
 
@@ -252,7 +252,7 @@ class TestADecoderThatIsNotToBeBelieved:
         embedder.close()
 
     @pytest.mark.parametrize("wrong", [lambda x: x[:, :, 8:], lambda x: x[:1], torch.zeros_like])
-    def test_pictures_of_another_shape_or_empty_ones_are_not_taken(
+    def test_images_of_another_shape_or_empty_ones_are_not_taken(
         self, encoder: Encoder, files: list[Jpeg], decoded: list[int], wrong: Any
     ) -> None:
         with pytest.warns(UserWarning, match="decodes none of the first files"):
@@ -277,9 +277,9 @@ class TestADecoderThatIsNotToBeBelieved:
 def test_a_gpu_decodes_what_the_cpu_does(tmp_path: Path) -> None:
     root = tmp_path / "photos"
     for n in range(64):
-        save(picture(n, WIDE), root / f"{n:02d}.jpg", quality=90)
-    save(picture(64, WIDE).convert("L"), root / "grey.jpg")
-    (root / "truncated.jpg").write_bytes(as_jpeg(picture(65, WIDE))[:-500])
+        save(an_image(n, WIDE), root / f"{n:02d}.jpg", quality=90)
+    save(an_image(64, WIDE).convert("L"), root / "grey.jpg")
+    (root / "truncated.jpg").write_bytes(as_jpeg(an_image(65, WIDE))[:-500])
     encoder = cpchub.load(bundled_encoder(), device="cuda")
     embedder = encoder.embedder(0)
     embedder.encode([found(path.read_bytes()) for path in sorted(root.glob("0*.jpg"))])

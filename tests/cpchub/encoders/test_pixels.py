@@ -8,7 +8,7 @@ import torch
 from timm.data import create_transform
 
 from cpchub.encoders.fast.pixels import Pixels
-from tests.cpchub.pictures import picture
+from tests.cpchub.images import an_image
 
 SIZES = [(500, 375), (375, 500), (333, 501), (64, 64), (40, 300), (31, 30)]
 
@@ -33,18 +33,18 @@ def test_the_tensor_is_the_one_of_the_transform(size: tuple[int, int], options: 
     theirs = transform(**options)
     pixels = Pixels.of(theirs, 3)
     assert pixels is not None
-    image = picture(sum(size), size)
+    image = an_image(sum(size), size)
     ours = pixels.normalise(torch.from_numpy(pixels.prepare(image)[None]))[0]
     assert torch.allclose(ours, theirs(image), atol=1e-5)
 
 
-def test_a_picture_smaller_than_the_crop_gets_the_same_black_around_it() -> None:
+def test_an_image_smaller_than_the_crop_gets_the_same_black_around_it() -> None:
     theirs = transform(crop_pct=1.0)
     pixels = Pixels.of(theirs, 3)
     assert pixels is not None
     pixels.side = theirs.transforms[0].size = 41  # shorter than the crop of 56
     for size in SIZES:
-        image = picture(1, size)
+        image = an_image(1, size)
         ours = pixels.normalise(torch.from_numpy(pixels.prepare(image)[None]))[0]
         assert torch.allclose(ours, theirs(image), atol=1e-5), size
 
@@ -53,11 +53,11 @@ def test_a_picture_smaller_than_the_crop_gets_the_same_black_around_it() -> None
 @pytest.mark.parametrize(
     ("side", "options"), [(64, {}), (56, {"interpolation": "bilinear"}), (41, {}), (55, {})], ids=str
 )
-def test_a_tensor_is_prepared_as_a_picture_is(size: tuple[int, int], side: int, options: dict[str, object]) -> None:
+def test_a_tensor_is_prepared_as_an_image_is(size: tuple[int, int], side: int, options: dict[str, object]) -> None:
     pixels = Pixels.of(transform(**options), 3)
     assert pixels is not None
     pixels.side = side  # where shorter than the crop of 56, with black around
-    image = picture(sum(size), size)
+    image = an_image(sum(size), size)
     ours = pixels.prepare_tensor(torch.from_numpy(np.array(image)).permute(2, 0, 1)).numpy()
     difference = np.abs(ours.astype(int) - pixels.prepare(image).astype(int))
     assert difference.max() <= 3
@@ -67,14 +67,14 @@ def test_a_tensor_is_prepared_as_a_picture_is(size: tuple[int, int], side: int, 
 def test_grey_networks_get_one_channel() -> None:
     pixels = Pixels.of(transform(input_size=(1, 56, 56), mean=(0.5,), std=(0.25,)), 1)
     assert pixels is not None
-    assert pixels.prepare(picture(2)).shape == (56, 56, 1)
+    assert pixels.prepare(an_image(2)).shape == (56, 56, 1)
     assert pixels.normalise(torch.zeros(2, 56, 56, 1, dtype=torch.uint8)).shape == (2, 1, 56, 56)
 
 
 def test_a_batch_is_laid_out_channels_last() -> None:
     pixels = Pixels.of(transform(), 3)
     assert pixels is not None
-    batch = torch.from_numpy(np.stack([pixels.prepare(picture(n)) for n in range(2)]))
+    batch = torch.from_numpy(np.stack([pixels.prepare(an_image(n)) for n in range(2)]))
     assert pixels.normalise(batch).is_contiguous(memory_format=torch.channels_last)
 
 

@@ -46,12 +46,12 @@ with torch.inference_mode():
 """
 
 
-def pictures(side: int) -> torch.Tensor:
+def some_images(side: int) -> torch.Tensor:
     return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
 
 
 def folder_of(name: str, folder: Path) -> Path:
-    """A model folder of one of timm's networks, whose batch norms have seen pictures."""
+    """A model folder of one of timm's networks, whose batch norms have seen images."""
     torch.manual_seed(0)
     model = timm.create_model(name, num_classes=0)
     with torch.no_grad():
@@ -66,7 +66,7 @@ def test_a_network_of_timms_gives_the_same_in_an_encoder_bit_for_bit(name: str) 
     theirs = timm.create_model(name, num_classes=0).eval()
     torch.manual_seed(0)
     encoder = load(f"timm/{name}", pretrained=False, device="cpu")
-    x = pictures(encoder.spec.input_size[1])
+    x = some_images(encoder.spec.input_size[1])
     with torch.inference_mode():
         assert torch.equal(encoder(x), theirs(x))
         assert torch.equal(encoder.forward_features(x), theirs.forward_features(x))
@@ -79,9 +79,9 @@ def test_a_network_of_timms_gives_the_same_in_an_encoder_bit_for_bit(name: str) 
 
 
 def features_without_cpchub(python: Path, folder: Path, scratch: Path, version: str) -> Any:
-    """What a timm of that version, in an interpreter that cannot import cpchub, makes of `pictures`."""
+    """What a timm of that version, in an interpreter that cannot import cpchub, makes of `images`."""
     x, out = scratch / "x.npy", scratch / "features.npy"
-    np.save(x, pictures(load(folder, device="cpu").spec.input_size[1]).numpy())
+    np.save(x, some_images(load(folder, device="cpu").spec.input_size[1]).numpy())
     command = [python, "-c", WITHOUT_CPCHUB, folder, x, out, version]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=scratch)
     assert done.returncode == 0, done.stderr
@@ -91,7 +91,7 @@ def features_without_cpchub(python: Path, folder: Path, scratch: Path, version: 
 def assert_same_features(python: Path, folder: Path, scratch: Path, version: str) -> None:
     encoder = load(folder, device="cpu")
     with torch.inference_mode():
-        ours = encoder(pictures(encoder.spec.input_size[1])).numpy()
+        ours = encoder(some_images(encoder.spec.input_size[1])).numpy()
     assert np.array_equal(features_without_cpchub(python, folder, scratch, version), ours)
 
 

@@ -148,8 +148,8 @@ def test_in_bfloat16_too_it_gives_torchs_values_and_gradients(monkeypatch: pytes
     assert asked == [torch.bfloat16] * 3
 
 
-def test_a_sum_over_many_pictures_is_not_lost_in_the_rounding_of_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quick_conv, "GATHERED", 1)  # a part a picture, 2,000 sums in a row
+def test_a_sum_over_many_images_is_not_lost_in_the_rounding_of_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quick_conv, "GATHERED", 1)  # a part an image, 2,000 sums in a row
     x = torch.ones(2000, 1, 1, 1, dtype=torch.bfloat16)
     found = quick_conv.weight_gradient(x, torch.ones_like(x), (1, 1), (1, 1), (0, 0))
     assert float(found) == 2000
@@ -173,7 +173,7 @@ def test_in_half_precision_and_without_gradients_it_is_torchs(monkeypatch: pytes
         ours(x)
 
 
-def test_a_single_picture_without_a_batch_and_one_that_needs_no_gradient() -> None:
+def test_a_single_image_without_a_batch_and_one_that_needs_no_gradient() -> None:
     ours, theirs = both(8, 8, {"kernel_size": 3, "padding": 1})
     for x in (torch.randn(8, 3, 3), torch.randn(1, 8, 3, 3)):
         for convolution in (ours, theirs):

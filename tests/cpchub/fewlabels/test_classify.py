@@ -1,4 +1,4 @@
-"""From a CSV file with a few labels to a class for every picture."""
+"""From a CSV file with a few labels to a class for every image."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cpchub.collection.collection import Collection
 from cpchub.embedding.job import embed
 from cpchub.errors import LabelError
 from cpchub.fewlabels.classify import METHODS, classify, read_labels
-from tests.cpchub.pictures import TinyEncoder, save
+from tests.cpchub.images import TinyEncoder, save
 
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
-    """Twelve reddish, twelve bluish pictures, and one that is broken."""
+    """Twelve reddish, twelve bluish images, and one that is broken."""
     folder = tmp_path_factory.mktemp("classify")
     rng = np.random.default_rng(0)
     for number in range(12):

@@ -22,7 +22,7 @@ from cpchub.fewlabels.resnet_head import PAPER, head
 
 
 def colours(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 pictures `[n, 16, 16, 3]` of three colours, and their names."""
+    """uint8 images `[n, 16, 16, 3]` of three colours, and their names."""
     rng = np.random.default_rng(seed)
     codes = np.arange(n) % 3
     images = rng.integers(0, 120, (n, 16, 16, 3))
@@ -138,7 +138,7 @@ def test_an_encoder_with_a_classifier_of_its_own_is_fine_tuned_without_it(
     assert encoder.num_classes == 7
 
 
-def test_what_are_no_pictures_is_refused(tiny_encoder_folder: Path) -> None:
+def test_what_are_no_images_is_refused(tiny_encoder_folder: Path) -> None:
     with pytest.raises(ArgumentError, match=r"\(0, 8, 8, 3\)"):
         FineTunedEncoder(tiny_encoder_folder).fit(np.zeros((0, 8, 8, 3), np.uint8), [])
     with pytest.raises(ArgumentError, match="encoder is None"):
@@ -158,17 +158,17 @@ def test_the_rate_warms_up_and_falls_to_nothing() -> None:
     assert rates[10:] == sorted(rates[10:], reverse=True)
 
 
-def test_views_are_flipped_and_shifted_pictures() -> None:
-    picture = torch.zeros(400, 3, 16, 16, dtype=torch.uint8)
-    picture[:, :, :, :8] = 255
-    views = flip_and_shift(8)(picture, torch.Generator().manual_seed(0))
+def test_views_are_flipped_and_shifted_images() -> None:
+    image = torch.zeros(400, 3, 16, 16, dtype=torch.uint8)
+    image[:, :, :, :8] = 255
+    views = flip_and_shift(8)(image, torch.Generator().manual_seed(0))
     assert views.shape == (400, 3, 8, 8)
     bright_left = views[:, 0, :, 0].mean(dim=1) > views[:, 0, :, -1].mean(dim=1)
     assert 150 < int(bright_left.sum()) < 250
     assert 0 <= float(views.min()) <= float(views.max()) <= 1
 
 
-def test_views_that_shrink_a_picture_look_at_all_of_its_pixels() -> None:
+def test_views_that_shrink_an_image_look_at_all_of_its_pixels() -> None:
     noise = torch.randint(0, 256, (8, 3, 128, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     views = flip_and_shift(8)(noise, torch.Generator().manual_seed(0))
     assert float(views.std()) < 0.06  # 0.29 / 16 is that of means of 16 x 16 pixels, 0.2 that of single ones

@@ -109,7 +109,7 @@ class TestBody:
         facts = {**config["cpchub"], "data": "ImageNet-1k", "license": "Apache-2.0"}
         text = card.render({**config, "cpchub": facts})
         assert "Licence of the weights: Apache-2.0. Training data: ImageNet-1k. Its terms of access allow non-" in text
-        assert "the terms of its pictures are their owners'" in card.render(config)
+        assert "the terms of its images are their owners'" in card.render(config)
 
     def test_without_measurements_it_says_so(self, config: dict[str, Any]) -> None:
         text = card.render(config, RECIPE, None)

@@ -31,11 +31,11 @@ from cpchub.errors import (
 )
 from cpchub.hub.locate import find
 from cpchub.hub.publish import publish
-from tests.cpchub.pictures import folder_of_pictures
+from tests.cpchub.images import folder_of_images
 from tests.loopback_hub import LoopbackHub, loopback_hub
 from tests.tiny_encoder import DIM, export_tiny, files_of
 
-PICTURE = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
 
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -50,7 +50,7 @@ class TestPublishAndDownload:
         assert downloaded.spec.repo_id == "lab/tiny-simclr"
         assert downloaded.spec.revision == release.revision
         assert downloaded.spec.fingerprint == load(exported).spec.fingerprint
-        assert np.array_equal(downloaded.encode(PICTURE), load(exported, device="cpu").encode(PICTURE))
+        assert np.array_equal(downloaded.encode(IMAGE), load(exported, device="cpu").encode(IMAGE))
 
     def test_it_is_one_commit(self, hub: LoopbackHub, exported: Path) -> None:
         publish(exported, "lab/tiny", token="secret")
@@ -118,8 +118,8 @@ class TestPublishAndDownload:
         self, hub: LoopbackHub, exported: Path, tmp_path: Path
     ) -> None:
         commit = hub.add("lab/tiny", files_of(exported))
-        pictures = folder_of_pictures(tmp_path / "photos", 3)
-        collection = embed(pictures, tmp_path / "out", load("lab/tiny"), progress=False)
+        images = folder_of_images(tmp_path / "photos", 3)
+        collection = embed(images, tmp_path / "out", load("lab/tiny"), progress=False)
         hub.add("lab/tiny", files_of(export_tiny(tmp_path / "newer", seed=1)))
         assert collection.encoder_to_load == f"lab/tiny@{commit}"
         assert encoder_of(Collection.open(tmp_path / "out")).spec.revision == commit
@@ -289,7 +289,7 @@ class TestCatalogNames:
         (entry / "model.safetensors").unlink()
         with pytest.raises(WeightsUnavailableError, match=r"cpchub train tiny_simclr.*pretrained=False"):
             load("tiny-simclr")
-        assert load("tiny-simclr", pretrained=False).encode(PICTURE).shape == (1, DIM)
+        assert load("tiny-simclr", pretrained=False).encode(IMAGE).shape == (1, DIM)
 
 
 class TestFolderHub:
@@ -300,7 +300,7 @@ class TestFolderHub:
         spec = get_spec("tiny-simclr")
         assert (spec.status, spec.revision, spec.repo_id) == ("hub", release.revision, None)
         assert load("tiny-simclr", revision=release.revision).spec.name == "tiny-simclr"
-        assert np.array_equal(load("tiny-simclr").encode(PICTURE), load(exported).encode(PICTURE))
+        assert np.array_equal(load("tiny-simclr").encode(IMAGE), load(exported).encode(IMAGE))
 
     def test_publishing_the_same_again_gives_the_same_revision(self, exported: Path, tmp_path: Path) -> None:
         target = str(tmp_path / "shared" / "tiny")

@@ -306,7 +306,7 @@ def moco_lincls() -> Foreign:
     return {"epoch": 100, "arch": "resnet18", "state_dict": state(net, "module."), "best_acc1": 67.5}, features(net)
 
 
-def pictures(side: int) -> Tensor:
+def some_images(side: int) -> Tensor:
     return torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(3))
 
 
@@ -325,7 +325,7 @@ def test_it_is_recognised_and_its_features_are_the_same_to_the_last_bit(name: st
     assert (found.name, plan.architecture) == (format_name, architecture)
     assert set(plan.used) | set(plan.dropped) == set(checkpoint.tensors)
     assert not set(plan.used) & set(plan.dropped)
-    x = pictures(side_of(architecture))
+    x = some_images(side_of(architecture))
     with torch.no_grad():
         expected = forward(x)
         seen = network(x) if expected.ndim == 2 else network.forward_features(x)
@@ -350,7 +350,7 @@ def test_the_layout_before_pytorch_1_6_is_read_too(tmp_path: Path) -> None:
     checkpoint = read_checkpoint(tmp_path / "old.pth.tar")
     network, plan = network_of(checkpoint, format_of(checkpoint))
     assert plan.dropped["lemniscate/memory"] == "the memory bank"
-    assert torch.equal(network(pictures(64)), forward(pictures(64)))
+    assert torch.equal(network(some_images(64)), forward(some_images(64)))
 
 
 def test_safetensors_are_read_too(tmp_path: Path) -> None:
@@ -358,7 +358,7 @@ def test_safetensors_are_read_too(tmp_path: Path) -> None:
     save_file(dict(state(net)), tmp_path / "model.safetensors")
     checkpoint = read_checkpoint(tmp_path / "model.safetensors")
     network, _ = network_of(checkpoint, format_of(checkpoint))
-    assert torch.equal(network(pictures(64)), features(net)(pictures(64)))
+    assert torch.equal(network(some_images(64)), features(net)(some_images(64)))
 
 
 def test_half_precision_becomes_float32_and_missing_counters_are_filled_in(tmp_path: Path) -> None:
@@ -367,7 +367,7 @@ def test_half_precision_becomes_float32_and_missing_counters_are_filled_in(tmp_p
     torch.save(entries, tmp_path / "half.pth")
     checkpoint = read_checkpoint(tmp_path / "half.pth")
     network, _ = network_of(checkpoint, format_of(checkpoint))
-    assert torch.equal(network(pictures(64)), features(net)(pictures(64)))
+    assert torch.equal(network(some_images(64)), features(net)(some_images(64)))
 
 
 def test_any_network_of_timms_is_imported_when_it_is_named(tmp_path: Path) -> None:
@@ -378,13 +378,13 @@ def test_any_network_of_timms_is_imported_when_it_is_named(tmp_path: Path) -> No
     checkpoint = read_checkpoint(tmp_path / "model.safetensors")
     network, plan = network_of(checkpoint, format_of(checkpoint, "timm"), Claims(architecture="test_convnext"))
     assert set(plan.dropped) == {"head.fc.weight", "head.fc.bias"}
-    x = pictures(64)
+    x = some_images(64)
     with torch.no_grad():
         assert torch.equal(network(x), net.forward_head(net.forward_features(x), pre_logits=True))
 
 
 class TestFacts:
-    """How a picture is prepared is part of the format."""
+    """How an image is prepared is part of the format."""
 
     def facts(self, saved: Any, tmp_path: Path, **beside: Any) -> Any:
         torch.save(saved, tmp_path / "checkpoint.ckpt")

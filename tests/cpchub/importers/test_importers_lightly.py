@@ -82,12 +82,12 @@ def imported(saved: Any, folder: Path, claims: Claims | None = None) -> tuple[An
     return network, plan
 
 
-def pictures(side: int = 64) -> Tensor:
+def some_images(side: int = 64) -> Tensor:
     return torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(5))
 
 
 def same(network: Any, original: Any) -> bool:
-    x = pictures()
+    x = some_images()
     with torch.no_grad():
         maps = original[:8](x) if len(original) > 8 else original(x)
         return torch.equal(network.forward_features(x), maps) and torch.equal(network(x), maps.mean((2, 3)))
@@ -167,7 +167,7 @@ def test_a_transformer_of_timms_is_imported_when_it_is_named(
     network, plan = imported(entries, tmp_path, Claims(architecture="vit_tiny_patch16_224"))
     assert plan.facts.input_size == (3, 32, 32)
     with torch.no_grad():
-        assert torch.equal(network(pictures(32)), theirs(pictures(32)))
+        assert torch.equal(network(some_images(32)), theirs(some_images(32)))
     with pytest.raises(ImportFormatError, match="--architecture"):
         imported(entries, tmp_path)
 

@@ -179,8 +179,8 @@ class TestPatchSize:
         said = refusal(saved(tmp_path, bolts(8, patch_size=32)), tmp_path / "x")
         assert "for patches of 8 pixels; its hyperparameters say 32" in said
 
-    def test_of_a_network_that_reads_whole_pictures(self, tmp_path: Path) -> None:
-        assert "reads whole pictures" in refusal(saved(tmp_path, moco()), tmp_path / "x", patch_size=8)
+    def test_of_a_network_that_reads_whole_images(self, tmp_path: Path) -> None:
+        assert "reads whole images" in refusal(saved(tmp_path, moco()), tmp_path / "x", patch_size=8)
 
     def test_with_batch_norm_it_has_to_be_said(self, tmp_path: Path) -> None:
         entries = {**state(torchvision_resnet(), "encoder."), **state(head(8, 8), "contrastive_task.")}
@@ -263,7 +263,7 @@ class TestModelFolder:
         card = (
             import_checkpoint(saved(tmp_path, state(torchvision_resnet())), tmp_path / "x").folder / "README.md"
         ).read_text()
-        assert "how it was trained on unnamed pictures is not known" in card
+        assert "how it was trained on unnamed images is not known" in card
         assert "without labels" not in card
         assert "self-supervised" not in card
 

@@ -50,7 +50,7 @@ def refusal(saved: Any, folder: Path, as_: str | None = None, **claims: Any) -> 
     return str(error.value)
 
 
-def pictures(side: int = 64) -> Tensor:
+def some_images(side: int = 64) -> Tensor:
     levels = torch.randint(256, (2, 3, side, side), generator=torch.Generator().manual_seed(5))
     return levels / 255
 
@@ -84,7 +84,7 @@ class TestCmc:
         saved, (first, second) = cmc("YCbCr", alexnet)
         network, plan = planned(saved, tmp_path)
         assert plan.model_args["space"] == "cmc_ycbcr"
-        x = pictures(224 if alexnet else 64)
+        x = some_images(224 if alexnet else 64)
         levels = np.round(x.permute(0, 2, 3, 1).numpy() * 255).astype(np.uint8)
         converted = np.stack([color.rgb2ycbcr(each) for each in levels])
         normalised = (converted - [116.151, 121.080, 132.342]) / [109.500, 111.855, 111.964]
@@ -118,18 +118,20 @@ class TestNetwork:
         network, plan = planned({"arch": "resnetblur18", "state_dict": state(net)}, tmp_path)
         assert plan.architecture == "resnetblur18"
         with torch.no_grad():
-            assert torch.equal(network(pictures()), net.forward_head(net.forward_features(pictures()), pre_logits=True))
+            assert torch.equal(
+                network(some_images()), net.forward_head(net.forward_features(some_images()), pre_logits=True)
+            )
 
     def test_group_norms_are_no_batch_norms(self, tmp_path: Path) -> None:
         net = timm.create_model("resnet50_gn", num_classes=3, zero_init_last=False).eval()
         with torch.no_grad():
-            expected = net.forward_head(net.forward_features(pictures()), pre_logits=True)
+            expected = net.forward_head(net.forward_features(some_images()), pre_logits=True)
         by_file = planned({"arch": "resnet50_gn", "state_dict": state(net)}, tmp_path)
         by_user = planned({**state(net)}, tmp_path, architecture="resnet50_gn")
         for network, plan in (by_file, by_user):
             assert plan.architecture == "resnet50_gn"
             with torch.no_grad():
-                assert torch.equal(network(pictures()), expected)
+                assert torch.equal(network(some_images()), expected)
         said = refusal({**state(net)}, tmp_path)
         assert "has no running_mean" in said
         assert "resnet50_gn" in said
@@ -188,15 +190,15 @@ class TestArchitecture:
         network, plan = network_of(checkpoint, found, claims)
         assert (found.name, plan.architecture) == (format_name, "test_convnext")
         with torch.no_grad():
-            expected = convnext.forward_head(convnext.forward_features(pictures()), pre_logits=True)
-            assert torch.equal(network(pictures()), expected)
+            expected = convnext.forward_head(convnext.forward_features(some_images()), pre_logits=True)
+            assert torch.equal(network(some_images()), expected)
 
     @pytest.mark.parametrize("as_", ["moco", "moco-v3", "lightly"])
     def test_of_a_format_that_is_forced(self, as_: str, convnext: Any, tmp_path: Path) -> None:
         prefix = {"moco": "encoder_q.", "moco-v3": "base_encoder.", "lightly": "backbone."}[as_]
         assert planned(under(prefix)(convnext), tmp_path, as_, architecture="test_convnext")[1].used
 
-    def test_of_pictures_with_another_number_of_channels(self, tmp_path: Path) -> None:
+    def test_of_images_with_another_number_of_channels(self, tmp_path: Path) -> None:
         net = trained(timm.create_model("test_convnext", num_classes=7, in_chans=1))
         _, plan = planned(state(net), tmp_path, architecture="test_convnext")
         assert plan.facts.input_size[0] == 1
@@ -215,7 +217,7 @@ class TestArchitecture:
         assert "--architecture" in refusal({"x": {"a": torch.zeros(2)}}, tmp_path)
 
 
-class TestPictures:
+class TestImages:
     """Mean, std and size, where the file says them."""
 
     def test_supcontrast_of_a_folder_has_its_own(self, tmp_path: Path) -> None:
@@ -243,7 +245,7 @@ class TestPictures:
     @pytest.mark.parametrize(
         ("config", "reason"), [("to_rgb=False", "BGR"), ("with_sobel=True", "Sobel"), ("style='caffe'", "caffe")]
     )
-    def test_what_openmmlab_does_to_pictures_that_nothing_here_does(
+    def test_what_openmmlab_does_to_images_that_nothing_here_does(
         self, config: str, reason: str, tmp_path: Path
     ) -> None:
         saved = {"meta": {"config": "x" * 3000 + config}, "state_dict": state(torchvision_resnet(), "backbone.")}
@@ -262,7 +264,7 @@ class TestPictures:
         entries = {**state(torchvision_resnet(), "encoder."), **state(head(8, 8), "projection.model.")}
         notes = planned(lightning(entries, dataset="leaves", maxpool1=True), tmp_path)[1].facts.notes
         assert notes == (
-            "The file calls its pictures 'leaves'; their mean and std are taken to be those of ImageNet-1k.",
+            "The file calls its images 'leaves'; their mean and std are taken to be those of ImageNet-1k.",
         )
         assert "whether its stem pools" in planned(lightning(entries), tmp_path)[1].facts.notes[0]
 
@@ -292,4 +294,4 @@ def test_other_formats_plain_state_dicts_are_known_too(tmp_path: Path) -> None:
         torch.save(entries, tmp_path / "plain.pth")
         checkpoint = read_checkpoint(tmp_path / "plain.pth")
         assert format_of(checkpoint).name == name
-        assert torch.equal(of_file(tmp_path / "plain.pth")[0](pictures()), features(net)(pictures()))
+        assert torch.equal(of_file(tmp_path / "plain.pth")[0](some_images()), features(net)(some_images()))

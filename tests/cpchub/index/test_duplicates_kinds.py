@@ -1,4 +1,4 @@
-"""What is a duplicate, in folders as people have them: links, twins of everything, fades, long pictures, drawings."""
+"""What is a duplicate, in folders as people have them: links, twins of everything, fades, long images, drawings."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from cpchub.index import Index
 from cpchub.index.duplicates import Duplicates, find_duplicates
 from cpchub.index.near_threshold import cosine_text, threshold_reaching
 from cpchub.media.rules import Rules
-from tests.cpchub.pictures import TinyEncoder, picture, save
+from tests.cpchub.images import TinyEncoder, an_image, save
 
 
 class MiddleEncoder(TinyEncoder):
-    """Sees the square in the middle of a picture, as most encoders do."""
+    """Sees the square in the middle of an image, as most encoders do."""
 
     def encode(self, images: Iterable[Image.Image], **options: Any) -> np.ndarray:
         def middle(image: Image.Image) -> Image.Image:
@@ -55,20 +55,20 @@ def kept(found: Duplicates) -> list[str]:
 
 
 def shrunk(folder: Path, count: int, name: str = "{:03d}-small.png") -> set[frozenset[str]]:
-    """Write a copy of half the size of each of `count` pictures; the pairs."""
+    """Write a copy of half the size of each of `count` images; the pairs."""
     for number in range(count):
-        picture(number, (48, 40)).resize((24, 20)).save(folder / name.format(number))
+        an_image(number, (48, 40)).resize((24, 20)).save(folder / name.format(number))
     return {frozenset({f"{number:03d}.png", name.format(number)}) for number in range(count)}
 
 
 def photos(folder: Path, count: int) -> Path:
     for number in range(count):
-        save(picture(number, (48, 40)), folder / f"{number:03d}.png")
+        save(an_image(number, (48, 40)), folder / f"{number:03d}.png")
     return folder
 
 
 class TestLinks:
-    """Links to one file are one picture."""
+    """Links to one file are one image."""
 
     def test_a_file_with_a_link_and_a_hard_link_has_no_duplicate(self, tmp_path: Path) -> None:
         folder = photos(tmp_path / "photos", 30)
@@ -76,7 +76,7 @@ class TestLinks:
         os.link(folder / "007.png", folder / "zz-hard-link.png")
         found = found_in(folder)
         assert groups(found) == set()
-        assert "links and second names of files, which are the same picture (2)" in found.notes[0]
+        assert "links and second names of files, which are the same image (2)" in found.notes[0]
 
     def test_a_copy_of_a_linked_file_is_beside_the_file_and_not_the_link(self, tmp_path: Path) -> None:
         folder = photos(tmp_path / "photos", 30)
@@ -91,16 +91,16 @@ class TestLinks:
     @pytest.mark.parametrize("absolute", [True, False])
     def test_a_link_to_a_file_outside_is_never_kept_before_a_file(self, tmp_path: Path, absolute: bool) -> None:
         folder = photos(tmp_path / "photos", 30)
-        outside = save(picture(500, (96, 80)), tmp_path / "outside.png")
+        outside = save(an_image(500, (96, 80)), tmp_path / "outside.png")
         (folder / "00-a-link.png").symlink_to(outside if absolute else "../outside.png")
-        picture(500, (96, 80)).resize((24, 20)).save(folder / "small.png")
+        an_image(500, (96, 80)).resize((24, 20)).save(folder / "small.png")
         found = found_in(folder)
         assert groups(found) == {frozenset({"00-a-link.png", "small.png"})}
         assert kept(found) == ["small.png"]
 
-    def test_two_links_to_one_file_outside_are_one_picture(self, tmp_path: Path) -> None:
+    def test_two_links_to_one_file_outside_are_one_image(self, tmp_path: Path) -> None:
         folder = photos(tmp_path / "photos", 30)
-        outside = save(picture(500, (96, 80)), tmp_path / "outside.png")
+        outside = save(an_image(500, (96, 80)), tmp_path / "outside.png")
         for name in ("a.png", "b.png"):
             (folder / name).symlink_to(outside)
         assert groups(found_in(folder)) == set()
@@ -109,7 +109,7 @@ class TestLinks:
         folder = photos(tmp_path / "photos", 30)
         (folder / "00-first.png").symlink_to("01-second.png")
         (folder / "01-second.png").symlink_to(folder / "007.png")
-        save(picture(600), tmp_path / "elsewhere" / "600.png")
+        save(an_image(600), tmp_path / "elsewhere" / "600.png")
         (folder / "by-folder").symlink_to(tmp_path / "elsewhere")
         (folder / "02-third.png").symlink_to("by-folder/600.png")
         assert groups(found_in(folder)) == set()
@@ -122,7 +122,7 @@ class TestLinks:
         assert groups(found_in(tmp_path / "photos")) == {frozenset({"007.png", "copy.png"})}
         assert kept(found_in(tmp_path / "photos")) == ["copy.png"]
 
-    def test_a_list_that_names_a_file_twice_has_one_picture(self, tmp_path: Path) -> None:
+    def test_a_list_that_names_a_file_twice_has_one_image(self, tmp_path: Path) -> None:
         folder = photos(tmp_path / "photos", 30)
         (folder / "000-link.png").symlink_to("007.png")
         paths = [*sorted(str(path) for path in folder.glob("*.png")), "photos/008.png", "photos/../photos/009.png"]
@@ -137,31 +137,31 @@ class TestLinks:
             shutil.copy(folder / "007.png", folder / name)
         index = Index.build(embed(folder, tmp_path / "out", TinyEncoder(), progress=False))
         (folder / "007.png").unlink()
-        save(picture(900), folder / "copy.png")
+        save(an_image(900), folder / "copy.png")
         found = find_duplicates(index, progress=False)
         assert groups(found) == {frozenset({"copy-too.png", "other-copy.png"})}
         assert any("gone or changed since they were embedded (2)" in note for note in found.notes)
 
 
 class TestTwins:
-    """Copies are found however many pictures have one."""
+    """Copies are found however many images have one."""
 
     @pytest.mark.parametrize("count", [2, 3, 6, 12, 60])
-    def test_every_picture_with_a_copy_of_half_the_size(self, tmp_path: Path, count: int) -> None:
+    def test_every_image_with_a_copy_of_half_the_size(self, tmp_path: Path, count: int) -> None:
         folder = photos(tmp_path / "photos", count)
         pairs = shrunk(folder, count)
         found = found_in(folder)
         assert groups(found) == pairs
         assert all(len(path) == len("000.png") for path in kept(found))
 
-    def test_every_picture_with_three_copies(self, tmp_path: Path) -> None:
+    def test_every_image_with_three_copies(self, tmp_path: Path) -> None:
         folder = photos(tmp_path / "photos", 15)
         for number in range(15):
             for quality in (95, 80, 60):
-                save(picture(number, (48, 40)), folder / f"{number:03d}-{quality}.jpg", quality=quality)
+                save(an_image(number, (48, 40)), folder / f"{number:03d}-{quality}.jpg", quality=quality)
         assert sorted(map(len, groups(found_in(folder)))) == [4] * 15
 
-    def test_copies_are_found_by_vectors_alone_where_there_are_no_pictures(self, tmp_path: Path) -> None:
+    def test_copies_are_found_by_vectors_alone_where_there_are_no_images(self, tmp_path: Path) -> None:
         random = np.random.default_rng(0)
         vectors = random.normal(size=(60, 32))
         twins = vectors + 0.03 * random.normal(size=(60, 32))
@@ -172,19 +172,19 @@ class TestTwins:
         assert found.table["difference"].null_count == 120
         assert any("by the encoder alone" in note and "(60)" in note for note in found.notes)
 
-    def test_clusters_of_vectors_without_pictures_are_no_copies(self, tmp_path: Path) -> None:
+    def test_clusters_of_vectors_without_images_are_no_copies(self, tmp_path: Path) -> None:
         random = np.random.default_rng(0)
         vectors = np.repeat(random.normal(size=(10, 32)), 30, axis=0) + 0.02 * random.normal(size=(300, 32))
         index = Index.build(import_vectors(tmp_path, vectors, [f"{i}.jpg" for i in range(300)], source=tmp_path))
         assert groups(find_duplicates(index, progress=False)) == set()
 
-    def test_a_folder_of_copies_of_one_picture(self, tmp_path: Path) -> None:
-        """No two are different, so the pictures tell no usual distance."""
+    def test_a_folder_of_copies_of_one_image(self, tmp_path: Path) -> None:
+        """No two are different, so the images tell no usual distance."""
         for quality in range(40, 70):
-            save(picture(7, (48, 40)), tmp_path / "photos" / f"{quality}.jpg", quality=quality)
+            save(an_image(7, (48, 40)), tmp_path / "photos" / f"{quality}.jpg", quality=quality)
         found = found_in(tmp_path / "photos")
         assert [len(group) for group in groups(found)] == [30]
-        assert "no two are different as whole pictures" in found.how
+        assert "no two are different as whole images" in found.how
 
     def test_where_none_is_found_a_value_to_try_is_named(self, tmp_path: Path) -> None:
         found = found_in(photos(tmp_path / "photos", 30))
@@ -196,7 +196,7 @@ class TestTwins:
         """Each of 15 copies has 14 nearer others than any of the smaller size."""
         folder = photos(tmp_path / "photos", 30)
         for name, size in (("large", (48, 40)), ("small", (24, 20))):
-            first = save(picture(700, (48, 40)).resize(size), folder / f"{name}-00.png")
+            first = save(an_image(700, (48, 40)).resize(size), folder / f"{name}-00.png")
             for copy in range(1, 15):
                 shutil.copy(first, folder / f"{name}-{copy:02d}.png")
         found = found_in(folder)
@@ -210,9 +210,9 @@ class TestChains:
     @pytest.fixture(scope="class")
     @classmethod
     def fade(cls, tmp_path_factory: pytest.TempPathFactory) -> Duplicates:
-        """100 frames from one picture to another one, among 30 others."""
+        """100 frames from one image to another one, among 30 others."""
         folder = photos(tmp_path_factory.mktemp("fade") / "photos", 30)
-        first, last = picture(800, (48, 40)), picture(801, (48, 40))
+        first, last = an_image(800, (48, 40)), an_image(801, (48, 40))
         for number in range(100):
             save(Image.blend(first, last, number / 99), folder / f"frame-{number:03d}.png")
         return found_in(folder)
@@ -242,8 +242,8 @@ class TestChains:
         assert found.groups > 5
 
 
-class TestWholePictures:
-    """Pictures that share what the encoder sees are no duplicates."""
+class TestWholeImages:
+    """Images that share what the encoder sees are no duplicates."""
 
     @pytest.mark.parametrize("sides", ["colours", "noise", "shapes"])
     def test_strips_with_the_same_middle_are_no_duplicates(self, tmp_path: Path, sides: str) -> None:
@@ -252,19 +252,19 @@ class TestWholePictures:
             if sides == "noise":
                 strip = Image.fromarray(random.integers(0, 256, (100, 300, 3), dtype=np.uint8))
             elif sides == "shapes":
-                strip = picture(2000 + number, (300, 100))
+                strip = an_image(2000 + number, (300, 100))
             else:
                 strip = Image.new("RGB", (300, 100), f"hsl({18 * number},80%,50%)")
-            strip.paste(picture(1000, (100, 100)), (100, 0))
+            strip.paste(an_image(1000, (100, 100)), (100, 0))
             save(strip, folder / f"strip-{number:02d}.png")
         strip.resize((150, 50)).save(folder / "strip-19-small.png")
         found = found_in(folder, MiddleEncoder())
         assert groups(found) == {frozenset({"strip-19.png", "strip-19-small.png"})}
-        assert any("differ as whole pictures" in note for note in found.notes)
+        assert any("differ as whole images" in note for note in found.notes)
         alone = found_in(folder, MiddleEncoder(), confirm=False)
         assert max(map(len, groups(alone))) == 21
 
-    def test_many_pictures_that_the_encoder_finds_alike_are_compared_with_their_neighbours(
+    def test_many_images_that_the_encoder_finds_alike_are_compared_with_their_neighbours(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("cpchub.index.near_groups.MANY", 5)
@@ -272,21 +272,21 @@ class TestWholePictures:
         pairs = shrunk(folder, 20)
         found = found_in(folder, threshold=0.01)
         assert groups(found) == pairs
-        assert any("differ as whole pictures" in note for note in found.notes)
+        assert any("differ as whole images" in note for note in found.notes)
 
-    def test_a_picture_and_its_middle_are_no_duplicates(self, tmp_path: Path) -> None:
+    def test_an_image_and_its_middle_are_no_duplicates(self, tmp_path: Path) -> None:
         folder = photos(tmp_path / "photos", 30)
-        strip = picture(900, (300, 100))
+        strip = an_image(900, (300, 100))
         save(strip, folder / "strip.png")
         save(strip.crop((100, 0, 200, 100)), folder / "middle.png")
-        save(picture(901, (100, 300)), folder / "tall.png")
-        save(picture(901, (100, 300)).crop((0, 100, 100, 200)), folder / "tall-middle.png")
+        save(an_image(901, (100, 300)), folder / "tall.png")
+        save(an_image(901, (100, 300)).crop((0, 100, 100, 200)), folder / "tall-middle.png")
         assert groups(found_in(folder, MiddleEncoder())) == set()
 
     @pytest.mark.parametrize("change", ["grey", "bright", "cropped", "jpeg", "palette"])
     def test_copies_that_were_changed_a_little_are_duplicates(self, tmp_path: Path, change: str) -> None:
         folder = photos(tmp_path / "photos", 30)
-        original = picture(900, (200, 160))
+        original = an_image(900, (200, 160))
         copies = {
             "grey": original.convert("L"),
             "bright": original.point(lambda value: min(255, round(value * 1.06))),
@@ -299,7 +299,7 @@ class TestWholePictures:
         found = found_in(folder, threshold=0.2)
         assert {Path(path).stem for path in found.table["path"].to_pylist()} == {"original", "copy"}
 
-    def test_a_picture_that_cannot_be_read_any_more_is_judged_by_the_encoder(self, tmp_path: Path) -> None:
+    def test_an_image_that_cannot_be_read_any_more_is_judged_by_the_encoder(self, tmp_path: Path) -> None:
         folder = photos(tmp_path / "photos", 30)
         pairs = shrunk(folder, 2)
         index = Index.build(embed(folder, tmp_path / "out", TinyEncoder(), progress=False))

@@ -17,22 +17,22 @@ from cpchub.errors import BrokenImageError, CollectionError, DependencyError, En
 from cpchub.index import Hit, Index
 from cpchub.index.engine import faiss_import
 from cpchub.media.decode import ORIENTATION_TAG
-from tests.cpchub.pictures import TinyEncoder, folder_of_pictures, picture, save
+from tests.cpchub.images import TinyEncoder, an_image, folder_of_images, save
 
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
     folder = tmp_path_factory.mktemp("search")
-    source = folder_of_pictures(folder / "photos", 12)
+    source = folder_of_images(folder / "photos", 12)
     return Index.build(embed(source, folder / "out", TinyEncoder(), progress=False), TinyEncoder())
 
 
 @pytest.fixture
 def collection(tmp_path: Path) -> Collection:
-    return embed(folder_of_pictures(tmp_path / "photos", 5), tmp_path / "out", TinyEncoder(), progress=False)
+    return embed(folder_of_images(tmp_path / "photos", 5), tmp_path / "out", TinyEncoder(), progress=False)
 
 
-def test_a_picture_of_the_collection_finds_itself_first(index: Index) -> None:
+def test_an_image_of_the_collection_finds_itself_first(index: Index) -> None:
     for row in range(len(index)):
         first = index.search(index.collection.path_of(row), k=3)[0]
         assert first.row == row
@@ -40,9 +40,9 @@ def test_a_picture_of_the_collection_finds_itself_first(index: Index) -> None:
 
 
 def test_a_copy_turned_by_exif_finds_the_upright_one(index: Index, tmp_path: Path) -> None:
-    exif = picture(7).getexif()
+    exif = an_image(7).getexif()
     exif[ORIENTATION_TAG] = 6
-    turned = save(picture(7).rotate(90, expand=True), tmp_path / "turned.png", exif=exif)
+    turned = save(an_image(7).rotate(90, expand=True), tmp_path / "turned.png", exif=exif)
     hit = index.search(turned, k=1)[0]
     assert hit.path == "007.png"
     assert hit.score >= 0.999
@@ -53,8 +53,8 @@ def test_a_query_is_a_path_bytes_an_image_or_an_array(index: Index) -> None:
     expected = index.search(path, k=3)
     assert index.search(str(path), k=3) == expected
     assert index.search(path.read_bytes(), k=3) == expected
-    assert index.search(picture(4), k=1)[0].row == 4
-    assert index.search(np.asarray(picture(4)), k=1)[0].row == 4
+    assert index.search(an_image(4), k=1)[0].row == 4
+    assert index.search(np.asarray(an_image(4)), k=1)[0].row == 4
 
 
 def test_hits_come_best_first_with_id_path_score_and_label(index: Index) -> None:
@@ -82,9 +82,9 @@ def test_a_row_is_searched_with_or_without_itself(index: Index) -> None:
 
 @pytest.mark.parametrize("k", [0, -1, 13])
 def test_k_outside_the_collection_is_refused_with_its_size(index: Index, k: int) -> None:
-    with pytest.raises(QueryError, match=rf"k={k}: the collection has 12 pictures"):
+    with pytest.raises(QueryError, match=rf"k={k}: the collection has 12 images"):
         index.search(index.collection.path_of(0), k=k)
-    with pytest.raises(QueryError, match="12 pictures"):
+    with pytest.raises(QueryError, match="12 images"):
         index.search_vectors(np.ones((1, 48)), k=k)
 
 
@@ -100,11 +100,11 @@ def test_queries_that_mean_nothing_are_refused(index: Index, tmp_path: Path) -> 
         index.search(tmp_path / "nowhere.jpg")
 
 
-def test_a_picture_needs_an_encoder_and_the_message_says_which(collection: Collection) -> None:
+def test_an_image_needs_an_encoder_and_the_message_says_which(collection: Collection) -> None:
     index = Index.build(collection)
     with pytest.raises(QueryError, match=r"cpchub\.load\('tiny'\)"):
-        index.search(picture(0))
-    assert index.search(picture(0), encoder=TinyEncoder())[0].row == 0
+        index.search(an_image(0))
+    assert index.search(an_image(0), encoder=TinyEncoder())[0].row == 0
 
 
 def test_another_encoder_is_refused_in_one_line_that_names_both(collection: Collection) -> None:
@@ -113,12 +113,12 @@ def test_another_encoder_is_refused_in_one_line_that_names_both(collection: Coll
         Index.open(collection.folder, other)
     assert "\n" not in str(caught.value)
     with pytest.raises(EncoderMismatchError):
-        index.search(picture(0), encoder=other)
+        index.search(an_image(0), encoder=other)
 
 
 def test_an_opened_index_answers_as_the_built_one(collection: Collection) -> None:
     built = Index.build(collection, TinyEncoder())
-    assert Index.open(collection.folder, TinyEncoder()).search(picture(3)) == built.search(picture(3))
+    assert Index.open(collection.folder, TinyEncoder()).search(an_image(3)) == built.search(an_image(3))
 
 
 def test_the_file_is_a_plain_faiss_index(collection: Collection) -> None:
@@ -140,22 +140,20 @@ class TestAnIndexThatIsOutOfDate:
     def again(self, collection: Collection) -> Collection:
         return embed(collection.source, collection.folder, TinyEncoder(), progress=False)
 
-    def test_is_not_opened_after_pictures_came_or_went(self, collection: Collection) -> None:
-        with pytest.raises(
-            CollectionError, match="no index for the pictures it holds now; build it again: cpchub index"
-        ):
+    def test_is_not_opened_after_images_came_or_went(self, collection: Collection) -> None:
+        with pytest.raises(CollectionError, match="no index for the images it holds now; build it again: cpchub index"):
             Index.open(collection.folder)
         Index.build(collection)
         (collection.source / "000.png").unlink()
-        save(picture(70), collection.source / "new.png")  # the same number of pictures
+        save(an_image(70), collection.source / "new.png")  # the same number of images
         updated = self.again(collection)
         with pytest.raises(CollectionError, match="no index"):
             Index.open(collection.folder)
-        assert Index.update(updated, TinyEncoder()).search(picture(70))[0].path == "new.png"
-        assert Index.open(collection.folder, TinyEncoder()).search(picture(70))[0].path == "new.png"
+        assert Index.update(updated, TinyEncoder()).search(an_image(70))[0].path == "new.png"
+        assert Index.open(collection.folder, TinyEncoder()).search(an_image(70))[0].path == "new.png"
 
     def test_is_not_built_from_a_collection_that_was_updated_meanwhile(self, collection: Collection) -> None:
-        save(picture(70), collection.source / "new.png")
+        save(an_image(70), collection.source / "new.png")
         self.again(collection)
         with pytest.raises(CollectionError, match="updated since it was opened"):
             Index.build(collection)
@@ -164,7 +162,7 @@ class TestAnIndexThatIsOutOfDate:
         Index.build(collection)
         (collection.source / "000.png").rename(collection.source / "renamed.png")
         self.again(collection)
-        assert Index.open(collection.folder, TinyEncoder()).search(picture(0))[0].path == "renamed.png"
+        assert Index.open(collection.folder, TinyEncoder()).search(an_image(0))[0].path == "renamed.png"
 
     def test_is_recognised_when_it_was_exchanged_or_damaged(self, collection: Collection) -> None:
         Index.build(collection)

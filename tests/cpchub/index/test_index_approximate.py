@@ -29,7 +29,7 @@ APPROXIMATE = [kind for kind in get_args(Kind) if kind != "exact"]
 
 
 def clustered(count: int, seed: int, dim: int = D) -> npt.NDArray[np.float32]:
-    """Unit vectors in soft clusters, as pictures of some hundred motifs would be."""
+    """Unit vectors in soft clusters, as images of some hundred motifs would be."""
     random = np.random.default_rng(seed)
     centres = np.random.default_rng(99).normal(size=(200, dim))
     vectors = centres[random.integers(0, 200, count)] + random.normal(size=(count, dim))
@@ -137,12 +137,12 @@ def test_many_threads_get_the_answers_that_one_gets(kind: Kind, tmp_path: Path) 
     assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
 
 
-def test_all_pictures_can_be_asked_for(rabitq: Index) -> None:
+def test_all_images_can_be_asked_for(rabitq: Index) -> None:
     assert sorted(rabitq.search_vectors(clustered(1, 7), N)[1][0]) == list(range(N))
 
 
 class TestUpdating:
-    def test_an_index_is_built_anew_when_a_fifth_of_it_is_of_removed_pictures(self, tmp_path: Path) -> None:
+    def test_an_index_is_built_anew_when_a_fifth_of_it_is_of_removed_images(self, tmp_path: Path) -> None:
         vectors = clustered(N, 0)
         Index.build(stored(tmp_path, np.arange(N), vectors), kind="rabitq")
         left = np.arange(N // 4, N)
@@ -227,7 +227,7 @@ class TestHeldOutQueries:
         for name in ("queries", "own", "ids", "scores", "known"):
             assert np.array_equal(getattr(again, name), getattr(truth, name))
 
-    def test_equally_near_pictures_count_as_found(self) -> None:
+    def test_equally_near_images_count_as_found(self) -> None:
         twins = np.repeat(clustered(40, 0), 30, axis=0)  # 29 neighbours at the same distance
         truth = GroundTruth.draw(twins, np.arange(len(twins)))
         assert truth.hits(0, np.ones(10, np.float32))[-1] == 10
@@ -294,7 +294,7 @@ class TestFilters:
         assert true_recall(rabitq, clustered(50, 9), mask=np.isin(np.arange(N) % 10, [1, 2, 3])) == 1
 
     def test_more_than_what_passes_is_refused_with_its_number(self, rabitq: Index) -> None:
-        with pytest.raises(QueryError, match="k=5: 2 of the 4000 pictures"):
+        with pytest.raises(QueryError, match="k=5: 2 of the 4000 images"):
             rabitq.search_vectors(clustered(1, 0), 5, where="id in (1, 2)")
 
 
@@ -434,7 +434,7 @@ class TestSumsOfQueries:
         ]
 
     def test_queries_that_mean_nothing_are_refused(self, rabitq: Index) -> None:
-        with pytest.raises(QueryError, match="no picture with id 999999"):
+        with pytest.raises(QueryError, match="no image with id 999999"):
             rabitq.search(Item(999_999))
         with pytest.raises(QueryError, match="nothing to search with"):
             rabitq.search([])

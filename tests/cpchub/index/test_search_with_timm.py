@@ -14,7 +14,7 @@ from cpchub.encoders.load import load
 from cpchub.errors import EncoderMismatchError
 from cpchub.index import Index
 from cpchub.media.decode import ORIENTATION_TAG
-from tests.cpchub.pictures import folder_of_pictures, picture, save
+from tests.cpchub.images import an_image, folder_of_images, save
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,8 @@ def encoder() -> Encoder:
 @pytest.fixture(scope="module")
 def index(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Index:
     folder = tmp_path_factory.mktemp("resnet18")
-    source = folder_of_pictures(folder / "photos", 6)
-    save(picture(20, (2400, 1600)), source / "large.jpg", quality=95)
+    source = folder_of_images(folder / "photos", 6)
+    save(an_image(20, (2400, 1600)), source / "large.jpg", quality=95)
     return Index.build(embed(source, folder / "out", encoder, progress=False, batch_size=4), encoder)
 
 
@@ -36,7 +36,7 @@ def test_the_vectors_are_those_of_encode(index: Index, encoder: Encoder) -> None
     assert np.allclose(index.collection.vectors(), encoder.encode(paths, normalize=True), atol=1e-5)
 
 
-def test_each_picture_finds_itself_first(index: Index) -> None:
+def test_each_image_finds_itself_first(index: Index) -> None:
     for row in range(len(index)):
         hit = index.search(index.collection.path_of(row), k=1)[0]
         assert hit.row == row
@@ -44,9 +44,9 @@ def test_each_picture_finds_itself_first(index: Index) -> None:
 
 
 def test_a_copy_turned_by_exif_finds_the_upright_one(index: Index, tmp_path: Path) -> None:
-    exif = picture(3).getexif()
+    exif = an_image(3).getexif()
     exif[ORIENTATION_TAG] = 8
-    turned = save(picture(3).rotate(-90, expand=True), tmp_path / "turned.png", exif=exif)
+    turned = save(an_image(3).rotate(-90, expand=True), tmp_path / "turned.png", exif=exif)
     hit = index.search(turned, k=1)[0]
     assert hit.path == "003.png"
     assert hit.score >= 0.999

@@ -1,4 +1,4 @@
-"""Damaged files of every format that is read neither end a job nor take another picture's place."""
+"""Damaged files of every format that is read neither end a job nor take another image's place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cpchub.embedding.job import embed
 from cpchub.errors import BrokenImageError
 from cpchub.media.decode import decode_bytes
 from cpchub_training import data
-from tests.cpchub.pictures import TinyEncoder, folder_of_pictures
+from tests.cpchub.images import TinyEncoder, folder_of_images
 
 
 def files(format: str, count: int, folder: Path) -> list[Path]:
@@ -41,11 +41,11 @@ def test_two_thousand_damaged_files_neither_crash_nor_hang_nor_shift_anything(fo
     assert counts["files"] == 2000
 
 
-def test_the_check_notices_a_vector_of_another_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_check_notices_a_vector_of_another_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = fuzz.write_files("png", 20, 1, tmp_path / "pictures")
     encode = fuzz.Thumbnail.encode
     monkeypatch.setattr(fuzz.Thumbnail, "encode", lambda self, images, **how: encode(self, images, **how)[::-1])
-    with pytest.raises(RuntimeError, match="vector of another picture"):
+    with pytest.raises(RuntimeError, match="vector of another image"):
         fuzz.check_job(paths, tmp_path / "pictures", tmp_path / "out")
 
 
@@ -54,7 +54,7 @@ def test_the_check_notices_a_vector_of_another_picture(tmp_path: Path, monkeypat
 def test_no_exception_of_a_decoder_ends_a_job(
     kind: str, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = folder_of_pictures(tmp_path / "photos", 5)
+    root = folder_of_images(tmp_path / "photos", 5)
     (broken,) = files(kind, 1, tmp_path / "one")
     broken.rename(root / f"broken.{kind}")
     with Image.open(root / f"broken.{kind}") as opened:
@@ -66,7 +66,7 @@ def test_no_exception_of_a_decoder_ends_a_job(
     monkeypatch.setattr(decoder, "load", failing)
     collection = embed(root, tmp_path / "out", TinyEncoder(), progress=False)
     assert collection.failures.to_pylist() == [
-        {"path": f"broken.{kind}", "reason": "the picture is damaged (the decoder stumbled)"}
+        {"path": f"broken.{kind}", "reason": "the image is damaged (the decoder stumbled)"}
     ]
     assert len(collection) == 5
     assert data.load(str(root), size=16).skipped[0][0] == f"broken.{kind}"
@@ -86,7 +86,7 @@ def test_every_bit_of_a_small_file_may_be_flipped(kind: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("tag", [256, 257])
-def test_a_tiff_larger_than_the_jpeg_in_it_shows_no_memory_of_other_pictures(tag: int) -> None:
+def test_a_tiff_larger_than_the_jpeg_in_it_shows_no_memory_of_other_images(tag: int) -> None:
     whole = fuzz.encoded(fuzz.photo(1), "TIFF", compression="jpeg")
     assert decode_bytes(whole).image.size == fuzz.SIZE
     at = whole.index(struct.pack("<HHI", tag, 3, 1)) + 8

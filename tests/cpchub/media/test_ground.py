@@ -1,4 +1,4 @@
-"""The ground that transparent pictures are laid over."""
+"""The ground that transparent images are laid over."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cpchub.media.decode import read_image
 from cpchub.media.ground import on_ground
 from cpchub_training.data.listing import square
 from cpchub_training.views.batched import Views
-from cpchub_training.views.per_picture import picture_view
+from cpchub_training.views.per_image import image_view
 
 WHOLE = Views(size=64, crop_scale=(1, 1), crop_ratio=(1, 1), flip=0, jitter_p=0, grey_p=0)
 
@@ -82,7 +82,7 @@ def test_a_copy_of_another_size_has_the_same_ground(side: int) -> None:
         assert on_ground(resized).getpixel((side - 1, side - 1)) == on_ground(image).getpixel((95, 95))
 
 
-def test_a_very_long_transparent_picture_has_a_ground() -> None:
+def test_a_very_long_transparent_image_has_a_ground() -> None:
     strip = Image.new("RGBA", (3, 5000), (255, 255, 255, 0))
     strip.paste((255, 255, 255, 255), (0, 0, 3, 900))
     assert on_ground(strip).getpixel((1, 4000)) == (0, 0, 0)
@@ -93,14 +93,14 @@ def test_training_shows_the_same_ground_as_embedding() -> None:
         data = as_file(drawing(5, colour, side=64))
         embedded = torch.from_numpy(np.array(read_image(data))).permute(2, 0, 1)
         assert torch.equal(square(data, 64), embedded)
-        view = picture_view(data, WHOLE, torch.Generator().manual_seed(0))
+        view = image_view(data, WHOLE, torch.Generator().manual_seed(0))
         assert (view * 255 - embedded.float()).abs().max() < 2
 
 
-def test_a_crop_of_a_training_view_has_the_ground_of_the_whole_picture() -> None:
+def test_a_crop_of_a_training_view_has_the_ground_of_the_whole_image() -> None:
     """An empty part has no contrast of its own; the strokes elsewhere decide."""
     image = Image.new("RGBA", (64, 64), (255, 255, 255, 0))
     image.paste((255, 255, 255, 255), (0, 0, 64, 8))
     views = replace(WHOLE, size=8, crop_scale=(0.02, 0.02))
-    seen = [picture_view(as_file(image), views, torch.Generator().manual_seed(seed)) for seed in range(30)]
+    seen = [image_view(as_file(image), views, torch.Generator().manual_seed(seed)) for seed in range(30)]
     assert min(view.max().item() for view in seen) == 0

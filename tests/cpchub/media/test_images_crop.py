@@ -1,4 +1,4 @@
-"""A picture of any length takes little memory, and a centre crop of it shows what it showed before."""
+"""An image of any length takes little memory, and a centre crop of it shows what it showed before."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from cpchub.errors import BrokenImageError
 from cpchub.index import Index
 from cpchub.media.crop import LONGEST, centre_square, middle
 from cpchub.media.damage import TOO_LITTLE_MEMORY
-from cpchub.media.sources import Picture
+from cpchub.media.sources import ListedImage
 from cpchub.media.sources.folder import FolderSource
 from cpchub_serving.visit.finder import Finder
 from cpchub_serving.visit.thumbnails import Thumbnails
 from cpchub_training import data
 from cpchub_training.views.batched import Views
-from cpchub_training.views.per_picture import picture_view
-from tests.cpchub.pictures import TinyEncoder, folder_of_pictures, picture, save
+from cpchub_training.views.per_image import image_view
+from tests.cpchub.images import TinyEncoder, an_image, folder_of_images, save
 
 LONG = [(1, 6500), (6500, 1), (3, 4001), (2, 999), (40, 900), (3000, 200)]
 
@@ -45,7 +45,7 @@ def transform(**options: object):  # type: ignore[no-untyped-def]
 
 @pytest.fixture
 def largest(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Pixels of the largest picture that was made by resizing so far."""
+    """Pixels of the largest image that was made by resizing so far."""
     found = [0]
     resize = Image.Image.resize
 
@@ -58,7 +58,7 @@ def largest(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("size", LONG)
-def test_the_crop_of_a_long_picture_is_the_one_of_the_whole(size: tuple[int, int], largest: list[int]) -> None:
+def test_the_crop_of_a_long_image_is_the_one_of_the_whole(size: tuple[int, int], largest: list[int]) -> None:
     image, theirs = strip(size), transform()
     expected = np.asarray(theirs(image))
     largest[0] = 0
@@ -71,13 +71,13 @@ def test_the_crop_of_a_long_picture_is_the_one_of_the_whole(size: tuple[int, int
     assert largest[0] <= pixels.side**2 * (LONGEST + 1)
 
 
-def test_pictures_of_usual_sides_are_left_as_they_are() -> None:
+def test_images_of_usual_sides_are_left_as_they_are() -> None:
     for size in [(300, 100), (100, 800), (50, 50), (1, 8)]:
-        image = picture(1, size)
+        image = an_image(1, size)
         assert middle(image) is image
 
 
-def test_a_transform_that_shows_the_whole_picture_is_given_the_whole() -> None:
+def test_a_transform_that_shows_the_whole_image_is_given_the_whole() -> None:
     image = strip((5, 500))
     for options in ({"crop_mode": "squash"}, {"crop_mode": "border"}):
         assert shown(transform(**options), image) is image
@@ -90,7 +90,7 @@ def test_a_transform_that_shows_the_whole_picture_is_given_the_whole() -> None:
 def test_a_strip_is_embedded_found_shown_and_trained_on_in_little_memory(
     size: tuple[int, int], tmp_path: Path, tiny_encoder_folder: Path, largest: list[int]
 ) -> None:
-    root = folder_of_pictures(tmp_path / "photos", 9)
+    root = folder_of_images(tmp_path / "photos", 9)
     path = save(strip(size), root / "strip.png")
     encoder = load(tiny_encoder_folder, device="cpu")
     collection = embed(root, tmp_path / "out", encoder, progress=False)
@@ -99,15 +99,15 @@ def test_a_strip_is_embedded_found_shown_and_trained_on_in_little_memory(
     assert collection.items.slice(row, 1).to_pylist()[0]["height"] == size[1]
     index = Index.build(collection, encoder)
     assert index.search(path, 1)[0].path == "strip.png"
-    assert Finder(index, encoder).by_picture(path, 1).neighbours[0].path == "strip.png"
+    assert Finder(index, encoder).by_image(path, 1).neighbours[0].path == "strip.png"
     assert Thumbnails(collection, tmp_path / "thumbnails").tile(row) is not None
     assert len(data.load(str(root), size=32)) == 10
     whole = Views(size=32, crop_scale=(1, 1), jitter_p=0, grey_p=0)
-    assert picture_view(path.read_bytes(), whole, torch.Generator().manual_seed(0)).shape == (3, 32, 32)
+    assert image_view(path.read_bytes(), whole, torch.Generator().manual_seed(0)).shape == (3, 32, 32)
     assert largest[0] <= 512 * 512 * LONGEST
 
 
-def test_a_centre_square_is_the_middle_of_the_picture() -> None:
+def test_a_centre_square_is_the_middle_of_the_image() -> None:
     image = strip((10, 3000))
     expected = image.resize((20, 6000), Image.Resampling.BILINEAR).crop((0, 2990, 20, 3010))
     difference = np.abs(np.asarray(centre_square(image, 20), int) - np.asarray(expected, int))
@@ -115,7 +115,7 @@ def test_a_centre_square_is_the_middle_of_the_picture() -> None:
 
 
 def fails_on(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if memory had no room for pictures of that width."""
+    """As if memory had no room for images of that width."""
     resize = Image.Image.resize
 
     def failing(self: Image.Image, *args: object, **options: object) -> Image.Image:
@@ -126,11 +126,11 @@ def fails_on(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image.Image, "resize", failing)
 
 
-def test_a_picture_that_memory_does_not_hold_is_that_pictures_failure(
+def test_an_image_that_memory_does_not_hold_is_that_images_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_encoder_folder: Path
 ) -> None:
-    root = folder_of_pictures(tmp_path / "photos", 9)
-    large = save(picture(20, (77, 60)), root / "large.png")
+    root = folder_of_images(tmp_path / "photos", 9)
+    large = save(an_image(20, (77, 60)), root / "large.png")
     encoder = load(tiny_encoder_folder, device="cpu")
     fails_on(77, monkeypatch)
     collection = embed(root, tmp_path / "out", encoder, progress=False)
@@ -138,19 +138,19 @@ def test_a_picture_that_memory_does_not_hold_is_that_pictures_failure(
     assert len(collection) == 9
     assert data.load(str(root), size=32).skipped == (("large.png", TOO_LITTLE_MEMORY),)
     with pytest.raises(BrokenImageError, match="too little memory"):
-        picture_view(large.read_bytes(), Views(size=32), torch.Generator())
+        image_view(large.read_bytes(), Views(size=32), torch.Generator())
     finder = Finder(Index.build(collection, encoder), encoder)
-    for search in (lambda: finder.by_picture(large, 1), lambda: finder.index.search(large, 1)):
+    for search in (lambda: finder.by_image(large, 1), lambda: finder.index.search(large, 1)):
         with pytest.raises(BrokenImageError, match="too little memory"):
             search()
 
 
 @pytest.mark.parametrize("where", ["open", "load", "convert"])
-def test_memory_that_ends_while_a_picture_is_decoded_is_its_failure(
+def test_memory_that_ends_while_an_image_is_decoded_is_its_failure(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = folder_of_pictures(tmp_path / "photos", 3)
-    save(picture(7), root / "large.webp")
+    root = folder_of_images(tmp_path / "photos", 3)
+    save(an_image(7), root / "large.webp")
     original = getattr(PngImageFile, {"open": "_open"}.get(where, where))
 
     def failing(self: Image.Image, *args: object, **options: object) -> object:
@@ -163,13 +163,13 @@ def test_memory_that_ends_while_a_picture_is_decoded_is_its_failure(
 
 
 def test_a_file_larger_than_memory_is_its_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = folder_of_pictures(tmp_path / "photos", 3)
+    root = folder_of_images(tmp_path / "photos", 3)
     original = FolderSource.read
 
-    def failing(self: FolderSource, picture: Picture) -> bytes:
-        if picture.path == "001.png":
+    def failing(self: FolderSource, image: ListedImage) -> bytes:
+        if image.path == "001.png":
             raise MemoryError
-        return original(self, picture)
+        return original(self, image)
 
     monkeypatch.setattr(FolderSource, "read", failing)
     collection = embed(root, tmp_path / "out", TinyEncoder(), progress=False)
@@ -177,10 +177,10 @@ def test_a_file_larger_than_memory_is_its_failure(tmp_path: Path, monkeypatch: p
     assert data.load(str(root), size=16).skipped == (("001.png", TOO_LITTLE_MEMORY),)
 
 
-def test_encode_names_the_picture_that_memory_does_not_hold(
+def test_encode_names_the_image_that_memory_does_not_hold(
     tiny_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder: Encoder = load(tiny_encoder_folder, device="cpu")
     fails_on(77, monkeypatch)
-    with pytest.raises(BrokenImageError, match="picture 1: there is too little memory"):
-        encoder.encode([picture(1), picture(2, (77, 60))])
+    with pytest.raises(BrokenImageError, match="image 1: there is too little memory"):
+        encoder.encode([an_image(1), an_image(2, (77, 60))])

@@ -115,7 +115,7 @@ def test_an_animation_gives_its_first_frame() -> None:
     assert read_image(data).getpixel((3, 3)) == (250, 0, 0)
 
 
-def test_a_cameras_file_of_several_pictures_gives_its_first() -> None:
+def test_a_cameras_file_of_several_images_gives_its_first() -> None:
     data = encoded(quarters(), "MPO", save_all=True, append_images=[Image.new("RGB", (48, 32), "black")])
     assert Image.open(io.BytesIO(data)).format == "MPO"
     assert np.allclose(list(corners(read_image(data)).values()), list(CORNERS.values()), atol=20)
@@ -130,14 +130,14 @@ def test_large_jpegs_are_decoded_at_reduced_scale_but_report_their_full_size(ori
     assert decode_bytes(data).image.size == (1024, 512)
 
 
-def test_other_large_pictures_are_reduced_as_well() -> None:
+def test_other_large_images_are_reduced_as_well() -> None:
     decoded = decode_bytes(encoded(quarters(1024, 512), "PNG"), size=48)
     assert (decoded.width, decoded.height) == (1024, 512)
     assert decoded.image.size == (205, 103)  # 1/5
     assert decode_bytes(encoded(quarters(180, 150), "PNG"), size=48).image.size == (180, 150)
 
 
-def test_arrays_are_pictures_when_uint8() -> None:
+def test_arrays_are_images_when_uint8() -> None:
     pixels = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
     assert np.array_equal(np.asarray(read_image(pixels)), pixels)
     assert np.array_equal(np.asarray(read_image(pixels[:, :, 0]))[:, :, 2], pixels[:, :, 0])
@@ -154,9 +154,9 @@ def test_damaged_files_give_a_reason(tmp_path: Path) -> None:
     jpeg, png = encoded(quarters(200, 200), "JPEG"), encoded(quarters(200, 200), "PNG")
     damaged = {
         "the file is empty": b"",
-        "not a picture": b"hello, this is text",
+        "not an image": b"hello, this is text",
         "damaged": jpeg[: len(jpeg) // 2],
-        "the picture is damaged": png[: len(png) // 2],
+        "the image is damaged": png[: len(png) // 2],
     }
     for reason, data in damaged.items():
         with pytest.raises(BrokenImageError, match=reason):
@@ -174,7 +174,7 @@ def test_an_error_about_a_file_names_it(tmp_path: Path) -> None:
     with pytest.raises(BrokenImageError, match=r"missing\.jpg: no such file"):
         read_image(tmp_path / "missing.jpg")
     (tmp_path / "notes.jpg").write_text("not pixels")
-    with pytest.raises(BrokenImageError, match=r"notes\.jpg: not a picture"):
+    with pytest.raises(BrokenImageError, match=r"notes\.jpg: not an image"):
         read_image(str(tmp_path / "notes.jpg"))
     with pytest.raises(BrokenImageError, match="not a regular file"):
         read_image(tmp_path)

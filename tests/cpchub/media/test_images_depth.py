@@ -14,14 +14,14 @@ from PIL import Image
 
 from cpchub.errors import BrokenImageError
 from cpchub.media.decode import read_image
-from tests.cpchub.pictures import picture
+from tests.cpchub.images import an_image
 
 TOPS = {8: 255, 10: 1023, 12: 4095, 14: 16383, 16: 65535}
 
 
 def shades(channels: int = 3) -> np.ndarray:
-    """A picture of 0..1, `[40, 48, channels]`, that reaches both ends."""
-    values = np.asarray(picture(3, (48, 40)), np.float64)[:, :, :channels]
+    """An image of 0..1, `[40, 48, channels]`, that reaches both ends."""
+    values = np.asarray(an_image(3, (48, 40)), np.float64)[:, :, :channels]
     return (values - values.min()) / (values.max() - values.min())
 
 
@@ -57,7 +57,7 @@ def close(data: bytes, expected: np.ndarray, tolerance: int = 1) -> bool:
 
 @pytest.mark.parametrize("bits", TOPS)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_bits_that_a_picture_uses_are_scaled_to_eight(bits: int, channels: int) -> None:
+def test_the_bits_that_an_image_uses_are_scaled_to_eight(bits: int, channels: int) -> None:
     expected = shades(channels)
     values = in_bits(expected, bits)
     files = {"png": png(values)} | {
@@ -82,15 +82,15 @@ def test_compressed_separate_planes_of_sixteen_bits_keep_their_colours() -> None
     assert close(tiff(planes, planarconfig="separate", compression="zlib"), shades())
 
 
-def test_different_pictures_of_twelve_bits_stay_different() -> None:
-    a, b = (np.asarray(picture(seed, (48, 40)), np.float64)[:, :, 0] / 255 for seed in (1, 2))
+def test_different_images_of_twelve_bits_stay_different() -> None:
+    a, b = (np.asarray(an_image(seed, (48, 40)), np.float64)[:, :, 0] / 255 for seed in (1, 2))
     vectors = [np.asarray(read_image(tiff(in_bits(each, 12))), np.float64).ravel() - 127 for each in (a, b)]
     cosine = vectors[0] @ vectors[1] / np.prod([np.linalg.norm(vector) for vector in vectors])
     assert cosine < 0.8
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_a_dark_picture_keeps_the_scale_that_its_tags_tell(order: str) -> None:
+def test_a_dark_image_keeps_the_scale_that_its_tags_tell(order: str) -> None:
     dark = shades(1) * 0.2
     values = in_bits(dark, 12)
     assert not close(tiff(values, byteorder=order), dark, tolerance=20)  # 819 fits into 10 bits

@@ -1,4 +1,4 @@
-"""Which files of a folder count as pictures."""
+"""Which files of a folder count as images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from cpchub.errors import SourceError
 from cpchub.media.sources import Rules, find_images
-from tests.cpchub.pictures import lock
+from tests.cpchub.images import lock
 
 
 def touch(root: Path, *names: str) -> None:
@@ -21,10 +21,10 @@ def touch(root: Path, *names: str) -> None:
 
 
 def paths(root: Path, **options: Any) -> list[str]:
-    return [picture.path for picture in find_images(root, **options)]
+    return [image.path for image in find_images(root, **options)]
 
 
-def test_pictures_are_found_at_any_depth_in_the_order_of_their_paths(tmp_path: Path) -> None:
+def test_images_are_found_at_any_depth_in_the_order_of_their_paths(tmp_path: Path) -> None:
     touch(tmp_path, "b.PNG", "a/z.jpeg", "a/deep/x.tiff", "notes.txt", "c.webp")
     assert paths(tmp_path) == ["a/deep/x.tiff", "a/z.jpeg", "b.PNG", "c.webp"]
 
@@ -32,8 +32,8 @@ def test_pictures_are_found_at_any_depth_in_the_order_of_their_paths(tmp_path: P
 def test_size_and_time_of_change_come_along(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
     os.utime(tmp_path / "a.jpg", ns=(1, 123_456_789))
-    (picture,) = find_images(tmp_path)
-    assert (picture.size, picture.mtime_ns) == (5, 123_456_789)
+    (image,) = find_images(tmp_path)
+    assert (image.size, image.mtime_ns) == (5, 123_456_789)
 
 
 def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
@@ -60,14 +60,14 @@ def test_a_folder_to_skip_is_not_entered(tmp_path: Path) -> None:
     assert paths(tmp_path, skip=tmp_path / "not there") == ["a.jpg", "out/sheet.png"]
 
 
-def test_a_missing_folder_a_file_and_a_folder_without_pictures_are_refused(tmp_path: Path) -> None:
+def test_a_missing_folder_a_file_and_a_folder_without_images_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "empty/readme.txt")
-    with pytest.raises(SourceError, match=r"no folder of pictures at .*nowhere"):
+    with pytest.raises(SourceError, match=r"no folder of images at .*nowhere"):
         find_images(tmp_path / "nowhere")
     with pytest.raises(SourceError, match="that is a file"):
         find_images(tmp_path / "empty" / "readme.txt")
     with pytest.raises(
-        SourceError, match=r"no pictures in .*empty.*avif bmp gif heic heif jfif jpe jpeg jpg pjp pjpeg png"
+        SourceError, match=r"no images in .*empty.*avif bmp gif heic heif jfif jpe jpeg jpg pjp pjpeg png"
     ):
         find_images(tmp_path / "empty")
 

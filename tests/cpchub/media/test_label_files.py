@@ -1,4 +1,4 @@
-"""Labels are read from whatever a spreadsheet writes, fitted to the pictures before any work, and never made up."""
+"""Labels are read from whatever a spreadsheet writes, fitted to the images before any work, and never made up."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from cpchub.errors import LabelError, SourceError
 from cpchub.fewlabels.classify import classify, read_labels
 from cpchub.media.labels import folder_classes, places_of
 from cpchub.media.sources.lists import read_list
+from tests.cpchub.images import TinyEncoder, an_image, folder_of_images, save
 from tests.cpchub.media.test_sources import png, write_tar
-from tests.cpchub.pictures import TinyEncoder, folder_of_pictures, picture, save
 
 
 def run(source: object, out: Path, encoder: TinyEncoder | None = None, **options: Any) -> Collection:
@@ -36,7 +36,7 @@ def written(path: Path, text: str, encoding: str = "utf-8") -> Path:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    return folder_of_pictures(tmp_path / "photos", 4)
+    return folder_of_images(tmp_path / "photos", 4)
 
 
 CAT_AND_DOG = {"000.png": "cat", "001.png": "dög", "002.png": None, "003.png": None}
@@ -125,15 +125,15 @@ class TestWhatSpreadsheetsWrite:
         with pytest.raises(LabelError, match=message):
             run(photos, tmp_path / "out", labels=written(tmp_path / "l.csv", text))
 
-    def test_lists_of_pictures_are_read_by_the_same_reader(self, tmp_path: Path) -> None:
-        folder_of_pictures(tmp_path, 2)
+    def test_lists_of_images_are_read_by_the_same_reader(self, tmp_path: Path) -> None:
+        folder_of_images(tmp_path, 2)
         file = written(tmp_path / "list.csv", "sep=;\r\nURL;Label\r\n000.png;cat\r\n001.png;dog\r\n", "utf-16")
         assert labels_of(run(file, tmp_path / "out")) == {"000.png": "cat", "001.png": "dog"}
         one_column = written(tmp_path / "one.csv", "url\nhttp://host/a,b.png\nhttp://host/c;d.png\n")
         assert read_list(one_column)[0]["url"].to_pylist() == ["http://host/a,b.png", "http://host/c;d.png"]
         text = written(tmp_path / "list.txt", "000.png\r\n001.png\r\n", "utf-16")
         assert read_list(text)[0]["path"].to_pylist() == ["000.png", "001.png"]
-        with pytest.raises(SourceError, match="as a list of pictures: it has the column path twice"):
+        with pytest.raises(SourceError, match="as a list of images: it has the column path twice"):
             run(written(tmp_path / "twice.csv", "path,path\na,b\n"), tmp_path / "no")
 
     def test_a_table_with_a_column_twice_is_refused_in_words(self, tmp_path: Path) -> None:
@@ -151,14 +151,14 @@ class TestWhatSpreadsheetsWrite:
         assert table.typed(("path",))["year"].to_pylist()[-1] == "none"  # words after numbers: all are text
 
 
-class TestLinesAndPictures:
-    def test_lines_that_fit_no_picture_are_counted_and_one_is_named(self, tmp_path: Path) -> None:
-        photos = folder_of_pictures(tmp_path / "photos", 20)
+class TestLinesAndImages:
+    def test_lines_that_fit_no_image_are_counted_and_one_is_named(self, tmp_path: Path) -> None:
+        photos = folder_of_images(tmp_path / "photos", 20)
         lines = [f"{'00' if number == 7 else '0O'}{number}.png,cat" for number in range(20)]
         file = written(tmp_path / "l.csv", "\n".join(["path,label", *lines]))
         collection = run(photos, tmp_path / "out", labels=file)
         (note,) = collection.notes
-        assert f"1 of 20 lines of {file} fit a picture; of the other 19 one is line 2, '0O0.png'" in note
+        assert f"1 of 20 lines of {file} fit an image; of the other 19 one is line 2, '0O0.png'" in note
         assert f"Paths are those below {photos}, such as '000.png'" in note
         assert labels_of(collection)["007.png"] == "cat"
 
@@ -170,10 +170,10 @@ class TestLinesAndPictures:
         assert not (tmp_path / "out").exists()
 
     @pytest.mark.parametrize("way", ["{root}/a b/{name}", "./a b/{name}", "a b\\{name}", "file://{root}/a%20b/{name}"])
-    def test_a_picture_may_be_named_in_any_of_its_ways(self, tmp_path: Path, way: str) -> None:
+    def test_an_image_may_be_named_in_any_of_its_ways(self, tmp_path: Path, way: str) -> None:
         name = unicodedata.normalize("NFD", "ñandú.png")
-        save(picture(1), tmp_path / "photos" / "a b" / name)
-        save(picture(2), tmp_path / "photos" / "other.png")
+        save(an_image(1), tmp_path / "photos" / "a b" / name)
+        save(an_image(2), tmp_path / "photos" / "other.png")
         root = (tmp_path / "photos").resolve()
         composed = unicodedata.normalize("NFC", way.format(root=root, name=name))
         file = written(tmp_path / "l.csv", f"path,label\n{composed},bird\nother.png,none\n")
@@ -182,7 +182,7 @@ class TestLinesAndPictures:
         assert classify(collection, read_labels(file))["label"].to_pylist().count("bird") == 1
 
     def test_an_absolute_path_through_a_link_is_that_of_the_file(self, tmp_path: Path) -> None:
-        folder_of_pictures(tmp_path / "disk", 2)
+        folder_of_images(tmp_path / "disk", 2)
         (tmp_path / "photos").symlink_to(tmp_path / "disk")
         file = written(tmp_path / "l.csv", f"path,label\n{tmp_path}/photos/000.png,cat\n")
         assert labels_of(run(tmp_path / "photos", tmp_path / "out", labels=file))["000.png"] == "cat"
@@ -214,7 +214,7 @@ class TestClassFolders:
         shard = write_tar(tmp_path / "photos.tar", {"cat/0.png": png(0), "cat/1.png": png(1), "dog/2.png": png(2)})
         collection = run(shard, tmp_path / "out", labels="folders")
         assert sorted(labels_of(collection).values(), key=str) == ["cat", "cat", "dog"]
-        assert collection.notes == ("2 classes by folders (cat, dog), of 3 of 3 pictures",)
+        assert collection.notes == ("2 classes by folders (cat, dog), of 3 of 3 images",)
 
     @pytest.mark.parametrize(
         ("kind", "paths", "classes"),
@@ -243,10 +243,10 @@ class TestClassFolders:
 
     def test_folders_are_refused_where_there_are_none_before_any_work(self, photos: Path, tmp_path: Path) -> None:
         encoder = TinyEncoder()
-        with pytest.raises(LabelError, match=r"no picture of .*photos lies in a class folder"):
+        with pytest.raises(LabelError, match=r"no image of .*photos lies in a class folder"):
             run(photos, tmp_path / "out", encoder, labels="folders")
         pq.write_table(pa.table({"image": [png(0)]}), tmp_path / "a.parquet")
-        with pytest.raises(LabelError, match="its pictures are rows of tables"):
+        with pytest.raises(LabelError, match="its images are rows of tables"):
             run(tmp_path / "a.parquet", tmp_path / "out", encoder, labels="folders")
         assert encoder.seen == 0
         assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""What stores and servers of other people do to a job: stumble, refuse, keep pictures under names of any letters."""
+"""What stores and servers of other people do to a job: stumble, refuse, keep images under names of any letters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cpchub.common import retry
 from cpchub.embedding.job import embed
 from cpchub.errors import BrokenImageError, DependencyError, SourceError
 from cpchub.media.sources import open_source, web
-from tests.cpchub.pictures import TinyEncoder, folder_of_pictures, picture, save
+from tests.cpchub.images import TinyEncoder, an_image, folder_of_images, save
 
 COUNT = 30
 
@@ -40,7 +40,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def png(seed: int) -> bytes:
     stream = io.BytesIO()
-    picture(seed).save(stream, "PNG")
+    an_image(seed).save(stream, "PNG")
     return stream.getvalue()
 
 
@@ -96,7 +96,7 @@ class TestStores:
         assert reads["/shelf/photos/17.png"] == 2
         assert pauses == [0.5]
 
-    def test_one_that_always_fails_is_the_failure_of_that_picture(
+    def test_one_that_always_fails_is_the_failure_of_that_image(
         self, stumble: Any, pauses: list[float], tmp_path: Path
     ) -> None:
         stumble("17.png", float("inf"), lambda: StoreError("SlowDown"))
@@ -168,14 +168,14 @@ class TestStores:
 
         bucket.pipe("/shelf/tars/a.tar", b"")
         monkeypatch.setattr(type(bucket), "_open", _open)
-        with pytest.raises(SourceError, match=r"no pictures in the tar files.*SlowDown"):
+        with pytest.raises(SourceError, match=r"no images in the tar files.*SlowDown"):
             run("memory://shelf/tars", tmp_path / "out")
 
 
 class TestListedStores:
     def test_a_store_of_no_known_kind_is_the_failure_of_its_line(self, tmp_path: Path) -> None:
         pytest.importorskip("fsspec")
-        save(picture(1), tmp_path / "a.png")
+        save(an_image(1), tmp_path / "a.png")
         (tmp_path / "list.txt").write_text("a.png\ns4://bucket/b.png\n")
         collection = run(tmp_path / "list.txt", tmp_path / "out")
         assert collection.paths == ["a.png"]
@@ -190,7 +190,7 @@ class TestListedStores:
             raise ImportError("Install s3fs to access S3")
 
         monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
-        save(picture(1), tmp_path / "a.png")
+        save(an_image(1), tmp_path / "a.png")
         (tmp_path / "list.txt").write_text("a.png\ns3://bucket/b.png\n")
         with pytest.raises(DependencyError, match="Install s3fs"):
             run(tmp_path / "list.txt", tmp_path / "out")
@@ -198,7 +198,7 @@ class TestListedStores:
 
 
 class Shelf(BaseHTTPRequestHandler):
-    """Pictures under names of any letters; it answers only an address that is right as it stands."""
+    """Images under names of any letters; it answers only an address that is right as it stands."""
 
     def do_GET(self) -> None:
         names = self.server.names  # type: ignore[attr-defined]
@@ -267,5 +267,5 @@ class TestAddresses:
         assert not pauses
 
     def test_a_file_address_means_the_file_of_that_name(self, tmp_path: Path) -> None:
-        folder_of_pictures(tmp_path / "mi niño 100%", 2)
-        assert len(open_source((tmp_path / "mi niño 100%").as_uri()).listing().pictures) == 2
+        folder_of_images(tmp_path / "mi niño 100%", 2)
+        assert len(open_source((tmp_path / "mi niño 100%").as_uri()).listing().images) == 2

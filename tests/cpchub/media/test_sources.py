@@ -1,4 +1,4 @@
-"""Every kind of source gives the pictures it holds under stable names, tells what changed, and keeps what it knows."""
+"""Every kind of source gives the images it holds under stable names, tells what changed, and keeps what it knows."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from cpchub.embedding.job import embed
 from cpchub.errors import BrokenImageError, QueryError, SourceError
 from cpchub.media.decode import read_image
 from cpchub.media.sources import open_source, web
-from tests.cpchub.pictures import TinyEncoder, folder_of_pictures, picture, save
+from tests.cpchub.images import TinyEncoder, an_image, folder_of_images, save
 
 
 def png(seed: int) -> bytes:
     stream = io.BytesIO()
-    picture(seed).save(stream, "PNG")
+    an_image(seed).save(stream, "PNG")
     return stream.getvalue()
 
 
@@ -37,7 +37,7 @@ def expected(seed: int) -> np.ndarray:
 
 
 def run(source: object, out: Path, **options: Any) -> tuple[Collection, int]:
-    """The collection, and how many pictures went through the encoder."""
+    """The collection, and how many images went through the encoder."""
     encoder = TinyEncoder()
     return embed(source, out, encoder, progress=False, batch_size=4, **options), encoder.seen
 
@@ -58,7 +58,7 @@ def write_tar(path: Path, members: dict[str, bytes]) -> Path:
 
 
 class TestTar:
-    def test_pictures_are_paired_with_their_classes_and_facts(self, tmp_path: Path) -> None:
+    def test_images_are_paired_with_their_classes_and_facts(self, tmp_path: Path) -> None:
         members = {f"{n:04d}.png": png(n) for n in range(5)}
         members |= {f"{n:04d}.cls": str(n % 2).encode() for n in range(5)}
         members |= {"0001.json": json.dumps({"place": "Rome", "year": 1999, "tags": ["x"], "id": 7}).encode()}
@@ -95,8 +95,8 @@ class TestTar:
 
     def test_a_search_hit_can_be_read_out_of_its_shard(self, tmp_path: Path) -> None:
         collection, _ = run(write_tar(tmp_path / "a.tar", {"0.png": png(0)}), tmp_path / "out")
-        assert collection.picture(0) == png(0)
-        with pytest.raises(QueryError, match=r"Collection\.picture"):
+        assert collection.image(0) == png(0)
+        with pytest.raises(QueryError, match=r"Collection\.image"):
             collection.path_of(0)
 
 
@@ -131,12 +131,12 @@ class TestParquet:
         collection, _ = run(tmp_path / "a.parquet", tmp_path / "out", workers=4)
         check_pairs(collection, {f"a.parquet/{seed:07d}": seed for seed in seeds})
 
-    def test_a_plain_binary_column_and_a_row_without_a_picture(self, tmp_path: Path) -> None:
+    def test_a_plain_binary_column_and_a_row_without_an_image(self, tmp_path: Path) -> None:
         pq.write_table(pa.table({"jpg": [png(0), None, b"junk"]}), tmp_path / "a.parquet")
         collection, _ = run(tmp_path / "a.parquet", tmp_path / "out")
         check_pairs(collection, {"a.parquet/0000000": 0})
         reasons = [row["reason"] for row in collection.failures.to_pylist()]
-        assert reasons == ["the row has no picture", "not a picture, or of an unknown format"]
+        assert reasons == ["the row has no image", "not an image, or of an unknown format"]
 
     def test_a_column_of_several_types_becomes_text(self, tmp_path: Path) -> None:
         folder = tmp_path / "data"
@@ -145,7 +145,7 @@ class TestParquet:
         pq.write_table(image_table([1], score=["high"]), folder / "b.parquet")
         assert run(folder, tmp_path / "out")[0].items["score"].to_pylist() == ["1", "high"]
 
-    def test_other_pictures_beside_the_picture_are_not_read_to_list_it(
+    def test_other_images_beside_the_image_are_not_read_to_list_it(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         masks = pa.array([{"bytes": b"x" * 1000, "path": ""}] * 2)
@@ -163,9 +163,9 @@ class TestParquet:
         assert listing.columns is not None
         assert listing.columns.column_names == ["path", "year"]
 
-    def test_a_file_without_pictures_is_refused_with_its_columns(self, tmp_path: Path) -> None:
+    def test_a_file_without_images_is_refused_with_its_columns(self, tmp_path: Path) -> None:
         pq.write_table(pa.table({"text": ["a"]}), tmp_path / "a.parquet")
-        with pytest.raises(SourceError, match=r"no column of encoded pictures .*text: string"):
+        with pytest.raises(SourceError, match=r"no column of encoded images .*text: string"):
             run(tmp_path / "a.parquet", tmp_path / "out")
 
 
@@ -187,7 +187,7 @@ class TestHuggingFace:
         check_pairs(collection, {f"{n:07d}": n for n in range(7)})
         assert collection.items["label"].to_pylist()[:2] == ["cat", "dog"]
         assert run(tmp_path / "data", tmp_path / "out")[1] == 0
-        assert collection.picture(6) == png(6)
+        assert collection.image(6) == png(6)
 
     def test_splits_are_part_of_the_names(self, tmp_path: Path) -> None:
         datasets = pytest.importorskip("datasets")
@@ -198,7 +198,7 @@ class TestHuggingFace:
 
 
 class Server(BaseHTTPRequestHandler):
-    """Pictures by number, with an ETag; other paths misbehave, each in its own way."""
+    """Images by number, with an ETag; other paths misbehave, each in its own way."""
 
     requests: list[str]
     version = 0
@@ -248,7 +248,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 class TestLists:
     def test_a_csv_of_paths_keeps_its_columns(self, tmp_path: Path) -> None:
-        folder_of_pictures(tmp_path / "photos", 3)
+        folder_of_images(tmp_path / "photos", 3)
         lines = ["path,label,year", "photos/000.png,cat,1999", "photos/002.png,dog,2001", "photos/none.png,cat,2002"]
         (tmp_path / "list.csv").write_text("\n".join([*lines, "photos/000.png,dog,2003"]) + "\n")
         collection, _ = run(tmp_path / "list.csv", tmp_path / "out")
@@ -267,7 +267,7 @@ class TestLists:
     def test_urls_are_fetched_with_their_troubles_listed(self, tmp_path: Path, server: str) -> None:
         names = ["1.png", "2.png", "missing.png", "busy.png", "short.png"]
         urls = [*[f"{server}/{name}" for name in names], "http://127.0.0.1:9/closed.png"]
-        save(picture(8), tmp_path / "local.png")
+        save(an_image(8), tmp_path / "local.png")
         (tmp_path / "urls.txt").write_text("\n".join([*urls, "local.png", (tmp_path / "local.png").as_uri()]))
         collection, _ = run(tmp_path / "urls.txt", tmp_path / "out")
         seeds = {f"{server}/1.png": 1, f"{server}/2.png": 2, f"{server}/busy.png": 50, "local.png": 8}
@@ -290,7 +290,7 @@ class TestLists:
         assert seen == 2
         check_pairs(collection, {f"{server}/1.png": 6, f"{server}/2.png": 7})
 
-    def test_a_picture_that_is_too_large_is_not_held_in_memory(
+    def test_an_image_that_is_too_large_is_not_held_in_memory(
         self, server: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(web, "LARGEST", 100)
@@ -298,7 +298,7 @@ class TestLists:
             web.download(f"{server}/1.png")
 
     def test_what_is_no_file_is_listed_and_not_waited_for(self, tmp_path: Path) -> None:
-        save(picture(1), tmp_path / "a.png")
+        save(an_image(1), tmp_path / "a.png")
         os.mkfifo(tmp_path / "pipe.png")
         (tmp_path / "list.txt").write_text("a.png\npipe.png\n.\n")
         failures = run(tmp_path / "list.txt", tmp_path / "out")[0].failures.to_pylist()
@@ -315,20 +315,20 @@ class TestLists:
     def test_odd_names_in_a_text_file_are_found(self, tmp_path: Path) -> None:
         names = ["a.png", "~tmp.png", "~backup/b.png", "line\u2028separator.png", "form\ffeed.png"]
         for seed, name in enumerate(names):
-            save(picture(seed), tmp_path / name)
+            save(an_image(seed), tmp_path / name)
         (tmp_path / "list.txt").write_bytes(("\ufeff" + "\r\n".join(names)).encode())
         collection, _ = run(tmp_path / "list.txt", tmp_path / "out")
         check_pairs(collection, {name: seed for seed, name in enumerate(names)})
         assert collection.path_of(collection.paths.index("~tmp.png")) == tmp_path / "~tmp.png"
 
-    def test_showing_one_picture_asks_the_server_for_that_one_only(self, tmp_path: Path, server: str) -> None:
+    def test_showing_one_image_asks_the_server_for_that_one_only(self, tmp_path: Path, server: str) -> None:
         (tmp_path / "urls.txt").write_text(f"{server}/1.png\n{server}/2.png\n")
         collection, _ = run(tmp_path / "urls.txt", tmp_path / "out")
         Server.asked.clear()
-        assert collection.picture(0) == png(1)
+        assert collection.image(0) == png(1)
         assert Server.asked == ["/1.png"]
 
-    def test_a_list_without_a_column_of_pictures(self, tmp_path: Path) -> None:
+    def test_a_list_without_a_column_of_images(self, tmp_path: Path) -> None:
         (tmp_path / "list.csv").write_text("name,label\na,b\n")
         with pytest.raises(SourceError, match=r"no column named path or url \(its columns: name, label\)"):
             run(tmp_path / "list.csv", tmp_path / "out")
@@ -342,7 +342,7 @@ class TestBuckets:
         yield filesystem
         filesystem.rm("/bucket", recursive=True)
 
-    def test_pictures_are_kept_in_step_without_downloading_what_is_the_same(
+    def test_images_are_kept_in_step_without_downloading_what_is_the_same(
         self, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for seed in range(4):
@@ -358,7 +358,7 @@ class TestBuckets:
         counts = collection.counts
         assert (seen, counts.added, counts.renamed, counts.removed, counts.unchanged) == (1, 1, 1, 2, 1)
         check_pairs(collection, {"sub/0.png": 0, "sub/1.png": 11, "moved.png": 2})
-        assert collection.picture(collection.paths.index("moved.png")) == png(2)
+        assert collection.image(collection.paths.index("moved.png")) == png(2)
 
     def test_shards_and_tables_in_a_bucket(self, bucket: Any, tmp_path: Path) -> None:
         bucket.pipe(
@@ -392,24 +392,24 @@ class TestBuckets:
         pytest.importorskip("fsspec")
         with pytest.raises(SourceError, match="memory://nothing"):
             run("memory://nothing", tmp_path / "out")
-        with pytest.raises(SourceError, match="write the URLs of the pictures into"):
+        with pytest.raises(SourceError, match="write the URLs of the images into"):
             open_source("https://example.org/photos")
 
 
 def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.doc").write_text("text")
-    with pytest.raises(SourceError, match="is a file; give a folder of pictures"):
+    with pytest.raises(SourceError, match="is a file; give a folder of images"):
         open_source(tmp_path / "notes.doc")
     with pytest.raises(SourceError, match="int is not a source"):
         open_source(3)
 
 
 def test_a_source_can_be_sent_to_another_process(tmp_path: Path) -> None:
-    folder_of_pictures(tmp_path / "photos", 2)
+    folder_of_images(tmp_path / "photos", 2)
     pq.write_table(image_table([0, 1]), tmp_path / "a.parquet")
     write_tar(tmp_path / "a.tar", {"0.png": png(0), "1.png": png(1)})
     for place in (tmp_path / "photos", tmp_path / "a.parquet", tmp_path / "a.tar"):
         source = open_source(place)
-        pictures = source.listing().pictures
-        source.read(pictures[0])
-        assert pickle.loads(pickle.dumps(source)).read(pictures[1]) == png(1)  # noqa: S301
+        images = source.listing().images
+        source.read(images[0])
+        assert pickle.loads(pickle.dumps(source)).read(images[1]) == png(1)  # noqa: S301

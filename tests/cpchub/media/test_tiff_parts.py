@@ -82,7 +82,7 @@ def test_a_fax_that_ends_early_is_refused(info: dict[int, int], damage: str) -> 
     else:
         end = b"\x00\x10\x01\x00\x10\x01" if damage == "an early end" else bytes(6)
         data = data[:middle] + end + data[middle + 6 :]
-    with pytest.raises(BrokenImageError, match="fax data end before the picture"):
+    with pytest.raises(BrokenImageError, match="fax data end before the image"):
         decode_bytes(data)
 
 
@@ -117,7 +117,7 @@ def test_tiles_are_read() -> None:
 def test_a_tile_that_is_not_filled_is_refused() -> None:
     with pytest.raises(BrokenImageError, match="64 x 64 pixels is stored with 64 x 40"):
         decode_bytes(tiled([jpeg(), jpeg(40)], 7))
-    with pytest.raises(BrokenImageError, match="fax data end before the picture"):
+    with pytest.raises(BrokenImageError, match="fax data end before the image"):
         decode_bytes(tiled([fax_tile(1), fax_tile(2)[:20]], 4))
 
 

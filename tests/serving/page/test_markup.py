@@ -35,11 +35,11 @@ def test_file_and_class_names_are_escaped_everywhere() -> None:
         assert "&lt;img" in markup
 
 
-def test_a_picture_url_is_relative_and_quoted() -> None:
-    assert tiles.picture_url(Path("/cache/a b#1.webp")) == "gradio_api/file=/cache/a%20b%231.webp"
+def test_an_image_url_is_relative_and_quoted() -> None:
+    assert tiles.image_url(Path("/cache/a b#1.webp")) == "gradio_api/file=/cache/a%20b%231.webp"
 
 
-def test_a_picture_that_cannot_be_shown_says_so() -> None:
+def test_an_image_that_cannot_be_shown_says_so() -> None:
     assert "readable" in tiles.grid([tiles.Tile(0, None, "gone.png")], "query", "Search with")
 
 

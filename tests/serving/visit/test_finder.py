@@ -1,4 +1,4 @@
-"""Queries: a picture or a row in, neighbours with scores and times out."""
+"""Queries: an image or a row in, neighbours with scores and times out."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def finder(served) -> Finder:
     return Finder(served.index, served.encoder)
 
 
-def test_an_uploaded_picture_of_the_collection_finds_itself_first(finder: Finder, served) -> None:
-    answer = finder.by_picture(served.pictures / finder.paths[7], 5)
+def test_an_uploaded_image_of_the_collection_finds_itself_first(finder: Finder, served) -> None:
+    answer = finder.by_image(served.images / finder.paths[7], 5)
     assert answer.neighbours[0].row == 7
     assert answer.neighbours[0].score >= 0.999
     assert answer.encode_ms is not None
 
 
 def test_a_copy_rotated_by_exif_finds_the_upright_one(finder: Finder, served, tmp_path: Path) -> None:
-    upright = Image.open(served.pictures / finder.paths[7])
+    upright = Image.open(served.images / finder.paths[7])
     exif = Image.Exif()
     exif[274] = 6  # shown turned by 90 degrees
     upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
-    assert finder.by_picture(tmp_path / "turned.png", 1).neighbours[0].row == 7
+    assert finder.by_image(tmp_path / "turned.png", 1).neighbours[0].row == 7
 
 
 def test_neighbours_of_a_row_leave_the_row_itself_out_and_come_best_first(finder: Finder) -> None:
@@ -44,7 +44,7 @@ def test_neighbours_of_a_row_leave_the_row_itself_out_and_come_best_first(finder
     assert answer.encode_ms is None
 
 
-def test_more_neighbours_than_pictures_gives_all_the_others(finder: Finder) -> None:
+def test_more_neighbours_than_images_gives_all_the_others(finder: Finder) -> None:
     assert len(finder.by_row(0, 1000).neighbours) == finder.count - 1
 
 
@@ -54,11 +54,11 @@ def test_a_row_or_number_that_cannot_be_answered_is_refused(finder: Finder, row:
         finder.by_row(row, k)
 
 
-def test_a_file_that_is_no_picture_is_refused_without_naming_where_it_lies(finder: Finder, tmp_path: Path) -> None:
+def test_a_file_that_is_no_image_is_refused_without_naming_where_it_lies(finder: Finder, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
-    broken.write_text("not a picture")
+    broken.write_text("not an image")
     with pytest.raises(BrokenImageError) as refused:
-        finder.by_picture(broken, 5)
+        finder.by_image(broken, 5)
     assert str(tmp_path) not in str(refused.value)
 
 

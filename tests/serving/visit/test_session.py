@@ -102,7 +102,7 @@ def test_a_click_before_any_class_is_named_says_what_to_do() -> None:
 
 @pytest.mark.parametrize("row", [-1, COUNT, "60", "-1", "seven", "", "²"])
 def test_a_row_that_is_not_there_is_refused(session: Session, row: Any) -> None:
-    with pytest.raises(QueryError, match="no picture"):
+    with pytest.raises(QueryError, match="no image"):
         session.check_row(row)
 
 
@@ -150,7 +150,7 @@ def test_one_label_a_class_uses_class_means_and_two_a_logistic_probe(session: Se
 
 
 @pytest.mark.parametrize("per_class", [1, 3])
-def test_clearly_separate_pictures_are_classified_right(session: Session, features: Features, per_class: int) -> None:
+def test_clearly_separate_images_are_classified_right(session: Session, features: Features, per_class: int) -> None:
     found = labelled(session, features, per_class).predictions
     assert found is not None
     names = np.array(found.classes)[found.chosen]
@@ -168,7 +168,7 @@ def test_taking_labels_away_takes_the_predictions_away(session: Session, feature
     assert session.predicted_counts() == {}
 
 
-def test_predicted_counts_leave_the_labelled_pictures_out(session: Session, features: Features) -> None:
+def test_predicted_counts_leave_the_labelled_images_out(session: Session, features: Features) -> None:
     labelled(session, features, 2)
     assert sum(session.predicted_counts().values()) == COUNT - 6
 
@@ -176,11 +176,11 @@ def test_predicted_counts_leave_the_labelled_pictures_out(session: Session, feat
 # -- order
 
 
-def test_the_mixed_order_holds_every_picture_once() -> None:
+def test_the_mixed_order_holds_every_image_once() -> None:
     assert sorted(mixed_order(COUNT).tolist()) == list(range(COUNT))
 
 
-def test_unsure_first_starts_with_the_smallest_margin_and_leaves_labelled_pictures_out(
+def test_unsure_first_starts_with_the_smallest_margin_and_leaves_labelled_images_out(
     session: Session, features: Features
 ) -> None:
     found = labelled(session, features, 2).predictions
@@ -209,7 +209,7 @@ def test_the_order_stays_while_labels_come_in(session: Session, features: Featur
     assert before[0] not in session.arrange(view="unsure")
 
 
-def test_removing_the_class_that_is_shown_alone_shows_all_pictures_again(session: Session, features: Features) -> None:
+def test_removing_the_class_that_is_shown_alone_shows_all_images_again(session: Session, features: Features) -> None:
     labelled(session, features, 1)
     assert len(session.arrange(only="cat")) < COUNT
     session.label_page = 1
@@ -220,7 +220,7 @@ def test_removing_the_class_that_is_shown_alone_shows_all_pictures_again(session
     assert session.label_page == 0
 
 
-def test_undoing_the_class_that_is_shown_alone_shows_all_pictures_again(session: Session) -> None:
+def test_undoing_the_class_that_is_shown_alone_shows_all_images_again(session: Session) -> None:
     session.add_classes("fish")
     assert len(session.arrange(only="fish")) == 0
     session.undo()
@@ -228,7 +228,7 @@ def test_undoing_the_class_that_is_shown_alone_shows_all_pictures_again(session:
     assert session.order.tolist() == mixed_order(COUNT).tolist()
 
 
-def test_pictures_shown_again_are_sorted_without_the_class_that_went(session: Session, features: Features) -> None:
+def test_images_shown_again_are_sorted_without_the_class_that_went(session: Session, features: Features) -> None:
     labelled(session, features, 2)
     session.arrange(view="unsure", only="cat")
     session.remove_class("cat")
@@ -316,7 +316,7 @@ def test_exported_labels_are_what_cpchub_classify_reads(session: Session, tmp_pa
     assert read_labels(file) == {paths[4]: "cat", paths[8]: "dog"}
 
 
-def test_exported_predictions_cover_every_picture_and_keep_the_labels(session: Session, features: Features) -> None:
+def test_exported_predictions_cover_every_image_and_keep_the_labels(session: Session, features: Features) -> None:
     labelled(session, features, 2)
     session.label(9, "bird")  # against its cloud: what the visitor says counts
     session.classify(features)

@@ -1,4 +1,4 @@
-"""Small copies of the pictures: size, place, and what is not there."""
+"""Small copies of the images: size, place, and what is not there."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from PIL import Image
 
 from cpchub.embedding.job import embed
 from cpchub_serving.visit.thumbnails import TILE, Thumbnails, default_folder
-from tests.cpchub.pictures import TinyEncoder, picture, save
+from tests.cpchub.images import TinyEncoder, an_image, save
 
 
 @pytest.fixture
 def collection(tmp_path: Path):
     for number, size in enumerate([(1200, 800), (20, 16), (300, 900)]):
-        save(picture(number, size), tmp_path / "pictures" / f"{number}.jpg", quality=90)
+        save(an_image(number, size), tmp_path / "pictures" / f"{number}.jpg", quality=90)
     return embed(tmp_path / "pictures", tmp_path / "collection", TinyEncoder(), progress=False)
 
 
@@ -32,7 +32,7 @@ def test_a_thumbnail_fits_its_size_and_keeps_its_shape(collection, tmp_path: Pat
         assert small.size == (TILE, 213)
 
 
-def test_a_small_picture_is_not_enlarged(collection, tmp_path: Path) -> None:
+def test_a_small_image_is_not_enlarged(collection, tmp_path: Path) -> None:
     made = Thumbnails(collection, tmp_path / "small").tile(1)
     assert made is not None
     with Image.open(made) as small:
@@ -47,13 +47,13 @@ def test_a_thumbnail_is_made_once(collection, tmp_path: Path) -> None:
     assert first.stat().st_mtime_ns == before
 
 
-def test_thumbnails_come_in_the_order_asked_for_and_a_lost_picture_is_none(collection, tmp_path: Path) -> None:
+def test_thumbnails_come_in_the_order_asked_for_and_a_lost_image_is_none(collection, tmp_path: Path) -> None:
     (tmp_path / "pictures" / "1.jpg").unlink()
     thumbnails = Thumbnails(collection, tmp_path / "small")
     assert thumbnails.tiles([2, 1, 0]) == [thumbnails.tile(2), None, thumbnails.tile(0)]
 
 
-def test_nothing_is_written_beside_the_pictures_and_no_part_is_left(collection, tmp_path: Path) -> None:
+def test_nothing_is_written_beside_the_images_and_no_part_is_left(collection, tmp_path: Path) -> None:
     Thumbnails(collection, tmp_path / "small").tiles(range(3))
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["0.jpg", "1.jpg", "2.jpg"]
     assert {path.suffix for path in (tmp_path / "small").iterdir()} == {".webp"}
@@ -89,7 +89,7 @@ def test_the_default_folder_lies_in_the_cache_of_the_user(
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The temporary directory of a user whose cache cannot be written."""
-    blocked = save(picture(0), tmp_path / "a-file.png")
+    blocked = save(an_image(0), tmp_path / "a-file.png")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
     folder = tmp_path / "temporary"
     folder.mkdir()

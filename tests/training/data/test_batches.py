@@ -1,4 +1,4 @@
-"""Which pictures a step takes: every picture once an epoch, whatever the ranks, the parts and the remainder."""
+"""Which images a step takes: every image once an epoch, whatever the ranks, the parts and the remainder."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ RECIPE = replace(recipes.get("simclr_digits"), batch_size=12)
         (48, 1, 1, True, [12, 12, 12, 12]),
         (50, 1, 1, True, [12, 12, 12, 12]),
         (50, 1, 1, False, [12, 12, 12, 12, 2]),
-        (49, 1, 1, False, [12, 12, 12, 12]),  # a batch of one picture has nothing to contrast
+        (49, 1, 1, False, [12, 12, 12, 12]),  # a batch of one image has nothing to contrast
         (55, 2, 1, False, [12, 12, 12, 12, 6]),
-        (55, 2, 2, False, [12, 12, 12, 12]),  # 7 pictures are not two for each of four parts
+        (55, 2, 2, False, [12, 12, 12, 12]),  # 7 images are not two for each of four parts
         (58, 1, 3, False, [12, 12, 12, 12, 9]),
     ],
 )

@@ -29,35 +29,35 @@ def test_digits_are_split_once_and_repeat() -> None:
     assert train.digest() == data.digits().digest() != test.digest()
 
 
-def test_a_folder_becomes_squares_and_broken_pictures_are_listed(tmp_path: Path) -> None:
+def test_a_folder_becomes_squares_and_broken_images_are_listed(tmp_path: Path) -> None:
     save(tmp_path / "a.png", (255, 0, 0))
     save(tmp_path / "b.png", (0, 0, 255), size=(50, 10))
-    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 not a picture")
-    pictures = data.load(str(tmp_path), size=16)
-    assert pictures.images.shape == (2, 3, 16, 16)
-    assert pictures.images[0, :, 8, 8].tolist() == [255, 0, 0]
-    assert pictures.labels is None
-    assert [path for path, _ in pictures.skipped] == ["broken.jpg"]
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 not an image")
+    images = data.load(str(tmp_path), size=16)
+    assert images.images.shape == (2, 3, 16, 16)
+    assert images.images[0, :, 8, 8].tolist() == [255, 0, 0]
+    assert images.labels is None
+    assert [path for path, _ in images.skipped] == ["broken.jpg"]
 
 
 def test_sub_folders_are_classes(tmp_path: Path) -> None:
     for i in range(3):
         save(tmp_path / "cats" / f"{i}.png", (i, 0, 0))
         save(tmp_path / "dogs" / "big" / f"{i}.png", (0, i, 0))
-    pictures = data.load(str(tmp_path), size=8)
-    assert pictures.classes == ("cats", "dogs")
-    assert pictures.class_of_each().tolist() == [0, 0, 0, 1, 1, 1]
-    assert pictures.subset(np.array([5, 0])).class_of_each().tolist() == [1, 0]
+    images = data.load(str(tmp_path), size=8)
+    assert images.classes == ("cats", "dogs")
+    assert images.class_of_each().tolist() == [0, 0, 0, 1, 1, 1]
+    assert images.subset(np.array([5, 0])).class_of_each().tolist() == [1, 0]
 
 
-def test_a_folder_of_broken_pictures_is_an_error_that_names_the_first(tmp_path: Path) -> None:
+def test_a_folder_of_broken_images_is_an_error_that_names_the_first(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"nothing")
-    with pytest.raises(SourceError, match=r"none of the 1 pictures"):
+    with pytest.raises(SourceError, match=r"none of the 1 images"):
         data.load(str(tmp_path))
 
 
 def test_an_unknown_data_set_is_an_error_that_names_the_ways(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="'digits', 'cifar10' or pictures"):
+    with pytest.raises(SourceError, match="'digits', 'cifar10' or images"):
         data.load(str(tmp_path / "nowhere"))
 
 
@@ -95,6 +95,6 @@ def test_a_batch_file_of_the_official_layout_is_read(tmp_path: Path, monkeypatch
     blob = pickle.dumps({b"data": pixels, b"labels": [3, 7]}, protocol=2)
     (tmp_path / "test_batch").write_bytes(blob)
     monkeypatch.setitem(known.CIFAR10_MD5, "test_batch", hashlib.md5(blob).hexdigest())
-    pictures = known.cifar10(tmp_path, "test")
-    assert pictures.class_of_each().tolist() == [3, 7]
-    assert np.array_equal(pictures.images.numpy().reshape(2, 3072), pixels)
+    images = known.cifar10(tmp_path, "test")
+    assert images.class_of_each().tolist() == [3, 7]
+    assert np.array_equal(images.images.numpy().reshape(2, 3072), pixels)

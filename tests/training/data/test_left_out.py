@@ -1,4 +1,4 @@
-"""One truncated picture among many: every job leaves it out, names it and counts it, and uses the rest."""
+"""One truncated image among many: every job leaves it out, names it and counts it, and uses the rest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cpchub_training.evaluate import open_labelled, readable
 from cpchub_training.recipes import Recipe
 from cpchub_training.run.loop import train
 from cpchub_training.views.batched import Views
-from tests.cpchub.pictures import picture
+from tests.cpchub.images import an_image
 
 BROKEN = "cats/07.jpg"
 
@@ -37,11 +37,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def folder(root: Path) -> Path:
-    """40 pictures in two classes."""
+    """40 images in two classes."""
     for number in range(40):
         path = root / ("cats" if number < 20 else "dogs") / f"{number:02}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture(number, (32, 32)).save(path, quality=95)
+        an_image(number, (32, 32)).save(path, quality=95)
     return root
 
 
@@ -69,8 +69,8 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def check_told(text: str, times: int = 1) -> None:
-    assert text.count("photos: left out of 40 pictures: 1 picture that cannot be read") == times
-    assert text.count(f"{BROKEN}: the picture is damaged") == times
+    assert text.count("photos: left out of 40 images: 1 image that cannot be read") == times
+    assert text.count(f"{BROKEN}: the image is damaged") == times
 
 
 def test_eval_compare_and_report_leave_it_out_name_it_and_count_it(
@@ -105,10 +105,10 @@ def test_parts_of_their_own_are_left_alone(photos: Path, here: Path, capsys: pyt
     found = open_labelled(str(parted))
     assert (len(found.train), len(found.test)) == (39, 39)
     assert [path for path, _ in found.left_out] == [f"train/{BROKEN}", f"test/{BROKEN}"]
-    assert "left out of 80 pictures: 2 pictures that cannot be read" in said(capsys)
+    assert "left out of 80 images: 2 images that cannot be read" in said(capsys)
 
 
-def test_the_pictures_are_decoded_for_this_once(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_images_are_decoded_for_this_once(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = open_labelled(str(photos))
     monkeypatch.setattr(readable, "decode_bytes", lambda *given, **named: pytest.fail("decoded again"))
     assert open_labelled(str(photos)).left_out == first.left_out
@@ -119,7 +119,7 @@ def test_the_pictures_are_decoded_for_this_once(photos: Path, monkeypatch: pytes
 def test_what_memory_did_not_hold_is_tried_again(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reduce = Image.Image.reduce
     (photos / BROKEN).unlink()
-    picture(1, (64, 64)).save(photos / "cats" / "large.png")
+    an_image(1, (64, 64)).save(photos / "cats" / "large.png")
 
     def failing(self: Image.Image, factor: int) -> Image.Image:
         if self.size == (64, 64):
@@ -141,23 +141,23 @@ def test_other_damage_is_left_out_as_well(damage: str, photos: Path) -> None:
     elif damage == "gone":
         path.symlink_to(photos / "nowhere.jpg")
     else:
-        path.write_bytes(b"" if damage == "empty" else b"no picture")
+        path.write_bytes(b"" if damage == "empty" else b"no image")
     found = open_labelled(str(photos))
     assert len(found.train) + len(found.test) == 38
     assert BROKEN in dict(found.left_out)
 
 
-def test_a_folder_of_broken_pictures_alone_is_refused_in_words(photos: Path) -> None:
+def test_a_folder_of_broken_images_alone_is_refused_in_words(photos: Path) -> None:
     for path in photos.rglob("*.jpg"):
-        path.write_bytes(b"no picture")
-    with pytest.raises(SourceError, match=r"none of the 40 pictures can be read, first .*00\.jpg: not a picture"):
+        path.write_bytes(b"no image")
+    with pytest.raises(SourceError, match=r"none of the 40 images can be read, first .*00\.jpg: not an image"):
         open_labelled(str(photos))
 
 
-def test_a_class_of_which_one_picture_is_left_is_refused_as_such(photos: Path) -> None:
+def test_a_class_of_which_one_image_is_left_is_refused_as_such(photos: Path) -> None:
     for path in sorted(photos.glob("dogs/*.jpg"))[1:]:
-        path.write_bytes(b"no picture")
-    with pytest.raises(LabelError, match="the class dogs has one picture"):
+        path.write_bytes(b"no image")
+    with pytest.raises(LabelError, match="the class dogs has one image"):
         open_labelled(str(photos))
 
 
@@ -192,14 +192,14 @@ def test_streamed_training_names_it_when_met_and_counts_it_at_the_end(
     train(recipe(photos, stream="always", views_on=views_on), here / "run")
     text = said(capsys)
     check_told(text)
-    assert f"{BROKEN} is left out: the picture is damaged" in text
+    assert f"{BROKEN} is left out: the image is damaged" in text
 
 
 def test_aligned_folders_tell_the_scene(photos: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     depth = folder(here / "depth")
     scenes = open_data(recipe(photos, data=f"rgb={photos},depth={depth}"))
     assert len(scenes) == 39
-    assert "cats/07: rgb: the picture is damaged" in said(capsys)
+    assert "cats/07: rgb: the image is damaged" in said(capsys)
 
 
 def test_a_detectors_scenes_are_told_and_left_out(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,7 +208,7 @@ def test_a_detectors_scenes_are_told_and_left_out(here: Path, capsys: pytest.Cap
         (root / part).mkdir(parents=True)
     box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
     for number in range(6):
-        picture(number, (24, 24)).save(root / "JPEGImages" / f"{number}.jpg")
+        an_image(number, (24, 24)).save(root / "JPEGImages" / f"{number}.jpg")
         objects = f"<annotation><object><name>cell</name>{box}</object></annotation>"
         (root / "Annotations" / f"{number}.xml").write_text(objects)
     (root / "ImageSets" / "Main" / "trainval.txt").write_text("0\n1\n2\n")
@@ -218,8 +218,8 @@ def test_a_detectors_scenes_are_told_and_left_out(here: Path, capsys: pytest.Cap
     settings = DetectionSettings()
     splits = [read_voc(root, split)[0] for split in (settings.train_split, settings.test_split)]
     assert [len(scenes) for scenes in _readable(root, *splits)] == [2, 3]
-    assert "voc: left out of 6 pictures: 1 picture that cannot be read" in said(capsys)
+    assert "voc: left out of 6 images: 1 image that cannot be read" in said(capsys)
     for path in (root / "JPEGImages").glob("[345].jpg"):
         path.write_bytes(b"")
-    with pytest.raises(SourceError, match="none of a split's 3 pictures"):
+    with pytest.raises(SourceError, match="none of a split's 3 images"):
         _readable(root, *splits)

@@ -1,4 +1,4 @@
-"""Training and evaluation see the pictures that embedding sees, and labels that somebody gave them."""
+"""Training and evaluation see the images that embedding sees, and labels that somebody gave them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from cpchub_training.data.loading import open_data
 from cpchub_training.data.streaming import Stream
 from cpchub_training.evaluate import open_labelled
 from cpchub_training.recipes import Recipe
+from tests.cpchub.images import lock
 from tests.cpchub.media.test_sources import png, write_tar
-from tests.cpchub.pictures import lock
 
 
 def put(root: Path, *names: str) -> Path:
@@ -59,12 +59,12 @@ class TestLabels:
         root = tmp_path / "data"
         root.mkdir()
         lay_out(root)
-        pictures = listed(str(root))
-        assert (len(pictures), pictures.labels, pictures.classes) == (4, None, ())
+        images = listed(str(root))
+        assert (len(images), images.labels, images.classes) == (4, None, ())
         assert data.load(str(root), size=8).labels is None
         recipe = replace(recipes.get("simclr_photos_quickstart"), method="sup_con", batch_size=2)
         with pytest.raises(RecipeError, match="needs labels, and the data has none"):
-            methods.check(recipe, len(pictures), pictures.labels is not None)
+            methods.check(recipe, len(images), images.labels is not None)
 
     def test_class_folders_in_shards_and_below_parts_are(self, tmp_path: Path) -> None:
         write_tar(tmp_path / "photos.tar", {"cat/0.png": png(0), "dog/1.png": png(1)})
@@ -74,17 +74,17 @@ class TestLabels:
 
     def test_a_label_column_comes_first(self, tmp_path: Path) -> None:
         write_tar(tmp_path / "a.tar", {"x/0.png": png(0), "x/0.cls": b"cat", "y/1.png": png(1), "y/1.cls": b"dog"})
-        pictures = listed(str(tmp_path / "a.tar"))
-        assert (pictures.classes, pictures.by_folders) == (("cat", "dog"), False)
+        images = listed(str(tmp_path / "a.tar"))
+        assert (images.classes, images.by_folders) == (("cat", "dog"), False)
 
 
 NAMES = ["cat/0.png", "dog/1.png", "cat/2.png", "dog/3.png", "@eaDir/4.png", "raw/5.png"]
 
 
-class TestTheSamePicturesEverywhere:
+class TestTheSameImagesEverywhere:
     def seen(self, root: Path, rules: Rules) -> set[str]:
         """What training sees, which evaluation, streaming and aligned folders have to agree with."""
-        found = {picture.path for picture in listed(str(root), rules).pictures}
+        found = {image.path for image in listed(str(root), rules).images}
         recipe = replace(
             Recipe("x", data=str(root), batch_size=2),
             exclude=rules.exclude,
@@ -94,10 +94,10 @@ class TestTheSamePicturesEverywhere:
         )
         stream = open_data(recipe)
         assert isinstance(stream, Stream)
-        assert {picture.path for picture in stream.pictures.pictures} == found
+        assert {image.path for image in stream.listed.images} == found
         assert len(open_data(replace(recipe, stream="never", stored_size=8))) == len(found)
         data_set = open_labelled(str(root), rules)
-        measured = {str(path) for part in (data_set.train, data_set.test) for path in part.pictures}
+        measured = {str(path) for part in (data_set.train, data_set.test) for path in part.images}
         assert measured == {str(root / path) for path in found}
         assert len(aligned(f"a={root},b={root}", 8, rules)) == len(found)
         return found
@@ -136,7 +136,7 @@ class TestTheSamePicturesEverywhere:
         root = put(tmp_path / "cloned", "banner.png")
         two_tables(root)
         assert len(listed(str(root))) == 4
-        with pytest.raises(SourceError, match="files of the kind parquet; measuring takes a folder with picture files"):
+        with pytest.raises(SourceError, match="files of the kind parquet; measuring takes a folder with image files"):
             open_labelled(str(root))
 
     def test_a_recipe_keeps_its_rules(self) -> None:

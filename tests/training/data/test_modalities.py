@@ -40,13 +40,13 @@ def spec(scenes: Path, *names: str) -> str:
 
 
 def test_a_scene_is_all_its_modalities_over_one_another(scenes: Path) -> None:
-    pictures = data.load(spec(scenes, "rgb", "depth", "normals"), size=16)
-    assert pictures.images.shape == (24, 7, 16, 16)
-    assert pictures.classes == ("kitchen", "office")
+    images = data.load(spec(scenes, "rgb", "depth", "normals"), size=16)
+    assert images.images.shape == (24, 7, 16, 16)
+    assert images.classes == ("kitchen", "office")
     depth = np.array(Image.open(scenes / "depth" / "kitchen" / "01.png"))
     normals = np.array(Image.open(scenes / "normals" / "kitchen" / "01.png"))
-    assert np.array_equal(pictures.images[0, 3].numpy(), depth)
-    assert np.array_equal(pictures.images[0, 4:].permute(1, 2, 0).numpy(), normals)
+    assert np.array_equal(images.images[0, 3].numpy(), depth)
+    assert np.array_equal(images.images[0, 4:].permute(1, 2, 0).numpy(), normals)
 
 
 def test_views_that_do_not_align_are_named(scenes: Path) -> None:
@@ -55,11 +55,11 @@ def test_views_that_do_not_align_are_named(scenes: Path) -> None:
         data.load(spec(scenes, "rgb", "depth"), size=16)
 
 
-def test_a_scene_with_a_broken_picture_is_listed_and_the_rest_is_used(scenes: Path) -> None:
-    (scenes / "depth" / "kitchen" / "05.png").write_bytes(b"no picture")
-    pictures = data.load(spec(scenes, "rgb", "depth"), size=16)
-    assert len(pictures) == 23
-    assert [name for name, _ in pictures.skipped] == ["kitchen/05"]
+def test_a_scene_with_a_broken_image_is_listed_and_the_rest_is_used(scenes: Path) -> None:
+    (scenes / "depth" / "kitchen" / "05.png").write_bytes(b"no image")
+    images = data.load(spec(scenes, "rgb", "depth"), size=16)
+    assert len(images) == 23
+    assert [name for name, _ in images.skipped] == ["kitchen/05"]
 
 
 @pytest.mark.parametrize("name", ["rgb=", "rgb=/a", "rgb=/a,rgb=/b", "=/a,=/b"])
@@ -103,7 +103,7 @@ def test_each_modality_trains_an_encoder_and_the_first_is_kept(graph: str, scene
 
 def test_a_network_for_other_channels_is_refused(scenes: Path, tmp_path: Path) -> None:
     wrong = recipe(scenes, data=spec(scenes, "rgb", "depth"))
-    with pytest.raises(ArgumentError, match="pictures of 4 channels, and the network takes 7"):
+    with pytest.raises(ArgumentError, match="images of 4 channels, and the network takes 7"):
         train(wrong, tmp_path / "run")
 
 
@@ -115,16 +115,16 @@ def test_a_folder_with_an_equals_sign_in_its_name_is_a_folder(
     (scenes / "rgb").rename(scenes / folder)
     monkeypatch.chdir(scenes)
     for name in (folder, str(scenes / folder)):
-        pictures = data.load(name, size=16)
-        assert pictures.images.shape == (24, 3, 16, 16)
-        assert pictures.classes == ("kitchen", "office")
+        images = data.load(name, size=16)
+        assert images.images.shape == (24, 3, 16, 16)
+        assert images.classes == ("kitchen", "office")
 
 
 def test_modalities_may_lie_in_such_folders_and_in_ones_with_a_comma(scenes: Path) -> None:
     (scenes / "rgb").rename(scenes / "date=2024, rgb")
     (scenes / "depth").rename(scenes / "date=2024,depth")
-    pictures = data.load(f"rgb={scenes}/date=2024, rgb,depth={scenes}/date=2024,depth", size=16)
-    assert pictures.images.shape == (24, 4, 16, 16)
+    images = data.load(f"rgb={scenes}/date=2024, rgb,depth={scenes}/date=2024,depth", size=16)
+    assert images.images.shape == (24, 4, 16, 16)
 
 
 def test_a_path_that_is_not_there_is_not_taken_for_modalities(tmp_path: Path) -> None:

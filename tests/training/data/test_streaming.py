@@ -1,4 +1,4 @@
-"""Pictures streamed from disk: the views, the steps and the bits are those of pictures in memory."""
+"""Images streamed from disk: the views, the steps and the bits are those of images in memory."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def recipe(**changes: object) -> Recipe:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """30 pictures of different sizes in two class folders."""
+    """30 images of different sizes in two class folders."""
     rng = np.random.default_rng(0)
     for i in range(30):
         folder = tmp_path / "photos" / ("cats" if i % 3 else "dogs")
@@ -60,7 +60,7 @@ def streamed(source: Path, **settings: object) -> Stream:
     return Stream(listed(str(source)), SIDE, **settings)  # type: ignore[arg-type]
 
 
-def test_streamed_batches_are_those_of_pictures_in_memory(photos: Path) -> None:
+def test_streamed_batches_are_those_of_images_in_memory(photos: Path) -> None:
     stream, memory = streamed(photos), data.load(str(photos), size=SIDE)
     assert memory.labels is not None
     assert torch.equal(memory.labels, stream.labels)
@@ -117,8 +117,8 @@ def test_the_next_batches_are_decoded_while_the_network_works(photos: Path) -> N
     batches = stream.views(Batches(recipe(), 30).batches(0, 6), recipe(), torch.device("cpu"))
     next(batches)
     read: set[str] = set()
-    inner = stream.pictures.source.read
-    stream.pictures.source.read = lambda picture: read.add(picture.path) or inner(picture)  # type: ignore[method-assign]
+    inner = stream.listed.source.read
+    stream.listed.source.read = lambda image: read.add(image.path) or inner(image)  # type: ignore[method-assign]
     next(batches)
     deadline = time.monotonic() + 10
     while not read and time.monotonic() < deadline:
@@ -128,7 +128,7 @@ def test_the_next_batches_are_decoded_while_the_network_works(photos: Path) -> N
     assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
 
 
-def test_pictures_in_tar_shards_train_like_those_in_a_folder(photos: Path, tmp_path: Path) -> None:
+def test_images_in_tar_shards_train_like_those_in_a_folder(photos: Path, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "shard.tar", "w") as tar:
         for path in sorted(photos.rglob("*.jpg")):
             tar.add(path, str(path.relative_to(photos)))
@@ -138,26 +138,26 @@ def test_pictures_in_tar_shards_train_like_those_in_a_folder(photos: Path, tmp_p
     assert torch.equal(shard.take(rows), folder.take(rows))
 
 
-def test_a_broken_picture_is_grey_and_listed_and_a_broken_half_is_an_error(photos: Path) -> None:
+def test_a_broken_image_is_grey_and_listed_and_a_broken_half_is_an_error(photos: Path) -> None:
     paths = sorted(photos.rglob("*.jpg"))
-    paths[4].write_bytes(b"no picture")
+    paths[4].write_bytes(b"no image")
     wanted, cpu = recipe(), torch.device("cpu")
     stream = streamed(photos)
     list(stream.views(Batches(wanted, 30).batches(0, 3), wanted, cpu))
     assert torch.equal(stream.take(torch.tensor([4])), torch.full((1, 3, SIDE, SIDE), 128, dtype=torch.uint8))
     assert list(stream.skipped) == [paths[4].relative_to(photos).as_posix()]
     for path in paths[:24]:
-        path.write_bytes(b"no picture")
+        path.write_bytes(b"no image")
     with pytest.raises(SourceError, match="cannot be read"):
         list(streamed(photos).views(Batches(wanted, 30).batches(0, 3), wanted, cpu))
 
 
 def test_data_is_streamed_where_memory_is_too_small_for_it_or_the_recipe_says_so(photos: Path) -> None:
     where = str(photos)
-    assert isinstance(open_data(recipe(data=where)), data.Pictures)
+    assert isinstance(open_data(recipe(data=where)), data.Images)
     assert isinstance(open_data(recipe(data=where, stream="always")), Stream)
     assert isinstance(open_data(recipe(data=where, views_on="cpu")), Stream)
-    assert isinstance(open_data(recipe(data=where, stored_size=100_000)), Stream)  # 30 GB a picture
+    assert isinstance(open_data(recipe(data=where, stored_size=100_000)), Stream)  # 30 GB an image
 
 
 def test_a_changed_data_set_has_another_digest(photos: Path) -> None:

@@ -91,7 +91,7 @@ def test_voc_and_coco_differ_where_two_detections_share_a_best_object() -> None:
     assert coco_ap(found, truth, 1, ious=(0.5,))[0, 0] == pytest.approx(1)
 
 
-def random_pictures(seed: int, n: int = 12, n_classes: int = 3) -> tuple[list[Boxes], list[Boxes]]:
+def random_images(seed: int, n: int = 12, n_classes: int = 3) -> tuple[list[Boxes], list[Boxes]]:
     rng = np.random.default_rng(seed)
     found, truth = [], []
     for _ in range(n):
@@ -111,7 +111,7 @@ def random_pictures(seed: int, n: int = 12, n_classes: int = 3) -> tuple[list[Bo
 def test_coco_ap_is_torchmetrics(seed: int) -> None:
     pytest.importorskip("pycocotools")
     detection = pytest.importorskip("torchmetrics.detection")
-    found, truth = random_pictures(seed)
+    found, truth = random_images(seed)
     points = np.linspace(0, 1, 101).tolist()  # its own default is in float32, a little above 0.3 and the like
     metric = detection.MeanAveragePrecision(class_metrics=True, rec_thresholds=points)
     metric.update(

@@ -31,7 +31,7 @@ def annotation(objects: list[dict[str, object]]) -> str:
 
 @pytest.fixture
 def voc(tmp_path: Path) -> Path:
-    """Eight pictures with a bright square each, below a folder, as VOCdevkit has it."""
+    """Eight images with a bright square each, below a folder, as VOCdevkit has it."""
     root = tmp_path / "devkit" / "SQUARES"
     for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (root / folder).mkdir(parents=True)
@@ -72,7 +72,7 @@ def test_what_is_missing_or_broken_is_named(voc: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="class 'dot'; known: square"):
         read_voc(voc, "trainval", ("square",))
     (base / "JPEGImages" / "000006.jpg").unlink()
-    with pytest.raises(SourceError, match=r"no picture called 000006\.jpg"):
+    with pytest.raises(SourceError, match=r"no image called 000006\.jpg"):
         read_voc(voc, "test")
     (base / "Annotations" / "000007.xml").write_text("<annotation><object>")
     with pytest.raises(SourceError, match=r"000007\.xml cannot be read"):
@@ -133,7 +133,7 @@ def test_a_measurement_is_kept_and_not_made_twice(
     assert trained == ["frozen, seed 0"]
 
 
-def test_other_pictures_or_objects_under_the_same_names_are_measured_anew(
+def test_other_images_or_objects_under_the_same_names_are_measured_anew(
     voc: Path, tmp_path: Path, tiny_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained: list[str] = []

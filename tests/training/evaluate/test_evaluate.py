@@ -35,7 +35,7 @@ FROZEN = ("knn", "linear", "cpc-linear", "low-label")
 
 
 def patterns(n: int, seed: int) -> Part:
-    """Noisy pictures of three colours."""
+    """Noisy images of three colours."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 3
     images = rng.integers(0, 120, (n, 16, 16, 3))
@@ -102,7 +102,7 @@ def test_features_are_those_of_encode_and_are_computed_once(
 ) -> None:
     monkeypatch.setattr(features, "SHARD", 40)
     x = cache.of(data, "train")
-    assert np.allclose(x, encoder.encode(list(data.train.pictures)), atol=1e-6)
+    assert np.allclose(x, encoder.encode(list(data.train.images)), atol=1e-6)
     assert isinstance(x, np.memmap)
     monkeypatch.setitem(features.KINDS, "pooled", _never)
     assert np.array_equal(cache.of(data, "train"), x)
@@ -115,11 +115,11 @@ def test_an_interrupted_embedding_goes_on_after_its_last_shard(
     whole = FeatureCache(encoder, tmp_path / "other").of(data, "train")
     pooled, seen = features.KINDS["pooled"], []
 
-    def stopped_at_the_third(encoder: Encoder, pictures: Any) -> Any:
+    def stopped_at_the_third(encoder: Encoder, images: Any) -> Any:
         if len(seen) == 2:
             raise KeyboardInterrupt
-        seen.append(len(pictures))
-        return pooled(encoder, pictures)
+        seen.append(len(images))
+        return pooled(encoder, images)
 
     monkeypatch.setitem(features.KINDS, "pooled", stopped_at_the_third)
     with pytest.raises(KeyboardInterrupt):
@@ -188,9 +188,9 @@ def test_labels_a_class_are_told_only_where_classes_have_equally_many(
         assert told in cell.protocol
 
 
-def test_cpcs_linear_protocol_needs_two_pictures_a_class() -> None:
+def test_cpcs_linear_protocol_needs_two_images_a_class() -> None:
     x = np.zeros((3, 2, 4), np.float32)
-    with pytest.raises(LabelError, match="1 training picture"):
+    with pytest.raises(LabelError, match="1 training image"):
         cpc_linear(x, np.array([0, 0, 1]), x)
 
 
@@ -225,7 +225,7 @@ def test_a_changed_data_set_is_noticed_and_embedded_anew(
 ) -> None:
     before = open_labelled(str(colour_folder))
     x = np.array(cache.of(before, "train"))
-    changed = next(path for path in before.train.pictures if "red" in str(path))
+    changed = next(path for path in before.train.images if "red" in str(path))
     Image.new("RGB", (20, 20), "white").save(str(changed))
     after = open_labelled(str(colour_folder))
     assert after.train.digest != before.train.digest
@@ -316,7 +316,7 @@ def test_from_scratch_does_not_depend_on_the_encoders_weights(
     encoder: Encoder, data: DataSet, cache: FeatureCache
 ) -> None:
     task = Task.blind(encoder, data, cache, SETTINGS)
-    rival = ScratchBaseline(pictures=64)
+    rival = ScratchBaseline(images=64)
     subset = Subset(np.arange(30), "x", "30 labels", 0)
     first = train_and_predict(task, subset, rival, rival.plan(30, 90))
     other = Task.blind(load(encoder.spec.folder or "", pretrained=False), data, cache, SETTINGS)
@@ -350,7 +350,7 @@ def written(weights: str = "a", test: str = "t", name: str = "d", **values: floa
     return {"weights_sha256": weights, "data": facts, "results": results, "rivals": rivals}
 
 
-def test_earlier_rows_are_kept_unless_measured_again_or_of_other_weights_or_pictures() -> None:
+def test_earlier_rows_are_kept_unless_measured_again_or_of_other_weights_or_images() -> None:
     old, new = written(knn_k20=0.5, other=0.4), written(knn_k20=0.6)
     assert {row["config"]: row["value"] for row in merged(old, new)["results"]} == {"other": 0.4, "knn_k20": 0.6}
     for changed in (written("b", knn_k20=0.5, other=0.4), written(test="u", knn_k20=0.5, other=0.4)):
@@ -370,7 +370,7 @@ def test_a_folder_keeps_its_own_test_part_or_has_a_fifth_held_out(colour_folder:
     data = open_labelled(str(colour_folder))
     assert data.classes == ("blue", "green", "red")
     assert np.bincount(data.test.labels).tolist() == [2, 2, 2]
-    assert not set(map(str, data.train.pictures)) & set(map(str, data.test.pictures))
+    assert not set(map(str, data.train.images)) & set(map(str, data.test.images))
     parted = tmp_path / "parted"
     colour_folder.rename(tmp_path / "train")
     parted.mkdir()

@@ -25,7 +25,7 @@ def work(*_: Any, **__: Any) -> Any:
     raise AssertionError("the work has begun")
 
 
-def test_a_recipe_that_needs_labels_decodes_no_picture_without_them(
+def test_a_recipe_that_needs_labels_decodes_no_image_without_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = put(tmp_path / "photos", *[f"{number}.png" for number in range(4)])
@@ -64,15 +64,15 @@ def test_a_table_that_cannot_be_written_is_refused_before_it_is_computed(
         Compare(("x",), "digits", out=tmp_path / "nowhere" / "table.csv").run()
 
 
-def test_a_threshold_that_is_none_is_refused_before_the_pictures_are_embedded(
+def test_a_threshold_that_is_none_is_refused_before_the_images_are_embedded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cpchub.cli.searching.collection_or_pictures", work)
+    monkeypatch.setattr("cpchub.cli.searching.collection_or_images", work)
     with pytest.raises(ArgumentError, match=r"--threshold 5: a cosine above 0 and up to 1"):
         DuplicatesCommand(tmp_path, threshold=5).run()
 
 
-def test_search_that_cannot_be_had_is_missed_before_the_pictures_are_embedded(
+def test_search_that_cannot_be_had_is_missed_before_the_images_are_embedded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing() -> Any:

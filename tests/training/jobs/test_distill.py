@@ -164,7 +164,7 @@ def test_what_is_no_classifier_cannot_teach(pretrained: Path, tmp_path: Path) ->
         train(replace(wrong, teacher=""), tmp_path / "run")
 
 
-def test_pictures_that_pretraining_streamed_are_streamed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_that_pretraining_streamed_are_streamed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for i in range(12):
         path = tmp_path / "photos" / f"class{i % 2}" / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -175,8 +175,8 @@ def test_pictures_that_pretraining_streamed_are_streamed_again(tmp_path: Path, m
     (tmp_path / "run" / "checkpoints" / "last.safetensors").write_bytes(b"weights")
     seen: list[Stream] = []
 
-    def watched(recipe: Recipe, run_dir: Path, *, pictures: Stream) -> SimpleNamespace:
-        seen.append(pictures)
+    def watched(recipe: Recipe, run_dir: Path, *, images: Stream) -> SimpleNamespace:
+        seen.append(images)
         return SimpleNamespace(method=None, backbone=None)
 
     monkeypatch.setattr(distill, "train", watched)
@@ -188,7 +188,7 @@ def test_pictures_that_pretraining_streamed_are_streamed_again(tmp_path: Path, m
     assert few.labels is not None
     assert few.labels.bincount().tolist() == [3, 3]
     assert every.labels is None
-    rows = [every.pictures.pictures.index(picture) for picture in few.pictures.pictures]
+    rows = [every.listed.images.index(image) for image in few.listed.images]
     assert torch.equal(few.take(torch.arange(6)), every.take(torch.tensor(rows)))
 
 

@@ -57,8 +57,8 @@ def test_plain_timm_gives_the_same_features_without_importing_cpchub(exported: P
 def test_timm_resolves_the_same_transform(exported: Path) -> None:
     model = timm.create_model(f"local-dir:{exported}", pretrained=True)
     theirs = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
-    assert torch.equal(theirs(picture), load(exported, device="cpu").transform(picture))
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
+    assert torch.equal(theirs(image), load(exported, device="cpu").transform(image))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_plain_timm_can_adapt_it(exported: Path, arguments: dict[str, Any]) -> N
     assert len(output) == (5 if "features_only" in arguments else 2)
 
 
-def test_the_small_picture_stem_survives_the_round_trip(tmp_path: Path) -> None:
+def test_the_small_image_stem_survives_the_round_trip(tmp_path: Path) -> None:
     args = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_padding": 2}
     backbone = tiny_backbone(architecture="resnet18_cifar", stem_type="", **args)
     facts = {**FACTS, "architecture": "resnet18_cifar", "model_args": args}

@@ -1,4 +1,4 @@
-"""The whole way, on pictures and a network small enough for seconds."""
+"""The whole way, on images and a network small enough for seconds."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def test_a_folder_of_classes_becomes_encoder_collection_and_label_curve(
     assert results["labels_per_class"] == [1, 2, 5, 10]
     assert set(results["accuracy"]) == {"frozen", "from_scratch"}
     for name in ("neighbours.png", "label_curve.png"):
-        with Image.open(out / name) as picture:
-            assert min(picture.size) > 100
+        with Image.open(out / name) as image:
+            assert min(image.size) > 100
     encoder = cpchub.load(out / "run" / "export")
     hits = cpchub.Index.open(collection).search(images / "red" / "3.png", k=40, encoder=encoder)
     score = {hit.path: hit.score for hit in hits}
-    # after two epochs the red pictures are one to the encoder, so several share the first place
+    # after two epochs the red images are one to the encoder, so several share the first place
     assert score["red/3.png"] == pytest.approx(hits[0].score, abs=1e-6)
     assert hits[0].score >= 0.999
     assert max(score[path] for path in score if not path.startswith("red/")) < 0.99
@@ -78,7 +78,7 @@ def test_a_folder_of_classes_becomes_encoder_collection_and_label_curve(
     assert (out / "run" / "export" / "model.safetensors").read_bytes() == weights
 
 
-def test_pictures_without_classes_are_searchable_and_not_measured(tmp_path: Path) -> None:
+def test_images_without_classes_are_searchable_and_not_measured(tmp_path: Path) -> None:
     images = photos(tmp_path / "photos", classes=("all",)) / "all"
     quickstart.run(images, tmp_path / "out", recipe=tiny(images))
     results = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -86,7 +86,7 @@ def test_pictures_without_classes_are_searchable_and_not_measured(tmp_path: Path
     assert not (tmp_path / "out" / "label_curve.png").exists()
 
 
-def test_a_handful_of_pictures_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_a_handful_of_images_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     images = photos(tmp_path / "photos", each=5)
     with pytest.raises(SourceError, match="needs at least 32"):
         quickstart.run(images, tmp_path / "out")
@@ -94,7 +94,7 @@ def test_a_handful_of_pictures_is_refused_before_anything_is_written(tmp_path: P
 
 
 @pytest.mark.usefixtures("not_measured")
-def test_added_pictures_and_a_class_of_one_start_the_training_again(tmp_path: Path) -> None:
+def test_added_images_and_a_class_of_one_start_the_training_again(tmp_path: Path) -> None:
     images, out = photos(tmp_path / "photos"), tmp_path / "out"
     quickstart.run(images, out, recipe=tiny(images), scratch_steps=1)
     assert "accuracy" in json.loads((out / "results.json").read_text())
@@ -102,7 +102,7 @@ def test_added_pictures_and_a_class_of_one_start_the_training_again(tmp_path: Pa
     quickstart.run(images, out, recipe=tiny(images), scratch_steps=1)
     results = json.loads((out / "results.json").read_text())
     assert results["pictures"] == 41
-    assert "accuracy" not in results  # one picture of a class cannot be learnt from and measured with
+    assert "accuracy" not in results  # one image of a class cannot be learnt from and measured with
 
 
 @pytest.mark.usefixtures("not_measured")
@@ -121,7 +121,7 @@ def test_a_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(OutputError, match=r"thesis\.txt"):
         quickstart.run(None, tmp_path)
-    with pytest.raises(OutputError, match="lies among the pictures"):
+    with pytest.raises(OutputError, match="lies among the images"):
         quickstart.run(photos(tmp_path / "photos"), tmp_path / "photos" / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["photos", "thesis.txt"]
 

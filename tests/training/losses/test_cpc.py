@@ -27,7 +27,7 @@ SETTINGS = CPCSettings(context_blocks=2, context_width=6, target_dim=5, group=0)
 
 
 def tiny(settings: CPCSettings = SETTINGS, kind: type[CPC] = CPC, **args: Any) -> CPC:
-    """CPC on 7 x 7 patches of 8 pixels in pictures of 32, 12 features."""
+    """CPC on 7 x 7 patches of 8 pixels in images of 32, 12 features."""
     torch.manual_seed(0)
     backbone = timm.create_model("cpc_resnet20_small", **{**TINY, "patch_size": 8, "patch_stride": 4, **args})
     return kind(backbone, 12, 32, settings)
@@ -140,7 +140,7 @@ class TestMethod:
             losses.append(one.predict(z.rot90(turn, (2, 3)))[0])
         torch.testing.assert_close(four.predict(z)[0], torch.stack(losses).mean())
 
-    def test_patches_that_are_cut_already_are_the_patches_of_the_picture(self) -> None:
+    def test_patches_that_are_cut_already_are_the_patches_of_the_image(self) -> None:
         method = tiny()
         x = torch.rand(2, 3, 32, 32)
         torch.testing.assert_close(method([to_patches(x, 8, 4)])[0], method([x])[0])
@@ -201,7 +201,7 @@ class TestGeometry:
         with pytest.raises(RecipeError, match="patch_size"):
             tiny(patch_size=0)
 
-    def test_pictures_that_do_not_fall_into_groups_are_refused_with_the_arithmetic(self) -> None:
+    def test_images_that_do_not_fall_into_groups_are_refused_with_the_arithmetic(self) -> None:
         with pytest.raises(RecipeError, match=r"20 = 1 x 16 \+ 4"):
             CPCSettings(group=16).groups(20)
         recipe = replace(recipes.get("cpc_resnet18_cifar10"), batch_size=96, accumulate=1, cpc=CPCSettings(group=64))

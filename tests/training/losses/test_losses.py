@@ -63,7 +63,7 @@ def test_info_nce_in_batch_of_orthonormal_keys() -> None:
 
 
 def test_sup_con_of_class_prototypes() -> None:
-    labels = torch.arange(3).repeat_interleave(4)  # 3 classes of 4 pictures, one view each
+    labels = torch.arange(3).repeat_interleave(4)  # 3 classes of 4 images, one view each
     z = orthonormal(3)[labels][:, None]
     positives, negatives = 3, 8
     expected = math.log(positives + negatives * math.exp(-1 / 0.1))
@@ -150,8 +150,8 @@ def test_dcl_agrees_with_lightly_in_value_and_gradient() -> None:
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-4)
 
 
-def test_dcl_refuses_a_picture_without_negatives() -> None:
-    with pytest.raises(ValueError, match="two pictures"):
+def test_dcl_refuses_an_image_without_negatives() -> None:
+    with pytest.raises(ValueError, match="two images"):
         dcl(torch.ones(1, 4), torch.ones(1, 4), 0.5)
 
 
@@ -186,7 +186,7 @@ def test_inva_spread_equals_a_loop_whose_candidates_carry_no_gradient() -> None:
     assert not torch.allclose(mine[1], flowing[1].float(), rtol=0.1)
 
 
-def test_inva_spread_stays_finite_with_the_same_picture_twice_in_a_batch() -> None:
+def test_inva_spread_stays_finite_with_the_same_image_twice_in_a_batch() -> None:
     z = torch.eye(4)[[0, 1, 2, 0]] * torch.tensor([1.0, 1.0, 1.0, 2.0])[:, None]
     for part in gradients(lambda x, y: inva_spread(x, y, 0.01), z, torch.eye(4).flip(0)[[3, 2, 1, 0]]):
         assert part.isfinite().all()

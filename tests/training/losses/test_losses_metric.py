@@ -56,7 +56,7 @@ def test_triplet_agrees_with_torch_where_distance_and_square_are_the_same() -> N
     assert triplet(a, p, n, 0.2).item() == pytest.approx(theirs.item(), abs=1e-6)
 
 
-LINE = torch.tensor([[0.0], [1.0], [2.0]])  # pictures 0 and 1 of one class, 2 of another
+LINE = torch.tensor([[0.0], [1.0], [2.0]])  # images 0 and 1 of one class, 2 of another
 CLASSES = torch.tensor([0, 0, 1])
 
 

@@ -15,9 +15,9 @@ from tests.training.several_ranks import on_ranks
 def each_method(out: Path) -> None:
     for method in METHODS:
         recipe = small(method, knn_every=0, epochs=2)
-        whole = train(recipe, out / method / "whole", pictures=some_digits(), accelerator="cpu")
+        whole = train(recipe, out / method / "whole", images=some_digits(), accelerator="cpu")
         for _ in range(2):
-            parts = train(recipe, out / method / "parts", pictures=some_digits(), accelerator="cpu", stop_after_steps=5)
+            parts = train(recipe, out / method / "parts", images=some_digits(), accelerator="cpu", stop_after_steps=5)
         for (name, a), b in zip(whole.method.state_dict().items(), parts.method.state_dict().values(), strict=True):
             own = "running" in name  # each rank's batch norm has its own statistics on a CPU; the first rank's are kept
             assert torch.equal(a, b) or (own and dist.get_rank() > 0), name

@@ -1,4 +1,4 @@
-"""The baselines: pretext tasks, and the terms of pictures without labels, each against its closed form."""
+"""The baselines: pretext tasks, and the terms of images without labels, each against its closed form."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def quiet(method: nn.Module) -> nn.Module:
     return method
 
 
-def test_rotation_sees_each_picture_in_four_rotations() -> None:
+def test_rotation_sees_each_image_in_four_rotations() -> None:
     seen: list[Tensor] = []
     backbone = flat()
     backbone.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
@@ -59,15 +59,15 @@ def test_rotation_sees_each_picture_in_four_rotations() -> None:
     assert seen[0].is_contiguous(memory_format=torch.channels_last)
 
 
-def test_exemplar_gives_every_picture_a_class() -> None:
-    method = quiet(Exemplar(flat(), 8, n_pictures=50))
+def test_exemplar_gives_every_image_a_class() -> None:
+    method = quiet(Exemplar(flat(), 8, n_images=50))
     loss, _ = method([torch.rand(5, 3, 6, 6)] * 2, indices=torch.tensor([3, 9, 40, 0, 7]))
     assert loss.item() == pytest.approx(math.log(50))
     assert method.chance(5) == pytest.approx(math.log(50))  # type: ignore[operator]
 
 
 def test_relative_position_cuts_neighbours_of_the_middle() -> None:
-    """A picture whose value is its row in one channel and its column in another tells where a patch was cut."""
+    """An image whose value is its row in one channel and its column in another tells where a patch was cut."""
     side = 48
     method = RelativePosition(flat(), 8, side)
     rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
@@ -89,7 +89,7 @@ def test_relative_position_needs_room_for_nine_patches() -> None:
 
 
 class Given(SemiSupervised):
-    """Logits are the pixels themselves, and each picture without a label loses 10."""
+    """Logits are the pixels themselves, and each image without a label loses 10."""
 
     def logits(self, x: Tensor) -> Tensor:
         return x.flatten(1)[:, :4]
@@ -127,7 +127,7 @@ def test_entropy_has_its_closed_forms() -> None:
 
 
 def test_the_adversarial_direction_of_a_linear_classifier_is_the_difference_of_its_weights() -> None:
-    """With two classes, the answer changes most along w_1 - w_0, at any picture."""
+    """With two classes, the answer changes most along w_1 - w_0, at any image."""
     method = VAT(nn.Flatten(), 12, 2, epsilon=2.0)
     x = torch.randn(4, 3, 2, 2)
     moved = method._adversarial(x, method.logits(x).detach()).flatten(1)
@@ -201,7 +201,7 @@ def test_uda_sees_both_views_under_the_same_batch_statistics() -> None:
 
 
 @pytest.mark.parametrize(("share", "least"), [(0.25, 1), (0.5, 2), (0.01, 1)])
-def test_every_accumulated_part_of_a_batch_has_labelled_pictures(share: float, least: int) -> None:
+def test_every_accumulated_part_of_a_batch_has_labelled_images(share: float, least: int) -> None:
     recipe = replace(
         recipes.get("simclr_digits"), batch_size=20, semi=SemiSupervisedSettings(labelled_share=share), accumulate=5
     )
@@ -213,7 +213,7 @@ def test_every_accumulated_part_of_a_batch_has_labelled_pictures(share: float, l
         assert len(batch.rows) == len(plain.rows)
 
 
-def test_a_share_of_every_batch_is_drawn_from_the_labelled_pictures() -> None:
+def test_a_share_of_every_batch_is_drawn_from_the_labelled_images() -> None:
     recipe = replace(recipes.get("simclr_digits"), batch_size=20, semi=SemiSupervisedSettings())
     labelled = torch.tensor([3, 5])
     for batch in Batches(recipe, 100, labelled=labelled).batches(0, 10):
@@ -243,20 +243,20 @@ def small(method: str, **changes: object) -> Recipe:
 
 @pytest.mark.parametrize("method", [*PRETEXT, *SEMI])
 def test_a_stopped_baseline_that_goes_on_equals_one_never_stopped(method: str, tmp_path: Path) -> None:
-    pictures = data.digits().subset(np.arange(48))
-    train(small(method), tmp_path / "whole", pictures=pictures)
+    images = data.digits().subset(np.arange(48))
+    train(small(method), tmp_path / "whole", images=images)
     for _ in range(2):
-        train(small(method), tmp_path / "parts", pictures=pictures, stop_after_steps=4)
+        train(small(method), tmp_path / "parts", images=images, stop_after_steps=4)
     last = Path("checkpoints") / "last.safetensors"
     assert (tmp_path / "whole" / last).read_bytes() == (tmp_path / "parts" / last).read_bytes()
 
 
 def test_labels_that_are_not_drawn_are_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures, recipe = (
+    images, recipe = (
         data.digits().subset(np.arange(100)),
         small("pseudo_label", semi=SemiSupervisedSettings(label_fraction=0.2, certainty=0.5)),
     )
-    drawn = set(label_fractions(pictures.class_of_each(), [0.2], recipe.seed)[0.2].tolist())
+    drawn = set(label_fractions(images.class_of_each(), [0.2], recipe.seed)[0.2].tolist())
     forward, seen = SemiSupervised.forward, {}
 
     def watched(self: SemiSupervised, views: list[Tensor], indices: Tensor, labels: Tensor) -> object:
@@ -264,7 +264,7 @@ def test_labels_that_are_not_drawn_are_never_seen(tmp_path: Path, monkeypatch: p
         return forward(self, views, indices, labels)
 
     monkeypatch.setattr(SemiSupervised, "forward", watched)
-    train(recipe, tmp_path / "run", pictures=pictures)
+    train(recipe, tmp_path / "run", images=images)
     assert {row for row, label in seen.items() if label != -1} <= drawn
-    assert all(label == pictures.class_of_each()[row] for row, label in seen.items() if row in drawn)
+    assert all(label == images.class_of_each()[row] for row, label in seen.items() if row in drawn)
     assert len(seen) > len(drawn)

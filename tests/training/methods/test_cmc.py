@@ -88,7 +88,7 @@ def test_the_concatenated_encoder_is_exported_as_one_model(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("graph", "pairs"), [("core", [(0, 1), (0, 2)]), ("full", [(0, 1), (0, 2), (1, 2)])])
-def test_in_the_batch_each_view_is_told_from_the_other_pictures(graph: str, pairs: list[tuple[int, int]]) -> None:
+def test_in_the_batch_each_view_is_told_from_the_other_images(graph: str, pairs: list[tuple[int, int]]) -> None:
     backbone = cmc(((0,), (1,), (2,))).backbone
     method = CMC(backbone, 4, 20, temperature=0.2, graph=graph, negatives="batch").eval()
     x, here = torch.rand(6, 3, 16, 16), torch.arange(6)

@@ -27,7 +27,7 @@ def simclr(weight: float, **settings: object) -> SimCLR:
     return SimCLR(Mean(), 3, 8, 4, 0.2, colour_weight=weight, **settings)  # type: ignore[arg-type]
 
 
-def test_a_picture_of_one_colour_has_one_and_a_half_and_half_one_has_two() -> None:
+def test_an_image_of_one_colour_has_one_and_a_half_and_half_one_has_two() -> None:
     x = torch.full((2, 3, 8, 8), -2.0)
     x[1, 0, :4] = 2.0  # red above
     shares = colour_shares(x)

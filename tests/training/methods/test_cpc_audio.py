@@ -152,9 +152,9 @@ class TestRecordings:
 
 def test_a_stopped_run_that_goes_on_equals_one_never_stopped(folder: Path, tmp_path: Path) -> None:
     recipe, recordings = small(), audio_data.load(str(folder), SETTINGS)
-    whole = train(recipe, tmp_path / "whole", pictures=recordings, accelerator="cpu")
+    whole = train(recipe, tmp_path / "whole", images=recordings, accelerator="cpu")
     for _ in range(2):  # 3 + 1 of 4 steps
-        train(recipe, tmp_path / "parts", pictures=recordings, accelerator="cpu", stop_after_steps=3)
+        train(recipe, tmp_path / "parts", images=recordings, accelerator="cpu", stop_after_steps=3)
     assert whole.metrics["step"] == 4
     files = [tmp_path / run / "checkpoints" / "last.safetensors" for run in ("whole", "parts")]
     assert files[0].read_bytes() == files[1].read_bytes()
@@ -169,6 +169,6 @@ def test_a_recipe_for_a_folder_ends_as_an_encoder_of_sound(folder: Path, tmp_pat
     assert "9 recordings of recordings" in encoder.spec.summary
 
 
-def test_looks_at_pictures_are_refused_for_sound() -> None:
+def test_looks_at_images_are_refused_for_sound() -> None:
     with pytest.raises(RecipeError, match="--knn-every 0"):
         small(knn_every=1).check(9)

@@ -62,9 +62,9 @@ def test_a_stopped_run_that_goes_on_equals_one_never_stopped(changes: dict[str, 
     digits = data.digits()
     some = digits.subset(torch.arange(64).numpy())
     recipe = small(**changes)
-    whole = train(recipe, tmp_path / "whole", pictures=some, accelerator="cpu")
+    whole = train(recipe, tmp_path / "whole", images=some, accelerator="cpu")
     for _ in range(3):  # 3 + 3 + 2 of 8 steps
-        parts = train(recipe, tmp_path / "parts", pictures=some, accelerator="cpu", stop_after_steps=3)
+        parts = train(recipe, tmp_path / "parts", images=some, accelerator="cpu", stop_after_steps=3)
     for (name, a), b in zip(whole.method.state_dict().items(), parts.method.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
     files = [tmp_path / run / "checkpoints" / "last.safetensors" for run in ("whole", "parts")]
@@ -91,7 +91,7 @@ def test_the_loop_gives_a_method_patches_that_are_normalised() -> None:
     torch.testing.assert_close(patches, torch.full_like(patches, 2.0))
 
 
-def pictures_method(kind: type[CPC] = CPC, **settings: Any) -> nn.Module:
+def images_method(kind: type[CPC] = CPC, **settings: Any) -> nn.Module:
     backbone = timm.create_model("cpc_resnet20_small", num_classes=0, **NETWORK)
     return kind(backbone, 12, 20, replace(SETTINGS, **settings))
 
@@ -102,10 +102,10 @@ def sound_method() -> nn.Module:
 
 
 METHODS: dict[str, Callable[[], nn.Module]] = {
-    "negatives of all ranks": lambda: pictures_method(all_ranks=True),
-    "negatives of all ranks, shared weights": lambda: pictures_method(all_ranks=True, shared=True),
-    "negatives of a group": lambda: pictures_method(group=2, directions=2),
-    "version 1 on all ranks": lambda: pictures_method(CPCv1, all_ranks=True, directions=1, target_dim=0),
+    "negatives of all ranks": lambda: images_method(all_ranks=True),
+    "negatives of all ranks, shared weights": lambda: images_method(all_ranks=True, shared=True),
+    "negatives of a group": lambda: images_method(group=2, directions=2),
+    "version 1 on all ranks": lambda: images_method(CPCv1, all_ranks=True, directions=1, target_dim=0),
     "sound": sound_method,
 }
 

@@ -72,9 +72,9 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Recipe:
 
 def test_a_toy_method_of_one_file_trains_and_resumes_as_if_it_had_never_stopped(toy: Recipe, tmp_path: Path) -> None:
     digits = data.digits().subset(torch.arange(32).numpy())
-    train(toy, tmp_path / "whole", pictures=digits)
+    train(toy, tmp_path / "whole", images=digits)
     for _ in range(2):
-        train(toy, tmp_path / "parts", pictures=digits, stop_after_steps=2)
+        train(toy, tmp_path / "parts", images=digits, stop_after_steps=2)
     whole, parts = (tmp_path / name / "checkpoints" / "last.safetensors" for name in ("whole", "parts"))
     assert whole.read_bytes() == parts.read_bytes()
     assert "brightness" in json.loads((tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()[-1])

@@ -46,7 +46,7 @@ def test_keys_enter_the_queue_after_the_loss_was_taken() -> None:
 
     q = F.normalize(reference.projector(reference.backbone(x[0])), dim=1)
     torch.manual_seed(1)
-    k = F.normalize(method.queue[:8], dim=1)  # what was enqueued is this step's keys, in the order of the pictures
+    k = F.normalize(method.queue[:8], dim=1)  # what was enqueued is this step's keys, in the order of the images
     logits = torch.cat([(q * k).sum(1, keepdim=True), q @ before.T], dim=1) / 0.2
     torch.testing.assert_close(loss, F.cross_entropy(logits, torch.zeros(8, dtype=torch.long)), atol=1e-5, rtol=1e-5)
     assert torch.equal(method.queue[8:], before[8:])
@@ -87,7 +87,7 @@ def test_no_gradient_reaches_the_key_encoder() -> None:
     assert all(p.grad is not None for p in method.backbone.parameters())
 
 
-def test_keys_come_back_in_the_order_of_their_pictures() -> None:
+def test_keys_come_back_in_the_order_of_their_images() -> None:
     method = moco(bn_splits=1).eval()
     x = torch.randn(8, 3, 6, 6)
     expected = F.normalize(method.projector_k(method.backbone_k(x)), dim=1)
@@ -104,7 +104,7 @@ def test_split_batch_norm_uses_the_statistics_of_each_part() -> None:
 
 
 @pytest.mark.parametrize("n", [2, 3, 7, 9, 17])
-def test_no_part_of_a_split_batch_norm_is_a_single_picture(n: int) -> None:
+def test_no_part_of_a_split_batch_norm_is_a_single_image(n: int) -> None:
     norm = moco(bn_splits=8).backbone_k.get_submodule("norm")
     assert norm(torch.randn(n, 8, 1, 1)).shape == (n, 8, 1, 1)
 
@@ -115,7 +115,7 @@ def test_moco_symmetric_fills_the_queue_with_both_views() -> None:
     assert int(method.pointer) == 16
 
 
-def test_an_encoder_to_which_all_pictures_are_alike_has_the_loss_of_chance() -> None:
+def test_an_encoder_to_which_all_images_are_alike_has_the_loss_of_chance() -> None:
     z = [torch.ones(6, 3, 6, 6)] * 4
     for method in (SimCLR(Tiny(), 8, 16, 4, 0.5, n_views=4), SupCon(Tiny(), 8, 16, 4, n_views=4)):
         loss, _ = method.eval()(z, labels=torch.arange(6))
@@ -175,7 +175,7 @@ def test_inva_spread_contrasts_the_two_views_of_the_batch() -> None:
     assert all(p.grad is not None for p in method.parameters())
 
 
-def test_sup_con_takes_the_pictures_of_a_class_for_positives() -> None:
+def test_sup_con_takes_the_images_of_a_class_for_positives() -> None:
     method = SupCon(Tiny(), 8, 16, 4, temperature=0.1).eval()
     x, labels = views(), torch.arange(8) % 3
     loss, _ = method(x, labels=labels)
@@ -187,7 +187,7 @@ def test_sup_con_works_with_a_batch_of_one_class_and_asks_for_labels() -> None:
     method = SupCon(Tiny(), 8, 16, 4)
     loss, _ = method(views(), labels=torch.zeros(8, dtype=torch.long))
     assert loss.isfinite()
-    with pytest.raises(ValueError, match="the class of each picture"):
+    with pytest.raises(ValueError, match="the class of each image"):
         method(views())
 
 

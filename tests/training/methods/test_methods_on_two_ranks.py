@@ -1,4 +1,4 @@
-"""Each method on two ranks with B pictures each is the method on one rank with all 2B: loss, gradient and memory."""
+"""Each method on two ranks with B images each is the method on one rank with all 2B: loss, gradient and memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cpchub_training.methods.simclr import SimCLR
 from cpchub_training.methods.sup_con import SupCon
 from tests.training.several_ranks import on_ranks
 
-N_PICTURES = 20
+N_IMAGES = 20
 Outcome = dict[str, Tensor]
 
 
@@ -46,23 +46,23 @@ METHODS: dict[str, tuple[int, Callable[[], Method]]] = {  # views, and how it is
     "simclr v2": (2, lambda: SimCLR(Linear(), 8, 8, 4, 0.2, projector_layers=3)),
     "moco_v2": (2, lambda: MoCo(Linear(), 8, 8, 4, K=10)),
     "moco_v2 symmetric": (2, lambda: MoCo(Linear(), 8, 8, 4, K=20, symmetric=True)),
-    "instdisc": (1, lambda: InstDisc(Linear(), 8, 4, N_PICTURES, m=0, proximal=2.0)),
+    "instdisc": (1, lambda: InstDisc(Linear(), 8, 4, N_IMAGES, m=0, proximal=2.0)),
     "inva_spread": (2, lambda: InvaSpread(Linear(), 8, 4)),
-    "cmc": (1, lambda: CMC(paths(), 4, N_PICTURES, m=0)),
-    "cmc in batch": (1, lambda: CMC(paths(), 4, N_PICTURES, negatives="batch")),
-    "instdisc from visits": (1, lambda: InstDisc(Linear(), 8, 4, N_PICTURES, m=0, start="visited")),
+    "cmc": (1, lambda: CMC(paths(), 4, N_IMAGES, m=0)),
+    "cmc in batch": (1, lambda: CMC(paths(), 4, N_IMAGES, negatives="batch")),
+    "instdisc from visits": (1, lambda: InstDisc(Linear(), 8, 4, N_IMAGES, m=0, start="visited")),
     "sup_con": (2, lambda: SupCon(Linear(), 8, 8, 4)),
 }
 
 
 def one_step(name: str, mine: slice) -> Outcome:
-    """Loss, gradients, and buffers after a step with the pictures `mine` of a batch of 8."""
+    """Loss, gradients, and buffers after a step with the images `mine` of a batch of 8."""
     torch.manual_seed(0)
     n_views, make = METHODS[name]
     method = make().eval()  # batch norms of heads and paths at fixed statistics
     views = [torch.rand(8, 3, 4, 4)[mine] for _ in range(n_views)]
     views = [view.contiguous(memory_format=torch.channels_last) for view in views]  # as the loop hands them over
-    indices, labels = torch.randperm(N_PICTURES)[:8][mine], (torch.arange(8) % 3)[mine]
+    indices, labels = torch.randperm(N_IMAGES)[:8][mine], (torch.arange(8) % 3)[mine]
     loss, _ = method(views, indices=indices, labels=labels)
     loss.backward()
     gradients = {f"gradient of {n}": p.grad for n, p in method.named_parameters() if p.grad is not None}

@@ -62,7 +62,7 @@ def small(method: str = "simclr", **changes: object) -> Recipe:
     return replace(recipe, **{**ONLY_OF.get(method, {}), **changes})
 
 
-def some_digits(n: int = 64) -> data.Pictures:
+def some_digits(n: int = 64) -> data.Images:
     import numpy as np
 
     return data.digits().subset(np.arange(n))
@@ -88,10 +88,10 @@ WAYS: dict[str, dict[str, object]] = {
 
 @pytest.mark.parametrize("way", [*METHODS, *WAYS])
 def test_a_stopped_run_that_goes_on_equals_one_never_stopped(way: str, tmp_path: Path) -> None:
-    recipe, pictures = small(**WAYS[way]) if way in WAYS else small(way), some_digits()
-    whole = train(recipe, tmp_path / "whole", pictures=pictures)
+    recipe, images = small(**WAYS[way]) if way in WAYS else small(way), some_digits()
+    whole = train(recipe, tmp_path / "whole", images=images)
     for _ in range(3):  # 5 + 5 + 2 of 12 steps (or 9), so the stops are within an epoch
-        parts = train(recipe, tmp_path / "parts", pictures=pictures, stop_after_steps=5)
+        parts = train(recipe, tmp_path / "parts", images=images, stop_after_steps=5)
     for (name, a), b in zip(whole.method.state_dict().items(), parts.method.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
     assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
@@ -111,19 +111,19 @@ def hangs_after_six_steps(run_dir: Path) -> None:
         save(tensors, path, metadata)
 
     checkpoint.save_tensors = slow
-    train(small(epochs=5, checkpoint_minutes=0, knn_every=0), run_dir, pictures=some_digits())
+    train(small(epochs=5, checkpoint_minutes=0, knn_every=0), run_dir, images=some_digits())
 
 
 def test_a_run_killed_in_mid_epoch_and_resumed_ends_with_the_same_bits(tmp_path: Path) -> None:
     recipe = small(epochs=5, checkpoint_minutes=0, knn_every=0)
-    train(recipe, tmp_path / "whole", pictures=some_digits())
+    train(recipe, tmp_path / "whole", images=some_digits())
     with started(1, tmp_path / "process", hangs_after_six_steps, tmp_path / "killed") as (running,):
         wait_until(lambda: "hangs" in running.said() or running.process.exitcode is not None)
         running.process.kill()
         assert running.end() == -signal.SIGKILL, running.said()
     assert weights(tmp_path / "killed") != weights(tmp_path / "whole")
     assert checkpoint.progress(tmp_path / "killed" / CHECKPOINT)["step"] == 6  # of 4 an epoch
-    train(recipe, tmp_path / "killed", pictures=some_digits())
+    train(recipe, tmp_path / "killed", images=some_digits())
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
 
 
@@ -131,8 +131,8 @@ def test_a_run_killed_in_mid_epoch_and_resumed_ends_with_the_same_bits(tmp_path:
 def test_a_run_told_to_stop_finishes_its_step_saves_and_goes_on(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe, pictures = small(), some_digits()
-    train(recipe, tmp_path / "whole", pictures=pictures)
+    recipe, images = small(), some_digits()
+    train(recipe, tmp_path / "whole", images=images)
     draw = Views.__call__
     calls = 0
 
@@ -146,63 +146,63 @@ def test_a_run_told_to_stop_finishes_its_step_saves_and_goes_on(
     monkeypatch.setattr(Views, "__call__", interrupted)
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt, match="stopped at step 5 of 12"):
-        train(recipe, tmp_path / "stopped", pictures=pictures)
+        train(recipe, tmp_path / "stopped", images=images)
     assert signal.getsignal(number) == before
-    train(recipe, tmp_path / "stopped", pictures=pictures)
+    train(recipe, tmp_path / "stopped", images=images)
     assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
 
 
 def test_a_run_in_bfloat16_goes_on_in_float32_on_a_cpu_that_would_emulate_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe, pictures = small(precision="bf16"), some_digits()
+    recipe, images = small(precision="bf16"), some_digits()
     monkeypatch.setattr(ranks, "cpu_has_bfloat16", lambda: True)
-    begun = train(recipe, tmp_path / "run", pictures=pictures, stop_after_steps=5)
-    exact = train(replace(recipe, precision="fp32"), tmp_path / "exact", pictures=pictures, stop_after_steps=5)
+    begun = train(recipe, tmp_path / "run", images=images, stop_after_steps=5)
+    exact = train(replace(recipe, precision="fp32"), tmp_path / "exact", images=images, stop_after_steps=5)
     assert not torch.equal(weight(begun), weight(exact))
     monkeypatch.setattr(ranks, "cpu_has_bfloat16", lambda: False)
-    train(recipe, tmp_path / "run", pictures=pictures)
-    emulating = train(recipe, tmp_path / "other", pictures=pictures, stop_after_steps=5)
+    train(recipe, tmp_path / "run", images=images)
+    emulating = train(recipe, tmp_path / "other", images=images, stop_after_steps=5)
     assert torch.equal(weight(emulating), weight(exact))
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
-    recipe, pictures = small(), some_digits()
-    train(recipe, tmp_path / "run", pictures=pictures)
+    recipe, images = small(), some_digits()
+    train(recipe, tmp_path / "run", images=images)
     before = weights(tmp_path / "run")
-    train(recipe, tmp_path / "run", pictures=pictures)
+    train(recipe, tmp_path / "run", images=images)
     assert weights(tmp_path / "run") == before
 
 
 def test_a_run_folder_is_not_taken_over_by_another_recipe(tmp_path: Path) -> None:
-    train(small(epochs=1), tmp_path / "run", pictures=some_digits())
+    train(small(epochs=1), tmp_path / "run", images=some_digits())
     with pytest.raises(RunError, match=r"lr: 0\.3 there, 0\.1 here"):
-        train(small(epochs=1, lr=0.1), tmp_path / "run", pictures=some_digits())
+        train(small(epochs=1, lr=0.1), tmp_path / "run", images=some_digits())
 
 
 def test_a_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match="not a run folder"):
-        train(small(), tmp_path, pictures=some_digits())
+        train(small(), tmp_path, images=some_digits())
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_a_damaged_checkpoint_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    recipe, pictures = small(epochs=1), some_digits()
-    train(recipe, tmp_path / "run", pictures=pictures)
+    recipe, images = small(epochs=1), some_digits()
+    train(recipe, tmp_path / "run", images=images)
     (tmp_path / "run" / "checkpoints" / "last.safetensors").write_bytes(b"not weights")
     with pytest.raises(RunError, match="delete it to start the run again"):
-        train(recipe, tmp_path / "run", pictures=pictures)
+        train(recipe, tmp_path / "run", images=images)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
-    recipe, pictures = small(), some_digits()
-    train(recipe, tmp_path / "run", pictures=pictures, stop_after_steps=2)
+    recipe, images = small(), some_digits()
+    train(recipe, tmp_path / "run", images=images, stop_after_steps=2)
     before = weights(tmp_path / "run")
     diverging = replace(recipe, lr=1e30)
     (tmp_path / "run" / "recipe.json").write_text(json.dumps(diverging.to_dict()))
     with pytest.raises(RunError, match="the loss is nan"):
-        train(diverging, tmp_path / "run", pictures=pictures)
+        train(diverging, tmp_path / "run", images=images)
     assert weights(tmp_path / "run") == before
 
 
@@ -237,69 +237,69 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(t
 )
 def test_values_that_cannot_work_are_refused_by_name(changes: dict[str, object], named: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=named):
-        train(small(**changes), tmp_path / "run", pictures=some_digits())
+        train(small(**changes), tmp_path / "run", images=some_digits())
     assert not (tmp_path / "run").exists()
 
 
-def test_a_supervised_method_refuses_pictures_without_labels(tmp_path: Path) -> None:
+def test_a_supervised_method_refuses_images_without_labels(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="needs labels"):
-        train(small("sup_con"), tmp_path / "run", pictures=replace(some_digits(), labels=None))
+        train(small("sup_con"), tmp_path / "run", images=replace(some_digits(), labels=None))
 
 
 def test_a_diverged_state_never_replaces_the_last_good_checkpoint(tmp_path: Path) -> None:
-    recipe, pictures = small(checkpoint_minutes=0), some_digits()
-    train(recipe, tmp_path / "run", pictures=pictures, stop_after_steps=2)
+    recipe, images = small(checkpoint_minutes=0), some_digits()
+    train(recipe, tmp_path / "run", images=images, stop_after_steps=2)
     diverging = replace(recipe, lr=1e30)
     (tmp_path / "run" / "recipe.json").write_text(json.dumps(diverging.to_dict()))
     with pytest.raises(RunError, match=r"not finite|the loss is"):
-        train(diverging, tmp_path / "run", pictures=pictures)
+        train(diverging, tmp_path / "run", images=images)
     with safe_open(tmp_path / "run" / "checkpoints" / "last.safetensors", framework="pt") as f:
         assert all(f.get_tensor(name).isfinite().all() for name in f.keys() if "method" in name)  # noqa: SIM118
 
 
-def test_a_run_does_not_go_on_with_other_pictures(tmp_path: Path) -> None:
-    train(small(), tmp_path / "run", pictures=some_digits(), stop_after_steps=2)
-    with pytest.raises(RunError, match=r"was trained on 64 pictures.*now there are 80 pictures"):
-        train(small(), tmp_path / "run", pictures=some_digits(80))
+def test_a_run_does_not_go_on_with_other_images(tmp_path: Path) -> None:
+    train(small(), tmp_path / "run", images=some_digits(), stop_after_steps=2)
+    with pytest.raises(RunError, match=r"was trained on 64 images.*now there are 80 images"):
+        train(small(), tmp_path / "run", images=some_digits(80))
 
 
 def test_a_line_of_metrics_cut_off_by_a_kill_is_dropped(tmp_path: Path) -> None:
-    train(small(), tmp_path / "run", pictures=some_digits(), stop_after_steps=5)
+    train(small(), tmp_path / "run", images=some_digits(), stop_after_steps=5)
     with (tmp_path / "run" / "metrics.jsonl").open("a") as f:
         f.write('{"step": 5, "lo')
-    train(small(), tmp_path / "run", pictures=some_digits())
+    train(small(), tmp_path / "run", images=some_digits())
     lines = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [4, 8, 12]
 
 
 def test_an_unreadable_recipe_is_an_error_that_names_the_file(tmp_path: Path) -> None:
-    train(small(epochs=1), tmp_path / "run", pictures=some_digits())
+    train(small(epochs=1), tmp_path / "run", images=some_digits())
     (tmp_path / "run" / "recipe.json").write_text("")
     with pytest.raises(RunError, match=r"recipe\.json cannot be read"):
-        train(small(epochs=1), tmp_path / "run", pictures=some_digits())
+        train(small(epochs=1), tmp_path / "run", images=some_digits())
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
     from cpchub.common.files import only_writer
 
-    train(small(epochs=1), tmp_path / "run", pictures=some_digits())
+    train(small(epochs=1), tmp_path / "run", images=some_digits())
     with only_writer(tmp_path / "run"), pytest.raises(OutputError, match="another process"):
-        train(small(epochs=1), tmp_path / "run", pictures=some_digits())
+        train(small(epochs=1), tmp_path / "run", images=some_digits())
 
 
 def test_the_length_of_a_trapezoid_may_be_chosen_until_it_cools_down(tmp_path: Path) -> None:
     def recipe(epochs: int) -> Recipe:
         return small(epochs=epochs, schedule="trapezoid", cooldown=0.5, knn_every=0)
 
-    pictures = some_digits()
-    steps = Batches(recipe(4), len(pictures)).steps_per_epoch
-    train(recipe(4), tmp_path / "whole", pictures=pictures)
-    train(recipe(8), tmp_path / "run", pictures=pictures, stop_after_steps=steps)
-    train(recipe(4), tmp_path / "run", pictures=pictures, stop_after_steps=2 * steps)
+    images = some_digits()
+    steps = Batches(recipe(4), len(images)).steps_per_epoch
+    train(recipe(4), tmp_path / "whole", images=images)
+    train(recipe(8), tmp_path / "run", images=images, stop_after_steps=steps)
+    train(recipe(4), tmp_path / "run", images=images, stop_after_steps=2 * steps)
     assert json.loads((tmp_path / "run" / "recipe.json").read_text())["epochs"] == 4
     with pytest.raises(OtherRunError, match="epochs: 4 there, 8 here"):
-        train(recipe(8), tmp_path / "run", pictures=pictures)
-    train(recipe(4), tmp_path / "run", pictures=pictures)
+        train(recipe(8), tmp_path / "run", images=images)
+    train(recipe(4), tmp_path / "run", images=images)
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
 
@@ -308,25 +308,25 @@ def test_no_other_change_to_a_run_is_taken_over(tmp_path: Path, change: dict[str
     train(
         small(epochs=8, schedule=change["schedule"], knn_every=0),
         tmp_path / "run",
-        pictures=some_digits(),
+        images=some_digits(),
         stop_after_steps=1,
     )
     with pytest.raises(OtherRunError, match="another recipe"):
-        train(small(epochs=9, **change, knn_every=0), tmp_path / "run", pictures=some_digits())
+        train(small(epochs=9, **change, knn_every=0), tmp_path / "run", images=some_digits())
 
 
 def test_a_constant_rate_goes_on_past_its_end(tmp_path: Path) -> None:
     short, long = (small(epochs=n, schedule="constant", knn_every=0) for n in (1, 2))
-    train(long, tmp_path / "whole", pictures=some_digits())
-    train(short, tmp_path / "run", pictures=some_digits())
-    train(long, tmp_path / "run", pictures=some_digits())
+    train(long, tmp_path / "whole", images=some_digits())
+    train(short, tmp_path / "run", images=some_digits())
+    train(long, tmp_path / "run", images=some_digits())
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
 
 def test_training_on_digits_learns_something(tmp_path: Path) -> None:
     wide = {"layers": [1, 1, 1, 1], "channels": [16, 16, 32, 32], "stem_type": "deep", "stem_width": 8}
     recipe = small(epochs=10, lr=0.1, backbone_args=wide, projector_hidden=64, projector_dim=32, knn_every=10)
-    result = train(recipe, tmp_path / "run", pictures=some_digits(512))
+    result = train(recipe, tmp_path / "run", images=some_digits(512))
     lines = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["loss"] < lines[0]["loss"]
     assert result.metrics["knn_train"] > 0.3  # chance is 0.1
@@ -347,6 +347,6 @@ def test_every_recipe_survives_json_and_builds_its_network(name: str) -> None:
     recipe = recipes.get(name)
     assert recipe.name == name
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
-    recipe.check(n_pictures=50000)
+    recipe.check(n_images=50000)
     with torch.device("meta"):  # the largest have hundreds of millions of parameters
         build_backbone(recipe)

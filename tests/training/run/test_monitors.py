@@ -38,11 +38,11 @@ def test_alignment_and_uniformity_of_known_points() -> None:
 
 
 def test_a_look_at_an_encoder_needs_labels_only_for_knn() -> None:
-    pictures = data.digits().subset(np.arange(60))
+    images = data.digits().subset(np.arange(60))
     recipe = replace(RECIPE, input_size=8, views=replace(RECIPE.views, size=8))
     backbone = nn.Sequential(nn.Flatten(), nn.Linear(192, 6))
-    with_labels = monitors.measure_features(backbone, pictures, recipe, torch.device("cpu"))
-    without = monitors.measure_features(backbone, replace(pictures, labels=None), recipe, torch.device("cpu"))
+    with_labels = monitors.measure_features(backbone, images, recipe, torch.device("cpu"))
+    without = monitors.measure_features(backbone, replace(images, labels=None), recipe, torch.device("cpu"))
     assert with_labels.keys() - without.keys() == {"knn_train"}
     assert all(with_labels[name] == without[name] for name in without)
     assert 1 <= without["effective_rank"] <= 6
@@ -108,9 +108,9 @@ def line(**values: float) -> dict[str, float]:
     return {"step": 90, "epoch": 9.0, "loss": 1.0, **values}
 
 
-def said(method: nn.Module, values: dict[str, float], n_pictures: int = 1000, **changes: object) -> str:
+def said(method: nn.Module, values: dict[str, float], n_images: int = 1000, **changes: object) -> str:
     recipe = replace(RECIPE, batch_size=16, **changes)  # type: ignore[arg-type]
-    return " ".join(Advice(recipe, n_pictures, 10, method).about(values))
+    return " ".join(Advice(recipe, n_images, 10, method).about(values))
 
 
 def test_a_healthy_run_gets_no_advice() -> None:
@@ -129,7 +129,7 @@ def test_collapse_is_said_in_words() -> None:
 
 def test_a_queue_longer_than_the_data_and_one_that_still_fills_are_said() -> None:
     moco = MoCo(backbone(), 8, 8, 4, K=640)
-    assert "longer than the 500 pictures" in said(moco, line(), n_pictures=500)
+    assert "longer than the 500 images" in said(moco, line(), n_images=500)
     assert "expected until step 40" in said(moco, line(step=3))
     assert said(moco, line(step=50)) == ""
     assert "expected until step 20" in said(moco, line(step=3), moco=MoCoSettings(symmetric=True))

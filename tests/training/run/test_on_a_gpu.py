@@ -34,7 +34,7 @@ NAMES = [
         "pseudo_label", "entropy_minimization", "vat", "uda",
     )
 ] + ["cpc_resnet18_cifar10"]  # fmt: skip
-N_PICTURES, BATCH = 100, 8
+N_IMAGES, BATCH = 100, 8
 
 
 class Waits(TorchDispatchMode):
@@ -73,7 +73,7 @@ def tiny(name: str) -> Recipe:
 def on_gpu(recipe: Recipe) -> nn.Module:
     """The recipe's method with parameters and buffers that claim to be on a GPU. Only within `FakeTensorMode`."""
     with unset_fake_temporarily(), torch.device("meta"):
-        method: nn.Module = build_method(recipe, build_backbone(recipe), DataFacts(N_PICTURES, 10))
+        method: nn.Module = build_method(recipe, build_backbone(recipe), DataFacts(N_IMAGES, 10))
     for module in method.modules():
         for name, p in module._parameters.items():
             if p is not None:
@@ -98,10 +98,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_views_and_loss_stay_on_the_gpu_and_never_wait_for_it(name: str) -> None:
     recipe = tiny(name)
     method = on_gpu(recipe)
-    pictures = torch.empty(BATCH, 3, 32, 32, dtype=torch.uint8, device="cuda")
+    images = torch.empty(BATCH, 3, 32, 32, dtype=torch.uint8, device="cuda")
     rows = torch.empty(BATCH, dtype=torch.long, device="cuda")
     with Waits() as waits:
-        made = [random_view(pictures, recipe, None) for _ in range(recipe.n_views)]
+        made = [random_view(images, recipe, None) for _ in range(recipe.n_views)]
         assert all(view.is_cuda for view in made)
         if recipe.method != "vat":  # its gradient within the loss cannot be taken of tensors without numbers
             loss, scalars = method(made, indices=rows, labels=rows)
@@ -129,15 +129,15 @@ def test_a_method_is_one_graph_and_is_compiled_once(name: str) -> None:
         return graph.forward
 
     torch._dynamo.reset()
-    method: nn.Module = build_method(recipe, build_backbone(recipe), DataFacts(N_PICTURES, 10)).train()
+    method: nn.Module = build_method(recipe, build_backbone(recipe), DataFacts(N_IMAGES, 10)).train()
     compiled: Any = torch.compile(method, backend=counting, fullgraph=True)
-    pictures = torch.randint(0, 256, (BATCH, 3, 32, 32), dtype=torch.uint8)
+    images = torch.randint(0, 256, (BATCH, 3, 32, 32), dtype=torch.uint8)
     for step in range(3):
         generator = torch.Generator().manual_seed(step)
-        made = [random_view(pictures, recipe, generator) for _ in range(recipe.n_views)]
+        made = [random_view(images, recipe, generator) for _ in range(recipe.n_views)]
         labels = torch.arange(BATCH) - (BATCH // 2 - step if methods.get(recipe.method).labels == "some" else 0)
         with torch.autocast("cpu", torch.bfloat16):
-            loss, _ = compiled(made, indices=torch.randperm(N_PICTURES)[:BATCH], labels=labels.clamp(min=-1))
+            loss, _ = compiled(made, indices=torch.randperm(N_IMAGES)[:BATCH], labels=labels.clamp(min=-1))
         loss.backward()
     assert graphs == 1
 
@@ -151,14 +151,14 @@ def test_optimizers_are_fused_where_they_can_be(optimizer: str) -> None:
 
 
 def test_a_data_set_goes_to_the_device_once() -> None:
-    pictures, device = data.digits(), torch.device("meta")
-    assert pictures._at(device) is pictures._at(device)
-    assert pictures._at(device).device == device
-    assert replace(pictures, labels=None)._copies == {}
+    images, device = data.digits(), torch.device("meta")
+    assert images._at(device) is images._at(device)
+    assert images._at(device).device == device
+    assert replace(images, labels=None)._copies == {}
 
 
 def test_a_data_set_too_large_for_the_gpu_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures = data.digits()
-    for memory in (pictures.images.nbytes, 4 * pictures.images.nbytes - 1):
+    images = data.digits()
+    for memory in (images.images.nbytes, 4 * images.images.nbytes - 1):
         monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _, m=memory: SimpleNamespace(total_memory=m))
-        assert pictures._at(torch.device("cuda")) is pictures.images
+        assert images._at(torch.device("cuda")) is images.images

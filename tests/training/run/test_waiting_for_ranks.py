@@ -71,7 +71,7 @@ def two_runs_in_one_folder(folder: Path) -> None:
     slowed(checkpoint, "save", folder)
     recipe = small(epochs=2, knn_every=0)
     for done in (3, 6, 8):
-        train(recipe, folder / "run", pictures=some_digits(), accelerator="cpu", stop_after_steps=3)
+        train(recipe, folder / "run", images=some_digits(), accelerator="cpu", stop_after_steps=3)
         assert checkpoint.progress(folder / "run" / "checkpoints" / "last.safetensors")["step"] == done
 
 
@@ -105,7 +105,7 @@ def failing(folder: Path) -> None:
         except (NoSpaceError, RunError) as error:
             print(f"{type(error).__name__}: {error}", flush=True)
     try:
-        ranks.check_same_on_all_ranks("the pictures", "other ones" if rank() == 1 else "64 of them", "copy them")
+        ranks.check_same_on_all_ranks("the images", "other ones" if rank() == 1 else "64 of them", "copy them")
     except RunError as error:
         print(error)
     with ranks.first_writes("a last one"):
@@ -172,7 +172,7 @@ def test_the_wait_for_a_rank_that_was_never_started_is_bounded(monkeypatch: pyte
 
 
 def in_a_folder(run_dir: Path) -> None:
-    train(small(epochs=1), run_dir, pictures=some_digits(), accelerator="cpu")
+    train(small(epochs=1), run_dir, images=some_digits(), accelerator="cpu")
 
 
 def test_a_run_folder_that_the_first_rank_may_not_take_ends_all_ranks(tmp_path: Path) -> None:
@@ -186,11 +186,11 @@ def test_a_run_folder_that_the_first_rank_may_not_take_ends_all_ranks(tmp_path: 
 
 def with_a_disk_of_its_own(folder: Path) -> None:
     mine = folder / ("run" if rank() == 0 else "the same path on another machine")
-    train(small(epochs=1), mine, pictures=some_digits(), accelerator="cpu")
+    train(small(epochs=1), mine, images=some_digits(), accelerator="cpu")
 
 
-def with_pictures_of_its_own(folder: Path) -> None:
-    train(small(epochs=1), folder / "new", pictures=some_digits(64 + 16 * rank()), accelerator="cpu")
+def with_images_of_its_own(folder: Path) -> None:
+    train(small(epochs=1), folder / "new", images=some_digits(64 + 16 * rank()), accelerator="cpu")
 
 
 def without_a_listing(folder: Path) -> None:
@@ -202,14 +202,14 @@ def without_a_listing(folder: Path) -> None:
     ("work", "said"),
     [
         (with_a_disk_of_its_own, "rank 1 sees 0 steps done there, .* rank 0 sees 2 steps done there"),
-        (with_pictures_of_its_own, "rank 1 sees 0 steps done there, on 80 pictures, .* rank 0 sees .* on 64 pictures"),
+        (with_images_of_its_own, "rank 1 sees 0 steps done there, on 80 images, .* rank 0 sees .* on 64 images"),
         (without_a_listing, "rank 1 failed .*no data set called"),
     ],
 )
 def test_ranks_that_see_different_files_stop_before_the_first_step(
     work: Callable[[Path], None], said: str, tmp_path: Path
 ) -> None:
-    train(small(epochs=1), tmp_path / "run", pictures=some_digits(), stop_after_steps=2)
+    train(small(epochs=1), tmp_path / "run", images=some_digits(), stop_after_steps=2)
     (tmp_path / "pictures").mkdir()
     for row, image in enumerate(some_digits().images):
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / "pictures" / f"{row}.png")

@@ -1,4 +1,4 @@
-"""Whichever way a picture takes, to an embedding, into training or into an evaluation, its pixels are the same."""
+"""Whichever way an image takes, to an embedding, into training or into an evaluation, its pixels are the same."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from cpchub_training import data
 from cpchub_training.data.listing import square
 from cpchub_training.evaluate.datasets import open_labelled
 from cpchub_training.views.batched import Views
-from cpchub_training.views.per_picture import picture_view
-from tests.cpchub.pictures import picture
+from cpchub_training.views.per_image import image_view
+from tests.cpchub.images import an_image
 
 SIDE = 32
 WHOLE = Views(size=SIDE, crop_scale=(1, 1), crop_ratio=(1, 1), flip=0, jitter_p=0, grey_p=0)
 
 
 def photo(seed: int = 1) -> Image.Image:
-    return picture(seed, (SIDE, SIDE))
+    return an_image(seed, (SIDE, SIDE))
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -79,7 +79,7 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "1 bit, group 4": lambda: encoded(photo().convert("1"), "TIFF", compression="group4"),
     "Lab TIFF": lambda: encoded(photo().convert("LAB"), "TIFF"),
     "floats": lambda: encoded(Image.fromarray(np.asarray(photo().convert("L"), np.float32) / 255), "TIFF"),
-    "several pictures": lambda: encoded(photo(), "MPO", save_all=True, append_images=[photo(2)]),
+    "several images": lambda: encoded(photo(), "MPO", save_all=True, append_images=[photo(2)]),
     "animated GIF": lambda: animated("GIF"),
     "animated WebP": lambda: animated("WEBP"),
     "animated PNG": lambda: animated("PNG"),
@@ -98,7 +98,7 @@ def test_all_ways_show_the_same_pixels(kind: str, tmp_path: Path) -> None:
     expected = np.asarray(decode_bytes(file, size=SIDE).image)
     assert expected.shape == (SIDE, SIDE, 3)
     assert expected.std() > 5
-    view = picture_view(file, WHOLE, torch.Generator().manual_seed(0))
+    view = image_view(file, WHOLE, torch.Generator().manual_seed(0))
     ways = {
         "embedding from a path": read_image(_saved(file, tmp_path), size=SIDE),
         "views of files": (view * 255).round().to(torch.uint8).permute(1, 2, 0),
@@ -118,7 +118,7 @@ def test_aligned_folders_and_evaluations_show_the_same_pixels(tmp_path: Path) ->
     assert not scenes.skipped
     labelled = open_labelled(str(tmp_path / "rgb"))
     for part in (labelled.train, labelled.test):
-        for path, pixels in zip(part.pictures, part.arrays(side=SIDE), strict=True):
+        for path, pixels in zip(part.images, part.arrays(side=SIDE), strict=True):
             assert isinstance(path, Path)
             assert np.array_equal(pixels, np.asarray(decode_bytes(path.read_bytes(), size=SIDE).image)), path
     order = [p.read_bytes() for p in sorted((tmp_path / "rgb").rglob("*.png"))]
@@ -130,12 +130,12 @@ def test_aligned_folders_and_evaluations_show_the_same_pixels(tmp_path: Path) ->
 @pytest.mark.parametrize("kind", ["EPS", "PCX", "PPM", "TGA"])
 def test_no_way_reads_a_format_that_the_others_do_not(kind: str) -> None:
     file = encoded(photo(), kind)
-    for read in (decode_bytes, lambda data: square(data, SIDE), lambda data: picture_view(data, WHOLE, None)):  # type: ignore[arg-type]
+    for read in (decode_bytes, lambda data: square(data, SIDE), lambda data: image_view(data, WHOLE, None)):  # type: ignore[arg-type]
         with pytest.raises(BrokenImageError, match="unknown format"):
             read(file)
 
 
 def _saved(file: bytes, folder: Path) -> Path:
-    path = folder / "picture"
+    path = folder / "image"
     path.write_bytes(file)
     return path

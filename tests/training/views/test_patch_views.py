@@ -22,7 +22,7 @@ GEOMETRY = {  # every operation that moves pixels, and none on colours
 }
 
 
-def pictures(n: int = 4, side: int = 32) -> Tensor:
+def some_images(n: int = 4, side: int = 32) -> Tensor:
     return torch.rand(n, 3, side, side, generator=Generator().manual_seed(0))
 
 
@@ -31,31 +31,31 @@ def seeded(seed: int = 1) -> Generator:
 
 
 def test_without_operations_they_are_the_patches() -> None:
-    x = pictures()
+    x = some_images()
     views = NO_PATCH_VIEWS(x, 8, 4)
     assert torch.equal(views, to_patches(x, 8, 4))
     assert views.flatten(0, 2).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_flip_mirrors_each_patch_within_itself() -> None:
-    x = pictures()
+    x = some_images()
     torch.testing.assert_close(GEOMETRY["flip"](x, 8, 4), to_patches(x, 8, 4).flip(-1), atol=1e-5, rtol=0)
 
 
 def test_half_of_the_patches_are_flipped_each_by_itself() -> None:
-    x = pictures(8)
+    x = some_images(8)
     patches = to_patches(x, 8, 4)
     views = replace(GEOMETRY["flip"], flip=0.5)(x, 8, 4, seeded())
     flipped = (views - patches.flip(-1)).abs().amax((3, 4, 5)) < 1e-5
     kept = (views - patches).abs().amax((3, 4, 5)) < 1e-5
     assert torch.all(flipped ^ kept)
     assert 0.4 < flipped.float().mean() < 0.6
-    assert all(0 < grid.float().mean() < 1 for grid in flipped)  # both within one picture
+    assert all(0 < grid.float().mean() < 1 for grid in flipped)  # both within one image
 
 
 @pytest.mark.parametrize("name", [*GEOMETRY, "all"])
 def test_a_patch_shows_nothing_from_outside_of_it(name: str) -> None:
-    """The middle patch of a picture whose other patches are bright stays dark."""
+    """The middle patch of an image whose other patches are bright stays dark."""
     x = torch.ones(200, 3, 24, 24)
     x[:, :, 8:16, 8:16] = 0
     views = replace(PatchViews(), histogram_p=0, distort_p=0, drop_colours_p=0, grey_p=0, operations=0)
@@ -64,7 +64,7 @@ def test_a_patch_shows_nothing_from_outside_of_it(name: str) -> None:
 
 
 def test_spatial_jitter_shows_a_smaller_crop_in_the_middle() -> None:
-    x = pictures()
+    x = some_images()
     views = GEOMETRY["jitter"](x, 8, 4, seeded())
     assert (views[..., 0, :] == 0.5).all()
     assert (views[..., :, -1] == 0.5).all()
@@ -77,25 +77,25 @@ def test_spatial_jitter_shows_a_smaller_crop_in_the_middle() -> None:
 
 
 def test_colours_are_dropped_to_one_channel() -> None:
-    views = replace(NO_PATCH_VIEWS, drop_colours_p=1.0)(pictures(), 8, 4, seeded())
+    views = replace(NO_PATCH_VIEWS, drop_colours_p=1.0)(some_images(), 8, 4, seeded())
     assert ((views == 0.5).flatten(4).all(4).sum(3) == 2).all()
 
 
 def test_grey_patches_have_three_equal_channels() -> None:
-    views = replace(NO_PATCH_VIEWS, grey_p=1.0)(pictures(), 8, 4, seeded())
-    torch.testing.assert_close(views, tv.rgb_to_grayscale(to_patches(pictures(), 8, 4), 3), atol=1e-3, rtol=0)
+    views = replace(NO_PATCH_VIEWS, grey_p=1.0)(some_images(), 8, 4, seeded())
+    torch.testing.assert_close(views, tv.rgb_to_grayscale(to_patches(some_images(), 8, 4), 3), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("field", ["elastic_p", "histogram_p"])
 def test_a_share_of_the_batch_is_changed_and_the_rest_is_not(field: str) -> None:
-    x = pictures(8)
+    x = some_images(8)
     views = replace(NO_PATCH_VIEWS, **{field: 0.25})(x, 8, 4, seeded())
     changed = (views - to_patches(x, 8, 4)).abs().amax((3, 4, 5)) > 1e-5
     assert changed.sum() == pytest.approx(0.25 * 8 * 49, abs=1)
 
 
 def test_views_repeat_with_their_seed_and_stay_in_range() -> None:
-    x = pictures()
+    x = some_images()
     first, again, other = (PatchViews()(x, 8, 4, seeded(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -103,13 +103,13 @@ def test_views_repeat_with_their_seed_and_stay_in_range() -> None:
     assert first.max() <= 1
 
 
-def test_a_picture_smaller_than_a_patch_is_refused() -> None:
+def test_an_image_smaller_than_a_patch_is_refused() -> None:
     with pytest.raises(ArgumentError, match="16 x 16"):
-        PatchViews()(pictures(1, 16), 24, 8)
+        PatchViews()(some_images(1, 16), 24, 8)
 
 
 class TestColours:
-    x = (pictures(6, 16) * 255).round() / 255
+    x = (some_images(6, 16) * 255).round() / 255
 
     def bytes_of(self) -> Tensor:
         return (self.x * 255).to(torch.uint8)

@@ -1,17 +1,17 @@
 """The data that a run trains on: in memory or streamed, images, sounds or aligned modalities."""
 
+from cpchub_training.data.images import Images, TrainingSet
 from cpchub_training.data.known import HAVE_TEST_PART, digits
-from cpchub_training.data.loading import in_memory, load, open_data, own_pictures, title
-from cpchub_training.data.pictures import Pictures, TrainingSet
+from cpchub_training.data.loading import in_memory, load, open_data, own_images, title
 
 __all__ = [
     "HAVE_TEST_PART",
-    "Pictures",
+    "Images",
     "TrainingSet",
     "digits",
     "in_memory",
     "load",
     "open_data",
-    "own_pictures",
+    "own_images",
     "title",
 ]

@@ -11,13 +11,13 @@ from pathlib import PurePosixPath
 import torch
 
 from cpchub.errors import BrokenImageError, SourceError
-from cpchub.media.decode import EncodedPicture
+from cpchub.media.decode import EncodedImage
 from cpchub.media.rules import NO_RULES, Rules
 from cpchub_training import data
 from cpchub_training.data.listing import Listed, listed, squares
 
 
-def aligned(spec: str, size: int, rules: Rules = NO_RULES) -> data.Pictures:
+def aligned(spec: str, size: int, rules: Rules = NO_RULES) -> data.Images:
     """Load scenes as square images of `size` pixels; the channels of all modalities are concatenated.
 
     A modality has one channel if its first image is grey (depth, a mask), else three. Labels are those of the first
@@ -26,7 +26,7 @@ def aligned(spec: str, size: int, rules: Rules = NO_RULES) -> data.Pictures:
     Raises SourceError, naming some missing scenes, if the folders do not show the same scenes.
     """
     sources = {name: listed(path, rules) for name, path in _named(spec).items()}
-    scenes = {name: _by_scene(pictures) for name, pictures in sources.items()}
+    scenes = {name: _by_scene(found) for name, found in sources.items()}
     first = next(iter(scenes))
     for name, here in scenes.items():
         lone = sorted(here.keys() ^ scenes[first].keys())
@@ -34,22 +34,22 @@ def aligned(spec: str, size: int, rules: Rules = NO_RULES) -> data.Pictures:
             where = name if lone[0] in here else first
             raise SourceError(
                 f"{name} and {first} do not align: {len(lone)} scene(s) are in one of them only, first {lone[0]!r} in "
-                f"{where}; give every scene one picture in each"
+                f"{where}; give every scene one image in each"
             )
     parts: list[torch.Tensor] = []
     skipped: dict[int, str] = {}
-    for name, pictures in sources.items():
-        images, broken = squares(pictures, size)
+    for name, found in sources.items():
+        images, broken = squares(found, size)
         rows = [scenes[name][scene] for scene in scenes[first]]
         skipped |= {i: f"{name}: {broken[row]}" for i, row in enumerate(rows) if row in broken}
-        parts.append(images[rows, :1] if _is_grey(pictures) else images[rows])
+        parts.append(images[rows, :1] if _is_grey(found) else images[rows])
     good = [i for i in range(len(parts[0])) if i not in skipped]
     names = list(scenes[first])
     if not good:
         raise SourceError(f"no scene of {spec} can be read, first {names[0]}: {skipped[0]}")
     labels = sources[first].labels
     labelled = list(scenes[first].values())
-    return data.Pictures(
+    return data.Images(
         spec,
         torch.cat(parts, dim=1)[good],
         None if labels is None else labels[[labelled[i] for i in good]],
@@ -69,15 +69,15 @@ def _named(spec: str) -> dict[str, str]:
     return names
 
 
-def _by_scene(pictures: Listed) -> dict[str, int]:
-    return {str(PurePosixPath(picture.path).with_suffix("")): row for row, picture in enumerate(pictures.pictures)}
+def _by_scene(images: Listed) -> dict[str, int]:
+    return {str(PurePosixPath(image.path).with_suffix("")): row for row, image in enumerate(images.images)}
 
 
-def _is_grey(pictures: Listed) -> bool:
+def _is_grey(images: Listed) -> bool:
     """Decided by the first image that can be opened; only its header is read."""
-    for row in range(len(pictures)):
+    for row in range(len(images)):
         try:
-            return EncodedPicture(pictures.read(row)).is_grey
+            return EncodedImage(images.read(row)).is_grey
         except BrokenImageError:
             continue
     return False

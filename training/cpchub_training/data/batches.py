@@ -23,7 +23,7 @@ class Batch:
 
 
 class Batches:
-    """The steps of a run over `n_pictures`, as rank `rank` of `world_size` sees them.
+    """The steps of a run over `n_images`, as rank `rank` of `world_size` sees them.
 
     Images left over at the end of an epoch are dropped until the next epoch. With `drop_last=False` they make a
     smaller batch: the largest that ranks and accumulation divide evenly, with at least 2 images a part.
@@ -33,12 +33,12 @@ class Batches:
     """
 
     def __init__(
-        self, recipe: Recipe, n_pictures: int, rank: int = 0, world_size: int = 1, labelled: Tensor | None = None
+        self, recipe: Recipe, n_images: int, rank: int = 0, world_size: int = 1, labelled: Tensor | None = None
     ) -> None:
         self.labelled, self.share, self.parts = labelled, recipe.semi.labelled_share, recipe.accumulate
-        self.seed, self.batch_size, self.n_pictures = recipe.seed, recipe.batch_size, n_pictures
+        self.seed, self.batch_size, self.n_images = recipe.seed, recipe.batch_size, n_images
         self.rank, self.world_size = rank, world_size
-        full, left = divmod(n_pictures, recipe.batch_size)
+        full, left = divmod(n_images, recipe.batch_size)
         parts = world_size * recipe.accumulate
         self.ragged = 0 if recipe.drop_last or left < 2 * parts else left - left % parts
         self.steps_per_epoch = full + (self.ragged > 0)
@@ -47,7 +47,7 @@ class Batches:
         """The batches of the steps from `start` up to `stop`."""
         for step in range(start, stop):
             epoch, position = divmod(step, self.steps_per_epoch)
-            order = _order(self.n_pictures, mixed(self.seed, epoch, -1))
+            order = _order(self.n_images, mixed(self.seed, epoch, -1))
             size = self.batch_size
             if self.ragged and position == self.steps_per_epoch - 1:
                 size = self.ragged

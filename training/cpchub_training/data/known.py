@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from cpchub.errors import SourceError
-from cpchub_training.data.pictures import Pictures
+from cpchub_training.data.images import Images
 
 CIFAR10_MD5 = {  # of the official files, from torchvision
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -27,7 +27,7 @@ HAVE_TEST_PART = ("cifar10", "digits")  # the data sets that are known by name
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def digits(split: str = "train") -> Pictures:
+def digits(split: str = "train") -> Images:
     """scikit-learn's handwritten digits (UCI optdigits test set): 8x8 grey images, 1,437 train and 360 test."""
     from sklearn.datasets import load_digits
 
@@ -35,10 +35,10 @@ def digits(split: str = "train") -> Pictures:
     images = torch.from_numpy(np.rint(data.images * (255 / 16)).astype(np.uint8))[:, None].repeat(1, 3, 1, 1)
     labels = torch.from_numpy(data.target.astype(np.int64))
     part = slice(0, 1437) if split == "train" else slice(1437, None)
-    return Pictures("digits", images[part], labels[part], tuple("0123456789"))
+    return Images("digits", images[part], labels[part], tuple("0123456789"))
 
 
-def cifar10(root: Path, split: str = "train") -> Pictures:
+def cifar10(root: Path, split: str = "train") -> Images:
     """CIFAR-10 (Krizhevsky 2009) from the official `cifar-10-batches-py` files under `root`, checked by md5."""
     base = root / "cifar-10-batches-py" if (root / "cifar-10-batches-py").is_dir() else root
     images, labels = [], []
@@ -57,7 +57,7 @@ def cifar10(root: Path, split: str = "train") -> Pictures:
         batch = _ArraysOnly(io.BytesIO(blob), encoding="bytes").load()
         images.append(batch[b"data"].reshape(-1, 3, 32, 32))
         labels.append(np.asarray(batch[b"labels"], dtype=np.int64))
-    return Pictures(
+    return Images(
         "cifar10", torch.from_numpy(np.concatenate(images)), torch.from_numpy(np.concatenate(labels)), CIFAR10_CLASSES
     )
 

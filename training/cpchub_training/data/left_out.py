@@ -18,8 +18,8 @@ def tell_left_out(broken: Sequence[tuple[str, str]], total: int, name: str) -> N
     """
     if not broken or os.environ.get("RANK", "0") != "0":
         return
-    those = "1 picture that cannot be read" if len(broken) == 1 else f"{len(broken):,} pictures that cannot be read"
-    console.print(f"{name}: left out of {total:,} pictures: {those}", soft_wrap=True, markup=False)
+    those = "1 image that cannot be read" if len(broken) == 1 else f"{len(broken):,} images that cannot be read"
+    console.print(f"{name}: left out of {total:,} images: {those}", soft_wrap=True, markup=False)
     for path, reason in broken[:NAMED]:
         console.print(f"   {path}: {reason}", soft_wrap=True, markup=False)
     if len(broken) > NAMED:

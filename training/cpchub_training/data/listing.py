@@ -18,7 +18,7 @@ from cpchub.media.damage import TOO_LITTLE_MEMORY, damage_as_failure
 from cpchub.media.decode import decode_bytes
 from cpchub.media.labels import folder_classes
 from cpchub.media.rules import NO_RULES, Rules
-from cpchub.media.sources import Listing, Picture, Source, open_source
+from cpchub.media.sources import ListedImage, Listing, Source, open_source
 
 
 @dataclass(frozen=True)
@@ -29,31 +29,31 @@ class Listed:
     """
 
     source: Source
-    pictures: tuple[Picture, ...]
+    images: tuple[ListedImage, ...]
     labels: Tensor | None
     classes: tuple[str, ...]
     by_folders: bool = False
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def subset(self, rows: np.ndarray) -> Listed:
         """The images at `rows`, in that order."""
         labels = None if self.labels is None else self.labels[torch.from_numpy(rows)]
-        return replace(self, pictures=tuple(self.pictures[row] for row in rows), labels=labels)
+        return replace(self, images=tuple(self.images[row] for row in rows), labels=labels)
 
     def read(self, row: int) -> bytes:
         """The encoded image. Raises BrokenImageError."""
         try:
-            return self.source.read(self.pictures[row])
+            return self.source.read(self.images[row])
         except MemoryError as error:
             raise BrokenImageError(TOO_LITTLE_MEMORY) from error
 
     def digest(self) -> str:
         """Short sha256 over names, sizes and labels; the pixels are not read for it."""
         h = hashlib.sha256()
-        for picture in self.pictures:
-            h.update(f"{picture.path}\0{picture.size}\0{picture.etag}\n".encode())
+        for image in self.images:
+            h.update(f"{image.path}\0{image.size}\0{image.etag}\n".encode())
         if self.labels is not None:
             h.update(self.labels.numpy().tobytes())
         return h.hexdigest()[:16]
@@ -69,7 +69,7 @@ def listed(name: str, rules: Rules = NO_RULES) -> Listed:
     source = open_source(name, rules=rules)
     listing = source.listing()
     report_listing(listing)
-    pictures = tuple(listing.pictures)
+    images = tuple(listing.images)
     names: list[str] | None = None
     if listing.columns is not None and "label" in listing.columns.column_names:
         column = listing.columns["label"].to_pylist()
@@ -77,15 +77,15 @@ def listed(name: str, rules: Rules = NO_RULES) -> Listed:
             names = [str(value) for value in column]
     by_folders = names is None
     if names is None:
-        folders = folder_classes([picture.path for picture in pictures], source.kind)
+        folders = folder_classes([image.path for image in images], source.kind)
         names = [folder for folder in folders if folder is not None]
         if len(names) < len(folders):
             names = None
     classes = tuple(sorted(set(names or ())))
     if names is None or len(classes) < 2:
-        return Listed(source, pictures, None, ())
+        return Listed(source, images, None, ())
     number = {each: i for i, each in enumerate(classes)}
-    return Listed(source, pictures, torch.tensor([number[each] for each in names]), classes, by_folders)
+    return Listed(source, images, torch.tensor([number[each] for each in names]), classes, by_folders)
 
 
 def report_listing(listing: Listing) -> None:
@@ -100,19 +100,19 @@ def report_listing(listing: Listing) -> None:
         Console(stderr=True).print(note, markup=False, highlight=False, soft_wrap=True)
 
 
-def squares(pictures: Listed, size: int) -> tuple[Tensor, dict[int, str]]:
+def squares(found: Listed, size: int) -> tuple[Tensor, dict[int, str]]:
     """All images as squares, uint8 `[N, 3, size, size]`, and row -> reason of those that cannot be read."""
-    images = torch.zeros(len(pictures), 3, size, size, dtype=torch.uint8)
+    images = torch.zeros(len(found), 3, size, size, dtype=torch.uint8)
     broken: dict[int, str] = {}
 
     def read(row: int) -> None:
         try:
-            images[row] = square(pictures.read(row), size)
+            images[row] = square(found.read(row), size)
         except BrokenImageError as error:
             broken[row] = str(error)
 
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        list(pool.map(read, range(len(pictures))))
+        list(pool.map(read, range(len(found))))
     return images, broken
 
 
@@ -122,7 +122,7 @@ def square(data: bytes, size: int) -> Tensor:
     Raises BrokenImageError. A large JPEG is decoded at a reduced scale.
     """
     if size < 1:
-        raise SourceError(f"pictures cannot be kept at {size} pixels a side; use --stored-size 32 or more")
+        raise SourceError(f"images cannot be kept at {size} pixels a side; use --stored-size 32 or more")
     with damage_as_failure():
         cut = centre_square(decode_bytes(data, size=size).image, size)
         return torch.from_numpy(np.array(cut)).permute(2, 0, 1)

@@ -10,15 +10,15 @@ from cpchub.common.files import expanded
 from cpchub.errors import RecipeError, SourceError
 from cpchub.media.rules import NO_RULES, Rules
 from cpchub_training.data import recordings
+from cpchub_training.data.images import Images, names_modalities
 from cpchub_training.data.known import HAVE_TEST_PART, cifar10, digits
 from cpchub_training.data.left_out import tell_left_out
 from cpchub_training.data.listing import Listed, listed, squares
-from cpchub_training.data.pictures import Pictures, names_modalities
 from cpchub_training.data.streaming import Stream
 from cpchub_training.recipes import Recipe
 
 
-def load(name: str, *, split: str = "train", size: int = 32, rules: Rules = NO_RULES) -> Pictures:
+def load(name: str, *, split: str = "train", size: int = 32, rules: Rules = NO_RULES) -> Images:
     """The data set `name`: "digits", "cifar10" (in the folder `CPCHUB_DATA`), or images in a folder, tar shards, ...
 
     `split` is "train" or "test"; digits keep the last 360 images for the test, a folder is all "train".
@@ -30,21 +30,21 @@ def load(name: str, *, split: str = "train", size: int = 32, rules: Rules = NO_R
     if name == "cifar10":
         return cifar10(Path(os.environ.get("CPCHUB_DATA", "data")), split)
     if not name:
-        raise SourceError("this recipe is for pictures of your own: name their folder with --data")
+        raise SourceError("this recipe is for images of your own: name their folder with --data")
     if split != "train":
         raise RecipeError(f"{name} has no {split} part")
     if names_modalities(name):
         from cpchub_training.data.aligned import aligned
 
         return aligned(name, size, rules)
-    return in_memory(own_pictures(name, rules), title(name), size)
+    return in_memory(own_images(name, rules), title(name), size)
 
 
-def own_pictures(name: str, rules: Rules = NO_RULES) -> Listed:
+def own_images(name: str, rules: Rules = NO_RULES) -> Listed:
     """A user's own images. Raises `SourceError` if there are none."""
     if "://" not in name and not expanded(name).exists():
         raise SourceError(
-            f"no data set called {name!r}: use 'digits', 'cifar10' or pictures of your own, in a folder, tar shards, "
+            f"no data set called {name!r}: use 'digits', 'cifar10' or images of your own, in a folder, tar shards, "
             "Parquet, or a list of them"
         )
     return listed(name, rules)
@@ -55,20 +55,20 @@ def title(name: str) -> str:
     return name.rstrip("/").rpartition("/")[2]
 
 
-def in_memory(pictures: Listed, name: str, size: int) -> Pictures:
+def in_memory(found: Listed, name: str, size: int) -> Images:
     """Every readable image of a source, as squares of `size` pixels. Broken ones are listed in `skipped`."""
-    images, skipped = squares(pictures, size)
-    good = [i for i in range(len(pictures)) if i not in skipped]
-    listed = tuple((pictures.pictures[i].path, skipped[i]) for i in sorted(skipped))
+    images, skipped = squares(found, size)
+    good = [i for i in range(len(found)) if i not in skipped]
+    reasons = tuple((found.images[i].path, skipped[i]) for i in sorted(skipped))
     if not good:
-        raise SourceError(f"none of the {len(pictures)} pictures in {name} can be read, first: {skipped[0]}")
-    labels = None if pictures.labels is None else pictures.labels[good]
-    return Pictures(name, images[good], labels, pictures.classes, listed)
+        raise SourceError(f"none of the {len(found)} images in {name} can be read, first: {skipped[0]}")
+    labels = None if found.labels is None else found.labels[good]
+    return Images(name, images[good], labels, found.classes, reasons)
 
 
 def open_data(
     recipe: Recipe, check: Callable[[Recipe, int, bool], None] | None = None
-) -> Pictures | Stream | recordings.Recordings:
+) -> Images | Stream | recordings.Recordings:
     """The recipe's images: in memory if they fit as squares into a quarter of it, else streamed.
 
     CPC on sound gets its recordings, which stay on disk. `check` is called with the recipe, the number of images and
@@ -79,19 +79,19 @@ def open_data(
         return recordings.load(recipe.data, recipe.audio, recipe.rules)
     if recipe.data in ("", *HAVE_TEST_PART) or names_modalities(recipe.data):
         return _report_left_out(load(recipe.data, size=recipe.stored_size, rules=recipe.rules))
-    pictures = own_pictures(recipe.data, recipe.rules)
+    images = own_images(recipe.data, recipe.rules)
     if check is not None:
-        check(recipe, len(pictures), pictures.labels is not None)
+        check(recipe, len(images), images.labels is not None)
     if recipe.stream == "never" and recipe.views_on == "device":
-        return _report_left_out(in_memory(pictures, title(recipe.data), recipe.stored_size))
-    needed = len(pictures) * 3 * recipe.stored_size**2
+        return _report_left_out(in_memory(images, title(recipe.data), recipe.stored_size))
+    needed = len(images) * 3 * recipe.stored_size**2
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if recipe.stream == "always" or recipe.views_on == "cpu" or needed > memory / 4:
-        return Stream(pictures, recipe.stored_size)
-    return _report_left_out(in_memory(pictures, title(recipe.data), recipe.stored_size))
+        return Stream(images, recipe.stored_size)
+    return _report_left_out(in_memory(images, title(recipe.data), recipe.stored_size))
 
 
-def _report_left_out(pictures: Pictures) -> Pictures:
+def _report_left_out(images: Images) -> Images:
     """Report the images that are left out, and return the rest."""
-    tell_left_out(pictures.skipped, len(pictures) + len(pictures.skipped), pictures.name)
-    return pictures
+    tell_left_out(images.skipped, len(images) + len(images.skipped), images.name)
+    return images

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from cpchub_training.recipes import Recipe
 
 
-def random_view(pictures: Tensor, recipe: Recipe, generator: torch.Generator, number: int = 0) -> Tensor:
+def random_view(images: Tensor, recipe: Recipe, generator: torch.Generator, number: int = 0) -> Tensor:
     """View `number` of each image, random, as the network takes it: uint8 `[N, C, H, W]` to float32 `[N, C, S, S]`.
 
     For CPC the grid of its patches, each a view by itself: `[N, rows, columns, C, p, p]`.
     """
-    view = recipe.views_of(number)(pictures, generator)
+    view = recipe.views_of(number)(images, generator)
     if recipe.takes == "patches":
         size, stride = (int(recipe.backbone_args.get(name, 0)) for name in ("patch_size", "patch_stride"))
         view = recipe.cpc.patches(view, size, stride, generator)

@@ -26,7 +26,7 @@ from cpchub_training.data.left_out import tell_left_out
 from cpchub_training.data.listing import Listed, square
 from cpchub_training.data.random_view import normalised, random_view
 from cpchub_training.recipes import Recipe
-from cpchub_training.views import per_picture
+from cpchub_training.views import per_image
 from cpchub_training.views.on_device import to_device
 
 AHEAD = 3  # batches that are decoded while the network works
@@ -42,34 +42,34 @@ class Stream:
     raises SourceError.
     """
 
-    def __init__(self, pictures: Listed, size: int, workers: int | None = None) -> None:
-        self.pictures, self.size = pictures, size
+    def __init__(self, listed: Listed, size: int, workers: int | None = None) -> None:
+        self.listed, self.size = listed, size
         self.workers = workers or min(32, os.cpu_count() or 1)
         self.skipped: dict[str, str] = {}
         self._told = 0
 
     @property
     def labels(self) -> Tensor | None:
-        return self.pictures.labels
+        return self.listed.labels
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return self.pictures.classes
+        return self.listed.classes
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.listed)
 
     def digest(self) -> str:
         """Short sha256 over names and sizes."""
-        return self.pictures.digest()
+        return self.listed.digest()
 
     def subset(self, rows: np.ndarray) -> Stream:
         """The images at `rows`, in that order."""
-        return Stream(self.pictures.subset(rows), self.size, self.workers)
+        return Stream(self.listed.subset(rows), self.size, self.workers)
 
     def without_labels(self) -> Stream:
         """The same images as if nobody knew what they show."""
-        return Stream(replace(self.pictures, labels=None, classes=()), self.size, self.workers)
+        return Stream(replace(self.listed, labels=None, classes=()), self.size, self.workers)
 
     def take(self, rows: Tensor) -> Tensor:
         """Squares of the images at `rows`, uint8 `[N, 3, size, size]`."""
@@ -107,7 +107,7 @@ class Stream:
 
     def _square(self, row: int) -> Tensor:
         try:
-            return square(self.pictures.read(row), self.size)
+            return square(self.listed.read(row), self.size)
         except BrokenImageError as error:
             self._skip(row, error)
             return torch.full((3, self.size, self.size), GREY, dtype=torch.uint8)
@@ -116,8 +116,8 @@ class Stream:
         """All views of one image, `[V, 3, S, S]`."""
         generator = torch.Generator().manual_seed(seed)
         try:
-            encoded = self.pictures.read(row)
-            views = [per_picture.picture_view(encoded, recipe.views_of(i), generator) for i in range(recipe.n_views)]
+            encoded = self.listed.read(row)
+            views = [per_image.image_view(encoded, recipe.views_of(i), generator) for i in range(recipe.n_views)]
         except BrokenImageError as error:
             self._skip(row, error)
             side = recipe.views.size
@@ -133,7 +133,7 @@ class Stream:
         return [normalised(to_device(view, device), recipe) for view in views.unbind(1)]
 
     def _skip(self, row: int, error: BrokenImageError) -> None:
-        path = self.pictures.pictures[row].path
+        path = self.listed.images[row].path
         if path not in self.skipped:
             self.skipped[path] = str(error)
             if len(self.skipped) == 1:
@@ -142,14 +142,14 @@ class Stream:
     def _tell(self) -> None:
         """Report what is left out, if there is more than was reported before."""
         if len(self.skipped) > self._told:
-            tell_left_out(sorted(self.skipped.items()), len(self), data.title(self.pictures.source.location))
+            tell_left_out(sorted(self.skipped.items()), len(self), data.title(self.listed.source.location))
         self._told = len(self.skipped)
 
     def _check(self, batch: Batch) -> None:
-        paths = [self.pictures.pictures[row].path for row in batch.rows.tolist()]
+        paths = [self.listed.images[row].path for row in batch.rows.tolist()]
         broken = [path for path in paths if path in self.skipped]
         if len(broken) > MOST_BROKEN * len(paths):
             raise SourceError(
-                f"{len(broken)} of {len(paths)} pictures of a batch cannot be read, first {broken[0]}: "
-                f"{self.skipped[broken[0]]}; check {self.pictures.source.location}"
+                f"{len(broken)} of {len(paths)} images of a batch cannot be read, first {broken[0]}: "
+                f"{self.skipped[broken[0]]}; check {self.listed.source.location}"
             )

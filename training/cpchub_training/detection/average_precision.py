@@ -14,12 +14,12 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 COCO_IOUS = tuple(np.linspace(0.5, 0.95, 10).round(2))
-COCO_MOST = 100  # detections a picture
+COCO_MOST = 100  # detections an image
 
 
 @dataclass(frozen=True)
 class Boxes:
-    """Objects of one picture: corners `[n, 4]` as x1, y1, x2, y2, class numbers `[n]`, and where they apply, scores
+    """Objects of one image: corners `[n, 4]` as x1, y1, x2, y2, class numbers `[n]`, and where they apply, scores
     `[n]` of detections and marks `[n]` of objects too difficult to count."""
 
     corners: Array
@@ -37,7 +37,7 @@ class Boxes:
 def voc_ap(
     found: Sequence[Boxes], truth: Sequence[Boxes], n_classes: int, *, iou: float = 0.5, eleven_points: bool = False
 ) -> Array:
-    """AP of each class `[n_classes]`, nan for one the truth does not have; `found[i]` and `truth[i]` are picture i.
+    """AP of each class `[n_classes]`, nan for one the truth does not have; `found[i]` and `truth[i]` are image i.
 
     A detection is right if it overlaps an object not yet found by `iou` or more; difficult objects count neither way.
     `eleven_points`: the mean of the precision at recall 0, 0.1, ... 1 (VOC 2007), else the area under the curve.
@@ -54,7 +54,7 @@ def voc_ap(
 def coco_ap(found: Sequence[Boxes], truth: Sequence[Boxes], n_classes: int, ious: Sequence[float] = COCO_IOUS) -> Array:
     """AP at each threshold and of each class `[len(ious), n_classes]`, nan for a class that the truth does not have.
 
-    COCO's number is the mean over both. The precision is read at 101 recalls, of at most 100 detections a picture.
+    COCO's number is the mean over both. The precision is read at 101 recalls, of at most 100 detections an image.
     """
     result = np.full((len(ious), n_classes), np.nan)
     for number in range(n_classes):
@@ -77,7 +77,7 @@ def overlaps(a: Array, b: Array) -> Array:
 
 
 def _voc_hits(found: Sequence[Boxes], truth: Sequence[Boxes], iou: float) -> tuple[npt.NDArray[np.bool_], int]:
-    """Right or wrong for each detection that counts, best score first, over all pictures; and how many objects count.
+    """Right or wrong for each detection that counts, best score first, over all images; and how many objects count.
 
     A detection is compared with the object that it overlaps most, taken or not: a second one there is wrong.
     """
@@ -156,6 +156,6 @@ def _difficult(boxes: Boxes) -> npt.NDArray[np.bool_]:
 
 
 def _ordered(marks: list[tuple[float, bool]]) -> npt.NDArray[np.bool_]:
-    """The marks, best score first; ties stay in the order of the pictures."""
+    """The marks, best score first; ties stay in the order of the images."""
     order = np.argsort([-score for score, _ in marks], kind="stable")
     return np.array([mark for _, mark in marks], bool)[order]

@@ -33,7 +33,7 @@ def faster_rcnn(
     """A detector of `n_classes` classes (its own labels begin at 1; 0 is the background).
 
     network: a timm network that knows `forward_intermediates`, for "c4" a ResNet of timm's. spec: its normalisation.
-    side: pixels of a picture's short side; anchors are sized by it. width: channels of the pyramid.
+    side: pixels of an image's short side; anchors are sized by it. width: channels of the pyramid.
     Raises ArgumentError for a network that the style cannot use.
     """
     body = _Pyramid(network, width) if style == "fpn" else _C4(network)

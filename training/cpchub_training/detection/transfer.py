@@ -36,7 +36,7 @@ METRICS = ("voc07_ap50", "voc12_ap50", "coco_ap", "coco_ap50")
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides a detector. The short side of pictures is `side` pixels; `lr` is for a batch of `batch_size`."""
+    """What decides a detector. The short side of images is `side` pixels; `lr` is for a batch of `batch_size`."""
 
     style: Style = "fpn"
     side: int = 800
@@ -69,7 +69,7 @@ def measure(
     """A row a mode: AP in per cent over `seeds`, mean and standard deviation, on the test split at the last step.
 
     Each detector's numbers are kept in `out` as they are measured, so a call that was stopped goes on;
-    `detection.json` holds the rows. A seed draws the detector's own weights, the order of the pictures and their flips.
+    `detection.json` holds the rows. A seed draws the detector's own weights, the order of the images and their flips.
     Raises SourceError for data that cannot be read, ArgumentError, RunError where training diverges.
     """
     settings.check()
@@ -113,7 +113,7 @@ def measure(
 
 
 def _readable(root: Path, *splits: Sequence[Scene]) -> list[list[Scene]]:
-    """The scenes of each split whose picture can be read; says on the console which ones are left out.
+    """The scenes of each split whose image can be read; says on the console which ones are left out.
 
     Raises SourceError for a split of which none can.
     """
@@ -123,7 +123,7 @@ def _readable(root: Path, *splits: Sequence[Scene]) -> list[list[Scene]]:
     readable = [[scene for scene in scenes if scene.path in known.sha256] for scenes in splits]
     for before, after in zip(splits, readable, strict=True):
         if not after:
-            raise SourceError(f"none of a split's {len(before)} pictures in {root} can be read")
+            raise SourceError(f"none of a split's {len(before)} images in {root} can be read")
     return readable
 
 
@@ -162,7 +162,7 @@ def _one(
 def _train(
     detector: FasterRCNN, scenes: Sequence[Scene], settings: Settings, seed: int, *, frozen: bool, what: str
 ) -> None:
-    """SGD with momentum 0.9, warm-up over a twentieth of the steps, then a cosine; pictures are flipped by chance."""
+    """SGD with momentum 0.9, warm-up over a twentieth of the steps, then a cosine; images are flipped by chance."""
     trained = [p for p in detector.parameters() if p.requires_grad]
     device = trained[0].device
     optimizer = torch.optim.SGD(trained, lr=settings.lr, momentum=0.9, weight_decay=settings.weight_decay)
@@ -174,7 +174,7 @@ def _train(
         while len(order) < settings.batch_size:
             order += torch.randperm(len(scenes), generator=generator).tolist()
         rows, order = order[: settings.batch_size], order[settings.batch_size :]
-        batch = [_flipped(picture(scenes[i]), scenes[i].truth, generator, device) for i in rows]
+        batch = [_flipped(image(scenes[i]), scenes[i].truth, generator, device) for i in rows]
         for group in optimizer.param_groups:
             group["lr"] = settings.lr * schedule(step, settings.steps, max(1, settings.steps // 20))
         losses = detector([x for x, _ in batch], [target for _, target in batch])
@@ -189,13 +189,13 @@ def _train(
 
 
 def detect(detector: FasterRCNN, scenes: Sequence[Scene]) -> list[Boxes]:
-    """What the detector finds in each picture, in that picture's pixels."""
+    """What the detector finds in each image, in that image's pixels."""
     detector.eval()
     device = next(detector.parameters()).device
     found = []
     with torch.inference_mode():
         for scene in scenes:
-            (result,) = detector([picture(scene).to(device)])
+            (result,) = detector([image(scene).to(device)])
             corners, labels, scores = (result[name].cpu().numpy() for name in ("boxes", "labels", "scores"))
             found.append(Boxes(corners.astype(np.float64), labels.astype(np.int64) - 1, scores.astype(np.float64)))
     return found
@@ -212,15 +212,15 @@ def score(found: Sequence[Boxes], truth: Sequence[Boxes], n_classes: int) -> dic
     }
 
 
-def picture(scene: Scene) -> Tensor:
-    """The picture as it lies in its file, `[3, H, W]` in 0..1."""
+def image(scene: Scene) -> Tensor:
+    """The image as it lies in its file, `[3, H, W]` in 0..1."""
     return torch.from_numpy(np.array(read_image(scene.path))).permute(2, 0, 1).float() / 255
 
 
 def _flipped(
     image: Tensor, truth: Boxes, generator: torch.Generator, device: torch.device
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """A picture and its target in torchvision's form, mirrored by chance; difficult objects are left out."""
+    """An image and its target in torchvision's form, mirrored by chance; difficult objects are left out."""
     kept = np.ones(len(truth.labels), bool) if truth.difficult is None else ~truth.difficult
     corners = torch.from_numpy(truth.corners[kept]).float()
     if bool(torch.rand((), generator=generator) < 0.5):

@@ -18,7 +18,7 @@ from cpchub_training.detection.average_precision import Boxes
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture and its objects; `truth.labels` are numbers of `classes`, from 0."""
+    """An image and its objects; `truth.labels` are numbers of `classes`, from 0."""
 
     path: Path
     truth: Boxes
@@ -43,12 +43,12 @@ def read_voc(root: Path, split: str, classes: tuple[str, ...] | None = None) -> 
             raise SourceError(
                 f"{base / 'Annotations' / name}.xml has class {min(unknown)!r}; known: {', '.join(classes)}"
             )
-        scenes.append(Scene(_picture(base / "JPEGImages", name), _boxes(found, number)))
+        scenes.append(Scene(_image(base / "JPEGImages", name), _boxes(found, number)))
     return scenes, classes
 
 
 def digest(scenes: Sequence[Scene]) -> str:
-    """Short sha256 over the pictures' bytes and their objects, in order. Raises SourceError for a file that is gone."""
+    """Short sha256 over the images' bytes and their objects, in order. Raises SourceError for a file that is gone."""
     whole = hashlib.sha256()
     for scene in scenes:
         try:
@@ -79,12 +79,12 @@ def _lines(path: Path) -> list[str]:
         there = ", ".join(sorted(p.stem for p in path.parent.glob("*.txt"))) or "none"
         raise SourceError(f"no split {path.stem!r}: {path} cannot be read; there are: {there}") from error
     if not lines:
-        raise SourceError(f"{path} names no pictures")
+        raise SourceError(f"{path} names no images")
     return lines
 
 
 def _objects(path: Path) -> list[tuple[str, list[float], bool]]:
-    """Class name, box and whether it is marked as difficult, of each object of a picture."""
+    """Class name, box and whether it is marked as difficult, of each object of an image."""
     try:
         root = ET.parse(path).getroot()
         return [
@@ -108,8 +108,8 @@ def _boxes(found: list[tuple[str, list[float], bool]], number: dict[str, int]) -
     return Boxes(corners[whole], labels[whole], difficult=difficult[whole])
 
 
-def _picture(folder: Path, name: str) -> Path:
+def _image(folder: Path, name: str) -> Path:
     for suffix in (".jpg", ".jpeg", ".png"):
         if (folder / f"{name}{suffix}").is_file():
             return folder / f"{name}{suffix}"
-    raise SourceError(f"{folder} has no picture called {name}.jpg, which a split names")
+    raise SourceError(f"{folder} has no image called {name}.jpg, which a split names")

@@ -9,14 +9,14 @@ from __future__ import annotations
 from cpchub_training.evaluate.datasets import DataSet, open_labelled
 from cpchub_training.evaluate.evaluation import evaluate, merged
 from cpchub_training.evaluate.features import FeatureCache
-from cpchub_training.evaluate.scratch import encode_pictures, from_scratch
+from cpchub_training.evaluate.scratch import encode_images, from_scratch
 from cpchub_training.evaluate.task import Settings
 
 __all__ = [
     "DataSet",
     "FeatureCache",
     "Settings",
-    "encode_pictures",
+    "encode_images",
     "evaluate",
     "from_scratch",
     "merged",

@@ -61,7 +61,7 @@ def cpc_linear(
     """
     if (of_each := np.bincount(y)).min() < 2:
         raise LabelError(
-            f"a class has {of_each.min()} training picture(s): cpc-linear holds some of each class out to choose its "
+            f"a class has {of_each.min()} training image(s): cpc-linear holds some of each class out to choose its "
             "rate, so it takes 2 or more; use --protocol linear"
         )
     classes, settings = int(y.max()) + 1, list(product(RATES, DECAYS))

@@ -38,17 +38,17 @@ Labelled = tuple[Path, str]  # an image and its class
 class Part:
     """Images as an encoder takes them (uint8 arrays `[H, W, 3]`, or paths), class numbers `[N]`, and their digest."""
 
-    pictures: Sequence[ImageLike]
+    images: Sequence[ImageLike]
     labels: Labels
     digest: str  # of images and labels
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def arrays(self, rows: Labels | None = None, *, side: int) -> npt.NDArray[np.uint8]:
         """The images, or some rows of them, as uint8 `[n, H, W, 3]`; those of files as centre squares of `side`."""
         chosen = range(len(self)) if rows is None else rows
-        return np.stack([_square(self.pictures[i], side) for i in chosen])
+        return np.stack([_square(self.images[i], side) for i in chosen])
 
 
 @dataclass(frozen=True)
@@ -96,52 +96,52 @@ def open_labelled(name: str, rules: Rules = NO_RULES, cache: Path | None = None)
         raise SourceError(
             f"no data set called {name!r}: use {', '.join(data.HAVE_TEST_PART)}, or a folder with a folder a class"
         )
-    pictures = _pictures(folder, rules)
-    names = _train_and_test(pictures) or ("",)
-    found = [_files(folder, pictures, part) for part in names]
+    images = _images(folder, rules)
+    names = _train_and_test(images) or ("",)
+    found = [_files(folder, images, part) for part in names]
     known = checked([path for files in found for path, _ in files], cache)
     left_out = tuple((path.relative_to(folder).as_posix(), reason) for path, reason in known.broken.items())
     tell_left_out(left_out, sum(map(len, found)), folder.resolve().name)
     readable = [_readable(files, known, folder / part) for files, part in zip(found, names, strict=True)]
     train_files, test_files = readable if len(readable) == 2 else _held_out_fifth(readable[0])
     if more := sorted({c for _, c in test_files} - {c for _, c in train_files}):
-        raise SourceError(f"{folder / names[-1]} has the class {more[0]}, of which {folder / names[0]} has no picture")
+        raise SourceError(f"{folder / names[-1]} has the class {more[0]}, of which {folder / names[0]} has no image")
     classes = sorted({label for _, label in train_files})
     to_learn, to_test = (_of_files(files, classes, known) for files in (train_files, test_files))
     return DataSet(folder.resolve().name, tuple(classes), to_learn, to_test, left_out)
 
 
-def _train_and_test(pictures: Sequence[str]) -> tuple[str, str] | None:
+def _train_and_test(images: Sequence[str]) -> tuple[str, str] | None:
     """The folders of the two parts, where a data set has them."""
-    parts = {each.partition("/")[0].lower(): each.partition("/")[0] for each in pictures if "/" in each}
+    parts = {each.partition("/")[0].lower(): each.partition("/")[0] for each in images if "/" in each}
     train, test = (next((parts[name] for name in names if name in parts), None) for names in (TRAIN, TEST))
     return None if train is None or test is None else (train, test)
 
 
-def _in_memory(pictures: data.Pictures) -> Part:
-    arrays = pictures.images.permute(0, 2, 3, 1).numpy()
-    return Part(list(arrays), pictures.class_of_each(), pictures.digest())
+def _in_memory(images: data.Images) -> Part:
+    arrays = images.images.permute(0, 2, 3, 1).numpy()
+    return Part(list(arrays), images.class_of_each(), images.digest())
 
 
-def _pictures(folder: Path, rules: Rules) -> list[str]:
+def _images(folder: Path, rules: Rules) -> list[str]:
     """The paths of the images of a folder, sorted; what was passed over is told."""
     source = open_source(folder, rules=rules)
     listing = source.listing()
     report_listing(listing)
     if source.kind != "folder":
         raise SourceError(
-            f"{folder} holds its pictures in files of the kind {source.kind}; measuring takes a folder with picture "
+            f"{folder} holds its images in files of the kind {source.kind}; measuring takes a folder with image "
             "files in a sub-folder a class"
         )
-    return [picture.path for picture in listing.pictures]
+    return [image.path for image in listing.images]
 
 
-def _files(root: Path, pictures: Sequence[str], part: str = "") -> list[Labelled]:
+def _files(root: Path, images: Sequence[str], part: str = "") -> list[Labelled]:
     """Path and class of each image in a part of the data set, in a fixed order."""
     folder, start = root / part, f"{part}/" if part else ""
-    found = [(root / path, path.removeprefix(start).split("/")) for path in pictures if path.startswith(start)]
+    found = [(root / path, path.removeprefix(start).split("/")) for path in images if path.startswith(start)]
     if loose := [path for path, parts in found if len(parts) == 1]:
-        raise SourceError(f"{loose[0]} lies in no class folder; put each picture below a folder named for its class")
+        raise SourceError(f"{loose[0]} lies in no class folder; put each image below a folder named for its class")
     files = [(path, parts[0]) for path, parts in found]
     _check_classes(files, folder)
     return files
@@ -157,7 +157,7 @@ def _readable(files: list[Labelled], known: Checked, folder: Path) -> list[Label
 def _check_classes(files: list[Labelled], folder: Path) -> None:
     """Raise SourceError for less than two classes."""
     if len({label for _, label in files}) < 2:
-        raise SourceError(f"{folder} has the pictures of one class only; measuring needs a folder for each of two")
+        raise SourceError(f"{folder} has the images of one class only; measuring needs a folder for each of two")
 
 
 def _held_out_fifth(files: list[Labelled]) -> tuple[list[Labelled], list[Labelled]]:
@@ -167,7 +167,7 @@ def _held_out_fifth(files: list[Labelled]) -> tuple[list[Labelled], list[Labelle
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
         if len(rows) < 2:
-            raise LabelError(f"the class {label} has one picture; it takes one to learn from and one to test on")
+            raise LabelError(f"the class {label} has one image; it takes one to learn from and one to test on")
         held_out[rows[: max(1, len(rows) // 5)]] = True
     return [f for f, out in zip(files, held_out, strict=True) if not out], [
         f for f, out in zip(files, held_out, strict=True) if out
@@ -184,11 +184,11 @@ def _of_files(files: list[Labelled], classes: Sequence[str], known: Checked) -> 
     return Part([path for path, _ in files], np.array([code[label] for _, label in files]), whole.hexdigest()[:16])
 
 
-def _square(picture: ImageLike, side: int) -> npt.NDArray[np.uint8]:
+def _square(image: ImageLike, side: int) -> npt.NDArray[np.uint8]:
     """An array is returned as it is; an image file is scaled to a short side of `side` and cut to its centre
     square."""
-    if isinstance(picture, np.ndarray):
-        return picture
-    if not isinstance(picture, Path):
-        raise SourceError(f"a {type(picture).__name__} is neither an array nor a path")
-    return np.array(centre_square(read_image(picture, size=side), side))
+    if isinstance(image, np.ndarray):
+        return image
+    if not isinstance(image, Path):
+        raise SourceError(f"a {type(image).__name__} is neither an array nor a path")
+    return np.array(centre_square(read_image(image, size=side), side))

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cpchub.common.files import only_writer, replacing, write_json, writing
-from cpchub.common.progress import PicturesPerSecond, console
+from cpchub.common.progress import ImagesPerSecond, console
 from cpchub.encoders.encoder import Encoder
 from cpchub.errors import ModelFolderError, OutputError
 from cpchub_training.evaluate.datasets import DataSet, Part
@@ -54,23 +54,23 @@ class FeatureCache:
         Features of other images under the same name are removed, and a message says so. Raises BrokenImageError,
         naming the file, for an unreadable image.
         """
-        pictures: Part = getattr(data, part)
-        home = self.folder / f"{self._name()}-{pictures.digest}-{kind}"
+        images: Part = getattr(data, part)
+        home = self.folder / f"{self._name()}-{images.digest}-{kind}"
         if not (home / FEATURES).exists():
             with writing(home):
                 home.mkdir(parents=True, exist_ok=True)
             with only_writer(home):
                 if not (home / FEATURES).exists():  # another process may have made them since
-                    self._make(home, data.name, part, pictures, kind)
+                    self._make(home, data.name, part, images, kind)
         return np.load(home / FEATURES, mmap_mode="r")
 
-    def _make(self, home: Path, name: str, part: str, pictures: Part, kind: Kind) -> None:
-        self._drop_outdated(name, part, kind, pictures.digest)
+    def _make(self, home: Path, name: str, part: str, images: Part, kind: Kind) -> None:
+        self._drop_outdated(name, part, kind, images.digest)
         about: dict[str, Any] = {"encoder": self.encoder.spec.name, "data": name, "part": part, "kind": kind}
-        about |= {"fingerprint": self._name(), "digest": pictures.digest, "pictures": len(pictures)}
+        about |= {"fingerprint": self._name(), "digest": images.digest, "pictures": len(images)}
         about |= {"transform": self.encoder.spec.transform}
         write_json(home / ABOUT, about)
-        self._compute(home, pictures, kind, f"{name}, {part}")
+        self._compute(home, images, kind, f"{name}, {part}")
 
     def _name(self) -> str:
         dtype = str(self.encoder.dtype).removeprefix("torch.")
@@ -83,33 +83,33 @@ class FeatureCache:
                 with only_writer(about.parent):
                     kept = json.loads(about.read_text(encoding="utf-8"))
                     if (kept["data"], kept["part"]) == (name, part) and kept["digest"] != digest:
-                        console.print(f"{name}, {part}: the pictures or labels have changed, so they are embedded anew")
+                        console.print(f"{name}, {part}: the images or labels have changed, so they are embedded anew")
                         shutil.rmtree(about.parent)
             except (OutputError, FileNotFoundError):  # another process makes them now, or has removed them
                 continue
 
-    def _compute(self, home: Path, pictures: Part, kind: Kind, what: str) -> None:
+    def _compute(self, home: Path, images: Part, kind: Kind, what: str) -> None:
         """Shard after shard, then all of them as one file."""
-        starts = range(0, len(pictures), SHARD)
+        starts = range(0, len(images), SHARD)
         with Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), PicturesPerSecond(),
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), ImagesPerSecond(),
             TimeRemainingColumn(), console=console, disable=not console.is_terminal,
         ) as bar:  # fmt: skip
-            task = bar.add_task(f"Embedding {what}", total=len(pictures))
+            task = bar.add_task(f"Embedding {what}", total=len(images))
             for start in starts:
                 shard = home / f"shard-{start // SHARD:05d}.npy"
                 if not shard.exists():
-                    chunk = KINDS[kind](self.encoder, pictures.pictures[start : start + SHARD])
+                    chunk = KINDS[kind](self.encoder, images.images[start : start + SHARD])
                     if not np.isfinite(chunk).all():
                         raise ModelFolderError(f"{self.encoder.spec.name} gives features that are not finite on {what}")
                     with replacing(shard) as partial, partial.open("wb") as file:
                         np.save(file, chunk)
-                bar.update(task, completed=min(start + SHARD, len(pictures)))
+                bar.update(task, completed=min(start + SHARD, len(images)))
         shards = [home / f"shard-{start // SHARD:05d}.npy" for start in starts]
         first = np.load(shards[0], mmap_mode="r")
         with replacing(home / FEATURES) as partial:
             whole = np.lib.format.open_memmap(
-                partial, mode="w+", dtype=first.dtype, shape=(len(pictures), *first.shape[1:])
+                partial, mode="w+", dtype=first.dtype, shape=(len(images), *first.shape[1:])
             )
             for start, shard in zip(starts, shards, strict=True):
                 whole[start : start + SHARD] = np.load(shard, mmap_mode="r")
@@ -118,19 +118,19 @@ class FeatureCache:
             shard.unlink()
 
 
-def _pooled(encoder: Encoder, pictures: Any) -> Array:
-    return encoder.encode(pictures, batch_size=BATCH)
+def _pooled(encoder: Encoder, images: Any) -> Array:
+    return encoder.encode(images, batch_size=BATCH)
 
 
-def _map(encoder: Encoder, pictures: Any) -> Array:
-    parts = [pictures[i : i + BATCH] for i in range(0, len(pictures), BATCH)]
+def _map(encoder: Encoder, images: Any) -> Array:
+    parts = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
     return np.concatenate([encoder.encode(p, batch_size=BATCH, output="map").astype(np.float16) for p in parts])
 
 
-def _moments(encoder: Encoder, pictures: Any) -> Array:
+def _moments(encoder: Encoder, images: Any) -> Array:
     rows = []
-    for i in range(0, len(pictures), BATCH):
-        maps = encoder.encode(pictures[i : i + BATCH], batch_size=BATCH, output="map")
+    for i in range(0, len(images), BATCH):
+        maps = encoder.encode(images[i : i + BATCH], batch_size=BATCH, output="map")
         rows.append(np.stack([maps.mean(axis=(2, 3)), np.square(maps).mean(axis=(2, 3))], axis=1))
     return np.concatenate(rows)
 

@@ -27,7 +27,7 @@ PERCENT = 0.01
 class ScratchBaseline:
     """Training of the baseline: on mirrored and slightly shifted images of `side` times the encoder's input."""
 
-    pictures: int = 20_000  # seen at one label in a hundred
+    images: int = 20_000  # seen at one label in a hundred
     growth: float = 0.35  # exponent in the labels
     batch_size: int = 32
     lr: float = 2e-3
@@ -36,13 +36,13 @@ class ScratchBaseline:
 
     def plan(self, labels: int, all_labels: int) -> Schedule:
         """The schedule for so many labels."""
-        seen = self.pictures * (labels / (PERCENT * all_labels)) ** self.growth
+        seen = self.images * (labels / (PERCENT * all_labels)) ** self.growth
         return Schedule(max(1, round(seen / self.batch_size)), self.batch_size, self.lr, self.weight_decay, warmup=0.1)
 
 
 def from_scratch_cells(task: Task) -> list[Cell]:
     """The same network from new weights."""
-    rival = ScratchBaseline(pictures=task.settings.scratch_pictures)
+    rival = ScratchBaseline(images=task.settings.scratch_pictures)
 
     def cell(subset: Subset) -> Cell:
         plan = rival.plan(len(subset.rows), len(task.y))

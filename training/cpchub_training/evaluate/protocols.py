@@ -35,7 +35,7 @@ def knn_protocol(task: Task) -> list[Cell]:
 
 def linear_protocol(task: Task) -> list[Cell]:
     """Logistic regression on frozen features; its regularisation is chosen on held-out training images."""
-    protocol = f"logistic regression on frozen features, regularisation chosen on training pictures, {WHEN}"
+    protocol = f"logistic regression on frozen features, regularisation chosen on training images, {WHEN}"
     return [Cell("linear", "linear_probe", protocol, len(task.y), lambda: _probe(task, np.arange(len(task.y))))]
 
 

@@ -23,7 +23,7 @@ from cpchub.errors import BrokenImageError, SourceError
 from cpchub.media.damage import TOO_LITTLE_MEMORY, damage_as_failure
 from cpchub.media.decode import decode_bytes, read_bytes
 
-SMALLEST = 1  # pixels that are needed of a picture: the whole file is read, and no more decoded than that takes
+SMALLEST = 1  # pixels that are needed of an image: the whole file is read, and no more decoded than that takes
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def checked(paths: Sequence[Path], cache: Path | None = None) -> Checked:
     if not found.sha256:
         first = next(iter(found.broken), None)
         why = f", first {first}: {found.broken[first]}" if first else ""
-        raise SourceError(f"none of the {len(paths)} pictures can be read{why}")
+        raise SourceError(f"none of the {len(paths)} images can be read{why}")
     return found
 
 
@@ -75,7 +75,7 @@ def _kept_reasons(sha256: dict[Path, str], pool: ThreadPoolExecutor, cache: Path
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=console, disable=not console.is_terminal,
     ) as bar:  # fmt: skip
-        task = bar.add_task("Checking the pictures", total=len(sha256))
+        task = bar.add_task("Checking the images", total=len(sha256))
         for path, reason in zip(sha256, pool.map(_reason, sha256), strict=True):
             if reason is not None:
                 reasons[sha256[path]] = reason

@@ -7,16 +7,16 @@ import torch
 
 from cpchub.encoders.encoder import Encoder
 from cpchub.fewlabels.network_training import Schedule, predict_proba, train
-from cpchub_training.data.pictures import Pictures
+from cpchub_training.data.images import Images
 from cpchub_training.recipes import Recipe
 from cpchub_training.run.backbone import build_backbone
 
 
 def from_scratch(
     recipe: Recipe,
-    pictures: Pictures,
+    data: Images,
     rows: np.ndarray,
-    test: Pictures,
+    test: Images,
     *,
     steps: int = 200,
     batch_size: int = 64,
@@ -24,7 +24,7 @@ def from_scratch(
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> float:
-    """Test accuracy of the recipe's network trained by cross-entropy on the labelled `rows` of `pictures` alone.
+    """Test accuracy of the recipe's network trained by cross-entropy on the labelled `rows` of `data` alone.
 
     AdamW with a cosine schedule; every step draws `batch_size` labelled images, with the recipe's views. The accuracy
     is that of the last step; the test images are used once. The default rate was the best of 1e-3, 2e-3 and 5e-3 on
@@ -32,17 +32,17 @@ def from_scratch(
     """
     torch.manual_seed(seed)
     backbone = build_backbone(recipe).to(device)
-    head = torch.nn.Linear(int(backbone.num_features), len(pictures.classes), device=device)  # type: ignore[arg-type]
-    labels = torch.from_numpy(pictures.class_of_each()[rows]).to(device)
+    head = torch.nn.Linear(int(backbone.num_features), len(data.classes), device=device)  # type: ignore[arg-type]
+    labels = torch.from_numpy(data.class_of_each()[rows]).to(device)
     plan = Schedule(steps, batch_size, lr)
     mean, std = recipe.mean, recipe.std
-    images = pictures.images[rows].to(device)
+    images = data.images[rows].to(device)
     train(backbone, head, images, labels, plan, views=recipe.views, mean=mean, std=std, seed=seed)
     side = (recipe.input_size, recipe.input_size)
     predicted = predict_proba(backbone, head, test.images, side=side, mean=mean, std=std).argmax(axis=1)
     return float((predicted == test.class_of_each()).mean())
 
 
-def encode_pictures(encoder: Encoder, pictures: Pictures) -> np.ndarray:
+def encode_images(encoder: Encoder, images: Images) -> np.ndarray:
     """Features `[N, D]` of a data set in memory, through the encoder's own transform, with a progress bar."""
-    return encoder.encode(list(pictures.images.permute(0, 2, 3, 1).numpy()), batch_size=500, progress=True)
+    return encoder.encode(list(images.images.permute(0, 2, 3, 1).numpy()), batch_size=500, progress=True)

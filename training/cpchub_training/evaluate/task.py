@@ -44,9 +44,9 @@ class Settings:
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name}={getattr(self, name)} must be 1 or more")
 
-    def with_scratch_pictures(self, pictures: int | None) -> Settings:
+    def with_scratch_pictures(self, images: int | None) -> Settings:
         """The same with another length of the trainings from scratch, where one is given."""
-        return self if pictures is None else replace(self, scratch_pictures=pictures)
+        return self if images is None else replace(self, scratch_pictures=images)
 
 
 def check_seeds(seeds: Sequence[int]) -> None:

@@ -38,7 +38,7 @@ def write_classifier(method: Classifying, recipe: Recipe, path: Path) -> float |
     return value
 
 
-def accuracy(method: Classifying, test: data.Pictures, recipe: Recipe) -> float:
+def accuracy(method: Classifying, test: data.Images, recipe: Recipe) -> float:
     """Test accuracy of a method that has `logits`, at the recipe's input size."""
     device = next(method.parameters()).device
     method.eval()

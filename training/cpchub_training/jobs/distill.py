@@ -64,29 +64,27 @@ def run(pretrained: Path, out: Path, settings: Distillation) -> dict[str, Any] |
         pretraining = saved_recipe(pretrained)
         if mine:
             _begun_from(pretrained / CHECKPOINT, out)
-        pictures = open_data(pretraining)
-        if isinstance(pictures, Recordings):
-            raise RecipeError(f"{pretrained} is a run on sound; distillation is for pictures")
-        if pictures.labels is None:
-            raise SourceError(
-                f"{pretraining.data} has no labels to fine-tune on; put its pictures in one folder a class"
-            )
-        rows = label_fractions(pictures.labels.numpy(), [settings.labels], settings.seed)[settings.labels]
+        images = open_data(pretraining)
+        if isinstance(images, Recordings):
+            raise RecipeError(f"{pretrained} is a run on sound; distillation is for images")
+        if images.labels is None:
+            raise SourceError(f"{pretraining.data} has no labels to fine-tune on; put its images in one folder a class")
+        rows = label_fractions(images.labels.numpy(), [settings.labels], settings.seed)[settings.labels]
     tuned = train(
-        fine_tuning(pretraining, pretrained, settings, len(rows)), out / "fine_tuned", pictures=pictures.subset(rows)
+        fine_tuning(pretraining, pretrained, settings, len(rows)), out / "fine_tuned", images=images.subset(rows)
     )
     recipe = distillation(pretraining, out / "fine_tuned", settings)
-    student = train(recipe, out / "student", pictures=pictures.without_labels())
+    student = train(recipe, out / "student", images=images.without_labels())
     if not leave_process_group():
         return None
     write_model_folder(
         student.backbone,
         out / "export",
-        facts=describe(recipe, len(pictures), recipe.name.replace("_", "-")),
+        facts=describe(recipe, len(images), recipe.name.replace("_", "-")),
         recipe=recipe.to_dict(),
         evaluation=None,
     )
-    results: dict[str, Any] = {"labels": len(rows), "pictures": len(pictures), "seed": settings.seed, "accuracy": {}}
+    results: dict[str, Any] = {"labels": len(rows), "pictures": len(images), "seed": settings.seed, "accuracy": {}}
     for name, method in (("fine_tuned", tuned.method), ("student", student.method)):
         path = out / CLASSIFIER if name == "student" else out / name / CLASSIFIER
         value = write_classifier(method, recipe, path) if isinstance(method, Classifying) else None

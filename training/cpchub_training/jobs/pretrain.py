@@ -39,7 +39,7 @@ def run(recipe: Recipe, run_dir: Path) -> Path | None:
         isinstance(result.method, Classifying) and not recipe.ema_decay
     ):  # the classifier was not trained on the averaged weights that are exported
         write_classifier(result.method, recipe, run_dir / CLASSIFIER)
-    return export_run(recipe, result.backbone, run_dir / "export", result.pictures)
+    return export_run(recipe, result.backbone, run_dir / "export", result.images)
 
 
 def leave_process_group() -> bool:
@@ -51,11 +51,11 @@ def leave_process_group() -> bool:
     return first
 
 
-def export_run(recipe: Recipe, backbone: nn.Module, folder: Path, n_pictures: int, *, name: str | None = None) -> Path:
+def export_run(recipe: Recipe, backbone: nn.Module, folder: Path, n_images: int, *, name: str | None = None) -> Path:
     """Write `backbone` as a model folder, then measure that folder and add `eval.json` and its numbers to the card."""
     if isinstance(backbone, ColourPaths) and backbone.space == CHANNELS:
         recipe, backbone = _core_view(recipe, backbone)
-    facts = describe(recipe, n_pictures, name or recipe.name.replace("_", "-"))
+    facts = describe(recipe, n_images, name or recipe.name.replace("_", "-"))
     write_model_folder(backbone, folder, facts=facts, recipe=recipe.to_dict(), evaluation=None)
     if recipe.data in data.HAVE_TEST_PART:
         settings = Settings(fractions=(0.01, 0.1))
@@ -73,17 +73,17 @@ def _core_view(recipe: Recipe, backbone: ColourPaths) -> tuple[Recipe, nn.Module
     return replace(recipe, mean=zeros, std=ones, **path), backbone.paths[0]  # type: ignore[arg-type]
 
 
-def describe(recipe: Recipe, n_pictures: int, name: str) -> dict[str, Any]:
+def describe(recipe: Recipe, n_images: int, name: str) -> dict[str, Any]:
     """The facts of a recipe's encoder, as its card and `config.json` state them."""
-    pictures = DATA_NAMES.get(recipe.data, Path(recipe.data).name)
+    images = DATA_NAMES.get(recipe.data, Path(recipe.data).name)
     heard = recipe.takes == "sound"
     labelled = methods.get(recipe.method).labels != "none" or recipe.method == "distil"  # its teacher saw labels
-    number = f"{n_pictures:,} {'recordings' if heard else 'pictures'}"
-    how = f"pretrained with {method_title(recipe.method)} on {number} of {pictures}"
+    number = f"{n_images:,} {'recordings' if heard else 'images'}"
+    how = f"pretrained with {method_title(recipe.method)} on {number} of {images}"
     facts: dict[str, Any] = {
         "name": name,
         "method": recipe.method,
-        "data": pictures,
+        "data": images,
         "license": "apache-2.0" if recipe.data in DATA_NAMES else "unknown",  # the user chooses
         "architecture": recipe.backbone,
         "model_args": dict(recipe.backbone_args),

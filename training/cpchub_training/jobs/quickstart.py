@@ -32,7 +32,7 @@ from cpchub.media.contact_sheet import Tile, contact_sheet
 from cpchub.media.rules import NO_RULES, Rules
 from cpchub_training import data, recipes
 from cpchub_training.data.left_out import tell_left_out
-from cpchub_training.evaluate import encode_pictures, from_scratch
+from cpchub_training.evaluate import encode_images, from_scratch
 from cpchub_training.jobs.pretrain import export_run
 from cpchub_training.recipes import Recipe
 from cpchub_training.run.loop import train
@@ -61,17 +61,17 @@ def run(
     """
     started = time.monotonic()
     _check_out(out, images)
-    given = _digits(out / "pictures", recipe) if images is None else _own_pictures(images, recipe, rules)
+    given = _digits(out / "pictures", recipe) if images is None else _own_images(images, recipe, rules)
     recipe, train_set, test_set = given.recipe, given.train_set, given.test_set
     out.mkdir(parents=True, exist_ok=True)
-    _say(1, f"Pretraining a small encoder with SimCLR on {len(train_set):,} pictures, without looking at any label")
+    _say(1, f"Pretraining a small encoder with SimCLR on {len(train_set):,} images, without looking at any label")
     try:
-        result = train(recipe, out / "run", pictures=train_set)
+        result = train(recipe, out / "run", images=train_set)
     except OtherRunError as changed:
-        console.print(f"   The pictures or settings are not those of the last time, so it starts again ({changed})")
+        console.print(f"   The images or settings are not those of the last time, so it starts again ({changed})")
         for made in ("run", "collection"):  # vectors of another encoder cannot be reused
             shutil.rmtree(out / made, ignore_errors=True)
-        result = train(recipe, out / "run", pictures=train_set)
+        result = train(recipe, out / "run", images=train_set)
 
     _say(2, "Exporting it as a Hub repository: config, safetensors weights, recipe, model card")
     backbone = result.backbone
@@ -80,7 +80,7 @@ def run(
     _say(3, f'Loading it back by name: cpchub.load("{exported}")')
     encoder = load(str(exported))
 
-    _say(4, f"Embedding the collection with it, {encoder.dim} numbers a picture")
+    _say(4, f"Embedding the collection with it, {encoder.dim} numbers an image")
     collection = embed(given.folder, out / "collection", encoder, labels=given.labels, rules=recipe.rules)
 
     _say(5, "Building the FAISS index and searching it")
@@ -92,7 +92,7 @@ def run(
         _say(6, "Classifying from a few labels, beside the same network trained from scratch on the same labels")
         results |= _few_labels(recipe, encoder, train_set, test_set, scratch_steps, out / "label_curve.png")
     else:
-        console.print("   Too few pictures in class folders to measure an accuracy with; label some in the demo.")
+        console.print("   Too few images in class folders to measure an accuracy with; label some in the demo.")
     results["seconds"] = round(time.monotonic() - started, 1)
     write_json(out / "results.json", results)
     console.print(f"\nDone in {results['seconds']:.0f} s. All of it is in {out}", soft_wrap=True)
@@ -102,7 +102,7 @@ def run(
 def _check_out(out: Path, images: Path | None) -> None:
     check_free(out, known=OURS, way_out="no quickstart wrote that, so choose another --out")
     if images is not None and images.resolve() in (out.resolve(), *out.resolve().parents):
-        raise OutputError(f"{out} lies among the pictures of {images}; choose an --out elsewhere")
+        raise OutputError(f"{out} lies among the images of {images}; choose an --out elsewhere")
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ class _Given:
     folder: Path
     recipe: Recipe
     labels: Literal["folders"] | None
-    train_set: data.Pictures
-    test_set: data.Pictures | None
+    train_set: data.Images
+    test_set: data.Images | None
 
 
 def _digits(folder: Path, recipe: Recipe | None) -> _Given:
@@ -122,16 +122,16 @@ def _digits(folder: Path, recipe: Recipe | None) -> _Given:
     return _Given(folder, recipe or recipes.get("simclr_digits"), "folders", train_set, test_set)
 
 
-def _own_pictures(images: Path, recipe: Recipe | None, rules: Rules) -> _Given:
-    console.print(f"Reading the pictures of {images}", soft_wrap=True)
-    listed = data.own_pictures(str(images), recipe.rules if recipe else rules)
+def _own_images(images: Path, recipe: Recipe | None, rules: Rules) -> _Given:
+    console.print(f"Reading the images of {images}", soft_wrap=True)
+    listed = data.own_images(str(images), recipe.rules if recipe else rules)
     recipe = recipe or _recipe_for(images, len(listed), rules)
     whole = data.in_memory(listed, data.title(str(images)), recipe.stored_size)
     tell_left_out(whole.skipped, len(whole) + len(whole.skipped), whole.name)
     return _Given(images, recipe, "folders" if listed.by_folders else None, *_split(whole))
 
 
-def _write_digits(folder: Path, parts: Sequence[data.Pictures]) -> None:
+def _write_digits(folder: Path, parts: Sequence[data.Images]) -> None:
     """The digits as PNG files in a folder a class, as a user's images would lie."""
     i = 0
     for part in parts:
@@ -147,22 +147,22 @@ def _write_digits(folder: Path, parts: Sequence[data.Pictures]) -> None:
 def _recipe_for(images: Path, n: int, rules: Rules) -> Recipe:
     """SimCLR for n photos: about 30,000 images seen, but at least one epoch; about two minutes on two cores."""
     if n < 32:
-        raise SourceError(f"{images} has {n} pictures; pretraining needs at least 32, some thousands to be any good")
+        raise SourceError(f"{images} has {n} images; pretraining needs at least 32, some thousands to be any good")
     base = recipes.get("simclr_photos_quickstart")
     batch = min(base.batch_size, n // 2)
     base = replace(base, exclude=rules.exclude, include_system=rules.include_system, follow_links=rules.follow_links)
     return replace(base, data=str(images), batch_size=batch, epochs=max(1, round(30_000 / n)))
 
 
-def _split(pictures: data.Pictures) -> tuple[data.Pictures, data.Pictures | None]:
+def _split(images: data.Images) -> tuple[data.Images, data.Images | None]:
     """Hold out a fifth of each class for measuring. Nothing is held out without classes, or if a class has fewer than
     five images."""
-    if pictures.labels is None or np.bincount(pictures.class_of_each()).min() < 5:
-        return pictures, None
-    y, rng = pictures.class_of_each(), np.random.default_rng(0)
+    if images.labels is None or np.bincount(images.class_of_each()).min() < 5:
+        return images, None
+    y, rng = images.class_of_each(), np.random.default_rng(0)
     fifths = [rows[: len(rows) // 5] for rows in (rng.permutation(np.flatnonzero(y == c)) for c in np.unique(y))]
     held_out = np.sort(np.concatenate(fifths))
-    return pictures.subset(np.setdiff1d(np.arange(len(y)), held_out)), pictures.subset(held_out)
+    return images.subset(np.setdiff1d(np.arange(len(y)), held_out)), images.subset(held_out)
 
 
 def _search(collection: Collection, index: Index, sheet: Path) -> dict[str, Any]:
@@ -174,9 +174,9 @@ def _search(collection: Collection, index: Index, sheet: Path) -> dict[str, Any]
     rows = []
     for row in queries[:10]:
         hits = index.search_row(row, k=min(8, len(collection)))
-        tiles = [Tile(collection.picture(h.row), f"{h.score:.3f}") for h in hits if h.row != row]
-        rows.append([Tile(collection.picture(row), "query", highlighted=True), *tiles])
-    contact_sheet(rows, sheet, title="A picture of the collection (left) and its nearest neighbours")
+        tiles = [Tile(collection.image(h.row), f"{h.score:.3f}") for h in hits if h.row != row]
+        rows.append([Tile(collection.image(row), "query", highlighted=True), *tiles])
+    contact_sheet(rows, sheet, title="An image of the collection (left) and its nearest neighbours")
     console.print(f"   Neighbours: {sheet}", soft_wrap=True)
     if labels[0] is None:
         return {}
@@ -184,15 +184,15 @@ def _search(collection: Collection, index: Index, sheet: Path) -> dict[str, Any]
     _, nearest = index.search_vectors(collection.vectors()[asked], k=min(6, len(collection)))
     given, others = np.array(labels), nearest != asked[:, None]  # an image is not its own neighbour
     agree = float((given[nearest] == given[asked][:, None])[others].mean())
-    console.print(f"   Of the five nearest neighbours of a picture, {agree:.1%} show the same class.")
+    console.print(f"   Of the five nearest neighbours of an image, {agree:.1%} show the same class.")
     return {"neighbours_of_same_class": round(agree, 4)}
 
 
 def _few_labels(
     recipe: Recipe,
     encoder: Encoder,
-    train_set: data.Pictures,
-    test_set: data.Pictures,
+    train_set: data.Images,
+    test_set: data.Images,
     scratch_steps: int,
     plot: Path,
 ) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def _few_labels(
     scratch."""
     y, y_test = train_set.class_of_each(), test_set.class_of_each()
     per_class = tuple(n for n in PER_CLASS if n <= np.bincount(y).min())
-    x, x_test = (encode_pictures(encoder, part) for part in (train_set, test_set))
+    x, x_test = (encode_images(encoder, part) for part in (train_set, test_set))
     frozen = label_curve(x, y, x_test, y_test, per_class=per_class, seeds=SEEDS)
     values = []
     with console.status(f"   training the same network from scratch, {len(SEEDS)} times for each number of labels"):

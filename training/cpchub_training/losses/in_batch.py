@@ -13,7 +13,7 @@ from cpchub_training.losses.ranks import gather, rank, world_size
 def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     """NT-Xent of SimCLR (arXiv 2002.05709, eq. 1), the mean over the 2N anchors.
 
-    `z1`, `z2`: `[N, D]`, row i of both from picture i. google-research/simclr reports twice this value (it adds the two
+    `z1`, `z2`: `[N, D]`, row i of both from image i. google-research/simclr reports twice this value (it adds the two
     directions), which matters when its learning rates are taken over.
     Orthonormal identical views give log(1 + (2N - 2) exp(-1/T)); a collapsed encoder gives log(2N - 1).
 
@@ -39,7 +39,7 @@ def sup_con(z: Tensor, labels: Tensor | None, temperature: float, form: str = "o
     logits, positive = _compare(z, labels, temperature)
     count = positive.sum(1)
     if z.shape[1] == 1 and not bool((count > 0).all()):  # with two views there is no need to wait for the device
-        raise ValueError("an anchor has no positive: give each picture two views, or drop classes with one picture")
+        raise ValueError("an anchor has no positive: give each image two views, or drop classes with one image")
     log_normaliser = logits.logsumexp(1)
     if form == "out":
         mean_positive = logits.masked_fill(~positive, 0.0).sum(1) / count
@@ -59,7 +59,7 @@ def dcl(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     tensor(3.4012)
     """
     if len(z1) * world_size() < 2:
-        raise ValueError("dcl needs negatives: give it two pictures or more")
+        raise ValueError("dcl needs negatives: give it two images or more")
     logits, positive = _compare(torch.stack([z1, z2], dim=1), None, temperature)
     negatives = logits.masked_fill(positive, float("-inf")).logsumexp(1)
     return (negatives - logits.masked_fill(~positive, 0.0).sum(1)).mean()
@@ -92,9 +92,9 @@ def _compare(
     n, v, d = z.shape
     anchors = F.normalize(z.float(), dim=-1).transpose(0, 1).reshape(v * n, d)  # view-major: row = view * N + image
     first = n * rank()
-    picture = torch.arange(first, first + n, device=z.device)
-    group = (picture if labels is None else labels.to(z.device)).repeat(v)
-    identity = (torch.arange(v, device=z.device)[:, None] * n * world_size() + picture).reshape(-1)  # over all ranks
+    image = torch.arange(first, first + n, device=z.device)
+    group = (image if labels is None else labels.to(z.device)).repeat(v)
+    identity = (torch.arange(v, device=z.device)[:, None] * n * world_size() + image).reshape(-1)  # over all ranks
     candidates = gather(anchors.detach() if constant_candidates else anchors)
     logits = anchors @ candidates.T / temperature
     itself = identity[:, None] == gather(identity)[None, :]

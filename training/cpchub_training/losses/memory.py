@@ -16,8 +16,8 @@ from cpchub_training.losses.ranks import gather, rank
 def info_nce(q: Tensor, k: Tensor, negatives: Tensor | None, temperature: float) -> Tensor:
     """InfoNCE of MoCo (arXiv 1911.05722, eq. 1), the mean over the N queries.
 
-    `q`, `k`: `[N, D]`, row i of both from picture i; `negatives`: `[K, D]` (MoCo's queue), shared by all queries, or
-    None to contrast each query with the keys of the other pictures, of every rank.
+    `q`, `k`: `[N, D]`, row i of both from image i; `negatives`: `[K, D]` (MoCo's queue), shared by all queries, or
+    None to contrast each query with the keys of the other images, of every rank.
     An orthonormal queue gives log(1 + K exp(-1/T)); a collapsed encoder gives log(K + 1).
 
     >>> info_nce(torch.ones(4, 8), torch.ones(4, 8), negatives=torch.ones(32, 8), temperature=0.2)  # log 33

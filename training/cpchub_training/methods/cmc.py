@@ -1,4 +1,4 @@
-"""CMC: views of one picture are its channels, lightness and colour; each has an encoder, and they are to agree.
+"""CMC: views of one image are its channels, lightness and colour; each has an encoder, and they are to agree.
 
 Tian et al., "Contrastive Multiview Coding", arXiv 1906.05849.
 
@@ -29,11 +29,11 @@ from cpchub_training.recipes import Recipe
 class CMC(Method):
     """CMC with a linear head and a memory bank for each of M >= 2 paths of `backbone`.
 
-    View a of a picture finds its row in the bank of view b and the other way round; both losses are summed, over the
+    View a of an image finds its row in the bank of view b and the other way round; both losses are summed, over the
     pairs of the first view with each other one (`graph="core"`, eq. 7) or over all pairs (`"full"`, eq. 8). With two
     paths these are the same. `m` negatives, shared by all pairs; 0 for the softmax over the whole bank.
 
-    `negatives="batch"` tells a view from the other pictures of the batch (of all ranks), without a bank: on small data
+    `negatives="batch"` tells a view from the other images of the batch (of all ranks), without a bank: on small data
     sets the encoder changes faster than a bank, which is renewed once an epoch, can follow.
     """
 
@@ -43,7 +43,7 @@ class CMC(Method):
         self,
         backbone: ColourPaths,
         projector_dim: int,
-        n_pictures: int,
+        n_images: int,
         *,
         temperature: float = 0.07,
         m: int = 16384,
@@ -61,7 +61,7 @@ class CMC(Method):
         widths = [int(path.num_features) for path in backbone.paths]
         self.projectors = nn.ModuleList(nn.Linear(width, projector_dim) for width in widths)
         remembered = widths if negatives == "bank" else []
-        self.banks = nn.ModuleList(MemoryBank(n_pictures, projector_dim, momentum, start) for _ in remembered)
+        self.banks = nn.ModuleList(MemoryBank(n_images, projector_dim, momentum, start) for _ in remembered)
         self.pairs = [(a, b) for a, b in combinations(range(len(widths)), 2) if graph == "full" or a == 0]
         # Z is of a view against a bank, so each direction of each pair has its own
         self.contrasts = nn.ModuleDict(
@@ -79,7 +79,7 @@ class CMC(Method):
         return cls(
             backbone,
             recipe.projector_dim,
-            data.n_pictures,
+            data.n_images,
             temperature=recipe.temperature,
             m=recipe.bank.negatives,
             momentum=recipe.bank.momentum,
@@ -118,8 +118,8 @@ class CMC(Method):
         return sum(losses[1:], losses[0])
 
     def chance(self, n: int) -> float:
-        """The loss of an encoder to which all pictures are alike."""
+        """The loss of an encoder to which all images are alike."""
         if not self.banks:
             return 2 * len(self.pairs) * math.log(n)
-        pictures = len(self.banks[0].features)  # type: ignore[arg-type]
-        return sum(contrast.chance(pictures) for contrast in self.contrasts.values())  # type: ignore[operator]
+        images = len(self.banks[0].features)  # type: ignore[arg-type]
+        return sum(contrast.chance(images) for contrast in self.contrasts.values())  # type: ignore[operator]

@@ -123,7 +123,7 @@ class CPC(Method):
                 losses.append(cpc_info_nce(z_hat, candidates, positive))
         return torch.stack(losses).mean(), candidates.shape[1]
 
-    def chance(self, pictures: int) -> float:
-        """The loss of telling nothing apart, in a step with so many pictures on all ranks."""
-        among = pictures if self.settings.all_ranks else pictures // world_size()
+    def chance(self, images: int) -> float:
+        """The loss of telling nothing apart, in a step with so many images on all ranks."""
+        among = images if self.settings.all_ranks else images // world_size()
         return math.log(min(among, self.settings.group or among) * self.rows**2)

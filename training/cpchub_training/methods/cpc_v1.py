@@ -1,7 +1,7 @@
-"""CPC v1 on pictures: the same prediction as in version 2, from above only, by a PixelCNN over the grid.
+"""CPC v1 on images: the same prediction as in version 2, from above only, by a PixelCNN over the grid.
 
 Van den Oord, Li and Vinyals, Representation Learning with Contrastive Predictive Coding, arXiv 1807.03748, section 3.2:
-grey pictures, 7 x 7 patches of 64 pixels with spatial jitter, a ResNet-101 without norm up to its third stack, up to
+grey images, 7 x 7 patches of 64 pixels with spatial jitter, a ResNet-101 without norm up to its third stack, up to
 five rows ahead. The paper is silent on the depth and width of the PixelCNN: here those of version 2's context network.
 """
 

@@ -1,4 +1,4 @@
-"""Distillation as in SimCLR v2: a student learns the teacher's answers on pictures without labels.
+"""Distillation as in SimCLR v2: a student learns the teacher's answers on images without labels.
 
 Chen et al., "Big Self-Supervised Models are Strong Semi-Supervised Learners", arXiv 2006.10029, eq. 2. The student may
 be the teacher's own size (self-distillation, T = 0.1 in the paper) or smaller (T = 1).

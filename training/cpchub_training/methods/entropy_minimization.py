@@ -1,4 +1,4 @@
-"""Entropy minimisation: on a picture without a label the network is to be sure of something.
+"""Entropy minimisation: on an image without a label the network is to be sure of something.
 
 Grandvalet and Bengio, "Semi-supervised Learning by Entropy Minimization", NIPS 2004.
 """
@@ -16,7 +16,7 @@ from cpchub_training.recipes import Recipe
 
 @method("entropy_minimization", views=1, labels="some")
 class EntropyMinimization(SemiSupervised):
-    """The entropy of the classes of each picture without a label, eq. 6 of the paper."""
+    """The entropy of the classes of each image without a label, eq. 6 of the paper."""
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, backbone: nn.Module, data: DataFacts) -> EntropyMinimization:

@@ -1,7 +1,7 @@
-"""Exemplar: every picture is a class of its own, and its views are the examples of that class.
+"""Exemplar: every image is a class of its own, and its views are the examples of that class.
 
 Dosovitskiy et al., "Discriminative Unsupervised Feature Learning with Exemplar Convolutional Neural Networks",
-arXiv 1406.6909. InstDisc is its form without a weight for each picture.
+arXiv 1406.6909. InstDisc is its form without a weight for each image.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from cpchub_training.recipes import Recipe
 
 @method("exemplar", views=range(1, 101))
 class Exemplar(Method):
-    """A softmax over the `n_pictures` of the data set: for thousands of pictures, not for millions."""
+    """A softmax over the `n_images` of the data set: for thousands of images, not for millions."""
 
-    def __init__(self, backbone: nn.Module, width: int, n_pictures: int) -> None:
+    def __init__(self, backbone: nn.Module, width: int, n_images: int) -> None:
         super().__init__()
         self.backbone = backbone
-        self.classifier = nn.Linear(width, n_pictures)
+        self.classifier = nn.Linear(width, n_images)
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, backbone: nn.Module, data: DataFacts) -> Exemplar:
-        return cls(backbone, width_of(backbone), data.n_pictures)
+        return cls(backbone, width_of(backbone), data.n_images)
 
     def forward(
         self, views: Sequence[Tensor], indices: Tensor, labels: Tensor | None = None
@@ -39,5 +39,5 @@ class Exemplar(Method):
         return F.cross_entropy(logits, which), {"accuracy": (logits.detach().argmax(1) == which).float().mean()}
 
     def chance(self, n: int) -> float:
-        """The loss of guessing: log of the number of pictures."""
+        """The loss of guessing: log of the number of images."""
         return math.log(self.classifier.out_features)

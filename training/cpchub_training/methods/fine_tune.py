@@ -64,13 +64,13 @@ class FineTune(Classifying):
         self, views: Sequence[Tensor], indices: Tensor | None = None, labels: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         if labels is None:
-            raise ValueError("fine-tuning needs the class of each picture")
+            raise ValueError("fine-tuning needs the class of each image")
         (x,) = views
         logits = self.logits(x).float()
         return F.cross_entropy(logits, labels), {"accuracy": (logits.detach().argmax(1) == labels).float().mean()}
 
     def chance(self, n: int) -> float:
-        """The loss of a classifier to which all pictures are alike: log of the number of classes."""
+        """The loss of a classifier to which all images are alike: log of the number of classes."""
         return math.log(self.classifier.out_features)
 
 

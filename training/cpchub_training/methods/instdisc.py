@@ -1,4 +1,4 @@
-"""InstDisc: every picture a class of its own, told from all others by a feature remembered from its last visit.
+"""InstDisc: every image a class of its own, told from all others by a feature remembered from its last visit.
 
 Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", arXiv 1805.01978.
 """
@@ -18,7 +18,7 @@ from cpchub_training.recipes import Recipe
 
 @method("instdisc", views=1)
 class InstDisc(Method):
-    """InstDisc with one view a step, a linear head, and a bank of the `n_pictures` of the data set.
+    """InstDisc with one view a step, a linear head, and a bank of the `n_images` of the data set.
 
     `m` negatives for noise-contrastive estimation, 0 for the full softmax (CIFAR). `proximal` is lambda of eq. 8, which
     pulls a feature towards its last value: 30 in the paper, absent (0) from the official code.
@@ -29,7 +29,7 @@ class InstDisc(Method):
         backbone: nn.Module,
         width: int,
         projector_dim: int,
-        n_pictures: int,
+        n_images: int,
         *,
         temperature: float = 0.07,
         m: int = 4096,
@@ -40,7 +40,7 @@ class InstDisc(Method):
         super().__init__()
         self.backbone = backbone
         self.projector = nn.Linear(width, projector_dim)
-        self.bank = MemoryBank(n_pictures, projector_dim, momentum, start)
+        self.bank = MemoryBank(n_images, projector_dim, momentum, start)
         self.contrast = InstanceContrast(temperature, m)
         self.m, self.proximal = m, proximal
 
@@ -50,7 +50,7 @@ class InstDisc(Method):
             backbone,
             width_of(backbone),
             recipe.projector_dim,
-            data.n_pictures,
+            data.n_images,
             temperature=recipe.temperature,
             m=recipe.bank.negatives,
             momentum=recipe.bank.momentum,
@@ -72,5 +72,5 @@ class InstDisc(Method):
         return loss, {"positive_similarity": (v.detach() * previous).sum(1).mean()}
 
     def chance(self, n: int) -> float:
-        """The loss of an encoder to which all pictures are alike, without the proximal term."""
+        """The loss of an encoder to which all images are alike, without the proximal term."""
         return self.contrast.chance(len(self.bank.features))

@@ -1,4 +1,4 @@
-"""InvaSpread: two views of each picture are to be alike and spread from all other pictures of the batch; no memory.
+"""InvaSpread: two views of each image are to be alike and spread from all other images of the batch; no memory.
 
 Ye et al., "Unsupervised Embedding Learning via Invariant and Spreading Instance Feature", arXiv 1904.03436.
 """
@@ -41,6 +41,6 @@ class InvaSpread(Method):
         return loss, {"positive_similarity": F.cosine_similarity(z1.detach().float(), z2.detach().float()).mean()}
 
     def chance(self, n: int) -> float:
-        """The loss of an encoder to which all of a batch of n pictures are alike."""
+        """The loss of an encoder to which all of a batch of n images are alike."""
         others = 2 * n - 1
         return math.log(others) - (others - 1) * math.log1p(-1 / others)

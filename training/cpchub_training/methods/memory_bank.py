@@ -1,6 +1,6 @@
-"""A memory bank: one feature for each picture of the data set, as InstDisc and CMC keep it.
+"""A memory bank: one feature for each image of the data set, as InstDisc and CMC keep it.
 
-Wu et al., arXiv 1805.01978 (section 3.1 and 3.2). Both methods tell picture i from all others by its row of the bank:
+Wu et al., arXiv 1805.01978 (section 3.1 and 3.2). Both methods tell image i from all others by its row of the bank:
 with a softmax over the whole bank, or, where that is too large, by noise-contrastive estimation with m drawn rows.
 """
 
@@ -18,11 +18,11 @@ from cpchub_training.losses.precision import without_autocast
 
 
 class MemoryBank(nn.Module):
-    """Unit features `[n, D]`, each moved towards what its picture gave last, the same on every rank.
+    """Unit features `[n, D]`, each moved towards what its image gave last, the same on every rank.
 
     The official code starts with random features, which for an epoch are told from real ones more easily than real ones
-    are from each other: on small data sets that teaches the encoder to give all pictures one direction. With
-    `start="visited"` a picture's first feature is its row at once, and only rows of pictures seen so far are negatives.
+    are from each other: on small data sets that teaches the encoder to give all images one direction. With
+    `start="visited"` an image's first feature is its row at once, and only rows of images seen so far are negatives.
     """
 
     features: Tensor
@@ -39,7 +39,7 @@ class MemoryBank(nn.Module):
         self.register_buffer("features", F.normalize(torch.randn(n, dim), dim=1))
 
     def draw(self, indices: Tensor, m: int) -> Tensor:
-        """Rows to contrast with, `[N, 1 + m]`: each picture's own, then m uniform ones, of which some may be equal."""
+        """Rows to contrast with, `[N, 1 + m]`: each image's own, then m uniform ones, of which some may be equal."""
         if m == 0:
             return indices[:, None]
         if self.complete():
@@ -51,13 +51,13 @@ class MemoryBank(nn.Module):
         return rows
 
     def complete(self) -> bool:
-        """Whether every picture has been seen. Once it is so, no GPU is asked (and waited for) again."""
+        """Whether every image has been seen. Once it is so, no GPU is asked (and waited for) again."""
         self._complete = self._complete or bool(self.visited.all())
         return self._complete
 
     @torch.no_grad()
     def admit(self, indices: Tensor, v: Tensor) -> None:
-        """Pictures that are seen for the first time: v_i is their feature, for all ranks' pictures."""
+        """Images that are seen for the first time: v_i is their feature, for all ranks' images."""
         if self.start == "random":
             return
         indices, v = gather(indices), gather(v.detach().float())
@@ -66,7 +66,7 @@ class MemoryBank(nn.Module):
 
     @torch.no_grad()
     def update(self, indices: Tensor, v: Tensor) -> None:
-        """features_i <- momentum * features_i + (1 - momentum) * v_i, back to unit length, for all ranks' pictures."""
+        """features_i <- momentum * features_i + (1 - momentum) * v_i, back to unit length, for all ranks' images."""
         indices, v = gather(indices), gather(v.detach().float())
         moved = self.momentum * self.features[indices] + (1 - self.momentum) * v
         self.features[indices] = F.normalize(moved, dim=1)
@@ -99,5 +99,5 @@ class InstanceContrast(nn.Module):
         return instdisc_nce(similarity, self.T, n, self.Z)
 
     def chance(self, n: int) -> float:
-        """The loss where all n pictures are alike: log n, or for NCE log(1 + m) + m log(1 + 1/m)."""
+        """The loss where all n images are alike: log n, or for NCE log(1 + m) + m log(1 + 1/m)."""
         return math.log(n) if self.m == 0 else math.log1p(self.m) + self.m * math.log1p(1 / self.m)

@@ -97,7 +97,7 @@ class MoCo(Method):
         return loss, {"positive_similarity": (q.detach() * k).sum(1).mean()}
 
     def chance(self, n: int) -> float:
-        """The loss of an encoder to which all pictures are alike: log(K + 1)."""
+        """The loss of an encoder to which all images are alike: log(K + 1)."""
         return math.log(self.K + 1)
 
     @torch.no_grad()
@@ -133,7 +133,7 @@ class MoCo(Method):
 class _SplitBatchNorm2d(nn.BatchNorm2d):
     """Batch norm whose statistics in training are those of `splits` parts of the batch, as of that many devices.
 
-    Of fewer parts where they would be of one picture, which has no statistics.
+    Of fewer parts where they would be of one image, which has no statistics.
     """
 
     splits: int

@@ -1,4 +1,4 @@
-"""Pseudo-labels: the class that the network thinks a picture has is taken for its label.
+"""Pseudo-labels: the class that the network thinks an image has is taken for its label.
 
 Lee, "Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for Deep Neural Networks", ICML workshop
 2013.

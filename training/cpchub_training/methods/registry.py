@@ -59,7 +59,7 @@ class Classifying(Method):
 class DataFacts(NamedTuple):
     """What a method may need to know of the training data: a memory bank has a row for each image."""
 
-    n_pictures: int
+    n_images: int
     n_classes: int = 0  # of the labels; 0 where there are none
 
 
@@ -137,12 +137,12 @@ def get(name: str) -> Entry:
     return _REGISTRY[name]
 
 
-def check(recipe: Recipe, n_pictures: int, labelled: bool, world_size: int = 1) -> None:
+def check(recipe: Recipe, n_images: int, labelled: bool, world_size: int = 1) -> None:
     """Raise `RecipeError` for a recipe that cannot work, in itself or with this data, before any work.
 
     labelled: whether the images have labels. world_size: number of ranks.
     """
-    recipe.check(n_pictures, world_size)
+    recipe.check(n_images, world_size)
     get(recipe.method).check(recipe, labelled=labelled)
 
 

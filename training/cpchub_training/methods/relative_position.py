@@ -1,4 +1,4 @@
-"""Relative position: of two patches of a picture, where does the second lie from the first?
+"""Relative position: of two patches of an image, where does the second lie from the first?
 
 Doersch et al., "Unsupervised Visual Representation Learning by Context Prediction", arXiv 1505.05192.
 """
@@ -26,7 +26,7 @@ class RelativePosition(Method):
     """Two patches of a 3 x 3 grid, the middle one and a random neighbour, each moved by up to a sixth of a patch.
 
     Between patches lies a gap of a quarter of a patch, so that lines which run on do not give the place away. Colours
-    would (chromatic aberration): use views with grey pictures or dropped colours. Raises `RecipeError` for views of
+    would (chromatic aberration): use views with grey images or dropped colours. Raises `RecipeError` for views of
     fewer than 24 pixels.
     """
 

@@ -1,4 +1,4 @@
-"""Rotation: tell by which quarter turn a picture was rotated.
+"""Rotation: tell by which quarter turn an image was rotated.
 
 Gidaris et al., "Unsupervised Representation Learning by Predicting Image Rotations", arXiv 1803.07728.
 """

@@ -1,4 +1,4 @@
-"""Learning from few labels and many pictures at once: cross-entropy where there is a label, and a term where not.
+"""Learning from few labels and many images at once: cross-entropy where there is a label, and a term where not.
 
 The baselines of CPC v2's table of low-label results; each is one term in a file of its own.
 """
@@ -31,14 +31,14 @@ class SemiSupervised(Classifying):
         return self.classifier(self.backbone(x)).float()
 
     def unlabelled(self, views: Sequence[Tensor], logits: Sequence[Tensor]) -> Tensor:
-        """What each picture loses without its label, `[N]`; `logits`: `[N, classes]` of each view, from one batch."""
-        raise TypeError(f"{type(self).__name__} does not say what it learns from pictures without labels")
+        """What each image loses without its label, `[N]`; `logits`: `[N, classes]` of each view, from one batch."""
+        raise TypeError(f"{type(self).__name__} does not say what it learns from images without labels")
 
     def forward(
         self, views: Sequence[Tensor], indices: Tensor | None = None, labels: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         if labels is None:
-            raise ValueError("semi-supervised learning needs the class of some pictures, and -1 for the others")
+            raise ValueError("semi-supervised learning needs the class of some images, and -1 for the others")
         known = labels != UNLABELLED  # a mask: taking out rows would wait for a GPU to say how many
         logits = self.logits(torch.cat(list(views))).chunk(len(views))  # all views under the same batch statistics
         losses = F.cross_entropy(logits[0], labels, ignore_index=UNLABELLED, reduction="none")

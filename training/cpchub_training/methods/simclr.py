@@ -1,4 +1,4 @@
-"""SimCLR: two or more views of each picture, one encoder f, a projection head g, NT-Xent over all views of the batch.
+"""SimCLR: two or more views of each image, one encoder f, a projection head g, NT-Xent over all views of the batch.
 
 Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", arXiv 2002.05709.
 Yeh et al., "Decoupled Contrastive Learning", arXiv 2110.06848, for `decoupled`.
@@ -80,7 +80,7 @@ class SimCLR(Method):
         return loss, {name: value.detach() for name, value in scalars.items()}
 
     def chance(self, n: int) -> float:
-        """The loss of an encoder to which all of a batch of n pictures are alike: log(2n - 1) for two views.
+        """The loss of an encoder to which all of a batch of n images are alike: log(2n - 1) for two views.
 
         Decoupled, log(2n - 2).
         """

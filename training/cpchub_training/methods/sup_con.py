@@ -1,4 +1,4 @@
-"""SupCon: SimCLR with labels; all pictures of a class are positives of each other.
+"""SupCon: SimCLR with labels; all images of a class are positives of each other.
 
 Khosla et al., "Supervised Contrastive Learning", arXiv 2004.11362.
 """
@@ -46,7 +46,7 @@ class SupCon(Method):
         self, views: Sequence[Tensor], indices: Tensor | None = None, labels: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         if labels is None:
-            raise ValueError("SupCon needs the class of each picture; SimCLR is its form without labels")
+            raise ValueError("SupCon needs the class of each image; SimCLR is its form without labels")
         z = self.projector(self.backbone(torch.cat(list(views))))  # VNxD
         z = z.reshape(len(views), -1, z.shape[-1]).transpose(0, 1)  # NxVxD
         loss = sup_con(z, labels, self.temperature)
@@ -54,5 +54,5 @@ class SupCon(Method):
         return loss, {"positive_similarity": F.cosine_similarity(a, b).mean()}
 
     def chance(self, n: int) -> float:
-        """The loss of an encoder to which all of a batch of n pictures are alike: log(2n - 1) for two views."""
+        """The loss of an encoder to which all of a batch of n images are alike: log(2n - 1) for two views."""
         return math.log(self.n_views * n - 1)

@@ -1,4 +1,4 @@
-"""UDA: a picture and a strongly changed view of it are to get one answer.
+"""UDA: an image and a strongly changed view of it are to get one answer.
 
 Xie et al., "Unsupervised Data Augmentation for Consistency Training", arXiv 1904.12848.
 """
@@ -17,7 +17,7 @@ from cpchub_training.recipes import Recipe
 
 @method("uda", views=2, labels="some")
 class UDA(SemiSupervised):
-    """Two views of each picture. The answer to the first is the target of the second, sharpened by `temperature`, where
+    """Two views of each image. The answer to the first is the target of the second, sharpened by `temperature`, where
     it is more certain than `threshold` (section 2 of the paper; 0.4 and 0.8 are its values for CIFAR-10)."""
 
     def __init__(

@@ -58,7 +58,7 @@ class VAT(SemiSupervised):
         return divergence + self.entropy_weight * entropy(logits[0])
 
     def _adversarial(self, x: Tensor, logits: Tensor) -> Tensor:
-        """The direction of each picture in which the answer changes most, of length epsilon."""
+        """The direction of each image in which the answer changes most, of length epsilon."""
         direction = _unit(torch.randn_like(x)).requires_grad_()
         change = divergences(logits, self.logits(x + self.xi * direction)).sum()
         (gradient,) = torch.autograd.grad(change, direction)
@@ -71,7 +71,7 @@ def _unit(x: Tensor) -> Tensor:
 
 @contextmanager
 def _statistics_kept(network: nn.Module) -> Iterator[None]:
-    """Batch norms use the statistics of what they see, but do not remember perturbed pictures."""
+    """Batch norms use the statistics of what they see, but do not remember perturbed images."""
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     before = [norm.track_running_stats for norm in norms]
     for norm in norms:

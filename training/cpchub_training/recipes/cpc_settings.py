@@ -58,17 +58,17 @@ class CPCSettings:
             )
         return rows, range(first, last + 1)
 
-    def groups(self, pictures: int) -> int:
-        """Into how many groups of negatives a rank's `pictures` fall; `RecipeError` where they do not divide."""
-        if not self.group or pictures <= self.group:
+    def groups(self, images: int) -> int:
+        """Into how many groups of negatives a rank's `images` fall; `RecipeError` where they do not divide."""
+        if not self.group or images <= self.group:
             return 1
-        if pictures % self.group:
+        if images % self.group:
             raise RecipeError(
-                f"{pictures} pictures a rank do not fall into groups of {self.group} (--cpc.group), {pictures} = "
-                f"{pictures // self.group} x {self.group} + {pictures % self.group}; use --batch-size "
-                f"{pictures - pictures % self.group} a rank, or --cpc.group 0"
+                f"{images} images a rank do not fall into groups of {self.group} (--cpc.group), {images} = "
+                f"{images // self.group} x {self.group} + {images % self.group}; use --batch-size "
+                f"{images - images % self.group} a rank, or --cpc.group 0"
             )
-        return pictures // self.group
+        return images // self.group
 
     def check(self) -> None:
         """Raise `RecipeError` for values that cannot work whatever the geometry."""
@@ -89,7 +89,7 @@ class CPCSettings:
                 )
         if self.all_ranks and self.group:
             raise RecipeError(
-                f"cpc.all_ranks takes negatives from every rank, cpc.group={self.group} from {self.group} pictures; "
+                f"cpc.all_ranks takes negatives from every rank, cpc.group={self.group} from {self.group} images; "
                 "use --cpc.group 0 with it"
             )
 

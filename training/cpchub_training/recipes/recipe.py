@@ -10,7 +10,7 @@ from cpchub.errors import RecipeError
 from cpchub.media.rules import Rules
 from cpchub_training.recipes.cpc_settings import AudioSettings, CPCSettings
 from cpchub_training.recipes.method_settings import BankSettings, CMCSettings, MoCoSettings, SemiSupervisedSettings
-from cpchub_training.views import per_picture
+from cpchub_training.views import per_image
 from cpchub_training.views.batched import Views
 from cpchub_training.views.patches import PatchViews
 
@@ -37,7 +37,7 @@ _MOVED = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run. Sizes are pixels, `batch_size` counts pictures over all ranks, `lr` is for that batch size."""
+    """One training run. Sizes are pixels, `batch_size` counts images over all ranks, `lr` is for that batch size."""
 
     name: str
     method: str = "simclr"
@@ -53,22 +53,22 @@ class Recipe:
     teacher: str = ""  # run folder: the pretraining to fine-tune, or the fine-tuned classifier to distil
     head_layers: int = 1  # of the pretraining's projection head that fine-tuning keeps
     # data and views
-    data: str = "cifar10"  # cifar10, digits, or pictures: a folder, tar shards, Parquet, a list, s3://...
+    data: str = "cifar10"  # cifar10, digits, or images: a folder, tar shards, Parquet, a list, s3://...
     exclude: tuple[str, ...] = ()  # files and folders of it to leave out, by name or path; * and ? stand for anything
     include_system: bool = False  # take in folders of a NAS or an operating system: @eaDir, #recycle, __MACOSX
     follow_links: bool = False  # follow links that lead out of it
-    stored_size: int = 32  # pictures of your own become squares of this side, of which views show parts
+    stored_size: int = 32  # images of your own become squares of this side, of which views show parts
     stream: Literal["auto", "always", "never"] = "auto"  # decode while training; auto: if memory is too small for all
-    views_on: Literal["device", "cpu"] = "device"  # cpu: from the full pictures, one by one, as official code does
+    views_on: Literal["device", "cpu"] = "device"  # cpu: from the full images, one by one, as official code does
     views: Views = field(default_factory=Views)
     n_views: int = 2
-    plain_views: int = 0  # so many of them, the last, keep the picture's colours: no jitter, no grey
+    plain_views: int = 0  # so many of them, the last, keep the image's colours: no jitter, no grey
     mean: tuple[float, float, float] = (0.4914, 0.4822, 0.4465)
     std: tuple[float, float, float] = (0.2470, 0.2435, 0.2616)
     input_size: int = 32  # what the finished encoder takes; may be larger than the views (arXiv 1906.06423)
     # optimisation
-    epochs: int = 200  # passes over the pictures
-    batch_size: int = 512  # pictures a step, of all GPUs together
+    epochs: int = 200  # passes over the images
+    batch_size: int = 512  # images a step, of all GPUs together
     optimizer: Literal["sgd", "adam", "adamw", "lars"] = "sgd"  # what turns gradients into steps
     lr: float = 0.06  # learning rate, for this batch size
     momentum: float = 0.9  # beta1 of Adam
@@ -116,7 +116,7 @@ class Recipe:
         return asdict(self)
 
     def views_of(self, number: int) -> Views:
-        """How view `number` of a picture is drawn, from 0 up to `n_views`."""
+        """How view `number` of an image is drawn, from 0 up to `n_views`."""
         coloured = number < self.n_views - self.plain_views
         return self.views if coloured else replace(self.views, jitter_p=0.0, grey_p=0.0)
 
@@ -138,7 +138,7 @@ class Recipe:
                 fields[name] = kind(**group)
         return Recipe(**fields)
 
-    def check(self, n_pictures: int, world_size: int = 1) -> None:
+    def check(self, n_images: int, world_size: int = 1) -> None:
         """Raise `RecipeError` for values that cannot work, before anything is computed.
 
         Values that depend on the method are checked by its entry in the registry of methods.
@@ -177,23 +177,21 @@ class Recipe:
         if self.views_on == "cpu":
             if self.takes != "images":
                 raise RecipeError(f"views_on='cpu' is not for {self.method}, whose views are made on the device")
-            per_picture.check(self.views)
+            per_image.check(self.views)
         if self.takes == "patches":
             self.cpc.groups(self.batch_size // (world_size * self.accumulate))
         if self.takes == "sound" and self.knn_every:
-            raise RecipeError(
-                f"knn_every={self.knn_every} looks at pictures, {self.method} has none; use --knn-every 0"
-            )
+            raise RecipeError(f"knn_every={self.knn_every} looks at images, {self.method} has none; use --knn-every 0")
         for settings in (self.moco, self.bank, self.cmc, self.semi, self.cpc, self.audio):
             settings.check()
         if self.decoupled and (self.method != "simclr" or self.n_views != 2):
             raise RecipeError(
                 f"decoupled is for simclr with two views, not for {self.method} with {self.n_views}; use --no-decoupled"
             )
-        if self.batch_size > n_pictures:
+        if self.batch_size > n_images:
             raise RecipeError(
-                f"batch_size={self.batch_size} is more than the {n_pictures} pictures; "
-                f"use --batch-size {n_pictures // 2} or less"
+                f"batch_size={self.batch_size} is more than the {n_images} images; "
+                f"use --batch-size {n_images // 2} or less"
             )
 
 

@@ -24,7 +24,7 @@ HUES = (
     "#2f6fb5", "#c8641b", "#2b8a57", "#a8457f", "#7a5cc0", "#9a7d0a", "#16899a", "#bd3b3b", "#6b7280", "#8a5a36",
     "#4b4b9f", "#5c8a1e",
 )  # fmt: skip
-MAPPED = 2000  # test pictures on the map
+MAPPED = 2000  # test images on the map
 QUERIES, NEIGHBOURS = 8, 7
 
 
@@ -41,7 +41,7 @@ def label_efficiency(subjects: Sequence[Subject], out: Path) -> Path | None:
             )
     if not any(len(curve.labels) > 1 for curve in drawn.values()):
         return None
-    return plot_label_curve(drawn, out, unit="labelled pictures (log scale)", title="Accuracy against labels")
+    return plot_label_curve(drawn, out, unit="labelled images (log scale)", title="Accuracy against labels")
 
 
 def confusion(subject: Subject, out: Path) -> Path:
@@ -67,7 +67,7 @@ def confusion(subject: Subject, out: Path) -> Path:
 
 
 def embedding_map(subject: Subject, out: Path) -> Path:
-    """t-SNE of test pictures' features, coloured by class; names stand at the middle of their class."""
+    """t-SNE of test images' features, coloured by class; names stand at the middle of their class."""
     from sklearn.manifold import TSNE
 
     x, y = subject.features("test"), subject.data.test.labels
@@ -88,17 +88,17 @@ def embedding_map(subject: Subject, out: Path) -> Path:
 
 
 def neighbours(subject: Subject, out: Path) -> Path:
-    """Test pictures, one a class, and the training pictures nearest to them."""
+    """Test images, one a class, and the training images nearest to them."""
     data, x, queries = subject.data, subject.features("train"), subject.features("test")
     rng, rows = np.random.default_rng(0), []
     for code in rng.permutation(len(data.classes))[:QUERIES]:
         row = int(rng.choice(np.flatnonzero(data.test.labels == code)))
         similarity = x @ queries[row]
         nearest = np.argsort(-similarity)[:NEIGHBOURS]
-        query: Any = data.test.pictures[row]
+        query: Any = data.test.images[row]
         tiles = [Tile(_readable(query), data.classes[code], highlighted=True)]
         for each in nearest:
-            found: Any = data.train.pictures[each]
+            found: Any = data.train.images[each]
             label = data.classes[data.train.labels[each]]
             tiles.append(Tile(_readable(found), label if label == data.classes[code] else f"({label})"))
         rows.append(tiles)
@@ -111,7 +111,7 @@ def training_curves(subject: Subject, out: Path) -> Path | None:
     if len(lines) < 2:
         return None
     watched = [line for line in lines if "knn_train" in line]
-    panels = [("loss", "loss", lines, ACCENT), ("knn_train", "kNN, training pictures", watched, SECOND)]
+    panels = [("loss", "loss", lines, ACCENT), ("knn_train", "kNN, training images", watched, SECOND)]
     panels = [panel for panel in panels if len(panel[2]) > 1]
     figure = Figure(figsize=(4.6 * len(panels), 3.3), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
@@ -126,8 +126,8 @@ def training_curves(subject: Subject, out: Path) -> Path | None:
     return _save(figure, out)
 
 
-def _readable(picture: Any) -> Any:
-    return np.ascontiguousarray(picture) if isinstance(picture, np.ndarray) else picture
+def _readable(image: Any) -> Any:
+    return np.ascontiguousarray(image) if isinstance(image, np.ndarray) else image
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Any]:

@@ -70,10 +70,10 @@ def _header(subjects: Sequence[Subject], title: str) -> str:
     data = subjects[0].data
     if len(subjects) == 1:
         spec = subjects[0].encoder.spec
-        lead = spec.summary or f"{spec.architecture}, {spec.dim} numbers a picture."
+        lead = spec.summary or f"{spec.architecture}, {spec.dim} numbers an image."
     else:
         lead = f"{len(subjects)} encoders measured by the same protocols."
-    lead += f" Measured on {len(data.test):,} test pictures of {data.name}, {len(data.classes)} classes."
+    lead += f" Measured on {len(data.test):,} test images of {data.name}, {len(data.classes)} classes."
     return f'<div class="brand">cpchub evaluation</div><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p>'
 
 
@@ -120,14 +120,14 @@ def _comparison(subjects: Sequence[Subject]) -> str:
 def _label_efficiency(subjects: Sequence[Subject], curve: Path) -> str:
     seeds = max(len(row["seeds"]) for subject in subjects for row in [*subject.rows, *subject.rivals])
     text = (
-        f"Test accuracy against the number of labelled pictures, mean of {seeds} draws of the labels, "
+        f"Test accuracy against the number of labelled images, mean of {seeds} draws of the labels, "
         "with one standard deviation."
     )
     table = ""
     if any(subject.rivals for subject in subjects):
         text += " Labels saved says how many times more labels the same network needs when it is trained from scratch."
         table = "".join(_saved_table(subject) for subject in subjects)
-    return f"<section><h2>What labels buy</h2><p>{text}</p>{_picture(curve, half=True)}{table}</section>"
+    return f"<section><h2>What labels buy</h2><p>{text}</p>{_image(curve, half=True)}{table}</section>"
 
 
 def _saved_table(subject: Subject) -> str:
@@ -155,29 +155,29 @@ def _saved_table(subject: Subject) -> str:
 def _encoder(subject: Subject, files: Mapping[str, Path | None], alone: bool) -> str:
     heading = "h2" if alone else "h3"
     shown = [
-        ("confusion", "What is taken for what", "Linear probe on all labels, test pictures; each row sums to 100 %."),
+        ("confusion", "What is taken for what", "Linear probe on all labels, test images; each row sums to 100 %."),
         (
             "neighbours",
             "Nearest neighbours",
-            "A test picture (framed) and the training pictures nearest to it. A class in brackets is another one.",
+            "A test image (framed) and the training images nearest to it. A class in brackets is another one.",
         ),
         (
             "map",
             "Map of the features",
-            "Test pictures by t-SNE, coloured by class. Only who is near whom means something, not how far.",
+            "Test images by t-SNE, coloured by class. Only who is near whom means something, not how far.",
         ),
         (
             "training",
             "Training",
-            "The run that made the encoder. kNN is on training pictures: it says the run is alive.",
+            "The run that made the encoder. kNN is on training images: it says the run is alive.",
         ),
     ]
     parts = [] if alone else [f"<section><h2>{escape(subject.name)}</h2></section>"]
     for key, title, text in shown:
         path = files[key]
         if path is not None:
-            picture = _picture(path, half=key in ("confusion", "map"))
-            parts.append(f"<section><{heading}>{title}</{heading}><p>{text}</p>{picture}</section>")
+            image = _image(path, half=key in ("confusion", "map"))
+            parts.append(f"<section><{heading}>{title}</{heading}><p>{text}</p>{image}</section>")
     return "".join([*parts, _measurements(subject, heading)])
 
 
@@ -193,7 +193,7 @@ def _measurements(subject: Subject, heading: str) -> str:
     note = " Shaded: training from scratch, which is not the encoder." if subject.rivals else ""
     return (
         f"<section><{heading}>All measurements</{heading}><p>As in <code>eval.json</code>; choices were made on "
-        f'training pictures alone.{note}</p><div class="scroll"><table>{head}{"".join(lines)}</table></div></section>'
+        f'training images alone.{note}</p><div class="scroll"><table>{head}{"".join(lines)}</table></div></section>'
     )
 
 
@@ -210,7 +210,7 @@ def _footer(subjects: Sequence[Subject]) -> str:
 
 
 def _left_out(subject: Subject) -> str:
-    """How many pictures cannot be read, and which, as far as a line holds them."""
+    """How many images cannot be read, and which, as far as a line holds them."""
     paths = [f"<code>{escape(path)}</code>" for path, _ in subject.data.left_out]
     if not paths:
         return ""
@@ -229,7 +229,7 @@ def _percent(row: Row) -> str:
     return f"{100 * row['value']:.1f}{spread} %"
 
 
-def _picture(path: Path, half: bool = False) -> str:
+def _image(path: Path, half: bool = False) -> str:
     encoded = base64.b64encode(path.read_bytes()).decode()
     kind: Any = ' class="half"' if half else ""
     return f'<figure{kind}><img alt="{escape(path.stem)}" src="data:image/png;base64,{encoded}"></figure>'

@@ -82,7 +82,7 @@ class Subject:
 
     @cached_property
     def predicted(self) -> npt.NDArray[np.int64]:
-        """What the linear probe on all labels says of each test picture."""
+        """What the linear probe on all labels says of each test image."""
         task = Task.blind(self.encoder, self.data, self.cache, Settings())
         return run(task, linear_protocol(task))[0].predicted
 
@@ -92,7 +92,7 @@ class Subject:
 
 
 def _fits(evaluation: Row, data: DataSet) -> bool:
-    """Whether it measured these very test pictures."""
+    """Whether it measured these very test images."""
     measured = any(row["dataset"] == data.name for row in evaluation["results"])
     facts = [evaluation.get("data", {}), *evaluation.get("datasets", [])]
     return measured and data.test.digest in [each.get("test_digest") for each in facts]

@@ -14,8 +14,8 @@ from cpchub_training.recipes import Recipe
 class Advice:
     """Reads the metrics of one run line by line; `about` returns the new sentences about a line."""
 
-    def __init__(self, recipe: Recipe, n_pictures: int, steps_per_epoch: int, method: Method) -> None:
-        self.recipe, self.n_pictures = recipe, n_pictures
+    def __init__(self, recipe: Recipe, n_images: int, steps_per_epoch: int, method: Method) -> None:
+        self.recipe, self.n_images = recipe, n_images
         self.total = recipe.epochs * steps_per_epoch
         self.chance = method.chance
         self.queue = method.K if isinstance(method, MoCo) else None
@@ -36,11 +36,11 @@ class Advice:
     def _all(self, line: dict[str, Any]) -> Iterator[tuple[str, str]]:
         step, loss = int(line["step"]), float(line["loss"])
         if self.queue is not None:
-            if self.queue > self.n_pictures:
+            if self.queue > self.n_images:
                 yield (
                     "queue",
-                    f"the queue of {self.queue:,} keys is longer than the {self.n_pictures:,} pictures, so it holds "
-                    "older keys of the query's own picture as negatives; a shorter --moco.queue-size is better",
+                    f"the queue of {self.queue:,} keys is longer than the {self.n_images:,} images, so it holds "
+                    "older keys of the query's own image as negatives; a shorter --moco.queue-size is better",
                 )
             filled = -(-self.queue // (self.recipe.batch_size * (2 if self.recipe.moco.symmetric else 1)))
             if step < filled:
@@ -59,12 +59,12 @@ class Advice:
         if "effective_rank" in line and line["effective_rank"] < 2:
             yield (
                 "collapse",
-                f"the features have collapsed to {line['effective_rank']:.1f} dimension(s): all pictures look alike to "
+                f"the features have collapsed to {line['effective_rank']:.1f} dimension(s): all images look alike to "
                 "the encoder. Lower --lr, and check that the views differ",
             )
         if late and line.get("negative_similarity", 0.0) > 0.99:
             yield (
                 "alike",
-                f"two different pictures have a similarity of {line['negative_similarity']:.3f} on average: nearly "
+                f"two different images have a similarity of {line['negative_similarity']:.3f} on average: nearly "
                 "all features point one way. Lower --lr or --temperature",
             )

@@ -45,20 +45,20 @@ class Result:
     method: Method
     backbone: nn.Module
     metrics: dict[str, Any]
-    pictures: int
+    images: int
 
 
 def train(
     recipe: Recipe,
     run_dir: Path,
     *,
-    pictures: data.TrainingSet | None = None,
+    images: data.TrainingSet | None = None,
     accelerator: str = "auto",
     stop_after_steps: int | None = None,
 ) -> Result:
     """Train `recipe` in `run_dir`, going on from its last checkpoint if there is one.
 
-    One device, or under `torchrun` one a process. `pictures` replaces the recipe's data set (already loaded).
+    One device, or under `torchrun` one a process. `images` replaces the recipe's data set (already loaded).
     `stop_after_steps` ends this call early, with a checkpoint, as a time limit would. Raises `RecipeError` before any
     work for values that cannot work, `RunError` for a folder that holds another run, a loss that is no longer finite,
     or a rank that is gone.
@@ -67,31 +67,31 @@ def train(
     torch.backends.cudnn.benchmark = True  # all steps have the same shapes: measure the convolutions once
     with ExitStack() as held, _failures_named(run_dir):
         with ranks.first_writes(f"the run folder {run_dir}") as mine:
-            if pictures is None:
-                pictures = open_data(recipe, methods.check)
-            methods.check(recipe, len(pictures), pictures.labels is not None, fabric.world_size)
-            method = _method(recipe, pictures)
+            if images is None:
+                images = open_data(recipe, methods.check)
+            methods.check(recipe, len(images), images.labels is not None, fabric.world_size)
+            method = _method(recipe, images)
             if mine:
-                steps = Batches(recipe, len(pictures), 0, fabric.world_size).steps_per_epoch
+                steps = Batches(recipe, len(images), 0, fabric.world_size).steps_per_epoch
                 held.enter_context(claimed(run_dir, recipe, steps))
-        return _run(TrainingRun(recipe, run_dir, pictures, method, fabric), stop_after_steps)
+        return _run(TrainingRun(recipe, run_dir, images, method, fabric), stop_after_steps)
 
 
-def _method(recipe: Recipe, pictures: data.TrainingSet) -> Method:
+def _method(recipe: Recipe, images: data.TrainingSet) -> Method:
     """The recipe's method around its network, the same on every rank."""
     torch.manual_seed(recipe.seed)
     backbone = build_backbone(recipe)
     if recipe.init_from:
         start_from(recipe, backbone)
-    n_classes = 0 if pictures.labels is None else int(pictures.labels.max()) + 1
-    return build_method(recipe, backbone, DataFacts(len(pictures), n_classes))
+    n_classes = 0 if images.labels is None else int(images.labels.max()) + 1
+    return build_method(recipe, backbone, DataFacts(len(images), n_classes))
 
 
 def _run(run: TrainingRun, stop_after_steps: int | None) -> Result:
     """The steps from the last checkpoint on, in a folder that is ours."""
     stop = run.total if stop_after_steps is None else min(run.total, run.done + stop_after_steps)
     with StopBetweenSteps() as stopping, Watch(run, stop) as watch:
-        for batch, views in run.pictures.views(run.plan.batches(run.done, stop), run.recipe, run.device):
+        for batch, views in run.images.views(run.plan.batches(run.done, stop), run.recipe, run.device):
             loss, scalars = run.step(batch, views)
             watch.after_step(batch, loss, scalars)
             asked = _agreed(stopping.asked, batch.step, run.device)
@@ -100,7 +100,7 @@ def _run(run: TrainingRun, stop_after_steps: int | None) -> Result:
                 run.save(loss, wait=end)
             if asked and run.done < run.total:
                 raise KeyboardInterrupt(f"stopped at step {run.done} of {run.total}, saved in {run.last}; to go on")
-    return Result(run.method, run.kept, watch.line, len(run.pictures))
+    return Result(run.method, run.kept, watch.line, len(run.images))
 
 
 def _agreed(asked: bool, step: int, device: torch.device) -> bool:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from cpchub.common.files import replacing
 from cpchub.fewlabels import KNNClassifier
 from cpchub_training.data.batches import Batch
-from cpchub_training.data.pictures import TrainingSet
+from cpchub_training.data.images import TrainingSet
 from cpchub_training.losses import info_nce_lower_bound, nwj_lower_bound
 from cpchub_training.run.collapse import alignment, effective_rank, uniformity
 from cpchub_training.run.features import features
@@ -67,7 +67,7 @@ def _step(line: str) -> float:
 
 def measure_features(
     backbone: nn.Module,
-    pictures: TrainingSet,
+    images: TrainingSet,
     recipe: Recipe,
     device: torch.device,
     bank: int = 8000,
@@ -80,13 +80,13 @@ def measure_features(
     alignment, uniformity: of views, on the unit sphere; lower is better for both.
     information_info_nce, information_nwj: see `information_bounds`.
     """
-    queries = min(queries, len(pictures) // 5)
-    bank = min(bank, len(pictures) - queries)
-    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))[: bank + queries]
-    x = features(backbone, pictures.take(order), recipe, device)
+    queries = min(queries, len(images) // 5)
+    bank = min(bank, len(images) - queries)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[: bank + queries]
+    x = features(backbone, images.take(order), recipe, device)
     seen: dict[str, float] = {}
-    if pictures.labels is not None:
-        y = pictures.labels[order].numpy()
+    if images.labels is not None:
+        y = images.labels[order].numpy()
         knn = KNNClassifier(k=min(200, bank), temperature=0.1).fit(x[:bank], y[:bank])
         seen["knn_train"] = float(knn.score(x[bank:], y[bank:]))
     some = torch.from_numpy(x[:2000])
@@ -94,12 +94,12 @@ def measure_features(
     unit = F.normalize(some, dim=1)
     n = len(unit)
     seen["negative_similarity"] = float((unit.sum(0).square().sum() - n) / (n * (n - 1))) if n > 1 else 0.0
-    return seen | _of_views(backbone, pictures, recipe, device, order[:512])
+    return seen | _of_views(backbone, images, recipe, device, order[:512])
 
 
 @torch.no_grad()
 def _of_views(
-    backbone: nn.Module, pictures: TrainingSet, recipe: Recipe, device: torch.device, rows: torch.Tensor
+    backbone: nn.Module, images: TrainingSet, recipe: Recipe, device: torch.device, rows: torch.Tensor
 ) -> dict[str, float]:
     """Alignment, uniformity and information of two views of each of the images at `rows`."""
     twice = [Batch(step=0, epoch=0, rows=rows, seed=seed) for seed in (1, 2)]
@@ -108,7 +108,7 @@ def _of_views(
     one_view = replace(recipe, n_views=1, plain_views=0) if recipe.n_views != 1 else recipe
     a, b = (
         F.normalize(torch.cat([backbone(part).float() for part in views[0].split(128)]), dim=1)
-        for _, views in pictures.views(twice, one_view, device)
+        for _, views in images.views(twice, one_view, device)
     )
     backbone.train(was_training)
     spread = {"alignment": alignment(a, b), "uniformity": (uniformity(a) + uniformity(b)) / 2}

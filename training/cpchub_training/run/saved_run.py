@@ -33,9 +33,9 @@ def saved_run(run_dir: Path) -> Teacher:
     """
     recipe, last = saved_recipe(run_dir), run_dir / CHECKPOINT
     sizes = checkpoint.shapes(last)
-    n_pictures = next((shape[0] for name, shape in sizes.items() if name.endswith("bank.features")), 1)
+    n_images = next((shape[0] for name, shape in sizes.items() if name.endswith("bank.features")), 1)
     n_classes = next((shape[0] for name, shape in sizes.items() if name == "method.classifier.weight"), 0)
-    method = build_method(recipe, build_backbone(recipe), DataFacts(n_pictures, n_classes))
+    method = build_method(recipe, build_backbone(recipe), DataFacts(n_images, n_classes))
     checkpoint.load(last, {"method": method})
     return Teacher(recipe, method)
 

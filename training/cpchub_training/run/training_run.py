@@ -34,10 +34,8 @@ class TrainingRun:
     `method` is moved to the device. `kept` is the encoder that is exported: the averaged one where the recipe averages.
     """
 
-    def __init__(
-        self, recipe: Recipe, run_dir: Path, pictures: data.TrainingSet, method: Method, fabric: Fabric
-    ) -> None:
-        self.recipe, self.run_dir, self.pictures, self.fabric = recipe, run_dir, pictures, fabric
+    def __init__(self, recipe: Recipe, run_dir: Path, images: data.TrainingSet, method: Method, fabric: Fabric) -> None:
+        self.recipe, self.run_dir, self.images, self.fabric = recipe, run_dir, images, fabric
         self.device = fabric.device
         self.last = run_dir / CHECKPOINT
         # to the device first: an optimizer loads its state onto the device of its parameters
@@ -52,12 +50,12 @@ class TrainingRun:
         self.state: dict[str, nn.Module] = {"method": self.method}
         if self.average:
             self.state["average"] = self.average
-        self.seen = f"{len(pictures)} pictures, {pictures.digest()}"
+        self.seen = f"{len(images)} images, {images.digest()}"
         self.done = self._resume(optimizer)
         compiled: Any = torch.compile(self.method) if recipe.compile else self.method
         self.forward, self.optimizer = fabric.setup(compiled, optimizer)
         self.labels, labelled = self._labels()
-        self.plan = Batches(recipe, len(pictures), fabric.global_rank, fabric.world_size, labelled)
+        self.plan = Batches(recipe, len(images), fabric.global_rank, fabric.world_size, labelled)
         self.total = recipe.epochs * self.plan.steps_per_epoch
         self._saved_at = time.monotonic()
         self.method.train()
@@ -121,22 +119,22 @@ class TrainingRun:
         done = 0
         if self.last.exists():
             progress = checkpoint.load(self.last, self.state, optimizer)
-            if progress["pictures"] != self.seen:
+            seen = progress["pictures"]
+            if seen != self.seen:
                 raise OtherRunError(
-                    f"{self.last} was trained on {progress['pictures']}, now there are {self.seen}: choose another "
-                    "--out"
+                    f"{self.last} was trained on {seen}, now there are {self.seen}: choose another --out"
                 )
             done = int(progress["step"])
         ranks.check_same_on_all_ranks(
             f"the run folder {self.run_dir}",
             f"{done} steps done there, on {self.seen}",
-            "all machines must share the disk of the run folder, and have the same pictures",
+            "all machines must share the disk of the run folder, and have the same images",
         )
         return done
 
     def _labels(self) -> tuple[Tensor | None, Tensor | None]:
         """The labels `[N]` that the method may see, and the labelled rows if only some have a label."""
-        labels = self.pictures.labels
+        labels = self.images.labels
         if labels is None or methods.get(self.recipe.method).labels != "some":
             return labels, None
         share = self.recipe.semi.label_fraction

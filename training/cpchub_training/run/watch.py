@@ -23,7 +23,7 @@ class Watch:
         self.run, self.stop = run, stop
         first_rank = run.fabric.is_global_zero
         self.metrics = Metrics(run.run_dir if first_rank else None, from_step=run.done)
-        self.advice = Advice(run.recipe, len(run.pictures), run.plan.steps_per_epoch, run.method)
+        self.advice = Advice(run.recipe, len(run.images), run.plan.steps_per_epoch, run.method)
         self.progress = ProgressLine(run.recipe, run.total, run.done, first_rank)
         self.line: dict[str, Any] = {}
         self._first, self._started = run.done, time.monotonic()
@@ -63,7 +63,7 @@ class Watch:
         run = self.run
         due = run.recipe.knn_every and (epochs % run.recipe.knn_every == 0 or run.done == run.total)
         if due and run.fabric.is_global_zero:
-            self.line |= measure_features(run.kept, run.pictures, run.recipe, run.device)
+            self.line |= measure_features(run.kept, run.images, run.recipe, run.device)
         self.metrics.write(self.line)
         for sentence in self.advice.about(self.line):
             self.progress.say(sentence)

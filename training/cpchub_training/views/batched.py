@@ -45,9 +45,9 @@ class Views:
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     padding: Literal["reflection", "border", "zeros"] = "reflection"  # what lies outside the image
 
-    def __call__(self, pictures: Tensor, generator: Generator | None = None) -> Tensor:
+    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
         """One random view of each image: `[N, C, H, W]` uint8 -> `[N, C, size, size]` float32 in [0, 1]."""
-        x = pictures.float() / 255
+        x = images.float() / 255
         x = F.grid_sample(
             x, self._grid(x, generator), mode=self.interpolation, padding_mode=self.padding, align_corners=False
         )

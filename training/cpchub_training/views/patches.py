@@ -52,20 +52,20 @@ class PatchViews:
     drop_colours_p: float = 0.25  # two of the three channels become grey
     grey_p: float = 0.25
 
-    def __call__(self, pictures: Tensor, size: int, stride: int, generator: Generator | None = None) -> Tensor:
+    def __call__(self, images: Tensor, size: int, stride: int, generator: Generator | None = None) -> Tensor:
         """`[B, 3, H, W]` float in [0, 1] to `[B, rows, columns, 3, size, size]`, each patch channels-last in memory.
 
         Raises `ArgumentError` for images smaller than a patch.
         """
-        cut = to_patches(pictures, size, stride)  # a view: nothing is copied yet
+        cut = to_patches(images, size, stride)  # a view: nothing is copied yet
         batch, rows, columns, channels = cut.shape[:4]
         n = batch * rows * columns
-        order = [torch.randperm(n, device=pictures.device, generator=generator) for _ in range(self.operations)]
+        order = [torch.randperm(n, device=images.device, generator=generator) for _ in range(self.operations)]
         if self.jitter or self.flip or self.operations or self.elastic_p:
-            grid, inside = self._grid(self._theta(n, order, size, pictures.device, generator), size, generator)
-            grid = _in_picture(grid.unflatten(0, (batch, rows, columns)), pictures, stride)
+            grid, inside = self._grid(self._theta(n, order, size, images.device, generator), size, generator)
+            grid = _in_image(grid.unflatten(0, (batch, rows, columns)), images, stride)
             # grid_sample wants an image's patches below one another
-            stacked = F.grid_sample(pictures, grid, mode="bilinear", align_corners=False)
+            stacked = F.grid_sample(images, grid, mode="bilinear", align_corners=False)
             x = stacked.reshape(batch, channels, rows * columns, size, size).permute(0, 2, 3, 4, 1)
             x = x.reshape(n, size, size, channels).permute(0, 3, 1, 2)
             x = torch.where(inside, x, MID_GREY)
@@ -169,13 +169,13 @@ NO_PATCH_VIEWS = PatchViews(
 )
 
 
-def _in_picture(grid: Tensor, pictures: Tensor, stride: int) -> Tensor:
+def _in_image(grid: Tensor, images: Tensor, stride: int) -> Tensor:
     """Grids in the patches' own coordinates, `[B, rows, columns, p, p, 2]`, as one in those of each image.
 
     `[B, rows * columns * p, p, 2]`: the patches below one another, row by row.
     """
     _, rows, columns, size = grid.shape[:4]
-    side = constant_like(grid, [pictures.shape[3], pictures.shape[2]])
+    side = constant_like(grid, [images.shape[3], images.shape[2]])
     down, across = torch.meshgrid(
         torch.arange(rows, device=grid.device), torch.arange(columns, device=grid.device), indexing="ij"
     )

@@ -51,7 +51,7 @@ class TrainingSet(Protocol):
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """A data set in memory: `images` uint8 `[N, C, H, W]`, `labels` int64 `[N]` or None, and where they came from."""
 
     name: str
@@ -67,15 +67,15 @@ class Pictures:
     def class_of_each(self) -> np.ndarray:
         """The labels as int64 `[N]`; `SourceError` if there are none."""
         if self.labels is None:
-            raise SourceError(f"{self.name} has no labels; put its pictures in one sub-folder a class")
+            raise SourceError(f"{self.name} has no labels; put its images in one sub-folder a class")
         return self.labels.numpy()
 
-    def subset(self, rows: np.ndarray) -> Pictures:
+    def subset(self, rows: np.ndarray) -> Images:
         """The images at `rows`, in that order."""
         keep = torch.from_numpy(rows)
         return replace(self, images=self.images[keep], labels=None if self.labels is None else self.labels[keep])
 
-    def without_labels(self) -> Pictures:
+    def without_labels(self) -> Images:
         """The same images without labels."""
         return replace(self, labels=None)
 
@@ -91,10 +91,10 @@ class Pictures:
         generator = torch.Generator(device=device)
         for batch in batches:
             generator.manual_seed(batch.seed)
-            pictures = images[to_device(batch.rows, images.device)]
+            chosen = images[to_device(batch.rows, images.device)]
             if images.device != device:
-                pictures = to_device(pictures, device)
-            yield batch, [random_view(pictures, recipe, generator, i) for i in range(recipe.n_views)]
+                chosen = to_device(chosen, device)
+            yield batch, [random_view(chosen, recipe, generator, i) for i in range(recipe.n_views)]
 
     def _at(self, device: torch.device) -> Tensor:
         """The images on `device`, copied once; left where they are if they would take more than a quarter of its

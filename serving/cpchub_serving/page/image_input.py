@@ -1,4 +1,4 @@
-"""A picture field that hands over the file as it was uploaded."""
+"""An image field that hands over the file as it was uploaded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 
-def picture_input(**options: Any) -> gr.Image:
+def image_input(**options: Any) -> gr.Image:
     """`gr.Image` without its decoding: cpchub reads the file itself, so orientation, limits and errors are its own.
 
     A subclass would be the usual way, but Gradio writes a `.pyi` file beside the module of each subclass. For the

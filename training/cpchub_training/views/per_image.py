@@ -14,7 +14,7 @@ from torchvision.transforms import functional as F
 
 from cpchub.errors import RecipeError
 from cpchub.media.damage import damage_as_failure
-from cpchub.media.decode import EncodedPicture
+from cpchub.media.decode import EncodedImage
 from cpchub_training.views.batched import Views
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -27,17 +27,17 @@ def check(views: Views) -> None:
             raise RecipeError(f"views.{name}={getattr(views, name)} is for views made on the device: --views-on device")
     if views.crop_scale[1] > 1:
         raise RecipeError(
-            f"views.crop_scale={views.crop_scale} shows more than the picture, which is for views made on the device: "
+            f"views.crop_scale={views.crop_scale} shows more than the image, which is for views made on the device: "
             "--views-on device"
         )
 
 
-def picture_view(data: bytes, views: Views, generator: Generator) -> Tensor:
+def image_view(data: bytes, views: Views, generator: Generator) -> Tensor:
     """One random view of an encoded image: float32 `[3, size, size]` in [0, 1].
 
     Raises BrokenImageError for bytes that are not an image.
     """
-    x = _cropped(EncodedPicture(data), views, generator)
+    x = _cropped(EncodedImage(data), views, generator)
     view = F.pil_to_tensor(x).float() / 255
     if views.flip and _draw(generator) < views.flip:
         view = view.flip(-1)
@@ -55,13 +55,13 @@ def picture_view(data: bytes, views: Views, generator: Generator) -> Tensor:
     return view.clamp(0, 1)
 
 
-def _cropped(picture: EncodedPicture, views: Views, generator: Generator) -> Image.Image:
+def _cropped(image: EncodedImage, views: Views, generator: Generator) -> Image.Image:
     """A random crop of the upright image, resized; only its share of the pixels is decoded."""
-    width, height = picture.size
+    width, height = image.size
     w, h = (float(share) for share in views.crop(1, width / height, torch.device("cpu"), generator))
     left, top = _draw(generator) * (1 - w), _draw(generator) * (1 - h)
     # at least one decoded pixel for each of the view; a JPEG has some scales only, and the next finer one is taken
-    upright = picture.rgb((max(1, int(views.size / w)), max(1, int(views.size / h))))
+    upright = image.rgb((max(1, int(views.size / w)), max(1, int(views.size / h))))
     width, height = upright.size
     box = (left * width, top * height, (left + w) * width, (top + h) * height)
     with damage_as_failure():

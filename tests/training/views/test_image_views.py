@@ -1,4 +1,4 @@
-"""Views made picture by picture are the batched ones in distribution, and decode no more than they need."""
+"""Views made image by image are the batched ones in distribution, and decode no more than they need."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cpchub.errors import BrokenImageError, RecipeError
 from cpchub_training.views.batched import Views
-from cpchub_training.views.per_picture import check, picture_view
+from cpchub_training.views.per_image import check, image_view
 
 N = 600
 
@@ -62,7 +62,7 @@ def test_both_ways_of_making_views_have_one_distribution(kind: str) -> None:
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     batched = views(pixels.expand(N, -1, -1, -1), torch.Generator().manual_seed(0))
     generator, data = torch.Generator().manual_seed(1), encoded(image)
-    single = torch.stack([picture_view(data, views, generator) for _ in range(N)])
+    single = torch.stack([image_view(data, views, generator) for _ in range(N)])
     a, b = statistics(batched), statistics(single)
     for name in a:
         assert ks_2samp(a[name], b[name]).pvalue > 1e-3, name
@@ -73,13 +73,13 @@ def test_a_difference_in_strength_would_be_noticed() -> None:
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     batched = replace(views, brightness=0.8)(pixels.expand(N, -1, -1, -1), torch.Generator().manual_seed(0))
     generator, data = torch.Generator().manual_seed(1), encoded(image)
-    single = torch.stack([picture_view(data, views, generator) for _ in range(N)])
+    single = torch.stack([image_view(data, views, generator) for _ in range(N)])
     assert ks_2samp(statistics(batched)["brightness"], statistics(single)["brightness"]).pvalue < 1e-3
 
 
 def test_a_view_repeats_with_its_generator() -> None:
     data, views = encoded(scene()), Views(size=16, blur_p=0.5)
-    a, b, c = (picture_view(data, views, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    a, b, c = (image_view(data, views, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
     assert (a.shape, a.dtype) == ((3, 16, 16), torch.float32)
@@ -88,12 +88,12 @@ def test_a_view_repeats_with_its_generator() -> None:
 WHOLE = Views(size=16, crop_scale=(1, 1), crop_ratio=(1, 1), flip=0, jitter_p=0, grey_p=0)
 
 
-def test_a_picture_with_an_orientation_is_shown_upright() -> None:
+def test_an_image_with_an_orientation_is_shown_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     turned = encoded(scene().transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif, quality=95)
     upright = encoded(scene(), "JPEG", quality=95)
-    a, b = (picture_view(data, WHOLE, torch.Generator().manual_seed(0)) for data in (turned, upright))
+    a, b = (image_view(data, WHOLE, torch.Generator().manual_seed(0)) for data in (turned, upright))
     torch.testing.assert_close(a, b, atol=0.05, rtol=0)
 
 
@@ -102,15 +102,15 @@ def test_a_large_jpeg_is_decoded_at_the_scale_of_the_view(monkeypatch: pytest.Mo
     resize = Image.Image.resize
     monkeypatch.setattr(Image.Image, "resize", lambda self, *a, **k: sizes.append(self.size) or resize(self, *a, **k))
     data = encoded(scene(1024), "JPEG")
-    picture_view(data, WHOLE, torch.Generator().manual_seed(0))
-    picture_view(data, replace(WHOLE, crop_scale=(0.01, 0.01)), torch.Generator().manual_seed(0))
+    image_view(data, WHOLE, torch.Generator().manual_seed(0))
+    image_view(data, replace(WHOLE, crop_scale=(0.01, 0.01)), torch.Generator().manual_seed(0))
     assert sizes == [(128, 128), (256, 256)]  # an eighth, the smallest there is; a tenth of the side needs 160 pixels
 
 
-def test_bytes_that_are_no_picture_are_refused() -> None:
-    for data in (b"", b"not a picture", encoded(scene(), "JPEG")[:400]):
+def test_bytes_that_are_no_image_are_refused() -> None:
+    for data in (b"", b"not an image", encoded(scene(), "JPEG")[:400]):
         with pytest.raises(BrokenImageError):
-            picture_view(data, WHOLE, torch.Generator())
+            image_view(data, WHOLE, torch.Generator())
 
 
 def test_what_only_the_device_can_do_is_refused_by_name() -> None:

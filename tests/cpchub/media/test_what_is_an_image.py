@@ -1,4 +1,4 @@
-"""Of what people's folders hold, the pictures are embedded; what is passed over is said, with the way to take it."""
+"""Of what people's folders hold, the images are embedded; what is passed over is said, with the way to take it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from cpchub.errors import SourceError
 from cpchub.media.rules import Rules
 from cpchub.media.sounds import look_for_recordings
 from cpchub.media.sources import open_source
+from tests.cpchub.images import TinyEncoder, an_image, folder_of_images, lock, save
 from tests.cpchub.media.test_sources import png, write_tar
-from tests.cpchub.pictures import TinyEncoder, folder_of_pictures, lock, picture, save
 
 
 def run(source: object, out: Path, **options: Any) -> Collection:
@@ -40,13 +40,13 @@ def put(root: Path, *names: str) -> Path:
 class TestADataSetAsItWasCloned:
     def test_the_rows_are_embedded_and_not_the_banner_beside_them(self, tmp_path: Path) -> None:
         root = put(tmp_path / "data set", "assets/banner.png")
-        (root / "README.md").write_text("# Pictures")
+        (root / "README.md").write_text("# Images")
         table_of(root / "data" / "train-00000.parquet", 50)
         collection = run(root, tmp_path / "out")
         assert len(collection) == 50
         assert collection.paths[0] == "data/train-00000.parquet/0000000"
         assert collection.notes == (
-            "1 picture file is left aside, beside 1 Parquet file of 50 pictures, first assets/banner.png; "
+            "1 image file is left aside, beside 1 Parquet file of 50 images, first assets/banner.png; "
             "--exclude '*.parquet' takes it in its place",
             "1 file with an ending that is not read: md 1",
         )
@@ -57,7 +57,7 @@ class TestADataSetAsItWasCloned:
             write_tar(root / name, {f"{seed}.png": png(seed) for seed in range(first, first + 5)})
         collection = run(root, tmp_path / "out")
         assert {path.partition("/")[0] for path in collection.paths} == {"a.tar", "b.tar"}
-        assert "1 picture file is left aside, beside 2 tar files of 10 pictures" in collection.notes[0]
+        assert "1 image file is left aside, beside 2 tar files of 10 images" in collection.notes[0]
 
     def test_the_way_that_is_named_takes_the_other_layout(self, tmp_path: Path) -> None:
         root = put(tmp_path / "data set", "assets/banner.png")
@@ -66,28 +66,28 @@ class TestADataSetAsItWasCloned:
         assert collection.paths == ["assets/banner.png"]
 
     def test_photos_stay_photos_beside_an_archive_of_fewer_and_a_table_of_none(self, tmp_path: Path) -> None:
-        root = folder_of_pictures(tmp_path / "photos", 6)
+        root = folder_of_images(tmp_path / "photos", 6)
         write_tar(root / "old.tar", {"1.png": png(90), "2.png": png(91)})
         pq.write_table(pa.table({"path": ["000.png"], "label": ["cat"]}), root / "labels.parquet")
         collection = run(root, tmp_path / "out")
         assert len(collection) == 6
         tar, table = collection.notes
-        assert tar.startswith("1 tar file of 2 pictures is left aside, beside 6 picture files, first old.tar")
+        assert tar.startswith("1 tar file of 2 images is left aside, beside 6 image files, first old.tar")
         assert table == (
-            "1 Parquet file without pictures is left aside, beside 6 picture files, first labels.parquet: "
-            "labels.parquet has no column of encoded pictures (its columns: path: string, label: string)"
+            "1 Parquet file without images is left aside, beside 6 image files, first labels.parquet: "
+            "labels.parquet has no column of encoded images (its columns: path: string, label: string)"
         )
 
     def test_a_collection_stays_what_it_was_when_a_larger_archive_arrives(self, tmp_path: Path) -> None:
-        root = folder_of_pictures(tmp_path / "photos", 3)
+        root = folder_of_images(tmp_path / "photos", 3)
         run(root, tmp_path / "out")
         write_tar(root / "more.tar", {f"{seed}.png": png(seed) for seed in range(50, 60)})
         again = run(root, tmp_path / "out")
         assert (again.counts.unchanged, again.counts.added, again.counts.removed) == (3, 0, 0)
         assert "1 tar file is left aside" in again.notes[0]
-        assert again.picture(0) == root.resolve() / "000.png"
+        assert again.image(0) == root.resolve() / "000.png"
 
-    def test_a_table_without_pictures_among_others_is_listed_and_the_rest_is_embedded(self, tmp_path: Path) -> None:
+    def test_a_table_without_images_among_others_is_listed_and_the_rest_is_embedded(self, tmp_path: Path) -> None:
         table_of(tmp_path / "data" / "a.parquet", 4)
         pq.write_table(pa.table({"text": ["a"]}), tmp_path / "data" / "statistics.parquet")
         collection = run(tmp_path / "data", tmp_path / "out")
@@ -107,7 +107,7 @@ class TestADataSetAsItWasCloned:
             bucket.rm("/cloned", recursive=True)
         assert len(collection) == 3
         assert [note.partition(" ")[2][:20] for note in collection.notes] == [
-            "picture file is left",
+            "image file is left",
             "file with an ending ",
             "folder of a system i",
         ]
@@ -117,11 +117,11 @@ class TestAFolderThatMayNotBeListed:
     def test_it_is_among_the_failures_its_old_rows_stay_and_the_rest_is_embedded(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        root = folder_of_pictures(tmp_path / "photos", 3)
-        folder_of_pictures(root / "lost+found", 2, first=10)
+        root = folder_of_images(tmp_path / "photos", 3)
+        folder_of_images(root / "lost+found", 2, first=10)
         before = run(root, tmp_path / "out")
         vectors = dict(zip(before.paths, before.vectors(), strict=True))
-        folder_of_pictures(root, 1, first=20)
+        folder_of_images(root, 1, first=20)
         (root / "001.png").unlink()
         with monkeypatch.context() as patch:
             lock(patch, "lost+found")
@@ -175,7 +175,7 @@ class TestAFolderThatMayNotBeListed:
     ) -> None:
         from cpchub.media.sources import walk
 
-        root = folder_of_pictures(tmp_path / "photos", 3)
+        root = folder_of_images(tmp_path / "photos", 3)
         run(root, tmp_path / "out")
         take = walk._Walk._take
 
@@ -192,7 +192,7 @@ class TestAFolderThatMayNotBeListed:
     def test_the_source_itself_that_may_not_be_listed_is_an_error(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        folder_of_pictures(tmp_path / "photos", 3)
+        folder_of_images(tmp_path / "photos", 3)
         lock(monkeypatch, "photos")
         with pytest.raises(SourceError, match=r"cannot list the folder .*photos: Permission denied"):
             run(tmp_path / "photos", tmp_path / "out")
@@ -200,9 +200,9 @@ class TestAFolderThatMayNotBeListed:
     def test_where_nothing_else_is_there_the_reason_is_told(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        folder_of_pictures(tmp_path / "photos" / "all", 3)
+        folder_of_images(tmp_path / "photos" / "all", 3)
         lock(monkeypatch, "all")
-        with pytest.raises(SourceError, match=r"no pictures in .*1 place could not be looked into, first all"):
+        with pytest.raises(SourceError, match=r"no images in .*1 place could not be looked into, first all"):
             run(tmp_path / "photos", tmp_path / "out")
 
 
@@ -211,7 +211,7 @@ class TestEndings:
         root = tmp_path / "photos"
         endings = ["jpg", "jpeg", "jfif", "jpe", "pjpeg", "pjp", "JFIF"]
         for seed, ending in enumerate(endings):
-            save(picture(seed), root / f"{seed}.{ending}", format="JPEG")
+            save(an_image(seed), root / f"{seed}.{ending}", format="JPEG")
         for name in ("a.ppm", "b.ppm", "c.PPM", "notes.txt", "raw.cr2", "raw.nef", "no ending", "v1. the last"):
             (root / name).write_bytes(b"x")
         collection = run(root, tmp_path / "out")
@@ -219,7 +219,7 @@ class TestEndings:
         assert collection.notes == ("8 files with endings that are not read: ppm 3, (none) 2, cr2 1, nef 1, txt 1",)
 
     def test_many_endings_are_summed_up(self, tmp_path: Path) -> None:
-        root = folder_of_pictures(tmp_path / "photos", 1)
+        root = folder_of_images(tmp_path / "photos", 1)
         for number in range(9):
             (root / f"x.e{number}").write_bytes(b"")
         assert run(root, tmp_path / "out").notes[0].endswith("e4 1, e5 1, others 3")
@@ -275,7 +275,7 @@ class TestWhatAPersonLeavesOut:
         names = ["a.png", "b.gif", "raw/c.png", "trips/raw/d.png", "trips/2019-rome/e.png", "trips/2020/f.png"]
         root = put(tmp_path / "photos", *names)
         listing = open_source(root, rules=Rules(exclude=(pattern,))).listing()
-        assert {picture.path for picture in listing.pictures} == left
+        assert {image.path for image in listing.images} == left
 
     def test_a_name_with_brackets_may_be_written_as_it_stands(self, tmp_path: Path) -> None:
         root = put(tmp_path / "photos", "a.png", "old [2019]/b.png")
@@ -298,7 +298,7 @@ class TestWhatAPersonLeavesOut:
         (tmp_path / "list.csv").write_text("path,label\n0.png,cat\n1.png,dog\n")
         listed = run(tmp_path / "list.csv", tmp_path / "list", rules=Rules(exclude=("0*",)))
         assert (listed.paths, listed.items["label"].to_pylist()) == (["1.png"], ["dog"])
-        with pytest.raises(SourceError, match=r"the rules leave no picture.*'\*\.png' 2"):
+        with pytest.raises(SourceError, match=r"the rules leave no image.*'\*\.png' 2"):
             run(tmp_path / "list.csv", tmp_path / "none", rules=Rules(exclude=("*.png",)))
 
     def test_merged_collections_keep_the_rules_that_all_of_them_have(self, tmp_path: Path) -> None:
@@ -381,8 +381,8 @@ def test_the_notes_are_printed_as_they_stand(tmp_path: Path, capsys: pytest.Capt
     assert "left out by --exclude: 'old [red]' 1" in capsys.readouterr().err
 
 
-def test_a_picture_of_a_place_that_holds_several_layouts_can_be_read_again(tmp_path: Path) -> None:
+def test_an_image_of_a_place_that_holds_several_layouts_can_be_read_again(tmp_path: Path) -> None:
     root = put(tmp_path / "data", "banner.png")
     table_of(root / "a.parquet", 3)
     collection = run(root, tmp_path / "out")
-    assert collection.picture(2) == png(2)
+    assert collection.image(2) == png(2)

@@ -1,4 +1,4 @@
-"""Small pictures and small encoders for tests of collections, search and classification.
+"""Small images and small encoders for tests of collections, search and classification.
 
 Processes that a test starts import this file to unpickle an encoder, so it does not import torch, which takes seconds.
 """
@@ -22,23 +22,23 @@ from cpchub.catalog.spec import WEIGHTS, FileRecord, ModelSpec
 Pixels = npt.NDArray[np.uint8]
 
 
-def picture(seed: int, size: tuple[int, int] = (24, 20)) -> Image.Image:
+def an_image(seed: int, size: tuple[int, int] = (24, 20)) -> Image.Image:
     """Soft random blobs, different for each seed and not the same upside down."""
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
 
 
 def save(image: Image.Image, path: Path, **options: Any) -> Path:
-    """Write a picture, with the folders above it."""
+    """Write an image, with the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, **options)
     return path
 
 
-def folder_of_pictures(root: Path, count: int = 10, first: int = 0) -> Path:
-    """A folder with `count` different PNG pictures named by number, of known and different times of change."""
+def folder_of_images(root: Path, count: int = 10, first: int = 0) -> Path:
+    """A folder with `count` different PNG images named by number, of known and different times of change."""
     for number in range(first, first + count):
-        path = save(picture(number), root / f"{number:03d}.png")
+        path = save(an_image(number), root / f"{number:03d}.png")
         os.utime(path, ns=(0, 1_700_000_000_000_000_000 + number))
     return root
 
@@ -56,7 +56,7 @@ def lock(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 
 class TinyEncoder:
-    """Pixels as vectors: each picture shrunk to `side` x `side`, centred. Remembers the size of each batch it saw."""
+    """Pixels as vectors: each image shrunk to `side` x `side`, centred. Remembers the size of each batch it saw."""
 
     def __init__(self, name: str = "tiny", side: int = 4, weights: str = "ab" * 32) -> None:
         self.side = side
@@ -83,12 +83,12 @@ class TinyEncoder:
 
     @property
     def seen(self) -> int:
-        """Pictures encoded so far."""
+        """Images encoded so far."""
         return sum(self.batches)
 
 
 class Dying(TinyEncoder):
-    """Ends its process without a word once it has seen a picture of a certain brightness."""
+    """Ends its process without a word once it has seen an image of a certain brightness."""
 
     def encode(self, images: Any, **options: Any) -> Any:
         if os.getpid() != self.home and self.marker.exists():
