@@ -24,7 +24,7 @@ from cpchub.embedding.changes import Changes, shares_content
 from cpchub.embedding.claim import check_is_ours, claimed, recorded
 from cpchub.embedding.finish import finish
 from cpchub.embedding.options import DTYPES, EmbedOptions
-from cpchub.embedding.pending import MARKS, Pending, current_rows, read_job
+from cpchub.embedding.pending import VERSION_COLUMNS, Pending, current_rows, read_job
 from cpchub.embedding.shards import Shard, ShardEncoder
 from cpchub.embedding.workers import Job, embed_in_processes
 from cpchub.encoders.protocols import Decode, ImageEncoder
@@ -212,7 +212,7 @@ class _Run:
     def _not_done(self, plan: Changes) -> list[ListedImage]:
         """The images that no shard of an earlier run covers."""
         wanted = {image.path: image for image in plan.to_read}
-        for shard in self.pending.shards(MARKS):
+        for shard in self.pending.shards(VERSION_COLUMNS):
             paths = shard["path"].to_pylist()
             for row in current_rows(shard, wanted):
                 del wanted[paths[row]]

@@ -26,7 +26,7 @@ from cpchub.errors import OutputError
 from cpchub.media.sources.base import ListedImage
 
 JOB = "job.json"
-MARKS = ("path", "size", "mtime_ns", "etag")  # these columns show whether an image is the one that was read
+VERSION_COLUMNS = ("path", "size", "mtime_ns", "etag")  # these columns show whether an image is the one that was read
 
 
 def outcome_schema(dim: int, dtype: str = "float32") -> pa.Schema:
@@ -99,7 +99,7 @@ def read_job(collection: Path) -> dict[str, Any] | None:
 
 def current_rows(shard: pa.Table, wanted: Mapping[str, ListedImage]) -> list[int]:
     """The rows of a shard that are about images as they are now, each path once."""
-    marks = zip(*(shard[name].to_pylist() for name in MARKS), strict=True)
+    marks = zip(*(shard[name].to_pylist() for name in VERSION_COLUMNS), strict=True)
     rows: dict[str, int] = {}
     for row, (path, *seen) in enumerate(marks):
         image = wanted.get(path)

@@ -63,7 +63,7 @@ class Outcome:
 
 
 @dataclass
-class _Open:
+class _OpenShard:
     """A shard on its way. rows: outcomes so far; batch: position in the shard -> prepared image, not yet encoded."""
 
     number: int
@@ -117,7 +117,7 @@ class ShardEncoder:
             for outcome in outcomes:
                 shard = begun[0]
                 if not network.open:
-                    network.open = _Open(shard.number, np.zeros((len(shard.images), self.dim), np.float32))
+                    network.open = _OpenShard(shard.number, np.zeros((len(shard.images), self.dim), np.float32))
                 current = network.open
                 if outcome.prepared is not None:
                     current.batch[len(current.rows)] = outcome.prepared
@@ -174,11 +174,11 @@ class _Lanes:
     ) -> None:
         self._lanes, self._encode, self._advance = lanes, encode, advance
         self._pool = ThreadPoolExecutor(lanes, thread_name_prefix="network") if lanes > 1 else None
-        self._running: deque[tuple[_Open, list[int], Future[Vectors]]] = deque()
-        self._closed: deque[_Open] = deque()
-        self.open: _Open | None = None
+        self._running: deque[tuple[_OpenShard, list[int], Future[Vectors]]] = deque()
+        self._closed: deque[_OpenShard] = deque()
+        self.open: _OpenShard | None = None
 
-    def submit(self, shard: _Open) -> None:
+    def submit(self, shard: _OpenShard) -> None:
         """Send the shard's batch on its way and empty it."""
         positions, prepared = list(shard.batch), list(shard.batch.values())
         shard.batch.clear()

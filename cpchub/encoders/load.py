@@ -51,7 +51,7 @@ def load(
     else:
         spec = locate(name_or_path, revision=revision, token=token, cache_dir=cache_dir, weights=pretrained)
         model = network.build(spec, pretrained, timm_kwargs)
-    spec = network.as_built(spec, model, pretrained, timm_kwargs)
+    spec = network.spec_as_built(spec, model, pretrained, timm_kwargs)
     kind = Encoder if spec.sample_rate is None else AudioEncoder
     encoder = kind(model.to(chosen_device, chosen_dtype), spec)
     encoder.exact = dtype is not None

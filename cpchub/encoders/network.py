@@ -106,7 +106,7 @@ def _refuse_untrained(model: Network, spec: ModelSpec) -> None:
         )
 
 
-def as_built(spec: ModelSpec, model: Network, pretrained: bool, kwargs: dict[str, Any]) -> ModelSpec:
+def spec_as_built(spec: ModelSpec, model: Network, pretrained: bool, kwargs: dict[str, Any]) -> ModelSpec:
     """The spec of this very network: the caller's changes are in it, so its fingerprint tells them apart."""
     changes: dict[str, Any] = {"dim": width(model)}
     if kwargs:

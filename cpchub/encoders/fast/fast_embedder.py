@@ -79,7 +79,7 @@ class FastEmbedder:
         with torch.inference_mode():
             if self.lanes > 1 and torch.get_num_threads() != self._threads:
                 torch.set_num_threads(self._threads)  # of this thread, the lane
-            parts = [self._some(prepared[start : start + step]) for start in range(0, len(prepared), step)]
+            parts = [self._encode_step(prepared[start : start + step]) for start in range(0, len(prepared), step)]
         return np.ascontiguousarray(np.concatenate(parts))
 
     def close(self) -> None:
@@ -87,7 +87,7 @@ class FastEmbedder:
         torch.set_num_threads(self._all_threads)
         self._encoder.model.train(self._training)
 
-    def _some(self, prepared: Sequence[Any]) -> npt.NDArray[np.float32]:
+    def _encode_step(self, prepared: Sequence[Any]) -> npt.NDArray[np.float32]:
         with self._lock:
             network = self._network = self._network or self._choose(self._batch(prepared[:CHECKED]))
             files = [one for one in prepared if isinstance(one, Jpeg)]
