@@ -60,7 +60,7 @@ def test_a_program_can_ask_for_neighbours(page_url: str) -> None:
     found = json.loads(answer.split("data: ", 1)[1])[0]
     assert len(found) == 5
     assert found[0]["score"] >= found[4]["score"]
-    assert set(found[0]) == {"row", "image", "score"}
+    assert set(found[0]) == {"row", "picture", "score"}
 
 
 def test_gradios_own_client_takes_the_answer_as_it_is(page_url: str) -> None:

@@ -37,7 +37,7 @@ class TestGoogle:
     @pytest.mark.parametrize("folder", WRITTEN_BY_TENSORFLOW)
     def test_the_features_are_those_of_tensorflow(self, folder: str, sides: str) -> None:
         arrays = np.load(DATA / folder / "features.npz")
-        images = torch.from_numpy(arrays[f"images_{sides}"]).permute(0, 3, 1, 2) / 255
+        images = torch.from_numpy(arrays[f"pictures_{sides}"]).permute(0, 3, 1, 2) / 255
         expected = torch.from_numpy(arrays[f"features_{sides}"])
         assert expected.std() > 0.3  # neither zero nor the same everywhere
         torch.testing.assert_close(features(google(folder), images), expected, rtol=0, atol=1e-5)
@@ -252,7 +252,7 @@ class TestModelFolder:
         encoder = cpchub.load(str(imported.folder))
         arrays = np.load(DATA / folder / "features.npz")
         with torch.inference_mode():
-            found = encoder(torch.from_numpy(arrays["images_odd"]).permute(0, 3, 1, 2) / 255)
+            found = encoder(torch.from_numpy(arrays["pictures_odd"]).permute(0, 3, 1, 2) / 255)
         torch.testing.assert_close(found, torch.from_numpy(arrays["features_odd"]), rtol=0, atol=1e-5)
 
     @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ class TestADataSetAsItWasCloned:
             bucket.rm("/cloned", recursive=True)
         assert len(collection) == 3
         assert [note.partition(" ")[2][:20] for note in collection.notes] == [
-            "image file is left",
+            "image file is left a",
             "file with an ending ",
             "folder of a system i",
         ]
