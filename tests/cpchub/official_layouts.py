@@ -14,7 +14,7 @@ from torch import Tensor
 import cpchub.architectures  # noqa: F401  registers the networks
 from cpchub.importers.format import Checkpoint, Claims, Conversion
 from cpchub.importers.formats.registry import format_of
-from tests.cpchub.importers.test_importers_simclr import numbered
+from tests.cpchub.importers.google_names import numbered
 
 State = Mapping[str, Tensor]
 _TRUNK = "classy_state_dict/base_model/model/trunk/_feature_blocks."

@@ -335,7 +335,7 @@ def test_it_is_recognised_and_its_features_are_the_same_to_the_last_bit(name: st
 
 def test_every_format_for_pytorch_files_is_covered() -> None:
     covered = {format_name for format_name, _, _ in LAYOUTS.values()} | {"timm"}
-    elsewhere = {"google-simclr", "tonylins", "separius"}  # test_importers_simclr.py
+    elsewhere = {"google-simclr", "tonylins", "separius"}  # test_google_simclr.py, test_importers_simclr.py
     assert {each.name for each in FORMATS} - elsewhere <= covered
 
 
