@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.loopback import answering
+
 
 class FileServer:
     """Its state, and what it does wrong on purpose. `asked` has the path of each request, `ranges` its Range header."""
@@ -69,11 +71,5 @@ class _Handler(BaseHTTPRequestHandler):
 def loopback_files() -> Iterator[FileServer]:
     """A running server; stopped on the way out."""
     files = FileServer()
-    thread = threading.Thread(target=files.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with answering(files.server):
         yield files
-    finally:
-        files.server.shutdown()
-        files.server.server_close()
-        thread.join()

@@ -7,21 +7,17 @@ import hashlib
 import json
 import math
 import re
-from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
-if TYPE_CHECKING:
-    from tests.loopback_hub import LoopbackHub
+from tests.loopback_answers import Answers
 
 LFS_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".pkl")
 STORAGE = "/lfs-objects/"
 PARTS = "/lfs-parts/"
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Handler(Answers):
     # (method, path pattern, name of the method here); `rev` may be a branch, a tag or a commit
     ROUTES = (
         ("POST", r"/api/repos/create", "create_repo"),
@@ -40,14 +36,6 @@ class Handler(BaseHTTPRequestHandler):
         ("GET", r"/api/models/(?P<id>[^/]+/[^/]+)/revision/(?P<rev>[^/]+)", "model_info"),
         ("GET", r"/api/models/(?P<id>[^/]+/[^/]+)", "model_info"),
     )
-
-    @property
-    def hub(self) -> LoopbackHub:
-        return self.server.hub  # type: ignore[attr-defined,no-any-return]
-
-    @property
-    def token(self) -> str:
-        return (self.headers.get("authorization") or "").removeprefix("Bearer ")
 
     def handle_any(self) -> None:
         path = urlsplit(self.path).path  # still quoted: a branch may have a slash in its name
@@ -251,46 +239,6 @@ class Handler(BaseHTTPRequestHandler):
         with self.hub.lock:
             cut_after = self.hub.cuts.pop(0) if self.hub.cuts else None
         return self.send_ranged(content, headers, cut_after=cut_after, counted=True)
-
-    def send_ranged(
-        self, content: bytes, headers: dict[str, str], *, cut_after: int | None = None, counted: bool = False
-    ) -> None:
-        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
-        status = 200
-        if wanted is not None:
-            self.hub.ranges.append(wanted[0])
-            start = int(wanted[1])
-            headers = {**headers, "Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
-            content, status = content[start:], 206
-        sent = self.send(status, content, headers, cut_after=cut_after)
-        if counted:
-            with self.hub.lock:
-                self.hub.weights_sent += sent
-
-    def refuse(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
-        more = {"X-Error-Code": code, "X-Error-Message": message, **(headers or {})}
-        self.send(status, json.dumps({"error": message}).encode(), {"Content-Type": "application/json", **more})
-
-    def answer(self, status: int, content: Any, content_type: str = "application/json") -> None:
-        self.send(status, json.dumps(content).encode(), {"Content-Type": content_type})
-
-    def send(self, status: int, content: bytes, headers: dict[str, str], *, cut_after: int | None = None) -> int:
-        """Answer; returns how many bytes of the content went out."""
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if self.command == "HEAD":
-            return 0
-        part = content[:cut_after]
-        self.wfile.write(part)
-        if len(part) < len(content):
-            self.close_connection = True  # as when a cable is pulled: less than Content-Length has said
-        return len(part)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet: pytest's output is for failures."""
 
 
 def sha256(content: bytes) -> str:

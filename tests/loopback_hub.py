@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
 from typing import Any
 
+from tests.loopback import answering
 from tests.loopback_handler import Handler
 
 
@@ -123,11 +124,5 @@ class LoopbackHub:
 def loopback_hub(**settings: Any) -> Iterator[LoopbackHub]:
     """A running hub; stopped on the way out."""
     hub = LoopbackHub(**settings)
-    thread = threading.Thread(target=hub.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with answering(hub.server):
         yield hub
-    finally:
-        hub.server.shutdown()
-        hub.server.server_close()
-        thread.join()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +12,7 @@ from gradio.networking import url_ok
 
 from cpchub.errors import OutputError
 from cpchub_serving.page import loopback, stopping
+from tests.loopback import answering
 from tests.serving.conftest import StartPage
 
 
@@ -44,15 +44,10 @@ def test_gradio_finds_a_server_of_this_machine_whatever_proxy_is_set(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, NOBODY)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_port}/"
-        assert not url_ok(url)
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), Answering)) as url:
+        assert not url_ok(f"{url}/")
         with loopback.asked_directly("127.0.0.1"):
-            assert url_ok(url)
-        server.shutdown()
-        thread.join()
+            assert url_ok(f"{url}/")
 
 
 @pytest.mark.parametrize("before", [None, "example.org"])

@@ -18,7 +18,7 @@ from cpchub.fewlabels.classify import classify, read_labels
 from cpchub.media.labels import folder_classes, places_of
 from cpchub.media.sources.lists import read_list
 from tests.cpchub.images import TinyEncoder, an_image, folder_of_images, save
-from tests.cpchub.media.test_sources import png, write_tar
+from tests.cpchub.media.stored import png, write_tar
 
 
 def run(source: object, out: Path, encoder: TinyEncoder | None = None, **options: Any) -> Collection:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import tarfile
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +21,8 @@ from cpchub.embedding.job import embed
 from cpchub.errors import BrokenImageError, DependencyError, SourceError
 from cpchub.media.sources import open_source, web
 from tests.cpchub.images import TinyEncoder, an_image, folder_of_images, save
+from tests.cpchub.media.stored import png
+from tests.loopback import answering
 
 COUNT = 30
 
@@ -36,12 +37,6 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     made: list[float] = []
     monkeypatch.setattr(retry, "wait", made.append)
     return made
-
-
-def png(seed: int) -> bytes:
-    stream = io.BytesIO()
-    an_image(seed).save(stream, "PNG")
-    return stream.getvalue()
 
 
 def run(source: object, out: Path) -> Collection:
@@ -222,13 +217,10 @@ class TestAddresses:
 
     @pytest.fixture
     def server(self) -> Iterator[str]:
-        with ThreadingHTTPServer(("127.0.0.1", 0), Shelf) as found:
-            found.names = list(self.NAMES)  # type: ignore[attr-defined]
-            thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.02})
-            thread.start()
-            yield f"http://127.0.0.1:{found.server_port}"
-            found.shutdown()
-            thread.join()
+        found = ThreadingHTTPServer(("127.0.0.1", 0), Shelf)
+        found.names = list(self.NAMES)  # type: ignore[attr-defined]
+        with answering(found) as url:
+            yield url
 
     def test_letters_of_any_kind_are_downloaded_and_keep_their_name(self, server: str, tmp_path: Path) -> None:
         addresses = [f"{server}{name}" for name in self.NAMES]

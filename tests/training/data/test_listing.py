@@ -20,7 +20,7 @@ from cpchub_training.data.streaming import Stream
 from cpchub_training.evaluate import open_labelled
 from cpchub_training.recipes import Recipe
 from tests.cpchub.images import lock
-from tests.cpchub.media.test_sources import png, write_tar
+from tests.cpchub.media.stored import png, write_tar
 
 
 def put(root: Path, *names: str) -> Path:
