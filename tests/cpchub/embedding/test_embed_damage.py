@@ -14,14 +14,10 @@ import pytest
 from PIL import Image
 
 from cpchub.collection.collection import Collection
-from cpchub.embedding.job import embed
 from cpchub.errors import BrokenImageError
 from cpchub.media.decode import ORIENTATION_TAG, read_image
+from tests.cpchub.embedding.runs import run
 from tests.cpchub.images import TinyEncoder, an_image, save
-
-
-def run(source: Path, out: Path) -> Collection:
-    return embed(source, out, TinyEncoder(), progress=False, batch_size=8)
 
 
 def check_every_row(collection: Collection) -> None:

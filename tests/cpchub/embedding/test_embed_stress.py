@@ -22,29 +22,11 @@ from cpchub.embedding.job import embed
 from cpchub.encoders.load import load
 from cpchub.errors import ArgumentError, NoSpaceError, OutputError, WorkerError
 from cpchub.media.decode import read_image
+from tests.cpchub.embedding.runs import files_of, run
 from tests.cpchub.images import Dying, Movable, TinyEncoder, an_image, folder_of_images, save
+from tests.processes import wait_for
 
 REPOSITORY = Path(__file__).parents[3]
-
-
-def run(source: Path, out: Path, encoder: TinyEncoder | None = None, **options: Any) -> Collection:
-    return embed(source, out, encoder or TinyEncoder(), progress=False, **{"batch_size": 4} | options)
-
-
-def files_of(out: Path) -> dict[str, bytes]:
-    """Every file that holds results; the manifest also holds the time of day."""
-    found = (path for path in out.rglob("*") if path.is_file() and path.name != "manifest.json")
-    return {path.relative_to(out).as_posix(): path.read_bytes() for path in found}
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return folder_of_images(tmp_path / "photos")
-
-
-@pytest.fixture
-def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cpchub.embedding.job.SHARD", 3)
 
 
 @pytest.mark.usefixtures("small_shards")
@@ -203,8 +185,7 @@ def test_twenty_kills_at_random_moments_leave_the_files_of_a_run_that_was_never_
         script = JOB.format(repository=str(REPOSITORY), source=str(source), out=str(out), processes=processes)
         for _ in range(4):
             with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as job:
-                while job.poll() is None and not out.exists():
-                    time.sleep(0.005)
+                wait_for(lambda job=job, out=out: out.exists() or job.poll() is not None, "the job has not begun")
                 try:
                     job.wait(generator.uniform(0, (2 if processes > 1 else 1) * once))
                 except subprocess.TimeoutExpired:

@@ -1,146 +1,20 @@
-"""What is a duplicate, in folders as people have them: links, twins of everything, fades, long images, drawings."""
+"""What is a duplicate, in folders as people have them: twins of everything, fades, long images, drawings."""
 
 from __future__ import annotations
 
-import csv
-import io
-import os
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from cpchub.cli.main import main
 from cpchub.collection.import_vectors import import_vectors
 from cpchub.embedding.job import embed
 from cpchub.index import Index
 from cpchub.index.duplicates import Duplicates, find_duplicates
-from cpchub.index.near_threshold import cosine_text, threshold_reaching
-from cpchub.media.rules import Rules
 from tests.cpchub.images import TinyEncoder, an_image, save
-
-
-class MiddleEncoder(TinyEncoder):
-    """Sees the square in the middle of an image, as most encoders do."""
-
-    def encode(self, images: Iterable[Image.Image], **options: Any) -> np.ndarray:
-        def middle(image: Image.Image) -> Image.Image:
-            side = min(image.size)
-            left, top = (image.width - side) // 2, (image.height - side) // 2
-            return image.crop((left, top, left + side, top + side))
-
-        return super().encode([middle(image) for image in images], **options)
-
-
-def found_in(folder: Path, encoder: TinyEncoder | None = None, **options: Any) -> Duplicates:
-    rules = Rules(follow_links=True)
-    collection = embed(folder, folder.parent / "out", encoder or TinyEncoder(), progress=False, rules=rules)
-    index = Index.build(collection)
-    return find_duplicates(index, progress=False, **options)
-
-
-def groups(found: Duplicates) -> set[frozenset[str]]:
-    sets: dict[int, set[str]] = {}
-    for row in found.table.to_pylist():
-        sets.setdefault(row["group"], set()).add(row["path"])
-    return {frozenset(paths) for paths in sets.values()}
-
-
-def kept(found: Duplicates) -> list[str]:
-    return [row["path"] for row in found.table.to_pylist() if row["keep"]]
-
-
-def shrunk(folder: Path, count: int, name: str = "{:03d}-small.png") -> set[frozenset[str]]:
-    """Write a copy of half the size of each of `count` images; the pairs."""
-    for number in range(count):
-        an_image(number, (48, 40)).resize((24, 20)).save(folder / name.format(number))
-    return {frozenset({f"{number:03d}.png", name.format(number)}) for number in range(count)}
-
-
-def photos(folder: Path, count: int) -> Path:
-    for number in range(count):
-        save(an_image(number, (48, 40)), folder / f"{number:03d}.png")
-    return folder
-
-
-class TestLinks:
-    """Links to one file are one image."""
-
-    def test_a_file_with_a_link_and_a_hard_link_has_no_duplicate(self, tmp_path: Path) -> None:
-        folder = photos(tmp_path / "photos", 30)
-        (folder / "00-a-link.png").symlink_to("007.png")
-        os.link(folder / "007.png", folder / "zz-hard-link.png")
-        found = found_in(folder)
-        assert groups(found) == set()
-        assert "links and second names of files, which are the same image (2)" in found.notes[0]
-
-    def test_a_copy_of_a_linked_file_is_beside_the_file_and_not_the_link(self, tmp_path: Path) -> None:
-        folder = photos(tmp_path / "photos", 30)
-        (folder / "00-a-link.png").symlink_to("007.png")
-        os.link(folder / "007.png", folder / "zz-hard-link.png")
-        shutil.copy(folder / "007.png", folder / "000-copy.png")
-        found = found_in(folder)
-        assert groups(found) == {frozenset({"007.png", "000-copy.png"})}
-        assert kept(found) == ["007.png"]  # the links lead to it
-        assert found.table["kind"].to_pylist() == ["exact", "exact"]
-
-    @pytest.mark.parametrize("absolute", [True, False])
-    def test_a_link_to_a_file_outside_is_never_kept_before_a_file(self, tmp_path: Path, absolute: bool) -> None:
-        folder = photos(tmp_path / "photos", 30)
-        outside = save(an_image(500, (96, 80)), tmp_path / "outside.png")
-        (folder / "00-a-link.png").symlink_to(outside if absolute else "../outside.png")
-        an_image(500, (96, 80)).resize((24, 20)).save(folder / "small.png")
-        found = found_in(folder)
-        assert groups(found) == {frozenset({"00-a-link.png", "small.png"})}
-        assert kept(found) == ["small.png"]
-
-    def test_two_links_to_one_file_outside_are_one_image(self, tmp_path: Path) -> None:
-        folder = photos(tmp_path / "photos", 30)
-        outside = save(an_image(500, (96, 80)), tmp_path / "outside.png")
-        for name in ("a.png", "b.png"):
-            (folder / name).symlink_to(outside)
-        assert groups(found_in(folder)) == set()
-
-    def test_a_link_in_a_chain_of_links_and_by_way_of_a_folder_is_the_file(self, tmp_path: Path) -> None:
-        folder = photos(tmp_path / "photos", 30)
-        (folder / "00-first.png").symlink_to("01-second.png")
-        (folder / "01-second.png").symlink_to(folder / "007.png")
-        save(an_image(600), tmp_path / "elsewhere" / "600.png")
-        (folder / "by-folder").symlink_to(tmp_path / "elsewhere")
-        (folder / "02-third.png").symlink_to("by-folder/600.png")
-        assert groups(found_in(folder)) == set()
-
-    def test_a_folder_that_is_itself_reached_by_a_link_holds_files(self, tmp_path: Path) -> None:
-        folder = photos(tmp_path / "real", 30)
-        shutil.copy(folder / "007.png", folder / "copy.png")
-        (folder / "000-link.png").symlink_to("copy.png")
-        (tmp_path / "photos").symlink_to(folder)
-        assert groups(found_in(tmp_path / "photos")) == {frozenset({"007.png", "copy.png"})}
-        assert kept(found_in(tmp_path / "photos")) == ["copy.png"]
-
-    def test_a_list_that_names_a_file_twice_has_one_image(self, tmp_path: Path) -> None:
-        folder = photos(tmp_path / "photos", 30)
-        (folder / "000-link.png").symlink_to("007.png")
-        paths = [*sorted(str(path) for path in folder.glob("*.png")), "photos/008.png", "photos/../photos/009.png"]
-        listing = tmp_path / "list.txt"
-        listing.write_text("\n".join(paths))
-        index = Index.build(embed(listing, tmp_path / "out", TinyEncoder(), progress=False))
-        assert groups(find_duplicates(index, progress=False)) == set()
-
-    def test_a_copy_whose_original_is_gone_is_not_superfluous(self, tmp_path: Path) -> None:
-        folder = photos(tmp_path / "photos", 30)
-        for name in ("copy.png", "copy-too.png", "other-copy.png"):
-            shutil.copy(folder / "007.png", folder / name)
-        index = Index.build(embed(folder, tmp_path / "out", TinyEncoder(), progress=False))
-        (folder / "007.png").unlink()
-        save(an_image(900), folder / "copy.png")
-        found = find_duplicates(index, progress=False)
-        assert groups(found) == {frozenset({"copy-too.png", "other-copy.png"})}
-        assert any("gone or changed since they were embedded (2)" in note for note in found.notes)
+from tests.cpchub.index.copies import MiddleEncoder, found_in, groups, kept, photos, shrunk
 
 
 class TestTwins:
@@ -321,38 +195,3 @@ class TestDrawings:
             if number == 3:
                 save(image, folder / "03-copy.webp", lossless=True)
         assert groups(found_in(folder)) == {frozenset({"03.png", "03-copy.webp"})}
-
-
-class TestCommand:
-    def test_a_folder_of_twins_with_the_bundled_encoder(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        folder = photos(tmp_path / "photos", 6)
-        shrunk(folder, 6)
-        assert main(["duplicates", str(folder), "--show", str(tmp_path / "sheet.png")]) == 0
-        said = capsys.readouterr()
-        rows = list(csv.DictReader(io.StringIO(said.out)))
-        assert list(rows[0]) == ["group", "path", "kind", "similarity", "difference", "width", "height", "size", "keep"]
-        assert len(rows) == 12
-        with Image.open(tmp_path / "sheet.png") as sheet:
-            assert sheet.height > 6 * 144
-
-    def test_no_sheet_is_written_without_groups(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        folder = photos(tmp_path / "photos", 5)
-        assert main(["duplicates", str(folder), "--show", str(tmp_path / "sheet.png")]) == 0
-        assert not (tmp_path / "sheet.png").exists()
-        assert "threshold" in capsys.readouterr().err.splitlines()[-2]
-
-    def test_a_sheet_that_is_no_png_is_refused_before_any_work(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        assert main(["duplicates", str(tmp_path), "--show", "sheet.jpg"]) != 0
-        assert "does not end with .png" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("cosine", "text"), [(0.98, "0.9800"), (0.99996, "0.999960"), (1.0, "1.0000"), (0.3, "0.3000")]
-)
-def test_a_cosine_is_shown_so_that_it_is_told_from_one(cosine: float, text: str) -> None:
-    assert cosine_text(cosine) == text
-    assert 0 < float(threshold_reaching(cosine)) <= cosine

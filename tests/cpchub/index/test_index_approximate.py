@@ -1,4 +1,4 @@
-"""Compressed indexes: what is chosen, that recall keeps its promise through changes, filters, and refusals."""
+"""A compressed index answers queries, filters and sums of queries, and one that was tampered with is refused."""
 
 from __future__ import annotations
 
@@ -6,109 +6,23 @@ import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, get_args
 
 import faiss
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 
-from cpchub.collection.collection import Collection
-from cpchub.collection.import_vectors import import_vectors
-from cpchub.errors import ArgumentError, CollectionError, QueryError
-from cpchub.index import Index, Item, build
+from cpchub.errors import CollectionError, QueryError
+from cpchub.index import Index, Item
 from cpchub.index.engine.exact import OnDevice, nearest
-from cpchub.index.engine.ground_truth import GroundTruth
-from cpchub.index.engine.kinds import choose
-from cpchub.index.setting import IndexRequest, Kind, Setting
-
-D = 32
-N = 4000
-APPROXIMATE = [kind for kind in get_args(Kind) if kind != "exact"]
-
-
-def clustered(count: int, seed: int, dim: int = D) -> npt.NDArray[np.float32]:
-    """Unit vectors in soft clusters, as images of some hundred motifs would be."""
-    random = np.random.default_rng(seed)
-    centres = np.random.default_rng(99).normal(size=(200, dim))
-    vectors = centres[random.integers(0, 200, count)] + random.normal(size=(count, dim))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-
-def stored(folder: Path, ids: npt.NDArray[np.int64], vectors: npt.NDArray[np.float32]) -> Collection:
-    """A collection with these ids; the label tells an id's last digit."""
-    paths, labels = [f"{i:06d}.jpg" for i in ids], [str(i % 10) for i in ids]
-    return import_vectors(folder, vectors, paths, ids=ids, labels=labels)
-
-
-def true_recall(index: Index, queries: npt.NDArray[np.float32], k: int = 10, mask: object = None) -> float:
-    """Recall@k by numpy alone."""
-    vectors = np.asarray(index.collection.vectors())
-    scores = queries @ vectors.T
-    if mask is not None:
-        scores[:, ~np.asarray(mask)] = -np.inf
-    truth = np.argsort(-scores, axis=1)[:, :k]
-    found = index.search_vectors(queries, k, where=None if mask is None else "label in ('1', '2', '3')")[1]
-    return float(np.mean([len(set(a) & set(b)) / k for a, b in zip(truth.tolist(), found.tolist(), strict=True)]))
+from cpchub.index.setting import Kind, Setting
+from tests.cpchub.index.clustered import D, N, clustered, stored, true_recall
 
 
 @pytest.fixture(scope="module")
 def rabitq(tmp_path_factory: pytest.TempPathFactory) -> Index:
     folder = tmp_path_factory.mktemp("rabitq") / "index"
     return Index.build(stored(folder, np.arange(N), clustered(N, 0)), kind="rabitq")
-
-
-@pytest.mark.parametrize("kind", APPROXIMATE)
-def test_every_kind_keeps_its_promise_through_build_open_add_and_remove(kind: Kind, tmp_path: Path) -> None:
-    vectors, queries = clustered(N + 400, 0), clustered(200, 1)
-    built = Index.build(stored(tmp_path, np.arange(N), vectors[:N]), kind=kind, recall=0.9)
-    assert built.setting.kind == kind
-    assert true_recall(built, queries) >= 0.9
-    opened = Index.open(tmp_path)
-    assert np.array_equal(opened.search_vectors(queries[:5], 3)[1], built.search_vectors(queries[:5], 3)[1])
-
-    grown = Index.update(stored(tmp_path, np.arange(N + 400), vectors))
-    assert (grown.setting.indexed, grown.setting.trained_on) == (N + 400, N)
-    assert true_recall(grown, queries) >= 0.9
-    assert grown.search_vectors(vectors[N + 7], 1)[1][0, 0] == N + 7  # a new one is found
-
-    left = np.setdiff1d(np.arange(N + 400), np.random.default_rng(2).choice(N + 400, 400, replace=False))
-    shrunk = Index.update(stored(tmp_path, left, vectors[left]))
-    assert (shrunk.setting.count, shrunk.setting.indexed) == (N, N + 400)
-    assert true_recall(shrunk, queries) >= 0.9
-    assert shrunk.measure_recall() >= 0.9
-    hits = Index.open(tmp_path).search(vectors[left[50]], k=3)
-    assert (hits[0].id, hits[0].row, hits[0].path) == (left[50], 50, f"{left[50]:06d}.jpg")
-
-
-def test_an_exact_index_leaves_nothing_of_the_compressed_one_before_it(tmp_path: Path) -> None:
-    collection = stored(tmp_path, np.arange(N), clustered(N, 0))
-    Index.build(collection, kind="rabitq")
-    (tmp_path / "search" / ".vectors.npy.7.partial").write_bytes(b"of a process that was killed")
-    approximate = Index.update(collection, recall=0.9)
-    assert sorted(path.name for path in (tmp_path / "search").iterdir()) == [
-        "items.arrow", "recall.parquet", "vectors.npy",
-    ]  # fmt: skip
-    exact = Index.update(collection, kind="exact")
-    assert not (tmp_path / "search").exists()
-    q = clustered(3, 5)
-    assert np.allclose(exact.search_vectors(q, 1)[0], approximate.search_vectors(q, 1)[0], atol=1e-5)
-
-
-def test_an_index_that_is_written_again_while_it_is_opened_is_opened_as_it_is_then(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    collection = stored(tmp_path, np.arange(N), clustered(N, 0))
-    Index.build(collection, kind="exact")
-    read, meanwhile = build.read_faiss, iter([lambda: Index.build(collection, kind="hnsw")])
-
-    def watched(*args: Any) -> Any:
-        next(meanwhile, lambda: None)()
-        return read(*args)
-
-    monkeypatch.setattr(build, "read_faiss", watched)
-    assert Index.open(tmp_path).setting.kind == "hnsw"
 
 
 def test_scores_are_those_of_the_vectors_and_come_best_first(rabitq: Index) -> None:
@@ -139,145 +53,6 @@ def test_many_threads_get_the_answers_that_one_gets(kind: Kind, tmp_path: Path) 
 
 def test_all_images_can_be_asked_for(rabitq: Index) -> None:
     assert sorted(rabitq.search_vectors(clustered(1, 7), N)[1][0]) == list(range(N))
-
-
-class TestUpdating:
-    def test_an_index_is_built_anew_when_a_fifth_of_it_is_of_removed_images(self, tmp_path: Path) -> None:
-        vectors = clustered(N, 0)
-        Index.build(stored(tmp_path, np.arange(N), vectors), kind="rabitq")
-        left = np.arange(N // 4, N)
-        merged = Index.update(stored(tmp_path, left, vectors[left]))
-        assert merged.setting.indexed == len(left)
-        assert true_recall(merged, clustered(100, 1)) >= 0.95
-
-    def test_what_was_asked_for_is_remembered_and_can_be_changed(self, tmp_path: Path) -> None:
-        vectors = clustered(N, 0)
-        Index.build(stored(tmp_path, np.arange(N), vectors), kind="rabitq", recall=0.8)
-        low = Index.update(stored(tmp_path, np.arange(1, N), vectors[1:]))
-        assert low.setting.wanted == IndexRequest("rabitq", 0.8)
-        high = Index.update(low.collection, recall=0.99)
-        assert (high.setting.depth or 0) > (low.setting.depth or 0)
-        assert high.setting.recall >= 0.99
-
-    def test_an_index_that_is_in_step_is_left_alone(self, tmp_path: Path) -> None:
-        collection = stored(tmp_path, np.arange(N), clustered(N, 0))
-        Index.build(collection, kind="rabitq")
-        before = (tmp_path / "index.faiss").stat().st_mtime_ns
-        Index.update(Collection.open(tmp_path))
-        assert (tmp_path / "index.faiss").stat().st_mtime_ns == before
-
-    def test_an_update_that_was_killed_leaves_an_index_that_is_refused_and_the_next_one_mends_it(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        vectors = clustered(N + 100, 0)
-        Index.build(stored(tmp_path, np.arange(N), vectors[:N]), kind="rabitq")
-        grown = stored(tmp_path, np.arange(N + 100), vectors)
-
-        def stop(*_: object) -> None:
-            raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch:
-            patch.setattr("cpchub.index.build.write_json", stop)  # when all but the manifest is written
-            with pytest.raises(KeyboardInterrupt):
-                Index.update(grown)
-        with pytest.raises(CollectionError, match="build it again"):
-            Index.open(tmp_path)
-        assert true_recall(Index.update(Collection.open(tmp_path)), clustered(100, 1)) >= 0.95
-
-    def test_a_damaged_index_is_built_again(self, tmp_path: Path) -> None:
-        collection = stored(tmp_path, np.arange(N), clustered(N, 0))
-        Index.build(collection, kind="rabitq", recall=0.9)
-        (tmp_path / "index.faiss").write_bytes(b"no index")
-        assert Index.update(Collection.open(tmp_path)).setting.wanted == IndexRequest("rabitq", 0.9)
-        assert len(Index.open(tmp_path).search_vectors(clustered(1, 0), 5)[1][0]) == 5
-
-
-class TestHeldOutQueries:
-    def test_following_changes_gives_what_comparing_with_all_gives(self) -> None:
-        vectors, random = clustered(3000, 0), np.random.default_rng(3)
-        ids = np.arange(2000)
-        truth = GroundTruth.draw(vectors[:2000], ids)
-        for first_new in (2000, 2500, 3000):  # two rounds of adding and removing, one of removing most
-            share = 0.2 if first_new == 3000 else 0.9
-            ids = np.concatenate(
-                [ids[random.random(len(ids)) < share], np.arange(first_new, min(first_new + 500, 3000))]
-            )
-            truth.update(vectors[ids], ids, first_new)
-            assert (truth.known >= 10).all()
-            scores = truth.queries @ vectors[ids].T
-            scores[truth.own[:, None] == ids] = -np.inf
-            for query, known in enumerate(truth.known):
-                expected = np.sort(scores[query])[::-1][: min(known, 10)]
-                assert np.allclose(truth.scores[query, : len(expected)], expected, atol=1e-5)
-
-    def test_following_a_change_twice_is_following_it_once(self) -> None:
-        vectors, ids = clustered(1500, 0), np.arange(1500)
-        once, twice = (GroundTruth.draw(vectors[:1000], ids[:1000]) for _ in range(2))
-        for truth, times in ((once, 1), (twice, 2)):
-            for _ in range(times):
-                truth.update(vectors, ids, 1000)
-        assert (twice.known >= 10).all()
-        assert np.array_equal(once.ids[:, :10], twice.ids[:, :10])
-
-    def test_they_survive_the_disk(self, tmp_path: Path) -> None:
-        (tmp_path / "search").mkdir()
-        truth = GroundTruth.draw(clustered(500, 0), np.arange(500))
-        truth.save(tmp_path)
-        again = GroundTruth.load(tmp_path)
-        for name in ("queries", "own", "ids", "scores", "known"):
-            assert np.array_equal(getattr(again, name), getattr(truth, name))
-
-    def test_equally_near_images_count_as_found(self) -> None:
-        twins = np.repeat(clustered(40, 0), 30, axis=0)  # 29 neighbours at the same distance
-        truth = GroundTruth.draw(twins, np.arange(len(twins)))
-        assert truth.hits(0, np.ones(10, np.float32))[-1] == 10
-        assert truth.hits(0, np.zeros(10, np.float32))[-1] == 0
-
-
-class TestChoosing:
-    def test_few_vectors_are_compared_exactly_more_are_compressed_many_are_in_lists(self) -> None:
-        kinds = [choose(count, 128, IndexRequest()).kind for count in (10, 400_000, 1_000_000, 20_000_000)]
-        assert kinds == ["exact", "exact", "rabitq", "ivf-rabitq"]
-
-    def test_less_memory_takes_smaller_codes(self) -> None:
-        plans = [choose(1_000_000, 384, IndexRequest(memory=memory)) for memory in (70_000_000, 40_000_000, 12_000_000)]
-        assert [plan.kind for plan in plans] == ["rabitq", "pq", "pq"] or [plan.kind for plan in plans][1:] == [
-            "pq",
-            "pq",
-        ]
-        assert plans[1].parts > plans[2].parts
-        assert 1_000_000 * (plans[2].parts / 2 + 8) <= 12_000_000
-
-    def test_memory_for_not_even_the_ids_is_refused_with_what_it_takes(self) -> None:
-        with pytest.raises(ArgumentError, match=r"1,000,000 vectors cannot be indexed in 1 MB.*9 MB at least"):
-            choose(1_000_000, 128, IndexRequest(memory=1_000_000))
-
-    def test_nothing_missed_in_less_memory_than_all_vectors_take_is_refused(self) -> None:
-        assert choose(10_000, 128, IndexRequest(recall=1, memory=6_000_000)).kind == "exact"
-        with pytest.raises(ArgumentError, match=r"recall 1 cannot be had in 5 MB: .* 10,000 take 5 MB"):
-            choose(10_000, 128, IndexRequest(recall=1, memory=5_000_000))
-
-    def test_a_recall_that_cannot_be_had_is_refused_with_the_best_there_is(self, tmp_path: Path) -> None:
-        noise = np.random.default_rng(0).normal(size=(60_000, 64)).astype(np.float32)
-        collection = stored(tmp_path, np.arange(len(noise)), noise)
-        with pytest.raises(ArgumentError, match=r"recall 0\.999 cannot be kept by pq .*the best is 0\.\d"):
-            Index.build(collection, recall=0.999, memory=540_000)
-
-    @pytest.mark.parametrize(
-        ("kind", "bytes_a_vector"), [("exact", 512), ("rabitq", 32), ("ivf-rabitq", 32), ("hnsw", 776)]
-    )
-    def test_a_kind_that_does_not_fit_the_memory_is_refused_with_what_it_takes(
-        self, kind: Any, bytes_a_vector: int
-    ) -> None:
-        takes = bytes_a_vector * 100_000
-        assert choose(100_000, 128, IndexRequest(kind, memory=takes)).kind == kind
-        with pytest.raises(ArgumentError, match=f"kind {kind} takes {takes / 1e6:.0f} MB for 100,000 vectors"):
-            choose(100_000, 128, IndexRequest(kind, memory=takes - 1))
-
-    @pytest.mark.parametrize("wish", [{"kind": "annoy"}, {"recall": 0}, {"recall": 1.1}, {"memory": 0}])
-    def test_wishes_that_mean_nothing_are_refused(self, wish: dict) -> None:
-        with pytest.raises(ArgumentError):
-            IndexRequest(**wish)
 
 
 class TestFilters:
