@@ -1,4 +1,4 @@
-"""Encoders of sound: what the network hears and when, one vector a sound whatever its length, and what is refused."""
+"""Encoders of sound: one vector a sound whatever its length, and what is refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import timm
 import torch
 from PIL import Image
 
@@ -20,64 +19,10 @@ from cpchub.encoders.audio_encoder import AudioEncoder
 from cpchub.encoders.base import BaseEncoder
 from cpchub.encoders.onnx_export import export_program
 from cpchub.errors import ArgumentError, SourceError
-from cpchub.media.sounds import find_recordings, read_sound
 from tests.cpchub.images import TinyEncoder
+from tests.cpchub.tiny_audio import TINY, network, waveform
 
 soundfile: Any = pytest.importorskip("soundfile")
-TINY = {"channels": 6, "context": 5, "strides": [5, 4], "kernels": [10, 8], "paddings": [2, 2]}
-
-
-def network(**kwargs: Any) -> Any:
-    torch.manual_seed(0)
-    return timm.create_model("cpc_audio", **{**TINY, **kwargs}).eval()
-
-
-def waveform(samples: int = 300, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=samples).astype(np.float32) / 10
-
-
-class TestNetwork:
-    def test_the_paper_s_network_hears_465_samples_every_160(self) -> None:
-        with torch.device("meta"):
-            model = timm.create_model("cpc_audio")
-        assert (model.receptive_field, model.hop, model.steps(20480)) == (465, 160, 128)
-        assert (model.channels, model.num_features) == (512, 256)
-
-    def test_it_keeps_timms_contract_with_sound_as_an_image_one_row_high(self) -> None:
-        model = network()
-        x = torch.from_numpy(waveform()).reshape(1, 1, 1, -1)
-        features = model.forward_features(x)
-        assert features.shape == (1, 5, 1, model.steps(300)) == (1, 5, 1, 14)
-        assert torch.equal(model(x), features.mean((2, 3)))
-        assert torch.equal(network(global_pool="last")(x), features[:, :, 0, -1])
-        assert torch.equal(network(global_pool="")(x), features)
-        model.reset_classifier(4)
-        assert model(x).shape == (1, 4)
-        assert model.forward_head(features, pre_logits=True).shape == (1, 5)
-
-    @torch.no_grad()
-    def test_a_context_hears_nothing_of_what_comes_after_its_z(self) -> None:
-        model = network()
-        x = torch.from_numpy(waveform())[None]
-        changed = x.clone()
-        changed[:, 200:] += 1
-        (z, c), (z_changed, c_changed) = model.encode_steps(x), model.encode_steps(changed)
-        same = (z == z_changed).all(2)[0]
-        first = int(same.int().argmin())
-        assert same[:first].all()
-        assert 0 < first < len(same)
-        assert torch.equal(c[:, :first], c_changed[:, :first])
-        assert not torch.equal(c[:, first:], c_changed[:, first:])
-
-    def test_sound_shorter_than_the_receptive_field_is_refused_with_the_arithmetic(self) -> None:
-        with pytest.raises(ArgumentError, match=r"44 samples .* receptive field of 45 .*10/5, 8/4"):
-            network()(torch.zeros(1, 44))
-
-    def test_arguments_that_cannot_work_are_refused(self) -> None:
-        with pytest.raises(ArgumentError, match="differ in length"):
-            network(strides=[5])
-        with pytest.raises(ArgumentError, match="global_pool"):
-            network(global_pool="catavgmax")
 
 
 @pytest.fixture(scope="module")
@@ -170,29 +115,6 @@ class TestEncode:
         (tmp_path / "broken.wav").write_bytes(b"RIFF")
         with pytest.raises(SourceError, match=r"broken\.wav"):
             encoder.encode(tmp_path / "broken.wav")
-
-
-class TestFiles:
-    def test_recordings_are_found_below_a_folder_with_their_lengths(self, tmp_path: Path) -> None:
-        (tmp_path / "b").mkdir()
-        soundfile.write(tmp_path / "b" / "1.flac", waveform(120), 16_000)
-        soundfile.write(tmp_path / "a.wav", waveform(80), 8000)
-        (tmp_path / "notes.txt").write_text("no sound")
-        found = find_recordings(tmp_path)
-        assert [(r.path, r.sample_rate, r.samples) for r in found] == [("a.wav", 8000, 80), ("b/1.flac", 16_000, 120)]
-
-    def test_a_window_is_read_without_the_rest(self, tmp_path: Path) -> None:
-        soundfile.write(tmp_path / "a.flac", waveform(500), 8000)
-        whole, _ = read_sound(tmp_path / "a.flac")
-        window, rate = read_sound(tmp_path / "a.flac", start=100, samples=50)
-        assert rate == 8000
-        assert np.array_equal(window, whole[100:150])
-
-    def test_a_folder_without_sound_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(SourceError, match="no recordings"):
-            find_recordings(tmp_path)
-        with pytest.raises(SourceError, match="no folder"):
-            find_recordings(tmp_path / "nowhere")
 
 
 class TestWhatNeedsImages:
