@@ -7,7 +7,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -16,6 +15,7 @@ from cpchub.errors import SourceError
 from cpchub_training.evaluate import Settings
 from cpchub_training.evaluate.job import load_encoder, measure
 from cpchub_training.report import report
+from tests.training.evaluate.colours import folder_of_colours
 
 SETTINGS = Settings(fractions=(0.5, 1.0), seeds=(0, 1), scratch_pictures=32)
 
@@ -29,14 +29,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def colours(here: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for colour, name in enumerate(("blue", "green", "red")):
-        (here / "colours" / name).mkdir(parents=True)
-        for i in range(12):
-            pixels = rng.integers(0, 100, (20, 20, 3), np.uint8)
-            pixels[:, :, 2 - colour] += 100
-            Image.fromarray(pixels).save(here / "colours" / name / f"{i}.png")
-    return here / "colours"
+    return folder_of_colours(here / "colours", each=12)
 
 
 @pytest.fixture

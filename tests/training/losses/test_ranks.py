@@ -8,8 +8,8 @@ import torch
 import torch.distributed as dist
 
 from cpchub_training.run.loop import train
-from tests.training.run.test_loop import METHODS, small, some_digits
 from tests.training.several_ranks import on_ranks
+from tests.training.small_runs import METHODS, small, some_digits
 
 
 def each_method(out: Path) -> None:

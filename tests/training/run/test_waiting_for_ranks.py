@@ -21,8 +21,8 @@ from cpchub_training.losses.ranks import rank
 from cpchub_training.run import checkpoint, ranks
 from cpchub_training.run.loop import train
 from tests.training.jobs.test_distill import pretraining
-from tests.training.run.test_loop import small, some_digits
 from tests.training.several_ranks import on_ranks, started, wait_until
+from tests.training.small_runs import small, some_digits
 
 
 def slowed(module: Any, name: str, folder: Path) -> None:
