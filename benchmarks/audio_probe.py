@@ -1,6 +1,6 @@
 """What CPC learns from spoken digits without labels: linear probes on frozen features, beside two rivals.
 
-    CPCHUB_DATA=... python benchmarks/audio_probe.py --out runs/audio_probe
+    CPCHUB_DATA=... python -m benchmarks.audio_probe --out runs/audio_probe
 
 Trains the recipe `cpc_audio_fsdd` (a run that was stopped goes on), encodes every recording of the Free Spoken Digit
 Dataset as the mean of c_t, and fits a linear classifier for the digit and one for the speaker. The rivals are the same

@@ -1,6 +1,6 @@
 """What each change of CPC v2 is worth: directions, patch augmentation and layer norm, in one table.
 
-    CPCHUB_DATA=FOLDER python benchmarks/cpc_ablation.py [VARIANT ...] [--recipe cpc_cifar10_cpu] [--images 5000]
+    CPCHUB_DATA=FOLDER python -m benchmarks.cpc_ablation [VARIANT ...] [--recipe cpc_cifar10_cpu] [--images 5000]
 
 Each variant changes one thing of the recipe and trains as long. Measured are kNN (k = 20, T = 0.1) and a linear probe
 on test images, both fitted to the training images of the run, at the final step. With `--seeds` several runs each.
@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from cpc_dynamics import measured, slices
 
+from benchmarks.cpc_dynamics import measured, slices
 from cpchub.common.files import write_json
 from cpchub_training import data, recipes
 from cpchub_training.recipes import Recipe

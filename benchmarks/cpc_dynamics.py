@@ -1,6 +1,6 @@
 """Learning dynamics: downstream accuracy over the course of pretraining with CPC, as a plot and a table.
 
-    CPCHUB_DATA=FOLDER python benchmarks/cpc_dynamics.py [--recipe cpc_cifar10_cpu] [--images 5000] [--points 8]
+    CPCHUB_DATA=FOLDER python -m benchmarks.cpc_dynamics [--recipe cpc_cifar10_cpu] [--images 5000] [--points 8]
 
 CPC v2's figure of accuracy that grows steadily over pretraining, at any size: a run of the recipe is stopped `--points`
 times at equal distances, and each time the frozen encoder is measured on test images (kNN, k = 20, T = 0.1, and a

@@ -1,6 +1,6 @@
 """Which copies of photos `cpchub duplicates` finds, and what else it lists, as a table and as JSON.
 
-    python benchmarks/duplicates.py --photos FOLDER [--encoder NAME] [--count 600] [--each 40] [--out FILE]
+    python -m benchmarks.duplicates --photos FOLDER [--encoder NAME] [--count 600] [--each 40] [--out FILE]
 
 Of the first photos some get a copy: resized, compressed, cropped by 2 % at each side, grey, brighter, turned by 2 or
 90 degrees, mirrored. The rest has none. Recall is the share of copies that are listed with their original; precision is

@@ -1,6 +1,6 @@
 """Photos/s of embedding a folder, beside a timm user's loop over the same photos, in one run and as ratios.
 
-    python benchmarks/embedding.py --photos FOLDER [--networks resnet50 resnet18] [--whole 1000] [--parts ...]
+    python -m benchmarks.embedding --photos FOLDER [--networks resnet50 resnet18] [--whole 1000] [--parts ...]
 
 The photos of the folder are copied at 500 pixels to a temporary folder, as many times as are needed. The peer is
 what timm's documentation shows: ImageDataset, DataLoader with two workers, the network in fp32 under inference_mode.
@@ -23,15 +23,12 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,60 +41,13 @@ from timm.data import ImageDataset, create_transform, resolve_model_data_config
 from torch.utils.data import DataLoader
 
 import cpchub
-from cpchub.catalog.listing import bundled_encoder
-from cpchub.collection.collection import Collection
-from cpchub.embedding.job import embed
+from benchmarks.embedding_cost import BATCH, Cost, ours, photos_of_500_pixels, some
+from benchmarks.embedding_decoding import camera, gpu_decoding
 from cpchub.encoders.fast.fast_embedder import OPENVINO_FROM
-from cpchub.encoders.fast.gpu_jpeg import jpeg_for_gpu
 from cpchub.media.decode import decode_bytes, resize_side
-from cpchub.media.sources import find_images
 
 PARTS = ("network", "camera", "memory", "gpu_decoding")
-BATCH = 64
 SIZES = (1000, 10_000, 50_000)  # photos, for the memory; the last two take the path of long jobs
-WORKERS = (2, 8, 16)  # reading threads, for decoding on a GPU
-
-
-def photos_of_500_pixels(source: Path, target: Path, count: int) -> Path:
-    """`count` JPEG files in `target` whose long side is 500 pixels, made of the photos below `source`."""
-    target.mkdir(parents=True)
-    found = find_images(source)
-    for number in range(count):
-        with Image.open(source / found[number % len(found)].path) as photo:
-            scale = 500 / max(photo.size)
-            size = (round(photo.width * scale), round(photo.height * scale))
-            photo.convert("RGB").resize(size, Image.Resampling.BICUBIC).save(target / f"{number:05d}.jpg", quality=90)
-    return target
-
-
-def some(photos: Path, count: int, target: Path) -> Path:
-    """A folder with links to the first `count` photos."""
-    target.mkdir()
-    for path in sorted(photos.iterdir())[:count]:
-        os.link(path, target / path.name)
-    return target
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Seconds of the clock, and seconds that cores worked for this process and its children."""
-
-    clock: float
-    cores: float
-
-    @classmethod
-    def of(cls, call: Callable[[], object]) -> Cost:
-        before, started = _worked(), time.perf_counter()
-        call()
-        return cls(time.perf_counter() - started, _worked() - before)
-
-    def __sub__(self, other: Cost) -> Cost:
-        return Cost(self.clock - other.clock, self.cores - other.cores)
-
-
-def _worked() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def timms_loop(model: torch.nn.Module, folder: Path) -> None:
@@ -108,12 +58,6 @@ def timms_loop(model: torch.nn.Module, folder: Path) -> None:
     with torch.inference_mode():
         vectors = [model(x.to(device)).cpu().numpy() for x, _ in loader]
     np.concatenate(vectors)
-
-
-def ours(encoder: Any, folder: Path, scratch: Path, **options: Any) -> Collection:
-    """All photos of a folder to a new collection."""
-    out = Path(tempfile.mkdtemp(dir=scratch)) / "out"
-    return embed(folder, out, encoder, batch_size=BATCH, progress=False, **options)
 
 
 def network_alone(encoder: Any, batches: int, images: int) -> Cost:
@@ -198,79 +142,6 @@ def agreement(encoder: Any, photos: Path, images: int) -> float:
     found = embedder.encode([embedder.prepare(decode_bytes(path.read_bytes(), size=size).image) for path in paths])
     embedder.close()
     return float((found * encoder.encode(paths, normalize=True)).sum(1).min())
-
-
-def camera(photos: Path, scratch: Path, count: int) -> dict[str, Any]:
-    """12-megapixel JPEGs, decoded and prepared for a small encoder: in full and at the scale that is enough."""
-    encoder = cpchub.load(bundled_encoder())
-    embedder = encoder.embedder(0)
-    size = resize_side(encoder.spec.input_size, encoder.spec.crop_pct)
-    rng = np.random.default_rng(0)
-    files = []
-    for number, path in enumerate(sorted(photos.iterdir())[:count]):
-        with Image.open(path) as photo:
-            large = np.asarray(photo.resize((4000, 3000), Image.Resampling.BICUBIC), np.int16)
-        noisy = np.clip(large + rng.integers(-12, 13, large.shape, dtype=np.int16), 0, 255).astype(np.uint8)
-        files.append(scratch / f"camera{number}.jpg")
-        Image.fromarray(noisy).save(files[-1], quality=90)
-
-    def in_full(path: Path) -> Any:
-        return embedder.prepare(Image.open(path).convert("RGB"))
-
-    def reduced(path: Path) -> Any:
-        return embedder.prepare(decode_bytes(path.read_bytes(), size=size).image)
-
-    seconds: dict[str, list[float]] = {"in_full": [], "reduced": []}
-    for _ in range(3):
-        for name, read in (("in_full", in_full), ("reduced", reduced)):
-            started = time.thread_time()
-            for path in files:
-                read(path)
-            seconds[name].append(time.thread_time() - started)
-    rates = {name: count / statistics.median(values) for name, values in seconds.items()}
-    full, small = (embedder.encode([read(path) for path in files]) for read in (in_full, reduced))
-    embedder.close()
-    return {
-        "encoder": encoder.spec.name,
-        "megabytes_a_photo": round(sum(path.stat().st_size for path in files) / count / 1e6, 1),
-        "photos_per_second_of_one_core": {name: round(rate, 1) for name, rate in rates.items()},
-        "ratio": round(rates["reduced"] / rates["in_full"], 2),
-        "least_cosine": round(float((full * small).sum(1).min()), 5),
-    }
-
-
-def gpu_decoding(name: str, photos: Path, scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """One network on a GPU: steady state by reading threads and decoder, and what a file costs a core with each."""
-    torch.manual_seed(0)
-    encoder = cpchub.load(f"timm/{name}", pretrained=False)
-    short, long = options.steady
-    folders = [some(photos, count, scratch / f"decoding-{name}-{count}") for count in (short, long)]
-    report: dict[str, Any] = {"photos_per_second": {}}
-    vectors = {}
-    for workers in WORKERS:
-        rates = report["photos_per_second"][f"{workers} threads"] = {}
-        for decode in ("cpu", "auto"):
-            vectors[decode] = ours(encoder, folders[0], scratch, workers=workers, decode=decode).vectors()
-            runs = [
-                [Cost.of(partial(ours, encoder, folder, scratch, workers=workers, decode=decode)) for folder in folders]
-                for _ in range(max(options.turns, 1))
-            ]
-            rates[decode] = round((long - short) / statistics.median((more - less).clock for less, more in runs), 1)
-    report["least_cosine_between_them"] = round(float((vectors["cpu"] * vectors["auto"]).sum(1).min()), 6)
-    embedder, size = encoder.embedder(0), resize_side(encoder.spec.input_size, encoder.spec.crop_pct)
-    files = [path.read_bytes() for path in sorted(folders[0].iterdir())[:BATCH]]
-    jpegs = [found for data in files if (found := jpeg_for_gpu(data, size)) is not None]
-    report["share_left_to_the_gpu"] = round(len(jpegs) / len(files), 3)
-    by_core = {
-        "cpu": Cost.of(lambda: [embedder.prepare(decode_bytes(data, size=size).image) for data in files]),
-        "auto": Cost.of(lambda: [jpeg_for_gpu(data, size) for data in files]),
-    }
-    report["files_per_second_of_a_core"] = {who: round(len(files) / cost.cores, 1) for who, cost in by_core.items()}
-    if jpegs:
-        embedder.encode(jpegs)
-    report["gpu_decodes"] = embedder.gpu_decodes
-    embedder.close()
-    return report
 
 
 MEMORY = """

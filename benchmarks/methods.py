@@ -1,6 +1,6 @@
 """Does every method learn? kNN accuracy before and after a few CPU minutes on 5,000 images of CIFAR-10, in one table.
 
-    CPCHUB_DATA=FOLDER python benchmarks/methods.py [METHOD ...] [--epochs 24] [--out benchmarks/results/methods.json]
+    CPCHUB_DATA=FOLDER python -m benchmarks.methods [METHOD ...] [--epochs 24] [--out benchmarks/results/methods.json]
 
 The same half-width ResNet-18, images of 32 pixels and number of epochs for each; the rest is each method's CIFAR-10
 recipe, scaled to the slice. kNN (k = 20, T = 0.1) with the slice as the bank and 2,000 test images as queries, at the

@@ -1,6 +1,6 @@
 """Lay out Tiny-ImageNet and CIFAR-10 as one folder of training images, for the recipe of the photo encoder.
 
-    python benchmarks/photos_data.py --tiny tiny-imagenet-200 --cifar10 FOLDER --out images
+    python -m benchmarks.photos_data --tiny tiny-imagenet-200 --cifar10 FOLDER --out images
 
     pictures/tiny-imagenet-cifar10/tiny-n01443537/n01443537_0.JPEG   cifar10-frog/00000.png   95,000 and 45,000 images
     pictures/held-out/tiny-imagenet/n01443537/...   held-out/cifar10/frog/...   5,000 and 5,000 images

@@ -1,6 +1,6 @@
 """Search over many vectors, beside raw FAISS: build time, memory, recall through changes, latency. A table and JSON.
 
-    python benchmarks/search.py [--count 1000000] [--dim 128] [--vectors FILE.npy] [--out search.json]
+    python -m benchmarks.search [--count 1000000] [--dim 128] [--vectors FILE.npy] [--out search.json]
 
 The vectors are made to be as hard as those of an encoder: `clusters` is a mixture of 2,000 Gaussians whose spectrum
 falls as a power law. With --vectors, a file of real ones ([N, D] float32), `like real` draws as many as wanted around
@@ -33,12 +33,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.search_vectors import Vectors, clusters, like, unit
+
 K = 10
 QUERIES = 1000
 TIMED = 200
+REPOSITORY = Path(__file__).resolve().parents[1]
 LIMITS = {"build_s": 60, "p50_ms": 5, "recall": 0.95, "ram_bytes_per_vector": 64, "overhead": 0.10}
-
-Vectors = npt.NDArray[np.float32]
 
 
 def main() -> None:
@@ -177,8 +178,8 @@ def recall(index: Any, vectors: Vectors, ids: npt.NDArray[np.int64], queries: Ve
 def searching(folder: Path, queries: Vectors) -> dict[str, Any]:
     """What a process that opens the index and searches measures of itself."""
     np.save(folder / "queries.npy", queries[:TIMED])
-    command = [sys.executable, __file__, "--serve", str(folder)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    command = [sys.executable, "-m", "benchmarks.search", "--serve", str(folder)]
+    done = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
     (folder / "queries.npy").unlink()
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
@@ -226,39 +227,6 @@ def own_memory() -> int:
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) * 1024
     raise SystemExit("this system does not tell RssAnon")
-
-
-def clusters(count: int, dim: int, seed: int) -> Vectors:
-    """2,000 soft clusters; the standard deviation of direction i falls as i^-0.6."""
-    random = np.random.default_rng(seed)
-    fixed = np.random.default_rng(99)
-    spectrum = (np.arange(1, dim + 1) ** -0.6).astype(np.float32)
-    centres = fixed.standard_normal((2000, dim), dtype=np.float32)
-    turn = np.linalg.qr(fixed.standard_normal((dim, dim)))[0].astype(np.float32)
-    vectors = centres[random.integers(0, len(centres), count)]
-    vectors = vectors + 0.7 * random.standard_normal((count, dim), dtype=np.float32)
-    return unit((vectors * spectrum) @ turn)
-
-
-def like(real: Vectors, count: int, *, dim: int, seed: int) -> Vectors:
-    """New vectors like real ones: their first `dim` principal coordinates, each moved a little towards a stranger's.
-
-    A mix of 85 % of one and 15 % of another real vector, and noise with the spectrum of the distance to the nearest
-    neighbour, keeps clusters, density and spectrum, and makes no two alike.
-    """
-    random = np.random.default_rng(seed)
-    mean = real.mean(axis=0)
-    _, axes = np.linalg.eigh(np.cov((real - mean)[:20_000].T))
-    coordinates = real @ axes[:, ::-1][:, :dim].astype(np.float32)
-    spread = 0.15 * coordinates.std(axis=0)
-    one, other = random.integers(0, len(real), (2, count))
-    vectors = 0.85 * coordinates[one] + 0.15 * coordinates[other]
-    return unit(vectors + spread * random.standard_normal((count, dim), dtype=np.float32))
-
-
-def unit(vectors: npt.NDArray[Any]) -> Vectors:
-    """Rows of length 1, float32."""
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
 
 def timed(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, float, float]:

@@ -1,6 +1,6 @@
 """How long `import cpchub` and `cpchub --help` take in a fresh interpreter: medians, as a table and as JSON.
 
-    python benchmarks/startup.py [--runs 15] [--out benchmarks/results/startup.json]
+    python -m benchmarks.startup [--runs 15] [--out benchmarks/results/startup.json]
 
 An interpreter that does nothing is timed beside them. The import counts from when that one is ready, which is what a
 program that imports cpchub pays; the command counts as a whole, which is what a person waits for.

@@ -1,6 +1,6 @@
 """Images/s of whole training steps, as a share of the encoder's own rate, and the peak of memory. On a GPU or a CPU.
 
-    python benchmarks/training_speed.py [RECIPE ...] [--steps 100] [--batch N] [--out FILE.json]
+    python -m benchmarks.training_speed [RECIPE ...] [--steps 100] [--batch N] [--out FILE.json]
 
 Each recipe runs in the loop that `cpchub train` runs, views, loss, optimiser and log included, on images of noise of
 the recipe's size: speed does not depend on what is in them. The first steps, in which kernels are compiled and chosen,

@@ -1,6 +1,6 @@
 """Images/s of a whole SimCLR training step on a CPU, beside lightly's, in one run and as a ratio.
 
-    CPCHUB_DATA=FOLDER python benchmarks/training_step.py [--networks resnet18 resnet18_cifar] [--steps 8] [--batch 128]
+    CPCHUB_DATA=FOLDER python -m benchmarks.training_step [--networks resnet18 resnet18_cifar] [--steps 8] [--batch 128]
 
 Both train the same network on CIFAR-10 with a batch of 128, end to end: images in, views made, forward, backward,
 SGD. lightly runs as its documentation shows it: SimCLRTransform in a DataLoader with two workers, NTXentLoss.

@@ -1,6 +1,6 @@
 """How well encoders do on sets of photos that nobody tuned on, frozen, beside pixels, colours and an untrained network.
 
-    python benchmarks/transfer.py FOLDER [FOLDER ...] [--encoders NAME ...] [--out benchmarks/results/transfer.json]
+    python -m benchmarks.transfer FOLDER [FOLDER ...] [--encoders NAME ...] [--out benchmarks/results/transfer.json]
 
 Each `FOLDER` has a folder a class, below `train/` and `test/` (or `val/`) or not: then a fifth of each class is the
 test. Of every class at most 200 images are learnt from and 100 tested on, the same ones at every call. An encoder

@@ -1,6 +1,6 @@
 """Rate of a convolution's weight gradient, torch's kernel beside ours, over the shapes of a ResNet on small images.
 
-    python benchmarks/weight_gradient.py [--images 256] [--dtype bfloat16 --out FILE]
+    python -m benchmarks.weight_gradient [--images 256] [--dtype bfloat16 --out FILE]
 
 In GFLOP/s (a multiplication and an addition are two), best of some calls; `pays` is what `encoders.fast.quick_conv`
 decides from the shape alone. `forward` is what the processor reaches in the same convolution's forward pass.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import fuzz
+from benchmarks import fuzz, fuzz_files
 from cpchub.embedding.job import embed
 from cpchub.errors import BrokenImageError
 from cpchub.media.decode import decode_bytes
@@ -21,10 +21,10 @@ from tests.cpchub.images import TinyEncoder, folder_of_images
 def files(format: str, count: int, folder: Path) -> list[Path]:
     if format == "heic":
         pytest.importorskip("pillow_heif")
-    return fuzz.write_files(format, count, 1, folder)
+    return fuzz_files.write_files(format, count, 1, folder)
 
 
-@pytest.mark.parametrize("format", fuzz.FORMATS)
+@pytest.mark.parametrize("format", fuzz_files.FORMATS)
 def test_a_sample_of_damaged_files_is_read_or_refused_with_a_reason(format: str, tmp_path: Path) -> None:
     paths = files(format, 40, tmp_path / "pictures")
     fuzz.check_each(paths)
@@ -34,7 +34,7 @@ def test_a_sample_of_damaged_files_is_read_or_refused_with_a_reason(format: str,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("format", fuzz.FORMATS)
+@pytest.mark.parametrize("format", fuzz_files.FORMATS)
 def test_two_thousand_damaged_files_neither_crash_nor_hang_nor_shift_anything(format: str, tmp_path: Path) -> None:
     counts = fuzz.run_format(format, 2000, 0, tmp_path)
     assert "fault" not in counts, counts
@@ -42,7 +42,7 @@ def test_two_thousand_damaged_files_neither_crash_nor_hang_nor_shift_anything(fo
 
 
 def test_the_check_notices_a_vector_of_another_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = fuzz.write_files("png", 20, 1, tmp_path / "pictures")
+    paths = fuzz_files.write_files("png", 20, 1, tmp_path / "pictures")
     encode = fuzz.Thumbnail.encode
     monkeypatch.setattr(fuzz.Thumbnail, "encode", lambda self, images, **how: encode(self, images, **how)[::-1])
     with pytest.raises(RuntimeError, match="vector of another image"):
@@ -87,8 +87,8 @@ def test_every_bit_of_a_small_file_may_be_flipped(kind: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("tag", [256, 257])
 def test_a_tiff_larger_than_the_jpeg_in_it_shows_no_memory_of_other_images(tag: int) -> None:
-    whole = fuzz.encoded(fuzz.photo(1), "TIFF", compression="jpeg")
-    assert decode_bytes(whole).image.size == fuzz.SIZE
+    whole = fuzz_files.encoded(fuzz_files.photo(1), "TIFF", compression="jpeg")
+    assert decode_bytes(whole).image.size == fuzz_files.SIZE
     at = whole.index(struct.pack("<HHI", tag, 3, 1)) + 8
     larger = whole[:at] + struct.pack("<I", 328) + whole[at + 4 :]
     with pytest.raises(BrokenImageError, match="is stored with 72 x 56" if tag == 256 else "damaged"):
@@ -96,10 +96,10 @@ def test_a_tiff_larger_than_the_jpeg_in_it_shows_no_memory_of_other_images(tag: 
 
 
 def test_whole_tiffs_of_jpeg_streams_in_strips_and_tiles_are_read() -> None:
-    photo = fuzz.photo(1).resize((200, 150))
-    strips = fuzz.encoded(photo, "TIFF", compression="jpeg", tiffinfo={278: 64})
+    photo = fuzz_files.photo(1).resize((200, 150))
+    strips = fuzz_files.encoded(photo, "TIFF", compression="jpeg", tiffinfo={278: 64})
     for mode in ("L", "CMYK"):
-        data = fuzz.encoded(photo.convert(mode), "TIFF", compression="jpeg", tiffinfo={278: 64})
+        data = fuzz_files.encoded(photo.convert(mode), "TIFF", compression="jpeg", tiffinfo={278: 64})
         assert decode_bytes(data).image.size == (200, 150)
     found = np.asarray(decode_bytes(strips).image, int)
     assert np.abs(found - np.asarray(photo, int)).mean() < 4

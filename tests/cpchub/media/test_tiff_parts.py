@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import fuzz
+from benchmarks import fuzz_files
 from cpchub.errors import BrokenImageError
 from cpchub.media.decode import decode_bytes
 
@@ -28,7 +28,7 @@ KINDS: list[tuple[str, dict[int, int]]] = [
 
 
 def fax(seed: int, compression: str, info: dict[int, int]) -> bytes:
-    return fuzz.encoded(fuzz.photo(seed, "1"), "TIFF", compression=compression, tiffinfo=info)
+    return fuzz_files.encoded(fuzz_files.photo(seed, "1"), "TIFF", compression=compression, tiffinfo=info)
 
 
 def first_strip(data: bytes) -> tuple[int, int]:
@@ -53,19 +53,19 @@ def tiled(tiles: list[bytes], compression: int) -> bytes:
 
 
 def jpeg(height: int = SIDE) -> bytes:
-    return fuzz.encoded(fuzz.photo(1, "L").resize((SIDE, height)), "JPEG")
+    return fuzz_files.encoded(fuzz_files.photo(1, "L").resize((SIDE, height)), "JPEG")
 
 
 def fax_tile(seed: int) -> bytes:
-    image = fuzz.photo(seed, "1").resize((SIDE, SIDE))
-    data = fuzz.encoded(image, "TIFF", compression="group4", tiffinfo={ROWS: SIDE})
+    image = fuzz_files.photo(seed, "1").resize((SIDE, SIDE))
+    data = fuzz_files.encoded(image, "TIFF", compression="group4", tiffinfo={ROWS: SIDE})
     at, count = first_strip(data)
     return data[at : at + count]
 
 
 @pytest.mark.parametrize(("compression", "info"), KINDS)
 def test_a_whole_fax_is_read(compression: str, info: dict[int, int]) -> None:
-    expected = np.asarray(fuzz.photo(3, "1").convert("RGB"))
+    expected = np.asarray(fuzz_files.photo(3, "1").convert("RGB"))
     assert np.array_equal(np.asarray(decode_bytes(fax(3, compression, info)).image), expected)
 
 
@@ -92,7 +92,7 @@ def test_a_damaged_fax_has_the_same_pixels_whatever_was_in_memory_before(
 ) -> None:
     generator, whole, refused = random.Random(0), fax(3, compression, info), 0
     for _ in range(40):
-        data = fuzz.mutated(whole, [whole], generator)
+        data = fuzz_files.mutated(whole, [whole], generator)
         seen = set()
         for before in (0, 255, 85):
             memory = [np.full(size, before, np.uint8) for size in range(64, 4096, 64)]
@@ -111,7 +111,7 @@ def test_tiles_are_read() -> None:
     assert found.size == (2 * SIDE, SIDE)
     assert np.array_equal(np.asarray(found)[:, :SIDE], np.asarray(found)[:, SIDE:])
     faxes = np.asarray(decode_bytes(tiled([fax_tile(1), fax_tile(2)], 4)).image)
-    assert np.array_equal(faxes[:, SIDE:], np.asarray(fuzz.photo(2, "1").resize((SIDE, SIDE)).convert("RGB")))
+    assert np.array_equal(faxes[:, SIDE:], np.asarray(fuzz_files.photo(2, "1").resize((SIDE, SIDE)).convert("RGB")))
 
 
 def test_a_tile_that_is_not_filled_is_refused() -> None:
