@@ -11,7 +11,9 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PACKAGES = ("cpchub", "training/cpchub_training", "serving/cpchub_serving")
 MODULES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
+ALL_CODE = sorted(path for top in (*PACKAGES, "tests", "benchmarks") for path in (REPOSITORY / top).rglob("*.py"))
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 300, 60
+TO_BE_SPLIT = ("tests/cpchub/cli/test_cli.py", "tests/cpchub/hub/test_public.py", "tests/serving/visit/test_session.py")
 LONG_FOR_A_REASON = re.compile(r"^# long: .+", re.MULTILINE)  # a file that says why it is longer
 
 
@@ -30,8 +32,8 @@ def test_every_room_has_a_sentence_and_every_sentence_a_room() -> None:
     assert all(sentence.endswith(".") for sentence in table.values())
 
 
-def test_every_room_says_what_is_in_it() -> None:
-    silent = [relative(path) for path in MODULES if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
+def test_every_file_says_what_is_in_it() -> None:
+    silent = [relative(path) for path in ALL_CODE if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
     assert not [name for name in silent if not name.endswith("__main__.py")]
 
 
@@ -49,16 +51,16 @@ def test_no_folder_is_deeper_than_three_levels() -> None:
 
 def test_no_file_is_long_but_for_a_reason_that_it_states() -> None:
     long = []
-    for path in MODULES:
+    for path in ALL_CODE:
         text = path.read_text(encoding="utf-8")
         if len(text.splitlines()) > MOST_LINES and not LONG_FOR_A_REASON.search(text):
             long.append(f"{relative(path)}: {len(text.splitlines())}")
-    assert not long
+    assert not [line for line in long if not line.startswith(TO_BE_SPLIT)]
 
 
 def test_no_function_is_long() -> None:
     long = []
-    for path in MODULES:
+    for path in ALL_CODE:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 lines = (node.end_lineno or 0) - node.lineno + 1
