@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
+
+from tests.processes import wait_for
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "background.sh"
 
@@ -23,9 +24,8 @@ def test_it_starts_the_recipe_with_its_folders_prints_an_id_and_logs_beside_the_
         [str(SCRIPT), "my images", "run", "--epochs", "60"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert int(done.stdout) > 0
-    log, until = tmp_path / "run.log", time.monotonic() + 60
-    while not (log.exists() and log.read_text().endswith("\n")) and time.monotonic() < until:
-        time.sleep(0.02)
+    log = tmp_path / "run.log"
+    wait_for(lambda: log.exists() and log.read_text().endswith("\n"), "the training has not begun")
     folder = tmp_path.resolve()
     assert log.read_text() == (
         f"threads 1, called with -m cpchub train simclr_photos --data {folder}/my images/tiny-imagenet-cifar10 "

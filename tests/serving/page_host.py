@@ -25,6 +25,7 @@ from cpchub_serving.visit import finder
 
 
 def sleep() -> None:
+    """A search that waits for longer than any test: the page has to end all the same."""
     time.sleep(3600)
 
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.processes import PATIENCE
+from tests.processes import PATIENCE, wait_for
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
 
@@ -48,13 +47,11 @@ class Browser:
         return self.driver.execute_script(script, selector)
 
     def wait(self, for_what: Callable[[], Any]) -> Any:
-        until = time.monotonic() + PATIENCE
-        while not (found := for_what()):
-            if time.monotonic() > until:
-                self.shoot("gave-up")
-                raise AssertionError(f"not seen within {PATIENCE} s; the page says: {self.texts('body')[0][:500]}")
-            time.sleep(0.1)
-        return found
+        try:
+            return wait_for(lambda: for_what() or None, "not seen")
+        except AssertionError as error:
+            self.driver.save_screenshot(str(self.shots / "gave-up.png"))
+            raise AssertionError(f"{error}; the page says: {self.texts('body')[0][:500]}") from None
 
     def click(self, selector: str, number: int = 0) -> None:
         self.wait(lambda: len(self.all(selector)) > number)
@@ -85,9 +82,7 @@ class Browser:
             "return [...document.images].map(image => [image, image.getBoundingClientRect()])"
             ".filter(([_, box]) => box.width > 0 && box.bottom > 0 && box.top < innerHeight)"
         )
-        until = time.monotonic() + 10
-        while not self.driver.execute_script(f"{seen}.every(([image]) => image.complete)") and time.monotonic() < until:
-            time.sleep(0.1)
+        self.wait(lambda: self.driver.execute_script(f"{seen}.every(([image]) => image.complete)"))
 
     def requested(self) -> set[str]:
         """The addresses that the browser has asked for since it was last asked."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cpchub.errors import CpchubError
-
-BOUND = 300.0  # seconds: far more than any test needs on a slow machine, so that a hang ends as a failure
+from tests.processes import PATIENCE, wait_for
 
 
 class Rank:
@@ -33,7 +31,7 @@ class Rank:
 
     def end(self) -> int:
         """Wait for its end; its status as a shell gives it, below 0 for a signal."""
-        self.process.join(BOUND)
+        self.process.join(PATIENCE)
         assert self.process.exitcode is not None, f"a rank hangs after: {self.said()}"
         return self.process.exitcode
 
@@ -77,10 +75,7 @@ def ended(ranks: list[Rank]) -> bool:
 
 def wait_until(condition: Callable[[], bool]) -> None:
     """Wait, within the bound, for what another process is to do."""
-    until = time.monotonic() + BOUND
-    while not condition():
-        assert time.monotonic() < until, "it has not come to that"
-        time.sleep(0.005)
+    wait_for(condition, "it has not come to that")
 
 
 def _rank(number: int, n: int, folder: Path, output: Path, work: Callable[..., None], args: tuple[Any, ...]) -> None:
@@ -97,7 +92,7 @@ def _rank(number: int, n: int, folder: Path, output: Path, work: Callable[..., N
 
     torch.set_num_threads(1)
     store = dist.FileStore(str(folder / "store"), n)
-    dist.init_process_group("gloo", store=store, rank=number, world_size=n, timeout=timedelta(seconds=BOUND))
+    dist.init_process_group("gloo", store=store, rank=number, world_size=n, timeout=timedelta(seconds=PATIENCE))
     try:
         work(*args)
     except CpchubError as error:  # as the command line does

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tarfile
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from cpchub_training.data.streaming import Stream
 from cpchub_training.recipes import Recipe
 from cpchub_training.run.loop import train
 from cpchub_training.views.batched import Views
+from tests.processes import wait_for
 
 SIDE = 24
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
@@ -120,10 +120,7 @@ def test_the_next_batches_are_decoded_while_the_network_works(photos: Path) -> N
     inner = stream.listed.source.read
     stream.listed.source.read = lambda image: read.add(image.path) or inner(image)  # type: ignore[method-assign]
     next(batches)
-    deadline = time.monotonic() + 10
-    while not read and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert read  # of batches that were not asked for yet
+    wait_for(lambda: read or None, "no batch is decoded before it is asked for")
     batches.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
 
