@@ -19,8 +19,7 @@ from cpchub_training import data, recipes
 from cpchub_training.recipes import Recipe
 from cpchub_training.run.loop import train
 from cpchub_training.views.batched import Views
-
-TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
+from tests.training.small_runs import TINY
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from cpchub_training.recipes import Recipe
 from cpchub_training.run.loop import train
 from cpchub_training.views.batched import Views
 from tests.cpchub.images import an_image
+from tests.training.small_runs import TINY
 
 BROKEN = "cats/07.jpg"
 
@@ -166,7 +167,7 @@ def recipe(photos: Path, **changes: object) -> Recipe:
         recipes.get("simclr_photos_quickstart"),
         name="cut_off",
         data=str(photos),
-        backbone_args={"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4},
+        backbone_args=TINY,
         stored_size=24,
         views=Views(size=16),
         input_size=16,

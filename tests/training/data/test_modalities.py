@@ -17,8 +17,8 @@ from cpchub_training.jobs.pretrain import export_run
 from cpchub_training.recipes import CMCSettings, Recipe
 from cpchub_training.run.loop import train
 from cpchub_training.views.batched import Views
+from tests.training.small_runs import TINY
 
-TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
 GROUPS = [[0, 1, 2], [3], [4, 5, 6]]
 
 

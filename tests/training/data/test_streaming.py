@@ -22,9 +22,9 @@ from cpchub_training.recipes import Recipe
 from cpchub_training.run.loop import train
 from cpchub_training.views.batched import Views
 from tests.processes import wait_for
+from tests.training.small_runs import TINY
 
 SIDE = 24
-TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
 
 
 def recipe(**changes: object) -> Recipe:

@@ -15,6 +15,7 @@ from cpchub.errors import OutputError, RunError, SourceError
 from cpchub_training import recipes
 from cpchub_training.jobs import quickstart
 from cpchub_training.recipes import Recipe
+from tests.training.small_runs import TINY
 
 
 def photos(folder: Path, classes: tuple[str, ...] = ("red", "blue"), each: int = 20) -> Path:
@@ -34,7 +35,7 @@ def tiny(images: Path) -> Recipe:
     return replace(
         recipe,
         data=str(images),
-        backbone_args={"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4},
+        backbone_args=TINY,
         stored_size=16,
         views=replace(recipe.views, size=16),
         input_size=16,

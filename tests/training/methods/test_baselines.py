@@ -27,8 +27,8 @@ from cpchub_training.methods.vat import VAT
 from cpchub_training.recipes import Recipe, SemiSupervisedSettings
 from cpchub_training.run.loop import train
 from cpchub_training.views.batched import Views
+from tests.training.small_runs import TINY
 
-TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
 SEMI = ("pseudo_label", "entropy_minimization", "vat", "uda")
 PRETEXT = ("rotation", "exemplar", "relative_position")
 

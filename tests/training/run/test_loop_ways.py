@@ -6,23 +6,21 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from cpchub.encoders.model_folder import write as write_model_folder
 from cpchub.errors import RecipeError, RunError
-from cpchub_training import data, recipes
+from cpchub_training import recipes
 from cpchub_training.jobs.pretrain import describe
 from cpchub_training.methods import DataFacts
 from cpchub_training.recipes import BankSettings, MoCoSettings, Recipe
 from cpchub_training.run.backbone import build_backbone
-from cpchub_training.run.loop import Result, train
+from cpchub_training.run.loop import train
 from cpchub_training.run.saved_run import build_method
 from cpchub_training.views.batched import Views
 from tests.training.several_ranks import started, wait_until
-
-TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
+from tests.training.small_runs import TINY, some_digits, weight
 
 
 def small(**changes: object) -> Recipe:
@@ -43,22 +41,15 @@ def small(**changes: object) -> Recipe:
     return replace(recipe, **changes)  # type: ignore[arg-type]
 
 
-def digits(n: int = 64) -> data.Images:
-    return data.digits().subset(np.arange(n))
-
-
-def weights(result: Result) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in result.backbone.parameters()])
-
-
 def test_accumulated_parts_give_the_step_of_the_whole_batch(tmp_path: Path) -> None:
     """Where negatives and norms do not depend on the batch: against a bank that stands still."""
     network = {**TINY, "norm_layer": "groupnorm1"}
     recipe = small(method="instdisc", n_views=1, bank=BankSettings(momentum=1 - 1e-9), backbone_args=network, epochs=1)
     whole, parts = (
-        train(replace(recipe, accumulate=n), tmp_path / str(n), images=digits(), stop_after_steps=1) for n in (1, 4)
+        train(replace(recipe, accumulate=n), tmp_path / str(n), images=some_digits(), stop_after_steps=1)
+        for n in (1, 4)
     )
-    torch.testing.assert_close(weights(whole), weights(parts), atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(weight(whole), weight(parts), atol=1e-6, rtol=1e-4)
 
 
 def test_a_key_encoder_moves_by_its_momentum_once_a_batch_in_however_many_parts() -> None:
@@ -74,29 +65,29 @@ def test_a_key_encoder_moves_by_its_momentum_once_a_batch_in_however_many_parts(
 
 
 def test_an_epoch_with_a_ragged_end_has_a_step_more(tmp_path: Path) -> None:
-    whole = train(small(drop_last=False), tmp_path / "ragged", images=digits(70))
+    whole = train(small(drop_last=False), tmp_path / "ragged", images=some_digits(70))
     assert whole.metrics["step"] == 2 * 5
-    assert train(small(), tmp_path / "even", images=digits(70)).metrics["step"] == 2 * 4
+    assert train(small(), tmp_path / "even", images=some_digits(70)).metrics["step"] == 2 * 4
 
 
 def test_gradients_are_clipped_to_the_length_asked(tmp_path: Path) -> None:
     recipe = small(epochs=1, clip_norm=1e-3, momentum=0.0, weight_decay=0.0, lr=1.0)
-    start = weights(train(replace(recipe, lr=1e-12), tmp_path / "start", images=digits(), stop_after_steps=1))
-    result = train(recipe, tmp_path / "run", images=digits(), stop_after_steps=1)
+    start = weight(train(replace(recipe, lr=1e-12), tmp_path / "start", images=some_digits(), stop_after_steps=1))
+    result = train(recipe, tmp_path / "run", images=some_digits(), stop_after_steps=1)
     assert result.metrics["gradient_norm"] > 1e-2  # of the gradient before
-    assert float((weights(result) - start).norm()) <= 1.001e-3
+    assert float((weight(result) - start).norm()) <= 1.001e-3
 
 
 def test_the_encoder_that_is_kept_is_the_average(tmp_path: Path) -> None:
-    result = train(small(ema_decay=0.9), tmp_path / "run", images=digits())
+    result = train(small(ema_decay=0.9), tmp_path / "run", images=some_digits())
     last = torch.cat([p.detach().flatten() for p in result.method.get_submodule("backbone").parameters()])
-    assert not torch.equal(weights(result), last)
+    assert not torch.equal(weight(result), last)
     assert not result.backbone.training
 
 
 def test_a_run_goes_on_from_a_published_encoder(tmp_path: Path) -> None:
     recipe = small(epochs=1)
-    first = train(recipe, tmp_path / "first", images=digits())
+    first = train(recipe, tmp_path / "first", images=some_digits())
     folder = write_model_folder(
         first.backbone,
         tmp_path / "encoder",
@@ -105,15 +96,15 @@ def test_a_run_goes_on_from_a_published_encoder(tmp_path: Path) -> None:
         evaluation=None,
     )
     continued = small(epochs=1, lr=1e-12, init_from=str(folder))
-    second = train(continued, tmp_path / "second", images=digits(), stop_after_steps=1)
-    torch.testing.assert_close(weights(second), weights(first), atol=1e-6, rtol=0)
+    second = train(continued, tmp_path / "second", images=some_digits(), stop_after_steps=1)
+    torch.testing.assert_close(weight(second), weight(first), atol=1e-6, rtol=0)
     wider = small(backbone_args={**TINY, "channels": [8, 8, 8, 16]}, init_from=str(folder))
     with pytest.raises(RecipeError, match=r"not the resnet18 with .*'channels': \[8, 8, 8, 16\]"):
-        train(wider, tmp_path / "third", images=digits())
+        train(wider, tmp_path / "third", images=some_digits())
 
 
 def until_killed(run_dir: Path) -> None:
-    train(small(epochs=400, checkpoint_minutes=0), run_dir, images=digits(), accelerator="cpu")
+    train(small(epochs=400, checkpoint_minutes=0), run_dir, images=some_digits(), accelerator="cpu")
 
 
 def test_when_a_rank_is_killed_the_other_stops_with_one_sentence_and_the_run_goes_on(
@@ -136,7 +127,7 @@ def test_when_a_rank_is_killed_the_other_stops_with_one_sentence_and_the_run_goe
     resumed = train(
         replace(small(epochs=400), checkpoint_minutes=0),
         run_dir,
-        images=digits(),
+        images=some_digits(),
         accelerator="cpu",
         stop_after_steps=2,
     )
@@ -152,4 +143,4 @@ def test_a_compiler_that_fails_is_one_sentence_with_the_way_out(
     compiled = torch.compile
     monkeypatch.setattr(torch, "compile", lambda method, **how: compiled(method, backend=broken))
     with pytest.raises(RunError, match=r"torch\.compile does not work here .*use --no-compile"):
-        train(small(compile=True), tmp_path / "run", images=digits())
+        train(small(compile=True), tmp_path / "run", images=some_digits())
