@@ -20,14 +20,7 @@ from cpchub_training.data.streaming import Stream
 from cpchub_training.evaluate import open_labelled
 from cpchub_training.recipes import Recipe
 from tests.cpchub.images import lock
-from tests.cpchub.media.stored import png, write_tar
-
-
-def put(root: Path, *names: str) -> Path:
-    for seed, name in enumerate(names):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(png(seed))
-    return root
+from tests.cpchub.media.stored import png, put, write_tar
 
 
 def two_tars(root: Path) -> None:

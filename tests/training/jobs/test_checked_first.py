@@ -18,7 +18,7 @@ from cpchub_training.data import loading
 from cpchub_training.detection.voc import read_voc
 from cpchub_training.evaluate import compare, evaluation
 from cpchub_training.evaluate.task import Settings
-from tests.training.data.test_listing import put
+from tests.cpchub.media.stored import put
 
 
 def work(*_: Any, **__: Any) -> Any:
