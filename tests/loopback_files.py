@@ -18,6 +18,7 @@ class FileServer:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.asked: list[str] = []
+        self.heads: list[str] = []  # the paths of HEAD requests
         self.ranges: list[str] = []
         self.cuts: list[int] = []  # after how many bytes the next answers break off
         self.statuses: dict[str, int] = {}  # by path: what is answered instead
@@ -35,6 +36,20 @@ class FileServer:
 
 
 class _Handler(BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:
+        owner: FileServer = self.server.owner  # type: ignore[attr-defined]
+        owner.heads.append(self.path)
+        status = owner.statuses.get(self.path, 200 if self.path in owner.files else 404)
+        if self.path in owner.moved:
+            status = 302
+        self.send_response(status)
+        if status == 302:
+            self.send_header("Location", owner.moved[self.path])
+        if status == 200:
+            self.send_header("Content-Type", owner.content_type)
+            self.send_header("Content-Length", str(len(owner.files[self.path])))
+        self.end_headers()
+
     def do_GET(self) -> None:
         owner: FileServer = self.server.owner  # type: ignore[attr-defined]
         wanted = self.headers.get("Range", "")

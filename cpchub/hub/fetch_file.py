@@ -79,7 +79,7 @@ def _until_it_is_whole(attempt: Callable[[], None], out: BinaryIO, address: str)
     have = 0
 
     def hopeless(error: Exception) -> bool:
-        return _is_final(error) or out.seek(0, os.SEEK_END) > have
+        return is_final(error) or out.seek(0, os.SEEK_END) > have
 
     while True:
         have = out.seek(0, os.SEEK_END)
@@ -93,14 +93,15 @@ def _until_it_is_whole(attempt: Callable[[], None], out: BinaryIO, address: str)
                 continue
             raise HubError(f"{address} answered {error.code} ({error.reason})") from error
         except (OSError, HTTPException, ValueError) as error:  # ValueError: of an address that cannot be asked for
-            if out.seek(0, os.SEEK_END) > have and not _is_final(error):
+            if out.seek(0, os.SEEK_END) > have and not is_final(error):
                 continue
             reason = error.reason if isinstance(error, URLError) else error
             kept = "; what has arrived is kept, and the same call goes on from there" if have else ""
             raise HubError(f"{address} cannot be reached, or broke off ({reason}){kept}") from error
 
 
-def _is_final(error: Exception) -> bool:
+def is_final(error: Exception) -> bool:
+    """Whether asking again cannot help."""
     if isinstance(error, HTTPError):
         return error.code < 500 and error.code not in _PASSING
     return isinstance(error, (CpchubError, ValueError))
@@ -113,7 +114,7 @@ def _go_on(file: RemoteFile, address: str, out: BinaryIO, version: Path, tell: T
     headers = {"User-Agent": "cpchub", "Accept-Encoding": "identity"}
     if have and known:
         headers |= {"Range": f"bytes={have}-", "If-Range": known}
-    with _opened(Request(address, headers=headers)) as answer:
+    with opened(Request(address, headers=headers)) as answer:
         if answer.headers.get_content_type() == "text/html":
             raise HubError(f"{address} gave a web page and not a file; it may have moved, or the network wants a login")
         if answer.status != 206 or not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
@@ -135,7 +136,7 @@ def _go_on(file: RemoteFile, address: str, out: BinaryIO, version: Path, tell: T
         raise IntegrityError(f"{address} gave {have:,} bytes; the file on record has {file.size:,}")
 
 
-def _opened(request: Request) -> Any:
+def opened(request: Request) -> Any:
     """The server's answer; raises HTTPError, which is an answer too, when it is closed."""
     try:
         return build_opener(_NoWayBack()).open(request, timeout=_PATIENCE)
@@ -169,5 +170,10 @@ class _NoWayBack(HTTPRedirectHandler):
     ):
         allowed = ("https",) if urlsplit(req.full_url).scheme == "https" else ("https", "http")
         if urlsplit(newurl).scheme not in allowed:
+            if fp is not None:
+                fp.close()  # nobody else would: the answer is not handed on
             raise HubError(f"{req.full_url} sends elsewhere without encryption, to {newurl}; that is not followed")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        there = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if there is not None and req.get_method() == "HEAD":
+            there.method = "HEAD"  # the standard library would ask for the file
+        return there

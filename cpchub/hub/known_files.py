@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def check(file: RemoteFile, path: Path) -> str:
     return seen
 
 
-def record(seen: dict[RemoteFile, str]) -> None:
+def record(seen: Mapping[RemoteFile, str]) -> None:
     """Write down the sha256 of files that were found to be good."""
     path = _path()
     with writing(path):

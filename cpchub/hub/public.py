@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,33 +19,45 @@ from huggingface_hub import constants
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from cpchub.catalog.licences import in_words, is_free
 from cpchub.catalog.origin import Origin, RemoteFile, Source, converted_folder
 from cpchub.catalog.spec import WEIGHTS, ModelSpec
 from cpchub.common.files import locked, put_in_place, writing
-from cpchub.errors import HubError, IntegrityError, WeightsUnavailableError
+from cpchub.errors import (
+    HubError,
+    ImportFormatError,
+    IntegrityError,
+    ModelFolderError,
+    UnsafeWeightsError,
+    WeightsUnavailableError,
+)
 from cpchub.hub import known_files
 from cpchub.hub.fetch_file import Tell, address_of, fetch_file
 
-_MANY_WORDS = ("unknown", "non-commercial", "cc-by-nc-4.0")  # licences that a user has to know of before the use
+SCRATCH = "converting-"
 
 
 def locate_public(spec: ModelSpec, cache_dir: str | Path | None = None, *, keep: str | Path | None = None) -> ModelSpec:
     """The spec of the converted folder of a public encoder, which is fetched and converted if need be.
 
-    keep: a folder into which the authors' files are moved once they are converted.
+    keep: a folder into which the authors' files are moved. They are fetched for it also where the encoder is here.
 
     Raises WeightsUnavailableError where the network is forbidden, HubError, IntegrityError, ImportFormatError,
     UnsafeWeightsError, NoSpaceError, OutputError. Nothing half-written is left but what has arrived of a download.
     """
     folder = converted_folder(spec.name, cache_dir)
-    if not (folder / WEIGHTS).is_file():
+    downloads = folder.parent / ".downloads" / spec.name
+    kept = Path(keep) if keep is not None else None
+    if kept is not None or not (folder / WEIGHTS).is_file() or downloads.exists():
         with writing(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
             lock = (folder.parent / f".{spec.name}.lock").open("w")
         with lock:
-            locked(lock.fileno(), wait=True)
-            if not (folder / WEIGHTS).is_file():  # nobody else has made it meanwhile
-                _make(spec, folder, Path(keep) if keep is not None else None)
+            if locked(lock.fileno(), wait=True):
+                _sweep(folder)
+            if not (folder / WEIGHTS).is_file() or (kept is not None and not _holds_all(spec, kept)):
+                _make(spec, folder, downloads, kept)
+            shutil.rmtree(downloads, ignore_errors=True)
     return of_folder(spec, folder)
 
 
@@ -54,11 +66,16 @@ def of_folder(spec: ModelSpec, folder: Path) -> ModelSpec:
     return replace(ModelSpec.from_folder(folder, status="public"), name=spec.name, aliases=spec.aliases)
 
 
-def _make(spec: ModelSpec, folder: Path, keep: Path | None) -> None:
+def _sweep(folder: Path) -> None:
+    """Remove what a conversion that was killed has left; whoever holds the lock is the only one at work here."""
+    for left in folder.parent.glob(f".{folder.name}.{SCRATCH}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _make(spec: ModelSpec, folder: Path, downloads: Path, keep: Path | None) -> None:
     """Fetch from the first source that gives the files, convert them, and put the model folder in its place."""
     origin = _origin(spec)
     _refuse_offline(spec, origin, folder)
-    downloads = folder.parent / ".downloads" / spec.name
     failures: list[Exception] = []
     for number, source in enumerate(origin.sources):
         place = downloads / str(number)
@@ -71,14 +88,13 @@ def _make(spec: ModelSpec, folder: Path, keep: Path | None) -> None:
             failures.append(error)
             continue
         try:
-            _convert(spec, source, place / source.files[0].name, folder)
-        except Exception:
+            if not (folder / WEIGHTS).is_file():
+                _convert(spec, source, place / source.files[0].name, folder, files)
+        except (ImportFormatError, UnsafeWeightsError, ModelFolderError):
             shutil.rmtree(place)  # the same bytes would fail again
             raise
-        known_files.record(files)
         if keep is not None:
             _move(place, keep)
-        shutil.rmtree(downloads)
         return
     raise _failed(spec, failures)
 
@@ -97,13 +113,15 @@ def _fetched(source: Source, place: Path) -> dict[RemoteFile, str]:
     return seen
 
 
-def _convert(spec: ModelSpec, source: Source, checkpoint: Path, folder: Path) -> None:
+def _convert(spec: ModelSpec, source: Source, checkpoint: Path, folder: Path, files: Mapping[RemoteFile, str]) -> None:
     # The one call upward: the importers build on the rooms below them, and only a first load needs them.
     from cpchub.importers.published import convert_published
 
-    with writing(folder), tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+    prefix = f".{folder.name}.{SCRATCH}"
+    with writing(folder), tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix) as scratch:
         complete = Path(scratch) / folder.name
         convert_published(checkpoint, complete, spec, source)
+        known_files.record(files)  # first: a folder that is there is never fetched again
         put_in_place(complete, folder)
 
 
@@ -117,8 +135,9 @@ def _refuse_offline(spec: ModelSpec, origin: Origin, folder: Path) -> None:
     own = os.environ.get("CPCHUB_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
     if not own and not constants.HF_HUB_OFFLINE:
         return
+    what = f"The authors' file of {spec.name}" if (folder / WEIGHTS).is_file() else spec.name
     raise WeightsUnavailableError(
-        f"{spec.name} is not on this machine and {'CPCHUB_OFFLINE' if own else 'HF_HUB_OFFLINE'} is set: unset it to "
+        f"{what} is not on this machine and {'CPCHUB_OFFLINE' if own else 'HF_HUB_OFFLINE'} is set: unset it to "
         f"fetch it from {address_of(origin.sources[0].files[0])} or from a mirror in CPCHUB_MIRROR, or run `cpchub "
         f"fetch {spec.name}` where there is a network and copy the folder that it prints to {folder}"
     )
@@ -126,10 +145,10 @@ def _refuse_offline(spec: ModelSpec, origin: Origin, folder: Path) -> None:
 
 def _announce(spec: ModelSpec, source: Source, origin: Origin) -> None:
     """One line on what is fetched; a licence that restricts the use is said at every first load."""
-    note = f" ({origin.license_note})" if origin.license_note and spec.license in _MANY_WORDS else ""
+    note = f" ({origin.license_note})" if origin.license_note and not is_free(spec.license) else ""
     print(
         f"Fetching {spec.name} from {address_of(source.files[0])} ({source.size_in_words}); licence of the weights: "
-        f"{spec.license}{note}",
+        f"{in_words(spec.license)}{note}",
         file=sys.stderr,
     )
 
@@ -145,14 +164,27 @@ def _failed(spec: ModelSpec, failures: list[Exception]) -> Exception:
     return kind(f"{spec.name} could not be fetched: {said}. {ways}")
 
 
+def _holds_all(spec: ModelSpec, keep: Path) -> bool:
+    """Whether the authors' files of one source are in a folder already; each is said."""
+    for source in _origin(spec).sources:
+        paths = [keep / file.name for file in source.files]
+        if all(path.is_file() for path in paths):
+            for path in paths:
+                print(f"{path} is there already and stays as it is", file=sys.stderr)
+            return True
+    return False
+
+
 def _move(place: Path, keep: Path) -> None:
+    """Move the authors' files into a folder, where no file is replaced; each is said."""
     with writing(keep):
         keep.mkdir(parents=True, exist_ok=True)
-        for path in place.iterdir():
+        for path in sorted(place.iterdir()):
             if (keep / path.name).exists():
                 print(f"{keep / path.name} is there already and stays as it is", file=sys.stderr)
             else:
                 shutil.move(path, keep / path.name)
+                print(f"Kept {keep / path.name}", file=sys.stderr)
 
 
 @contextmanager

@@ -10,17 +10,21 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.request import HTTPSHandler, Request
 
 import huggingface_hub.constants
 import pytest
 import torch
+from PIL import Image
 
 import cpchub
 from cpchub.catalog.listing import catalog_folder, get_spec, list_models
 from cpchub.cli.main import main
 from cpchub.common import retry as retrying
+from cpchub.encoders import model_folder
 from cpchub.errors import (
     ArgumentError,
     HubError,
@@ -120,7 +124,7 @@ class TestFirstLoad:
         assert encoder.spec.license == "cc-by-nc-4.0"
         said = capsys.readouterr().err
         assert f"Fetching {NAME} from {server.url}{PATH} (size not stated); licence of the weights: cc-by-nc" in said
-        assert "Ask them." in said
+        assert "which forbids commercial use (Ask them.)" in said
 
     def test_the_second_load_makes_no_request_and_says_nothing(
         self, server: FileServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -225,6 +229,21 @@ class TestBrokenDownload:
         with pytest.raises(NoSpaceError, match="no space left"):
             cpchub.load(NAME)
 
+    def test_a_disk_that_is_full_at_the_conversion_keeps_only_the_download(
+        self, server: FileServer, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: Any) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patched:
+            patched.setattr(model_folder, "save_tensors", full)
+            with pytest.raises(NoSpaceError, match="no space left"):
+                cpchub.load(NAME)
+        assert left(own_cache) == ["tiny.pth.tar"]
+        cpchub.load(NAME)
+        assert server.asked == [PATH]
+        assert "tiny.pth.tar" not in left(own_cache)
+
 
 class TestWrongFile:
     def test_a_dead_address_is_followed_by_the_next(
@@ -275,10 +294,10 @@ class TestWrongFile:
             cpchub.load(NAME)
         assert left(own_cache) == []
 
-    def test_a_pickle_that_attacks(self, server: FileServer, own_cache: Path) -> None:
+    def test_a_pickle_that_attacks(self, server: FileServer, own_cache: Path, tmp_path: Path) -> None:
         class Attack:
             def __reduce__(self) -> Any:
-                return os.system, ("touch /tmp/attacked",)
+                return os.system, (f"touch {tmp_path}/attacked",)
 
         content = io.BytesIO()
         torch.save({"state_dict": Attack()}, content)
@@ -286,6 +305,7 @@ class TestWrongFile:
         with pytest.raises(UnsafeWeightsError):
             cpchub.load(NAME)
         assert left(own_cache) == []
+        assert not (tmp_path / "attacked").exists()
 
     def test_another_network_than_the_catalog_describes(
         self, server: FileServer, own_cache: Path, described: dict[str, Any]
@@ -311,10 +331,22 @@ class TestWhereTheAddressesLead:
 
     @pytest.mark.parametrize("to", ["http://authors.example/x", "ftp://authors.example/x", "file:///etc/passwd"])
     def test_a_redirect_to_what_is_not_encrypted_is_refused(self, to: str) -> None:
-        from urllib.request import Request
-
         with pytest.raises(HubError, match="without encryption"):
             fetch_file._NoWayBack().redirect_request(Request(f"{HOST}{PATH}"), None, 302, "", {}, to)
+
+    def test_a_server_that_sends_from_https_to_http_is_not_followed(
+        self, server: FileServer, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def as_if_encrypted(self: HTTPSHandler, request: Request) -> Any:
+            return self.do_open(HTTPConnection, request)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(HTTPSHandler, "https_open", as_if_encrypted)
+        monkeypatch.setenv("CPCHUB_MIRROR", server.url.replace("http:", "https:"))
+        server.moved[PATH] = f"{server.url}/elsewhere"
+        with pytest.raises(HubError, match="sends elsewhere without encryption"):
+            cpchub.load(NAME)
+        assert server.asked == [PATH]
+        assert left(own_cache) == []
 
     def test_a_mirror_may_have_a_path_of_its_own(
         self, server: FileServer, checkpoint: bytes, monkeypatch: pytest.MonkeyPatch
@@ -367,10 +399,37 @@ class TestCommands:
         assert cpchub.load(elsewhere).num_features == 32
 
     def test_fetch_keeps_the_file_of_the_authors_if_asked(
-        self, server: FileServer, tmp_path: Path, checkpoint: bytes
+        self, server: FileServer, tmp_path: Path, checkpoint: bytes, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert main(["fetch", NAME, "--keep", str(tmp_path / "kept")]) == 0
-        assert (tmp_path / "kept" / "tiny.pth.tar").read_bytes() == checkpoint
+        kept = tmp_path / "kept" / "tiny.pth.tar"
+        assert main(["fetch", NAME, "--keep", str(kept.parent)]) == 0
+        assert kept.read_bytes() == checkpoint
+        assert f"Kept {kept}" in capsys.readouterr().err
+        assert main(["fetch", NAME, "--keep", str(kept.parent)]) == 0
+        assert f"{kept} is there already" in capsys.readouterr().err
+        assert server.asked == [PATH]
+
+    def test_the_file_of_the_authors_is_fetched_again_where_only_the_encoder_is_here(
+        self,
+        server: FileServer,
+        own_cache: Path,
+        tmp_path: Path,
+        checkpoint: bytes,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        cpchub.load(NAME)
+        weights = next(own_cache.rglob("model.safetensors")).stat()
+        kept = tmp_path / "kept" / "tiny.pth.tar"
+        monkeypatch.setenv("CPCHUB_OFFLINE", "1")
+        assert main(["fetch", NAME, "--keep", str(kept.parent)]) == 2
+        assert f"The authors' file of {NAME} is not on this machine" in capsys.readouterr().err
+        monkeypatch.delenv("CPCHUB_OFFLINE")
+        assert main(["fetch", NAME, "--keep", str(kept.parent)]) == 0
+        assert kept.read_bytes() == checkpoint
+        assert f"Kept {kept}" in capsys.readouterr().err
+        assert next(own_cache.rglob("model.safetensors")).stat() == weights, "it was converted again"
+        assert server.asked == [PATH, PATH]
 
     def test_fetch_of_nothing_and_of_what_is_unknown(
         self, server: FileServer, capsys: pytest.CaptureFixture[str]
@@ -383,10 +442,38 @@ class TestCommands:
     ) -> None:
         write_entry(described, about_mb=103)
         assert main(["models", "--status", "public"]) == 0
-        assert capsys.readouterr().out.split("\t")[-3:] == ["67.7%", "cc-by-nc-4.0", "to be fetched: 103 MB\n"]
+        where = "to be fetched: 103 MB, from authors.example\n"
+        assert capsys.readouterr().out.split("\t")[-3:] == ["67.7%", "cc-by-nc-4.0", where]
+        assert list_models(offline=True) == []
         cpchub.load(NAME)
         capsys.readouterr()
-        assert main(["models", "--status", "public"]) == 0
-        assert capsys.readouterr().out.endswith("\there\n")
+        assert main(["models", "--offline", "--license", "cc-by-*"]) == 0
+        assert capsys.readouterr().out.endswith("\tfetched\n")
+        assert main(["models", "--license", "commercial"]) == 0
+        assert capsys.readouterr().out == ""
         assert list_models(status="public") == [NAME]
         assert catalog_folder() is not None
+
+    def test_index_fetches_the_encoder_that_is_named_in_one_go(
+        self, server: FileServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        images = tmp_path / "images"
+        images.mkdir()
+        for number in range(3):
+            Image.new("RGB", (120, 110), (80 * number, 40, 90)).save(images / f"{number}.png")
+        assert main(["index", str(images), "-o", str(tmp_path / "out"), "--encoder", NAME]) == 0
+        assert server.asked == [PATH]
+        said = capsys.readouterr().err
+        assert f"Fetching {NAME} from" in said
+        assert "3 images in" in said
+        assert main(["search", str(tmp_path / "out"), str(images / "1.png")]) == 0
+        assert server.asked == [PATH]
+
+    def test_publishing_it_says_that_its_licence_forbids_commercial_use(
+        self, server: FileServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["fetch", NAME]) == 0
+        folder = capsys.readouterr().out.strip()
+        assert main(["publish", folder, f"folder:{tmp_path / 'shared' / NAME}"]) == 0
+        assert "Licence: cc-by-nc-4.0, which forbids commercial use" in capsys.readouterr().err
+        assert cpchub.load(tmp_path / "shared" / NAME).spec.license == "cc-by-nc-4.0"
