@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cpchub.catalog.families import FAMILIES, best_offline, family_name, untrained
+from cpchub.catalog.families import FAMILIES, best_offline, family_name, is_here, untrained
+from cpchub.catalog.licences import has_license
 from cpchub.catalog.origin import ORIGIN
 from cpchub.catalog.spec import (
     CONFIG,
@@ -32,6 +33,7 @@ from cpchub.catalog.spec import (
     ModelSpec,
     default_org,
 )
+from cpchub.catalog.timm_names import TIMM_NAMES, timm_name
 from cpchub.catalog.vocabulary import method_of, same_method
 from cpchub.common.files import expanded
 from cpchub.errors import (
@@ -49,34 +51,55 @@ def list_models(
     bundled: bool | None = None,
     dim: int | None = None,
     status: str | None = None,
+    license: str | None = None,
+    offline: bool = False,
 ) -> list[str]:
     """Names in the catalog that match a wildcard, in natural order (resnet18 before resnet101).
 
     `method` is for example "moco-v2", or a family: "moco" is MoCo v1, v2 and v3; `bundled=True` keeps those whose
     weights ship with the package; `dim` is the length of a vector; `status` is one of "bundled", "hub", "public",
-    "recipe".
+    "recipe"; `license` is a wildcard, or "commercial" for weights that anybody may use for anything;
+    `offline=True` keeps those whose weights are on this machine.
     Hyphens and underscores are alike, and the name of a family is a wildcard for its members. A broken folder in
     CPCHUB_HUB is left out with a warning; HubError where CPCHUB_HUB itself is not there.
     """
+    found = list_specs(
+        pattern, method=method, bundled=bundled, dim=dim, status=status, license=license, offline=offline
+    )
+    return [spec.name for spec in found]
+
+
+def list_specs(
+    pattern: str = "*",
+    *,
+    method: str | None = None,
+    bundled: bool | None = None,
+    dim: int | None = None,
+    status: str | None = None,
+    license: str | None = None,
+    offline: bool = False,
+) -> list[ModelSpec]:
+    """The entries that `list_models` names, read once."""
     if status is not None and status not in STATUSES:
         raise ArgumentError(f"status is {status!r}; it is one of {', '.join(STATUSES)}")
     wanted, family = canonical(pattern), family_name(pattern)
-    names = []
+    found: dict[str, ModelSpec] = {}
     for spec in _specs(_warn):
         known = method_of(spec.method)
         kin = family is not None and known is not None and known.family == family
         if not kin and not any(fnmatch.fnmatchcase(canonical(name), wanted) for name in (spec.name, *spec.aliases)):
             continue
-        if method is not None and not same_method(spec.method, method):
-            continue
-        if bundled is not None and (spec.status == "bundled") != bundled:
-            continue
-        if dim is not None and spec.dim != dim:
-            continue
-        if status is not None and spec.status != status:
-            continue
-        names.append(spec.name)
-    return sorted(dict.fromkeys(names), key=_natural)
+        fits = (
+            (method is None or same_method(spec.method, method))
+            and (bundled is None or (spec.status == "bundled") == bundled)
+            and (dim is None or spec.dim == dim)
+            and (status is None or spec.status == status)
+            and (license is None or has_license(spec.license, license))
+            and (not offline or is_here(spec))
+        )
+        if fits:
+            found.setdefault(spec.name, spec)
+    return sorted(found.values(), key=lambda spec: _natural(spec.name))
 
 
 def get_spec(name: str, *, cache_dir: str | Path | None = None) -> ModelSpec:
@@ -138,7 +161,7 @@ def catalog_folder() -> Path:
 def _specs(on_broken: Callable[[Path, ModelFolderError], None]) -> Iterator[ModelSpec]:
     """Every entry, the package's own first. A broken folder of CPCHUB_HUB, which others fill, goes to `on_broken`."""
     for folder in _model_folders(catalog_folder(), on_broken):
-        yield _own_spec(folder)
+        yield _spec_of(folder, with_weights="bundled")
     hub = folder_hub()
     if hub is None:
         return
@@ -149,7 +172,7 @@ def _specs(on_broken: Callable[[Path, ModelFolderError], None]) -> Iterator[Mode
             )
     for folder in _model_folders(hub, on_broken):
         try:
-            spec = ModelSpec.from_folder(folder, status="hub")
+            spec = _spec_of(folder, with_weights="hub")
         except ModelFolderError as error:
             on_broken(folder, error)
             continue
@@ -186,12 +209,13 @@ def _visible_folders(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _own_spec(folder: Path) -> ModelSpec:
+def _spec_of(folder: Path, with_weights: str) -> ModelSpec:
     if (folder / WEIGHTS).is_file():
-        return ModelSpec.from_folder(folder, status="bundled")
-    if (folder / RELEASE).is_file():
-        return ModelSpec.from_folder(folder, status="hub")
-    return ModelSpec.from_folder(folder, status="public" if (folder / ORIGIN).is_file() else "recipe")
+        return ModelSpec.from_folder(folder, status=with_weights)
+    if (folder / ORIGIN).is_file():
+        return ModelSpec.from_folder(folder, status="public")
+    released = with_weights == "hub" or (folder / RELEASE).is_file()
+    return ModelSpec.from_folder(folder, status="hub" if released else "recipe")
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
@@ -199,7 +223,9 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    by_canonical = {canonical(each): each for each in (*known, *FAMILIES)}
+    if (theirs := timm_name(name)) is not None:
+        return f"{name} is timm's {theirs}, which has no files here: cpchub.load and --encoder take it from timm"
+    by_canonical = {canonical(each): each for each in (*known, *FAMILIES, *TIMM_NAMES)}
     wanted = canonical(name)
     near = [by_canonical[each] for each in difflib.get_close_matches(wanted, by_canonical, n=3, cutoff=0.4)]
     near += [by_canonical[each] for each in by_canonical if wanted in each and by_canonical[each] not in near]
@@ -219,7 +245,7 @@ def bundled_encoder() -> str:
     """The encoder used where none is named: the best measured of those whose weights ship with the package."""
     from cpchub.catalog.families import best_first
 
-    specs = best_first(get_spec(name) for name in list_models(bundled=True))
+    specs = best_first(list_specs(bundled=True))
     if not specs:
         raise UnknownModelError("No encoder ships with this installation; name one with --encoder (a folder, a Hub id)")
     return specs[0].name

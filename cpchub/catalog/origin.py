@@ -69,6 +69,11 @@ class Source:
         return None if None in sizes else sum(size for size in sizes if size is not None)
 
     @property
+    def host(self) -> str:
+        """The server of its files."""
+        return urlsplit(self.files[0].address).hostname or ""
+
+    @property
     def size_in_words(self) -> str:
         """For example "103 MB", or "size not stated"."""
         return "size not stated" if self.megabytes is None else f"{self.megabytes:,.0f} MB"

@@ -100,7 +100,13 @@ METHODS = {
     "entropy-minimization": Method(
         "Entropy minimisation", "Semi-supervised Learning by Entropy Minimization", "", "semi-supervised", labels=True
     ),
-    "vat": Method("VAT", "Virtual Adversarial Training", "1704.03976", "semi-supervised", labels=True),
+    "vat": Method(
+        "VAT",
+        "Virtual Adversarial Training: A Regularization Method for Supervised and Semi-Supervised Learning",
+        "1704.03976",
+        "semi-supervised",
+        labels=True,
+    ),
     "uda": Method(
         "UDA", "Unsupervised Data Augmentation for Consistency Training", "1904.12848", "semi-supervised", labels=True
     ),

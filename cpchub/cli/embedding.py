@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from tyro.conf import Positional, arg
 
 from cpchub.catalog.listing import bundled_encoder
-from cpchub.cli.base import ALL, Command, EncoderName, Out, Which, say
+from cpchub.cli.base import ALL, Command, EncoderName, Out, Switch, Which, say
 from cpchub.common.words import counted
 from cpchub.embedding.encoder_of import encoder_of
 from cpchub.errors import ArgumentError
@@ -50,6 +50,8 @@ class Embed(Command):
     """GPUs to use, for example cuda:0 cuda:1; a process for each"""
     decode: Literal["auto", "cpu"] = "auto"
     """cpu: JPEG files are never decoded on a GPU"""
+    quiet: Switch = False
+    """show no progress and give no advice"""
     rules: Which = ALL
 
     resumes: ClassVar[bool] = True
@@ -70,6 +72,7 @@ class Embed(Command):
             self.encoder_to_use(),
             batch_size=self.batch_size,
             workers=self.workers,
+            progress=not self.quiet,
             labels=self.labels,
             dtype=self.dtype,
             processes=self.processes,

@@ -31,18 +31,28 @@ class Models(Command):
     """only with vectors of this length"""
     status: Literal["bundled", "hub", "public", "recipe"] | None = None
     """only of this status"""
+    license: Annotated[str | None, arg(metavar="LICENSE")] = None
+    """only with weights under this licence: mit, "cc-by-*" (in quotes), or commercial for those that forbid no use"""
+    offline: Switch = False
+    """only those whose weights can be had without a network"""
 
     def run(self) -> None:
-        from cpchub.catalog.listing import get_spec, list_models
+        from cpchub.catalog.listing import list_specs
         from cpchub.cli import tables
 
-        names = list_models(
-            self.pattern, method=self.method, bundled=self.bundled or None, dim=self.dim, status=self.status
+        found = list_specs(
+            self.pattern,
+            method=self.method,
+            bundled=self.bundled or None,
+            dim=self.dim,
+            status=self.status,
+            license=self.license,
+            offline=self.offline,
         )
-        if not names:
+        if not found:
             offer = "" if "*" in self.pattern else f"; for a part of a name: cpchub models '*{self.pattern}*'"
             say(f"no encoder matches {self.pattern!r} and the options{offer}")
-        tables.models([get_spec(name) for name in names])
+        tables.models(found)
 
 
 @dataclass(frozen=True)
@@ -186,12 +196,20 @@ class Publish(Command):
 
         if self.check:
             tables.plan(release_plan.plan_release(self.folder, self.repo_id))
+            self._say_licence()
             return
         published = publish.publish(self.folder, self.repo_id, private=self.private, parent=self.parent)
         print(f"{published.repo_id}@{published.revision}")
+        self._say_licence()
         if self.record is not None:
             say(f"Recorded in {published.record(self.folder, self.record)}")
         say(f'Load it: cpchub.load("{published.repo_id}")')
+
+    def _say_licence(self) -> None:
+        from cpchub.hub.derived import licence_sentence
+
+        if sentence := licence_sentence(self.folder):
+            say(sentence)
 
 
 @dataclass(frozen=True)

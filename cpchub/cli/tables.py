@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
-from cpchub.catalog.families import is_here, measured, published
+from cpchub.catalog.families import measured, published
 from cpchub.catalog.spec import CARD, ModelSpec
 from cpchub.catalog.vocabulary import data_title, method_title
+from cpchub.catalog.weights import where_the_weights_are
 
 if TYPE_CHECKING:  # `cpchub models` waits for neither
     from cpchub.hub.release_plan import ReleasePlan
@@ -103,14 +104,5 @@ def _row(spec: ModelSpec) -> tuple[str, ...]:
         knn,
         f"{figure:.1%}" if (figure := published(spec)) is not None else "",
         spec.license.lower(),
-        _weights(spec),
+        where_the_weights_are(spec),
     )
-
-
-def _weights(spec: ModelSpec) -> str:
-    """Where the weights are, or how much has to be fetched."""
-    if spec.status == "bundled":
-        return "in the package"
-    if spec.origin is not None and not is_here(spec):
-        return f"to be fetched: {spec.origin.sources[0].size_in_words}"
-    return "none yet" if spec.status == "recipe" else "here" if is_here(spec) else "to be fetched"

@@ -20,6 +20,7 @@ from cpchub.collection.manifest import MANIFEST, check_same_encoder, finish_comm
 from cpchub.collection.writer import sweep
 from cpchub.common.files import expanded
 from cpchub.common.progress import embedding_bar
+from cpchub.embedding.advice import advice
 from cpchub.embedding.changes import Changes, shares_content
 from cpchub.embedding.claim import check_is_ours, claimed, recorded
 from cpchub.embedding.finish import finish
@@ -85,7 +86,8 @@ def embed(
     paths = [image.path for image in listing.images]
     said = [asked.sentence(paths, opened.kind, opened.location)] if asked else []
     notes = (*listing.notes, *said)
-    for note in notes:
+    advised = advice(encoder.spec, opened, listing) if progress and not before else ""
+    for note in filter(None, (*notes, advised)):
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     with claimed(out):
         collection = _Run(opened, listing, out, encoder, options, console, asked, rules).sync()

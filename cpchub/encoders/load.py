@@ -9,6 +9,7 @@ import timm
 import torch
 from torch import nn
 
+from cpchub.catalog.timm_names import timm_name
 from cpchub.encoders import network
 from cpchub.encoders.audio_encoder import AudioEncoder
 from cpchub.encoders.encoder import Encoder
@@ -35,6 +36,7 @@ def load(
 
     name_or_path: a catalog name (hyphens and underscores alike), a Hub id (`org/name`, `hf-hub:org/name@rev`), a model
         folder (`./export`, `local-dir:./export`) or any timm name (`timm/resnet50.a1_in1k`, which timm itself fetches).
+        DINO and DINOv2 have short names too (`dino-vits16`, `dinov2-vitb14`): `cpchub.catalog.timm_names`.
     device, dtype: by default the first GPU if there is one, and float32, where `embed`, and `encode` for many images
         on a CPU, take a faster path of the same vectors (`cpchub.encoders.fast`); a dtype that is named turns that off.
     pretrained: False gives the untrained network, also of a recipe that has no weights.
@@ -44,6 +46,8 @@ def load(
     UnsafeWeightsError, ModelFolderError, ArgumentError.
     """
     text = str(name_or_path)
+    if isinstance(name_or_path, str) and (theirs := timm_name(text)) is not None:
+        text = f"timm/{theirs}"
     chosen_device, chosen_dtype = _device(device), _dtype(dtype)
     if text.startswith("timm/"):
         _refuse_what_timm_lacks(text, revision, token)
@@ -74,6 +78,7 @@ def _refuse_what_timm_lacks(name: str, revision: str | None, token: str | None) 
 
 def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """timm's `create_model`, which also knows our networks (`resnet18_cifar`) and the catalog's names."""
+    name = timm_name(name) or name
     if timm.is_model(name.partition(".")[0]):
         return network.create_timm_model(name, pretrained, kwargs)
     return network.build(locate(name, weights=pretrained), pretrained, kwargs)

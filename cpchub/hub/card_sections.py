@@ -196,8 +196,10 @@ def licence_section(facts: Mapping[str, Any], note: str = "") -> str:
     known = data_set_of(facts["data"])
     terms = known.terms if known else "the terms of its images are their owners' and do not change by this."
     separator = ". " if known else "; "
+    parents = ", ".join(f"{each['name']} ({each['license']})" for each in facts.get("derived_from", []))
+    derived = f"They were made of {parents}, whose licence goes over to them. " if parents else ""
     return (
-        f"## Data and licence\n\nLicence of the weights: {facts['license']}. {f'{note} ' if note else ''}"
+        f"## Data and licence\n\nLicence of the weights: {facts['license']}. {derived}{f'{note} ' if note else ''}"
         f"Training data: {data_title(facts['data'])}{separator}{terms}"
     )
 

@@ -30,6 +30,7 @@ from cpchub.errors import HubConflictError, ModelFolderError, OutputError
 from cpchub.hub import card
 from cpchub.hub.client import endpoint as default_endpoint
 from cpchub.hub.client import hub_errors
+from cpchub.hub.derived import check_licence
 from cpchub.hub.integrity import refuse_pickles, sha256_of, verified
 from cpchub.hub.places import holds_encoder, written_folder, written_repository
 
@@ -68,6 +69,7 @@ def read_target(folder: str | Path, repo_id: str) -> tuple[Path, Path | None, st
     spec = verified(ModelSpec.from_folder(folder), str(folder))
     if "cpchub" not in read_json(folder / CONFIG):
         raise ModelFolderError(f"{folder / CONFIG} has no cpchub facts to make a card from; export the folder again")
+    check_licence(folder)
     target = written_folder(repo_id)
     if target is not None:
         return folder, target, f"{default_org()}/{spec.name}"

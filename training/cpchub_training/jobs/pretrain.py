@@ -10,6 +10,7 @@ import torch.distributed as dist
 import torch.nn as nn
 
 from cpchub.architectures.colour_paths import CHANNELS, ColourPaths
+from cpchub.catalog.licences import UNKNOWN, inherited
 from cpchub.catalog.spec import EVALUATION
 from cpchub.catalog.vocabulary import method_title
 from cpchub.common.files import write_json
@@ -19,6 +20,7 @@ from cpchub.encoders.model_folder import write as write_model_folder
 from cpchub_training import data, methods
 from cpchub_training.evaluate import Settings, evaluate, open_labelled
 from cpchub_training.jobs.classifier import CLASSIFIER, write_classifier
+from cpchub_training.jobs.lineage import parents_of
 from cpchub_training.methods import Classifying
 from cpchub_training.recipes import Recipe
 from cpchub_training.run.loop import train
@@ -79,12 +81,13 @@ def describe(recipe: Recipe, n_images: int, name: str) -> dict[str, Any]:
     heard = recipe.takes == "sound"
     labelled = methods.get(recipe.method).labels != "none" or recipe.method == "distil"  # its teacher saw labels
     number = f"{n_images:,} {'recordings' if heard else 'images'}"
+    parents = parents_of(recipe)
     how = f"pretrained with {method_title(recipe.method)} on {number} of {images}"
     facts: dict[str, Any] = {
         "name": name,
         "method": recipe.method,
         "data": images,
-        "license": "apache-2.0" if recipe.data in DATA_NAMES else "unknown",  # the user chooses
+        "license": inherited("apache-2.0" if recipe.data in DATA_NAMES else UNKNOWN, parents),  # the user chooses
         "architecture": recipe.backbone,
         "model_args": dict(recipe.backbone_args),
         "input_size": (len(recipe.mean), recipe.input_size, recipe.input_size),
@@ -94,6 +97,8 @@ def describe(recipe: Recipe, n_images: int, name: str) -> dict[str, Any]:
         "crop_pct": 1.0,
         "summary": f"{recipe.backbone} {how}, {'with' if labelled else 'without'} labels.",
     }
+    if parents:
+        facts["derived_from"] = [parent._asdict() for parent in parents]
     if heard:  # to timm a waveform is an image one row high
         sound = {"input_size": (1, 1, recipe.audio.window), "mean": (0.0,), "std": (1.0,)}
         facts |= sound | {"sample_rate": recipe.audio.sample_rate}
