@@ -15,8 +15,7 @@ from torch import Tensor
 from cpchub.catalog import listing
 from cpchub.importers.convert import import_checkpoint
 from cpchub.importers.readers.crc32c import MASK_DELTA, crc32c
-from tests.cpchub.importers.test_importers_tensorflow import number, table
-from tests.loopback_files import FileServer
+from tests.cpchub.importers.leveldb import number, table
 
 HOST = "https://authors.example"
 INDEX, DATA = "model.ckpt-9.index", "model.ckpt-9.data-00000-of-00001"
@@ -55,12 +54,6 @@ def bundle(tensors: Mapping[str, Tensor]) -> dict[str, bytes]:
         rows[name.encode()] = entry
         data += content
     return {INDEX: table(rows), DATA: bytes(data)}
-
-
-def put_on_server(server: FileServer, files: Mapping[str, bytes], addresses: Mapping[str, str]) -> None:
-    """Serve the files under the paths of their addresses."""
-    for name, content in files.items():
-        server.files[addresses[name].removeprefix(HOST)] = content
 
 
 def write_entry(name: str, published: Published, scratch: Path) -> dict[str, str]:

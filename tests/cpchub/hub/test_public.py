@@ -1,19 +1,11 @@
-"""A public encoder is fetched, checked and converted once; whatever a server does wrong is said and leaves nothing."""
+"""A public encoder is fetched, checked and converted once, by cpchub.load and by the commands."""
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import io
-import json
-import os
 import shutil
 import threading
-from collections.abc import Iterator
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
-from urllib.request import HTTPSHandler, Request
 
 import huggingface_hub.constants
 import pytest
@@ -23,93 +15,14 @@ from PIL import Image
 import cpchub
 from cpchub.catalog.listing import catalog_folder, get_spec, list_models
 from cpchub.cli.main import main
-from cpchub.common import retry as retrying
-from cpchub.encoders import model_folder
 from cpchub.errors import (
     ArgumentError,
-    HubError,
-    ImportFormatError,
     IntegrityError,
-    NoSpaceError,
-    UnsafeWeightsError,
     WeightsUnavailableError,
 )
-from cpchub.hub import fetch_file
-from cpchub.hub.known_files import LOCK_FILE
-from cpchub.importers.convert import import_checkpoint
-from tests.cpchub.foreign_checkpoints import features, head, state, torchvision_resnet
-from tests.loopback_files import FileServer, loopback_files
-
-NAME = "moco-v2-tiny"
-PATH, SECOND = "/moco/tiny.pth.tar", "/copies/tiny.pth.tar"
-HOST = "https://authors.example"
-
-
-@pytest.fixture(scope="module")
-def network() -> Any:
-    return torchvision_resnet(num_classes=8)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(network: Any) -> bytes:
-    network.fc, classifier = torch.nn.Identity(), network.fc
-    tensors = {**state(network, "module.encoder_q."), **state(head(32, 32, 8), "module.encoder_q.fc.")}
-    network.fc = classifier
-    content = io.BytesIO()
-    torch.save({"epoch": 200, "arch": "resnet18", "state_dict": tensors}, content)
-    return content.getvalue()
-
-
-@pytest.fixture(scope="module")
-def described(checkpoint: bytes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The config.json of the converted network, without its weights."""
-    folder = tmp_path_factory.mktemp("described")
-    (folder / "tiny.pth.tar").write_bytes(checkpoint)
-    import_checkpoint(folder / "tiny.pth.tar", folder / NAME)
-    config: dict[str, Any] = json.loads((folder / NAME / "config.json").read_text())
-    del config["cpchub"]["weights"]
-    config["cpchub"] |= {"license": "cc-by-nc-4.0", "summary": "A tiny one.", "limits": ["For tests."]}
-    return config
-
-
-@pytest.fixture
-def server(
-    own_cache: Path, checkpoint: bytes, described: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[FileServer]:
-    """A server with the checkpoint, a catalog that knows it, and no pause between two tries."""
-    monkeypatch.setattr(retrying, "wait", lambda _: None)
-    write_entry(described)
-    with loopback_files() as files:
-        files.files[PATH] = checkpoint
-        monkeypatch.setenv("CPCHUB_MIRROR", files.url)
-        yield files
-
-
-def write_entry(config: dict[str, Any], *sources: dict[str, Any], **of_file: Any) -> None:
-    from cpchub.catalog import listing
-
-    folder = listing.catalog_folder() / NAME
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config))
-    row = {"task": "linear", "dataset": "imagenet-1k", "split": "validation", "metric": "accuracy", "value": 0.677}
-    row |= {"published": True, "source": "README", "source_url": "https://authors.example", "protocol": "as published"}
-    (folder / "eval.json").write_text(json.dumps({"results": [row]}))
-    content = {
-        "citation": "the paper", "links_read": "2026-11-28", "license_note": "Ask them.",
-        "sources": list(sources) or [source(**of_file)],
-    }  # fmt: skip
-    (folder / "origin.json").write_text(json.dumps(content))
-
-
-def source(path: str = PATH, **of_file: Any) -> dict[str, Any]:
-    return {"format": "moco", "files": [{"name": "tiny.pth.tar", "address": f"{HOST}{path}", **of_file}]}
-
-
-def left(home: Path) -> list[str]:
-    """What lies in the cache besides locks and what is remembered."""
-    kept = ("verified.json", LOCK_FILE)
-    found = (path for path in home.rglob("*") if path.is_file() and path.name not in kept)
-    return sorted(path.name for path in found if path.suffix not in (".lock", ".held"))
+from tests.cpchub.foreign_checkpoints import features
+from tests.cpchub.hub.tiny_moco import HOST, NAME, PATH, left, write_entry
+from tests.loopback_files import FileServer
 
 
 class TestFirstLoad:
@@ -170,203 +83,6 @@ class TestFirstLoad:
             thread.join()
         assert server.asked == [PATH]
         assert get_spec(NAME).status == "public"
-
-
-class TestBrokenDownload:
-    @pytest.mark.parametrize("cuts", [[1000], [1, 70_000, 5], [0, 0, 30_000]])
-    def test_it_goes_on_where_it_broke_off(self, server: FileServer, cuts: list[int]) -> None:
-        server.cuts = list(cuts)
-        cpchub.load(NAME)
-        begun = [sum(cuts[:count]) for count in range(len(cuts) + 1)]
-        assert server.ranges == [f"bytes={have}-" if have else "" for have in begun]
-
-    def test_the_next_call_goes_on_too(
-        self, server: FileServer, own_cache: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        server.cuts = [50_000, 0, 0, 0, 0, 0, 0, 0]
-        with pytest.raises(HubError, match="the same call goes on from there"):
-            cpchub.load(NAME)
-        assert "tiny.pth.tar.partial" in left(own_cache)
-        server.cuts = []
-        cpchub.load(NAME)
-        assert server.ranges[-1] == "bytes=50000-"
-
-    def test_two_versions_of_a_file_are_never_joined(self, server: FileServer, checkpoint: bytes) -> None:
-        server.cuts = [50_000, 0, 0, 0, 0, 0, 0, 0]
-        server.files[PATH] = bytes(len(checkpoint))
-        with pytest.raises(HubError):
-            cpchub.load(NAME)
-        server.cuts, server.files[PATH] = [], checkpoint
-        cpchub.load(NAME)
-
-    def test_a_server_without_versions_is_asked_for_all_of_it_again(self, server: FileServer) -> None:
-        server.versions, server.cuts = False, [1000]
-        cpchub.load(NAME)
-        assert server.ranges == ["", ""]
-
-    def test_one_that_was_complete_before_it_got_its_name(
-        self, server: FileServer, own_cache: Path, checkpoint: bytes
-    ) -> None:
-        place = own_cache / "cpchub" / "public" / ".downloads" / NAME / "0"
-        place.mkdir(parents=True)
-        (place / "tiny.pth.tar.partial").write_bytes(checkpoint)
-        (place / "tiny.pth.tar.version").write_text(f'"{hashlib.sha256(checkpoint).hexdigest()[:16]}"')
-        cpchub.load(NAME)
-
-    def test_a_server_in_trouble_is_asked_a_few_times(self, server: FileServer) -> None:
-        server.statuses[PATH] = 503
-        with pytest.raises(HubError, match="answered 503"):
-            cpchub.load(NAME)
-        assert len(server.asked) == 1 + len(retrying.PAUSES)
-
-    def test_a_full_disk_is_one_sentence(self, server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        def full(*_: Any) -> int:
-            with fetch_file.writing(Path("disk")):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return 0
-
-        monkeypatch.setattr(fetch_file, "_copy", full)
-        with pytest.raises(NoSpaceError, match="no space left"):
-            cpchub.load(NAME)
-
-    def test_a_disk_that_is_full_at_the_conversion_keeps_only_the_download(
-        self, server: FileServer, own_cache: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def full(*_: Any) -> None:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        with monkeypatch.context() as patched:
-            patched.setattr(model_folder, "save_tensors", full)
-            with pytest.raises(NoSpaceError, match="no space left"):
-                cpchub.load(NAME)
-        assert left(own_cache) == ["tiny.pth.tar"]
-        cpchub.load(NAME)
-        assert server.asked == [PATH]
-        assert "tiny.pth.tar" not in left(own_cache)
-
-
-class TestWrongFile:
-    def test_a_dead_address_is_followed_by_the_next(
-        self, server: FileServer, described: dict[str, Any], checkpoint: bytes
-    ) -> None:
-        write_entry(described, source("/gone.pth"), source(SECOND))
-        server.files[SECOND] = checkpoint
-        cpchub.load(NAME)
-        assert server.asked == ["/gone.pth", SECOND]
-
-    @pytest.mark.parametrize(
-        ("record", "said"),
-        [
-            ({"size": 1234}, "offers .* bytes; the file on record has 1,234"),
-            ({"sha256": "a" * 64}, "have published a{64}"),
-            ({"sha256_prefix": "a" * 8}, "have published aaaaaaaa"),
-            ({"md5_prefix": "a" * 8}, "begins with aaaaaaaa"),
-        ],
-    )
-    def test_one_that_is_not_the_one_on_record(
-        self, server: FileServer, own_cache: Path, described: dict[str, Any], record: dict[str, Any], said: str
-    ) -> None:
-        write_entry(described, **record)
-        with pytest.raises(IntegrityError, match=said):
-            cpchub.load(NAME)
-        assert left(own_cache) == []
-
-    def test_the_one_on_record_is_taken(self, server: FileServer, described: dict[str, Any], checkpoint: bytes) -> None:
-        md5, sha256 = hashlib.md5(checkpoint).hexdigest(), hashlib.sha256(checkpoint).hexdigest()
-        write_entry(described, size=len(checkpoint), sha256=sha256, md5_prefix=md5[:8])
-        cpchub.load(NAME)
-
-    def test_another_file_than_that_of_the_first_download(
-        self, server: FileServer, own_cache: Path, checkpoint: bytes
-    ) -> None:
-        cpchub.load(NAME)
-        known = json.loads((own_cache / "cpchub" / LOCK_FILE).read_text())
-        assert known[f"{HOST}{PATH}"]["sha256"] == hashlib.sha256(checkpoint).hexdigest()
-        shutil.rmtree(own_cache / "cpchub" / "public")
-        server.files[PATH] = checkpoint + b"more"
-        with pytest.raises(IntegrityError, match=r"on 20\d\d-\d\d-\d\d it gave"):
-            cpchub.load(NAME)
-
-    @pytest.mark.parametrize("content_type", ["text/html", "application/octet-stream"])
-    def test_a_web_page(self, server: FileServer, own_cache: Path, content_type: str) -> None:
-        server.files[PATH], server.content_type = b"\n<!DOCTYPE html><html>Sign in</html>", content_type
-        with pytest.raises(HubError, match="gave a web page and not a file"):
-            cpchub.load(NAME)
-        assert left(own_cache) == []
-
-    def test_a_pickle_that_attacks(self, server: FileServer, own_cache: Path, tmp_path: Path) -> None:
-        class Attack:
-            def __reduce__(self) -> Any:
-                return os.system, (f"touch {tmp_path}/attacked",)
-
-        content = io.BytesIO()
-        torch.save({"state_dict": Attack()}, content)
-        server.files[PATH] = content.getvalue()
-        with pytest.raises(UnsafeWeightsError):
-            cpchub.load(NAME)
-        assert left(own_cache) == []
-        assert not (tmp_path / "attacked").exists()
-
-    def test_another_network_than_the_catalog_describes(
-        self, server: FileServer, own_cache: Path, described: dict[str, Any]
-    ) -> None:
-        write_entry({**described, "num_features": 64})
-        with pytest.raises(ImportFormatError, match="another checkpoint than the catalog describes"):
-            cpchub.load(NAME)
-        assert left(own_cache) == []
-
-    def test_a_file_that_could_not_be_converted_is_not_remembered(self, server: FileServer, checkpoint: bytes) -> None:
-        server.files[PATH] = b"garbage"
-        with pytest.raises(ImportFormatError):
-            cpchub.load(NAME)
-        server.files[PATH] = checkpoint
-        cpchub.load(NAME)
-
-
-class TestWhereTheAddressesLead:
-    def test_a_redirect_is_followed(self, server: FileServer, checkpoint: bytes) -> None:
-        server.moved[PATH], server.files["/elsewhere"] = "/elsewhere", checkpoint
-        cpchub.load(NAME)
-        assert server.asked == [PATH, "/elsewhere"]
-
-    @pytest.mark.parametrize("to", ["http://authors.example/x", "ftp://authors.example/x", "file:///etc/passwd"])
-    def test_a_redirect_to_what_is_not_encrypted_is_refused(self, to: str) -> None:
-        with pytest.raises(HubError, match="without encryption"):
-            fetch_file._NoWayBack().redirect_request(Request(f"{HOST}{PATH}"), None, 302, "", {}, to)
-
-    def test_a_server_that_sends_from_https_to_http_is_not_followed(
-        self, server: FileServer, own_cache: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def as_if_encrypted(self: HTTPSHandler, request: Request) -> Any:
-            return self.do_open(HTTPConnection, request)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(HTTPSHandler, "https_open", as_if_encrypted)
-        monkeypatch.setenv("CPCHUB_MIRROR", server.url.replace("http:", "https:"))
-        server.moved[PATH] = f"{server.url}/elsewhere"
-        with pytest.raises(HubError, match="sends elsewhere without encryption"):
-            cpchub.load(NAME)
-        assert server.asked == [PATH]
-        assert left(own_cache) == []
-
-    def test_a_mirror_may_have_a_path_of_its_own(
-        self, server: FileServer, checkpoint: bytes, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        server.files = {f"/mirror{PATH}": checkpoint}
-        monkeypatch.setenv("CPCHUB_MIRROR", f"{server.url}/mirror/")
-        cpchub.load(NAME)
-
-    @pytest.mark.parametrize("mirror", ["mirror.example", "ftp://mirror.example", "/mnt/mirror"])
-    def test_what_is_no_mirror_is_named(self, server: FileServer, monkeypatch: pytest.MonkeyPatch, mirror: str) -> None:
-        monkeypatch.setenv("CPCHUB_MIRROR", mirror)
-        with pytest.raises(HubError, match=f"CPCHUB_MIRROR is '{mirror}'"):
-            cpchub.load(NAME)
-
-    def test_a_host_that_is_not_there_is_named_with_the_ways_out(
-        self, server: FileServer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("CPCHUB_MIRROR", "http://127.0.0.1:9")
-        with pytest.raises(HubError, match=rf"127.0.0.1:9{PATH} cannot be reached.*CPCHUB_MIRROR.*cpchub fetch {NAME}"):
-            cpchub.load(NAME)
 
 
 class TestOffline:

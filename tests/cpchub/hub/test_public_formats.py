@@ -20,11 +20,13 @@ from cpchub.catalog.listing import get_spec
 from cpchub.catalog.origin import ORIGIN, Origin
 from cpchub.catalog.spec import read_json
 from tests.cpchub.foreign_checkpoints import BoltsCpc, Vit, features, head, lightning, state, trained
-from tests.cpchub.importers import test_importers_simclr as simclr
-from tests.cpchub.importers.test_importers_formats import LAYOUTS
+from tests.cpchub.importers import simclr_in_pytorch as simclr
+from tests.cpchub.importers.google_names import numbered
+from tests.cpchub.importers.layouts import LAYOUTS
 from tests.cpchub.published import Published, bundle, saved, write_entry
 from tests.loopback_files import FileServer, loopback_files
 
+DATA = Path(__file__).parents[2] / "data"
 REAL_CATALOG = listing.catalog_folder()
 
 
@@ -38,8 +40,8 @@ def of_layout(name: str, **claims: Any) -> Published:
 
 def written_by_tensorflow(folder: str) -> Published:
     """Files and features that TensorFlow itself has made; its sums are not torch's to the last bit."""
-    paths = sorted((simclr.DATA / folder).glob("model.ckpt-7.*"), key=lambda path: path.suffix != ".index")
-    arrays = np.load(simclr.DATA / folder / "features.npz")
+    paths = sorted((DATA / folder).glob("model.ckpt-7.*"), key=lambda path: path.suffix != ".index")
+    arrays = np.load(DATA / folder / "features.npz")
     images = torch.from_numpy(arrays["pictures_even"]).permute(0, 3, 1, 2) / 255
     expected = torch.from_numpy(arrays["features_even"])
 
@@ -51,22 +53,19 @@ def written_by_tensorflow(folder: str) -> Published:
 
 
 def tonylins() -> Published:
-    tensors = simclr.torchvision_state()
+    tensors = simclr.resnet_state()
     nested = {name.removeprefix("state_dict/"): value for name, value in simclr.as_tonylins(tensors).items()}
-    return Published(
-        "tonylins", {"r.pth": saved({"state_dict": nested})}, lambda x: simclr.torchvision_forward(tensors, x)
-    )
+    return Published("tonylins", {"r.pth": saved({"state_dict": nested})}, lambda x: simclr.forward(tensors, x))
 
 
 def separius() -> Published:
-    tensors = simclr.separius_state(selective=False)
+    """Its format is not named: the file is recognised."""
+    tensors = simclr.resnet_state()
     content: dict[str, dict[str, Tensor]] = {"resnet": {}, "head": {}}
     for name, value in simclr.as_separius(tensors).items():
         part, _, rest = name.partition("/")
         content[part][rest] = value
-    return Published(  # its format is not named: the file is recognised
-        None, {"r.pth": saved(content)}, lambda x: simclr.separius_forward(tensors, x, selective=False)
-    )
+    return Published(None, {"r.pth": saved(content)}, lambda x: simclr.forward(tensors, x))
 
 
 TINY: dict[str, Callable[[], Published]] = {
@@ -138,7 +137,7 @@ def photo_bolts_cpc() -> Published:
 
 def photo_google(architecture: str) -> Published:
     net: Any = trained(timm.create_model(architecture, num_classes=0))
-    files = bundle(simclr.numbered(net))
+    files = bundle(numbered(net))
     return Published(None, dict(zip(("index", "data"), files.values(), strict=True)), net, 224)
 
 

@@ -16,7 +16,7 @@ import pytest
 from cpchub.catalog import listing
 from cpchub.catalog.origin import ORIGIN
 from cpchub.catalog.spec import CONFIG, WEIGHTS
-from tests.cpchub.importers.test_importers_formats import LAYOUTS
+from tests.cpchub.importers.layouts import LAYOUTS
 from tests.cpchub.published import Published, saved, write_entry
 from tests.loopback_files import FileServer, loopback_files
 
