@@ -67,3 +67,11 @@ def test_no_function_is_long() -> None:
                 if lines > MOST_LINES_OF_A_FUNCTION:
                     long.append(f"{relative(path)}: {node.name} has {lines} lines")
     assert not long
+
+
+def test_tests_wait_for_conditions_and_not_for_a_time() -> None:
+    """`wait_for` sleeps between two looks; a job of the page sleeps as it stands for a search that takes long."""
+    sleeping = {
+        relative(path) for path in (REPOSITORY / "tests").rglob("*.py") if re.search(r"\bsleep\(", path.read_text())
+    }
+    assert sleeping == {"tests/processes.py", "tests/serving/page_host.py"}

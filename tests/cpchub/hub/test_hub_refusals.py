@@ -1,4 +1,4 @@
-"""What is not as recorded is not loaded, and what is not complete is not published."""
+"""A file that is not as recorded is not loaded, and a card that is not complete is not published."""
 
 from __future__ import annotations
 
