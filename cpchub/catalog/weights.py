@@ -8,8 +8,8 @@ from cpchub.catalog.spec import WEIGHTS, ModelSpec
 _MEGABYTE = 1e6
 
 
-def where_the_weights_are(spec: ModelSpec) -> str:
-    """The package, this machine, or how much has to be fetched from which host."""
+def where_the_weights_are(spec: ModelSpec, *, host: bool = True) -> str:
+    """The package, this machine, or how much has to be fetched, and from which host unless that is left out."""
     if spec.status == "bundled":
         return "in the package"
     if spec.status == "recipe":
@@ -18,7 +18,7 @@ def where_the_weights_are(spec: ModelSpec) -> str:
         return "fetched" if spec.origin is not None or spec.repo_id is not None else "here"
     if spec.origin is not None:
         first = spec.origin.sources[0]
-        return f"to be fetched: {first.size_in_words}, from {first.host}"
+        return f"to be fetched: {first.size_in_words}" + (f", from {first.host}" if host else "")
     record = spec.files.get(WEIGHTS)
-    size = record.size if record is not None else None
-    return f"to be fetched: {'size not stated' if size is None else f'{size / _MEGABYTE:,.0f} MB'}, from the Hub"
+    size = "size not stated" if record is None or record.size is None else f"{record.size / _MEGABYTE:,.0f} MB"
+    return f"to be fetched: {size}" + (", from the Hub" if host else "")

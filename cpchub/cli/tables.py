@@ -19,23 +19,25 @@ if TYPE_CHECKING:  # `cpchub models` waits for neither
     from cpchub.hub.verify import FileCheck
 
 COLUMNS = ("name", "status", "dim", "input", "method", "data", "kNN", "published", "licence", "weights")
+ONLY_PIPED = ("status", "input")  # `cpchub show` has them too
 
 
 def models(specs: Sequence[ModelSpec]) -> None:
-    """Print one line an encoder."""
+    """Print one line an encoder: every column with tabs between where output is piped, on a terminal what fits."""
     console = Console()
-    rows = [_row(spec) for spec in specs]
     if not console.is_terminal:
-        for row in rows:
-            print("\t".join(row))
+        for spec in specs:
+            print("\t".join(_row(spec)))
         return
-    if not rows:
+    if not specs:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in COLUMNS:
-        table.add_column(column, overflow="fold", no_wrap=column == "name")
-    for row in rows:
-        table.add_row(*row)
+    shown = [column for column in COLUMNS if column not in ONLY_PIPED]
+    for column in shown:
+        table.add_column(column, overflow="fold", no_wrap=column in ("name", "licence", "data"))
+    for spec in specs:
+        row = dict(zip(COLUMNS, _row(spec), strict=True)) | {"weights": where_the_weights_are(spec, host=False)}
+        table.add_row(*(row[column] for column in shown))
     console.print(table)
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from safetensors import safe_open
 
 from cpchub.catalog.licences import Parent
 from cpchub.common.files import write_json
+from cpchub_training.jobs.classifier import write_classifier
 from cpchub_training.jobs.lineage import parents_of
 from cpchub_training.jobs.pretrain import describe
 from cpchub_training.recipes import Recipe
@@ -49,6 +54,15 @@ def test_what_is_gone_has_no_licence_that_is_known(tmp_path: Path) -> None:
 def test_timms_own_say_their_licence() -> None:
     recipe = Recipe(name="mine", init_from="timm/vit_base_patch16_224.mae")
     assert parents_of(recipe) == (Parent("timm/vit_base_patch16_224.mae", "cc-by-nc-4.0"),)
+
+
+def test_a_classifier_says_the_licence_in_its_header(tmp_path: Path) -> None:
+    encoder = export_tiny(tmp_path / "tiny", license="cc-by-nc-4.0")
+    method = SimpleNamespace(classifier=torch.nn.Linear(4, 2))
+    recipe = Recipe(name="tuned", init_from=str(encoder), data="/images")
+    write_classifier(method, recipe, tmp_path / "classifier.safetensors")  # type: ignore[arg-type]
+    with safe_open(tmp_path / "classifier.safetensors", "pt") as saved:
+        assert saved.metadata()["license"] == "cc-by-nc-4.0"
 
 
 def test_a_run_of_its_own_has_no_parents() -> None:
