@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fresh import FreshInterpreters
 from tests.processes import Processes, ended_processes
 
 # What is multiplied here is small: a second thread gains nothing, and on busy cores two wait for each other. Tests that
@@ -73,6 +74,13 @@ def processes() -> Iterator[Processes]:
     """Starts processes for a test; none of them outlives it, however it ends."""
     with ended_processes() as processes:
         yield processes
+
+
+@pytest.fixture(scope="session")
+def fresh_interpreters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FreshInterpreters]:
+    """Runs programs, each in an interpreter that has not imported timm or cpchub."""
+    with FreshInterpreters(tmp_path_factory.mktemp("printed")) as interpreters:
+        yield interpreters
 
 
 @pytest.fixture(scope="session")

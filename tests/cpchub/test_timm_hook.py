@@ -1,13 +1,16 @@
 """`import cpchub` is enough for timm to know our networks, whichever of the two is imported first.
 
-Each test is a fresh interpreter, since what it tests happens once a process.
+Each test is a program of its own, since what it tests happens once a process.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
+
+from tests.fresh import FreshInterpreters
 
 OURS_ARE_THERE = """
 names = timm.list_models("cpc_*")
@@ -19,12 +22,16 @@ assert sum("_TimmFinder" in type(finder).__name__ for finder in sys.meta_path) =
 WAITING = "assert sum('_TimmFinder' in type(finder).__name__ for finder in sys.meta_path) == 1\n"
 
 
-def run(code: str, *args: str | Path) -> str:
+@pytest.fixture
+def run(fresh_interpreters: FreshInterpreters) -> Callable[..., str]:
     """What a fresh interpreter writes to stderr; the test fails if it fails."""
-    command = [sys.executable, "-c", f"import sys\n{code}", *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stderr
+
+    def run(code: str, *arguments: Path) -> str:
+        done = fresh_interpreters.run(f"import sys\n{code}", *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    return run
 
 
 def fake_timm(folder: Path, content: str = "") -> Path:
@@ -34,15 +41,15 @@ def fake_timm(folder: Path, content: str = "") -> Path:
     return folder
 
 
-def test_cpchub_first() -> None:
+def test_cpchub_first(run: Callable[..., str]) -> None:
     run("import cpchub\nassert 'timm' not in sys.modules\n" + WAITING + "import timm\n" + OURS_ARE_THERE)
 
 
-def test_timm_first() -> None:
+def test_timm_first(run: Callable[..., str]) -> None:
     run("import timm\nassert not timm.list_models('cpc_*')\nimport cpchub\n" + OURS_ARE_THERE)
 
 
-def test_a_module_of_timms_first_and_from_two_threads() -> None:
+def test_a_module_of_timms_first_and_from_two_threads(run: Callable[..., str]) -> None:
     code = """
 import cpchub, threading
 threads = [threading.Thread(target=__import__, args=(name,)) for name in ("timm.models", "timm.data")]
@@ -53,7 +60,7 @@ import timm
     run(code + OURS_ARE_THERE)
 
 
-def test_looking_for_timm_does_not_import_it_and_afterwards_it_has_its_own_loader() -> None:
+def test_looking_for_timm_does_not_import_it_and_afterwards_it_has_its_own_loader(run: Callable[..., str]) -> None:
     code = """
 import importlib, importlib.resources, importlib.util, inspect
 import cpchub
@@ -70,14 +77,16 @@ importlib.reload(cpchub)
     run(code + OURS_ARE_THERE)
 
 
-def test_networks_that_cannot_be_registered_are_a_warning_and_timm_works(tmp_path: Path) -> None:
+def test_networks_that_cannot_be_registered_are_a_warning_and_timm_works(
+    run: Callable[..., str], tmp_path: Path
+) -> None:
     code = "sys.path.insert(0, sys.argv[1])\nimport cpchub, timm\nassert timm.answer == 42\n"
     said = run(code, fake_timm(tmp_path, "answer = 42\n"))
     assert "RuntimeWarning: cpchub's networks are not registered with timm" in said
     assert "timm" in said.partition("ModuleNotFoundError")[2]
 
 
-def test_an_import_of_timm_that_fails_can_be_tried_again(tmp_path: Path) -> None:
+def test_an_import_of_timm_that_fails_can_be_tried_again(run: Callable[..., str], tmp_path: Path) -> None:
     code = """
 sys.path.insert(0, sys.argv[1])
 import cpchub
@@ -91,7 +100,7 @@ assert "timm" not in sys.modules
     run(code + WAITING + "import timm\nassert timm.__file__.startswith(sys.argv[1])\n", broken)
 
 
-def test_without_timm_its_import_fails_as_it_always_did() -> None:
+def test_without_timm_its_import_fails_as_it_always_did(run: Callable[..., str]) -> None:
     code = """
 sys.path[:] = [entry for entry in sys.path if "site-packages" not in entry]
 import cpchub
@@ -105,5 +114,5 @@ else:
     run(code)
 
 
-def test_importing_cpchub_again_waits_once() -> None:
+def test_importing_cpchub_again_waits_once(run: Callable[..., str]) -> None:
     run("import importlib, cpchub\nimportlib.reload(cpchub)\n" + WAITING)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from cpchub.encoders.encoder import Encoder
 from cpchub.encoders.load import create_model, load
 from cpchub.errors import ArgumentError, BrokenImageError, ModelFolderError, UnknownModelError
 from cpchub.hub import card
+from tests.fresh import FreshInterpreters
 from tests.tiny_encoder import DIM, export_tiny
 
 
@@ -264,17 +263,14 @@ print(a.shape)
 """
 
 
-def test_with_the_network_off_a_bundled_encoder_gives_the_same_vectors_twice(folder: Path, tmp_path: Path) -> None:
+def test_with_the_network_off_a_bundled_encoder_gives_the_same_vectors_twice(
+    fresh_interpreters: FreshInterpreters, folder: Path, tmp_path: Path
+) -> None:
     Image.new("RGB", (300, 200), "teal").save(tmp_path / "photo.jpg")
-    result = subprocess.run(
-        [sys.executable, "-c", OFFLINE, folder.parent],
-        cwd=tmp_path,
-        env={**os.environ, "HF_HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[3])},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert result.stdout.strip() == f"(1, {DIM})"
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = fresh_interpreters.run(OFFLINE, folder.parent, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"(1, {DIM})"
 
 
 def test_large_jpegs_give_nearly_the_vector_of_a_full_decode(encoder: Encoder) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from cpchub.catalog.listing import get_spec, list_models
 from cpchub.encoders import model_folder
 from cpchub.encoders.load import load
+from tests.fresh import FreshInterpreters
 from tests.tiny_encoder import FACTS, RECIPE
 
 OLDEST_TIMM = "1.0.22"  # the lower bound in pyproject.toml
@@ -78,28 +80,32 @@ def test_a_network_of_timms_gives_the_same_in_an_encoder_bit_for_bit(name: str) 
             assert torch.equal(mine, their)
 
 
-def features_without_cpchub(python: Path, folder: Path, scratch: Path, version: str) -> Any:
-    """What a timm of that version, in an interpreter that cannot import cpchub, makes of `images`."""
+Run = Callable[..., "subprocess.CompletedProcess[str]"]  # of a program with arguments, in a folder `cwd`
+
+
+def features_without_cpchub(run: Run, folder: Path, scratch: Path, version: str) -> Any:
+    """What a timm of that version, in an interpreter that cannot import cpchub, makes of `some_images`."""
     x, out = scratch / "x.npy", scratch / "features.npy"
     np.save(x, some_images(load(folder, device="cpu").spec.input_size[1]).numpy())
-    command = [python, "-c", WITHOUT_CPCHUB, folder, x, out, version]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=scratch)
+    done = run(WITHOUT_CPCHUB, folder, x, out, version, cwd=scratch)
     assert done.returncode == 0, done.stderr
     return np.load(out)
 
 
-def assert_same_features(python: Path, folder: Path, scratch: Path, version: str) -> None:
+def assert_same_features(run: Run, folder: Path, scratch: Path, version: str) -> None:
     encoder = load(folder, device="cpu")
     with torch.inference_mode():
         ours = encoder(some_images(encoder.spec.input_size[1])).numpy()
-    assert np.array_equal(features_without_cpchub(python, folder, scratch, version), ours)
+    assert np.array_equal(features_without_cpchub(run, folder, scratch, version), ours)
 
 
 @pytest.mark.parametrize("name", OF_TIMM)
-def test_a_bundled_encoder_gives_the_same_in_plain_timm(name: str, tmp_path: Path) -> None:
+def test_a_bundled_encoder_gives_the_same_in_plain_timm(
+    fresh_interpreters: FreshInterpreters, name: str, tmp_path: Path
+) -> None:
     folder = get_spec(name).folder
     assert folder is not None
-    assert_same_features(Path(sys.executable), folder, tmp_path, "any")
+    assert_same_features(fresh_interpreters.run, folder, tmp_path, "any")
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +129,12 @@ class TestOldestTimm:
     def test_a_published_folder_gives_the_same_features(self, name: str, oldest_timm: Path, tmp_path: Path) -> None:
         bundled = get_spec(name).folder if name in list_models() else None
         folder = shutil.copytree(bundled, tmp_path / name) if bundled else folder_of(name, tmp_path / name)
-        assert_same_features(oldest_timm.parents[2] / "bin" / "python", folder, tmp_path, OLDEST_TIMM)
+
+        def run(code: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+            command = [oldest_timm.parents[2] / "bin" / "python", "-c", code, *map(str, arguments)]
+            return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+
+        assert_same_features(run, folder, tmp_path, OLDEST_TIMM)
 
     def test_our_networks_keep_the_contract(self, oldest_timm: Path) -> None:
         files = sorted(

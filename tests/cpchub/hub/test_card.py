@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from cpchub.errors import ModelFolderError
 from cpchub.hub import card
 from cpchub.hub.card_tables import label_efficiency
 from cpchub.hub.publish import publish
+from tests.fresh import FreshInterpreters
 from tests.loopback_hub import LoopbackHub
 from tests.tiny_encoder import EVALUATION, FACTS, RECIPE, export_tiny, tiny_backbone
 
@@ -141,7 +140,9 @@ class TestBody:
             assert torch.equal(there["model"](x), here["model"](x))
             assert np.allclose(ours["vectors"], there["model"](x).numpy(), atol=1e-5)
 
-    def test_a_network_of_ours_is_registered_first_by_the_snippets_for_timm(self, tmp_path: Path) -> None:
+    def test_a_network_of_ours_is_registered_first_by_the_snippets_for_timm(
+        self, fresh_interpreters: FreshInterpreters, tmp_path: Path
+    ) -> None:
         args = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]}
         backbone = tiny_backbone(architecture="resnet18_cifar", stem_type="", **args)
         facts = {**FACTS, "architecture": "resnet18_cifar", "model_args": args}
@@ -150,7 +151,8 @@ class TestBody:
         first = "import cpchub.architectures  # registers resnet18_cifar with timm\n"
         assert [snippet.startswith(first) for snippet in snippets] == [False, True, True]
         elsewhere = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-        subprocess.run([sys.executable, "-c", snippets[2]], check=True, cwd=tmp_path, env=elsewhere)
+        done = fresh_interpreters.run(snippets[2], cwd=tmp_path, env=elsewhere)
+        assert done.returncode == 0, done.stderr
 
     def test_the_snippets_of_a_network_of_timms_need_timm_alone(self, text: str) -> None:
         assert "cpchub.architectures" not in text

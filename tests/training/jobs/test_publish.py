@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from cpchub.encoders.load import load
 from cpchub.encoders.model_folder import render_card
 from cpchub.encoders.model_folder import write as write_model_folder
 from cpchub.errors import ModelFolderError, NoSpaceError, OutputError
+from tests.fresh import FreshInterpreters
 from tests.tiny_encoder import DIM, EVALUATION, FACTS, MODEL_ARGS, RECIPE, export_tiny, tiny_backbone
 
 PLAIN_TIMM = """
@@ -43,11 +42,14 @@ def test_a_folder_has_exactly_the_published_files(exported: Path) -> None:
     assert not [path for path in exported.parent.iterdir() if path != exported]
 
 
-def test_plain_timm_gives_the_same_features_without_importing_cpchub(exported: Path, tmp_path: Path) -> None:
+def test_plain_timm_gives_the_same_features_without_importing_cpchub(
+    fresh_interpreters: FreshInterpreters, exported: Path, tmp_path: Path
+) -> None:
     x = torch.randn(3, 3, 32, 32)
     given, received = tmp_path / "x.npy", tmp_path / "y.npy"
     np.save(given, x.numpy())
-    subprocess.run([sys.executable, "-c", PLAIN_TIMM, exported, given, received], check=True, cwd=tmp_path)
+    done = fresh_interpreters.run(PLAIN_TIMM, exported, given, received, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     with torch.inference_mode():
         ours = load(exported, device="cpu")(x)
     assert ours.shape == (3, DIM)
