@@ -50,7 +50,7 @@ class TrainingRun:
         self.state: dict[str, nn.Module] = {"method": self.method}
         if self.average:
             self.state["average"] = self.average
-        self.seen = f"{len(images)} images, {images.digest()}"
+        self.seen = f"{len(images)} pictures, {images.digest()}"  # as the checkpoints of 0.1.0 have it
         self.done = self._resume(optimizer)
         compiled: Any = torch.compile(self.method) if recipe.compile else self.method
         self.forward, self.optimizer = fabric.setup(compiled, optimizer)
