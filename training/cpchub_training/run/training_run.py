@@ -50,7 +50,7 @@ class TrainingRun:
         self.state: dict[str, nn.Module] = {"method": self.method}
         if self.average:
             self.state["average"] = self.average
-        self.seen = f"{len(images)} pictures, {images.digest()}"  # as the checkpoints of 0.1.0 have it
+        self.seen = f"{len(images)} images, {images.digest()}"
         self.done = self._resume(optimizer)
         compiled: Any = torch.compile(self.method) if recipe.compile else self.method
         self.forward, self.optimizer = fabric.setup(compiled, optimizer)
@@ -119,7 +119,7 @@ class TrainingRun:
         done = 0
         if self.last.exists():
             progress = checkpoint.load(self.last, self.state, optimizer)
-            seen = progress["pictures"]
+            seen = progress["pictures"].replace(" pictures,", " images,")  # the word of 0.1.0
             if seen != self.seen:
                 raise OtherRunError(
                     f"{self.last} was trained on {seen}, now there are {self.seen}: choose another --out"
