@@ -1,8 +1,10 @@
-"""The encoders of pl_bolts that timm lacks, for checkpoints that were trained with it.
+"""The encoders of pl_bolts (Lightning Bolts) that timm lacks, for checkpoints that were trained with pl_bolts.
 
-Those of its CPC v2 are not those of the paper: blocks are not pre-activated, the fourth stack is kept, and each layer
-norm has a weight and a bias for every position of its map, so that a network only reads patches of the size that it was
-made for (lightning-bolts, `pl_bolts/models/self_supervised/cpc/networks.py`). The vector of a patch is 2048 long.
+The CPC v2 encoders of pl_bolts differ from the paper in three ways. Blocks are not pre-activated. The fourth stack is
+kept. Each layer norm has a weight and a bias for every position of its feature map, so a network reads only patches of
+the size that it was made for. The vector of a patch has dimension 2048.
+
+Source: lightning-bolts, `pl_bolts/models/self_supervised/cpc/networks.py`.
 """
 
 from __future__ import annotations
@@ -18,12 +20,12 @@ from cpchub.architectures.patches import PatchGrid
 from cpchub.architectures.resnet_head import PooledResNet
 from cpchub.errors import ArgumentError
 
-CHANNELS = (64, 128, 512, 512)  # between the 1x1 convolutions of a block
-EXPANSION = (4, 4, 8, 4)
+CHANNELS = (64, 128, 512, 512)  # of the 3x3 convolutions in each stack
+EXPANSION = (4, 4, 8, 4)  # output channels of a block, as a multiple of these
 
 
 class PositionNormBlock(nn.Module):
-    """Bottleneck whose norms are over a map of `side` x `side` and know its positions: `[B, C, side, side]`."""
+    """Bottleneck block with a layer norm that has a weight per position. It takes `[B, in_chs, side, side]`."""
 
     def __init__(self, in_chs: int, channels: int, out_chs: int, side: int, stride: int) -> None:
         super().__init__()
@@ -45,28 +47,28 @@ class PositionNormBlock(nn.Module):
         x = self.act(self.ln1(self.conv1(x)))
         x = self.act(self.ln2(self.conv2(x)))
         x = self.ln3(self.conv3(x))
-        mixed: Tensor = self.act(x + shortcut)
-        return mixed
+        out: Tensor = self.act(x + shortcut)
+        return out
 
 
 class PositionNormResNet(PooledResNet):
-    """timm's ResNet with stacks of `PositionNormBlock`, for inputs of `side` x `side` pixels alone."""
+    """timm's ResNet with stacks of `PositionNormBlock`. It only takes inputs of `side` x `side` pixels."""
 
     bn1: nn.Module
 
     def __init__(self, layers: Sequence[int], side: int, channels: Sequence[int] = CHANNELS, **kwargs: Any) -> None:
         widths = [width * factor for width, factor in zip(channels, EXPANSION, strict=True)]
-        # What is around the stacks is timm's; its stacks are replaced below.
+        # timm builds the stem and the head. Its stacks, of one block each, are replaced below.
         super().__init__(Bottleneck, (1, 1, 1, 1), channels=[width // 4 for width in widths], **kwargs)
         side = _halved(side)
         self.bn1 = nn.LayerNorm((64, side, side))
-        before, side = 64, _halved(side)
+        in_chs, side = 64, _halved(side)
         for number, (blocks, width, out_chs) in enumerate(zip(layers, channels, widths, strict=True), start=1):
             stack = nn.Sequential()
             for index in range(blocks):
                 stride = 2 if number > 1 and index == 0 else 1
-                stack.append(PositionNormBlock(before, width, out_chs, side, stride))
-                before, side = out_chs, _halved(side) if stride == 2 else side
+                stack.append(PositionNormBlock(in_chs, width, out_chs, side, stride))
+                in_chs, side = out_chs, _halved(side) if stride == 2 else side
             setattr(self, f"layer{number}", stack)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -74,25 +76,30 @@ class PositionNormResNet(PooledResNet):
 
 
 class BoltsCpcResNet(PatchGrid, PositionNormResNet):
-    """The encoder on patches of `patch_size` pixels, which its weights are tied to; half of it apart unless told."""
+    """The CPC v2 encoder of pl_bolts, on patches of `patch_size` pixels: its weights fit no other size.
+
+    patch_stride: in pixels, half of `patch_size` by default. Raises ArgumentError for a `patch_size` below 1.
+    """
 
     def __init__(self, *args: Any, patch_size: int = 8, patch_stride: int | None = None, **kwargs: Any) -> None:
         if patch_size < 1:
             raise ArgumentError(
-                f"patch_size is {patch_size!r}; this encoder's norms are tied to the size of its patches, so it cannot "
-                "read whole images"
+                f"patch_size is {patch_size!r}, but this encoder cannot read whole images: its layer norms are made "
+                "for patches of one size. Give 1 or more"
             )
         stride = max(1, patch_size // 2) if patch_stride is None else patch_stride
         super().__init__(*args, side=patch_size, patch_size=patch_size, patch_stride=stride, **kwargs)
 
     def use_patches(self, size: int | None, stride: int | None) -> None:
         if self.patch_size not in (None, size):
-            raise ArgumentError(f"patch_size is {size!r}; this encoder's norms are tied to {self.patch_size}")
+            raise ArgumentError(
+                f"patch_size is {size!r}, but this encoder's layer norms are made for patches of {self.patch_size}"
+            )
         super().use_patches(size, stride)
 
 
 class UnpooledResNet(PooledResNet):
-    """timm's ResNet, whose stem pools unless `stem_pool` is off: SimCLR on STL-10 does without."""
+    """timm's ResNet with an optional max pooling in the stem. SimCLR on STL-10 leaves it out (`stem_pool=False`)."""
 
     feature_info: list[dict[str, Any]]
 
@@ -105,11 +112,11 @@ class UnpooledResNet(PooledResNet):
 
 
 class BoltsResNet(PatchGrid, UnpooledResNet):
-    """The same, on whole images or on a grid of patches."""
+    """`UnpooledResNet` on whole images or on a grid of patches."""
 
 
 def _halved(side: int) -> int:
-    """The side of a map behind a layer of stride 2, padded so that an even side is halved."""
+    """The side of a feature map after a padded layer of stride 2: half of it, rounded up."""
     return (side + 1) // 2
 
 
@@ -140,7 +147,8 @@ default_cfgs = generate_default_cfgs(
 
 
 def _build(network: type[nn.Module], variant: str, pretrained: bool, **model_args: Any) -> Any:
-    # The getter, since timm's default calls layer by layer and would skip the patches.
+    # For `features_only`, timm's default calls the layers one by one and would not cut patches. "getter" calls
+    # `forward_intermediates`, which does.
     return build_model_with_cfg(network, variant, pretrained, feature_cfg={"feature_cls": "getter"}, **model_args)
 
 

@@ -1,4 +1,4 @@
-"""The commands of `cpchub`, by name."""
+"""All commands of `cpchub`: name on the command line -> class, in the order in which `cpchub --help` lists them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retry calls to a server, with a pause that doubles."""
+"""Retry calls to a server, with a longer pause each time."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PAUSES = (0.5, 1.0, 2.0)  # seconds before the second try, the third and the last
-# Errors that another try cannot change: a missing file, a refused access, no memory.
+PAUSES = (0.5, 1.0, 2.0)  # seconds before the second, third and fourth try; there is no fifth
+# Another try would raise these again: the file is missing, access is denied, memory is full.
 HOPELESS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, NotImplementedError, MemoryError)
 
 
@@ -19,10 +19,12 @@ def retry(
     hopeless: Callable[[Exception], bool] = lambda error: isinstance(error, HOPELESS),
     pauses: Sequence[float] | None = None,
 ) -> T:
-    """The result of `call`, retried after each of `pauses` (default PAUSES). Raises the last error; a `hopeless` error
-    is raised at once.
+    """Call `call` until it succeeds, and return its result.
 
-    Any exception counts, because the libraries of stores and servers have errors without a common base.
+    pauses: seconds before each further try (default PAUSES), so there is one try more than pauses. The error of the
+    last try is raised. An error for which `hopeless` returns True is raised at once.
+
+    Every other exception is retried, because the errors of the libraries for stores and servers have no common base.
     """
     for pause in PAUSES if pauses is None else pauses:
         try:
@@ -35,5 +37,5 @@ def retry(
 
 
 def wait(seconds: float) -> None:
-    """Sleep. Tests replace this function, so that they need not wait."""
+    """Sleep. Tests replace this function, so they do not wait."""
     time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""The encoder that embedded a collection."""
+"""Load the encoder of a collection."""
 
 from __future__ import annotations
 
@@ -17,20 +17,26 @@ if TYPE_CHECKING:
 
 
 def encoder_of(collection: Collection, name: str | None = None) -> Encoder:
-    """Load the encoder that embedded a collection: by `name` if given, else as recorded in the manifest."""
+    """Load the encoder that embedded a collection.
+
+    name: where to find it (a catalogue name, folder or Hub id), if not where the manifest says.
+
+    Raises EncoderMismatchError if the vectors were computed elsewhere or the encoder is another one, UnknownModelError,
+    ModelFolderError or WeightsUnavailableError if the encoder cannot be loaded.
+    """
     from cpchub.collection.import_vectors import IMPORTED
     from cpchub.encoders.load import load
 
     if collection.manifest["encoder"]["fingerprint"] == IMPORTED:
         raise EncoderMismatchError(
-            f"{collection.folder} holds vectors that were computed elsewhere, so no encoder here gives vectors to "
-            "compare with them. Search it by images that it holds: their path, or id:NUMBER."
+            f"the vectors of {collection.folder} were computed elsewhere, so cpchub cannot embed a new image with "
+            "the same encoder. Search with an image of the collection: its path, or id:NUMBER."
         )
     try:
         encoder = load(name or collection.encoder_to_load)
         collection.check_encoder(encoder.spec)
     except (UnknownModelError, ModelFolderError, WeightsUnavailableError, EncoderMismatchError) as error:
         if name is not None:
-            raise
+            raise  # the user has already named an encoder
         raise type(error)(f"{error} Name the encoder's folder or Hub id with --encoder.") from error
     return encoder

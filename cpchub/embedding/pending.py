@@ -1,15 +1,15 @@
-"""The unfinished work of a run: shards of results. A shard on disk is always complete.
+"""The unfinished work of an embedding run: numbered shards of results. A shard on disk is always complete.
 
-A shard is one Parquet file with all results about its images, vectors included, so vectors and images cannot be mixed
-up. A killed run leaves complete shards; the next run reads them and fills the gaps.
+A shard is one Parquet file. A row holds everything about one image, its vector included, so a vector cannot end up with
+another image. A killed run leaves complete shards. The next run keeps them and writes the missing numbers.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +26,20 @@ from cpchub.errors import OutputError
 from cpchub.media.sources.base import ListedImage
 
 JOB = "job.json"
-VERSION_COLUMNS = ("path", "size", "mtime_ns", "etag")  # these columns show whether an image is the one that was read
+VERSION_COLUMNS = ("path", "size", "mtime_ns", "etag")  # the image is unchanged if all of these are equal
 
 
 def outcome_schema(dim: int, dtype: str = "float32") -> pa.Schema:
-    """A shard: the item columns but the id, the `reason` of a failure, and the vector.
+    """The columns of a shard: all item columns except the id, the `reason` of a failure, and the vector.
 
-    The vector is all zero where there is none: null fixed-size lists do not survive Parquet in every reader.
+    An image that failed has a vector of zeros, because some Parquet readers lose null fixed-size lists.
     """
-    known = [field for field in ITEM_SCHEMA if field.name != "id"]
-    return pa.schema([*known, ("reason", pa.string()), ("vector", vector_type(dim, dtype))])
+    item_columns = [field for field in ITEM_SCHEMA if field.name != "id"]
+    return pa.schema([*item_columns, ("reason", pa.string()), ("vector", vector_type(dim, dtype))])
 
 
 class Pending:
-    """The `pending/` folder of a collection. D = dim is the length of its vectors."""
+    """The `pending/` folder of a collection, whose vectors have dimension D = dim."""
 
     def __init__(self, collection: Path, dim: int, dtype: str = "float32") -> None:
         self.collection = collection
@@ -47,8 +47,10 @@ class Pending:
         self.dim, self.dtype = dim, dtype
 
     def start(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Start a job, or resume the one that is there. Returns the record of the job, the older one if it is
-        resumed."""
+        """Start a job, or resume the unfinished one. Returns the record of that job.
+
+        A resumed job keeps its own record; `job` is then ignored.
+        """
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         record = self.folder / JOB
@@ -57,16 +59,16 @@ class Pending:
         return read_job(self.collection) or job
 
     def shards(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """The complete shards, by number; `columns` are those to read."""
+        """Read the shards in the order of their numbers: only `columns` if given, else all."""
         return (read_table(path, columns) for path in self._paths())
 
     def free_numbers(self) -> Iterator[int]:
-        """The numbers that no complete shard has, ascending: a killed run's gaps first, so that they are filled."""
+        """Numbers without a shard, ascending and without end. The gaps that a killed run left come first."""
         taken = {int(path.stem) for path in self._paths()}
-        return (number for number in count() if number not in taken)
+        return (number for number in itertools.count() if number not in taken)
 
     def write(self, number: int, rows: Sequence[Row], vectors: npt.NDArray[np.float32]) -> None:
-        """Write a shard: rows with the columns of `outcome_schema` but the vector, and vectors `[len(rows), D]`."""
+        """Write a shard. `rows` have the columns of `outcome_schema` except the vector; vectors: `[len(rows), D]`."""
         schema = outcome_schema(self.dim, self.dtype)
         table = pa.Table.from_pylist([{**row, "vector": None} for row in rows], schema=schema)
         flat = pa.array(vectors.reshape(-1).astype(self.dtype))
@@ -75,7 +77,7 @@ class Pending:
         write_table(table, self.folder / f"{number:06d}.parquet")
 
     def count(self) -> int:
-        """The images in the complete shards."""
+        """How many images the shards hold."""
         return sum(shard.num_rows for shard in self.shards(["path"]))
 
     def discard(self) -> None:
@@ -87,7 +89,10 @@ class Pending:
 
 
 def read_job(collection: Path) -> dict[str, Any] | None:
-    """The record of the unfinished job of a collection folder, or None."""
+    """The record of the unfinished job in a collection folder, None without one.
+
+    Raises OutputError for a record that cannot be read.
+    """
     try:
         job: dict[str, Any] = json.loads((collection / PENDING / JOB).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -98,11 +103,11 @@ def read_job(collection: Path) -> dict[str, Any] | None:
 
 
 def current_rows(shard: pa.Table, wanted: Mapping[str, ListedImage]) -> list[int]:
-    """The rows of a shard that are about images as they are now, each path once."""
-    marks = zip(*(shard[name].to_pylist() for name in VERSION_COLUMNS), strict=True)
-    rows: dict[str, int] = {}
-    for row, (path, *seen) in enumerate(marks):
+    """Numbers of the rows whose image is wanted and unchanged since it was read; one row per path, the first."""
+    versions = zip(*(shard[name].to_pylist() for name in VERSION_COLUMNS), strict=True)
+    row_by_path: dict[str, int] = {}
+    for row, (path, *version) in enumerate(versions):
         image = wanted.get(path)
-        if image is not None and is_same(image, *seen, unmarked=True):
-            rows.setdefault(path, row)
-    return list(rows.values())
+        if image is not None and is_same(image, *version, unmarked=True):
+            row_by_path.setdefault(path, row)
+    return list(row_by_path.values())

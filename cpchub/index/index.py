@@ -1,6 +1,6 @@
-"""Search a collection.
+"""Search a collection for the images most like a query.
 
-The vectors are of unit length, so the inner product is the cosine: 1 for the same image, around 0 for unrelated ones.
+The vectors have unit length, so the inner product is the cosine: 1 for the same image, around 0 for unrelated ones.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from cpchub.media.decode import ImageSource
 
 @dataclass(frozen=True)
 class Hit:
-    """An image that was found. score is the cosine to the query; label is None where there is none on record."""
+    """An image that was found. score: the cosine to the query. label: None if the collection has none for the image."""
 
     row: int
     id: int
@@ -43,9 +43,9 @@ class Hit:
 
 
 class Index:
-    """The search index of a collection: N vectors of dimension D, rows as in the collection.
+    """The search index of a collection: N vectors of dimension D, in the order of the collection's rows.
 
-    setting: how it searches, why, and with what measured recall.
+    setting: the kind of index, the reason for it, and the measured recall.
     """
 
     def __init__(
@@ -76,11 +76,12 @@ class Index:
     ) -> Index:
         """Build the index of a collection and write it into its folder as a plain FAISS file.
 
-        kind: "auto" is exact while that takes a few milliseconds, compressed beyond. recall: the recall@10 that is
-        promised, measured now and after each `update`. memory: bytes that the compressed vectors may take.
+        kind: "auto" is an exact index if a search takes a few milliseconds with it, else a compressed one. recall: the
+        recall@10 to reach; it is measured now and after each `update`. memory: most bytes that the index may take.
 
-        Raises DependencyError without FAISS, CollectionError where the collection was updated since it was opened,
-        ArgumentError where recall and memory cannot both be had, NoSpaceError or OutputError where it is not written.
+        Raises DependencyError without FAISS, CollectionError if the collection was updated since it was opened,
+        ArgumentError if no index reaches the recall within the memory, NoSpaceError or OutputError if the index cannot
+        be written.
         """
         return cls(collection, *building.build(collection, IndexRequest(kind, recall, memory)), encoder)
 
@@ -94,11 +95,11 @@ class Index:
         recall: float | None = None,
         memory: int | None = None,
     ) -> Index:
-        """Bring the index in step with a collection that changed; builds it where there is none.
+        """Bring the index up to date with a changed collection; build it if there is none.
 
-        New images are added and removed ones forgotten without training again, and recall is measured again. Where
-        it can no longer be kept, or much of the index is of removed images, the index is built anew. What is left
-        out is as in the call that built the index. Raises as `build` does.
+        New images are added and removed images are dropped, without training again. Recall is measured again. The index
+        is rebuilt if it no longer reaches the recall, or if many of its vectors belong to removed images. An argument
+        that is None keeps the value of the last build. Raises as `build` does.
         """
         return cls(collection, *building.update(collection, kind, recall, memory), encoder)
 
@@ -106,16 +107,16 @@ class Index:
     def open(cls, folder: str | Path, encoder: ImageEncoder | None = None, *, device: str | None = None) -> Index:
         """Open the index of the collection in a folder.
 
-        encoder: what images will be searched with. device: "cuda" puts all vectors on a GPU and searches exactly
-        there.
+        encoder: embeds the images of queries. device: "cuda" puts all vectors on a GPU and searches exactly
+        there; a search with a filter (`where`) still uses the CPU.
 
-        Raises CollectionError where there is no index, it is of an earlier state of the collection, from a newer
-        version, or not the file that was built; EncoderMismatchError where another encoder embedded the collection;
-        DependencyError without FAISS.
+        Raises CollectionError if there is no index, if the collection has changed since it was built, if a newer
+        version built it, or if its file was exchanged or damaged; EncoderMismatchError if another encoder embedded the
+        collection; DependencyError without FAISS.
         """
         collection = Collection.open(folder)
         if encoder is not None:
-            collection.check_encoder(encoder.spec)  # before a large file is read
+            collection.check_encoder(encoder.spec)  # also in `__init__`, but here before a large file is read
         setting = Setting.from_manifest(collection.manifest.get("search"), collection.folder)
         if setting is None or (setting.count, setting.next_id) != (len(collection), collection.manifest["next_id"]):
             raise CollectionError(
@@ -127,7 +128,7 @@ class Index:
         except CollectionError:
             if read_manifest(collection.folder) == collection.manifest:
                 raise
-            return cls.open(folder, encoder, device=device)  # a writer has finished in between
+            return cls.open(folder, encoder, device=device)  # another process updated the collection meanwhile
         return cls(collection, building.open_engine(collection, setting, index), setting, encoder, device)
 
     def __len__(self) -> int:
@@ -138,12 +139,12 @@ class Index:
 
     @property
     def vectors(self) -> Vectors:
-        """All vectors, `[N, D]` float32 or float16 of unit length, row by row; not in memory but mapped, if many."""
+        """All vectors, `[N, D]` float32 or float16 of unit length. An index that is not exact maps them from disk."""
         return self._engine.vectors
 
     @cached_property
     def items(self) -> pa.Table:
-        """One row an image, as `Collection.items`; mapped, if many."""
+        """One row per image, as `Collection.items`. An index that is not exact maps them from disk."""
         return self.collection.items if self.setting.exact else open_items(self.collection)
 
     def search(
@@ -159,12 +160,12 @@ class Index:
         """The k images most like the query, best first.
 
         query: an image (path, bytes, PIL image, uint8 array), `Item(id)` of the collection, a vector `[D]`, or a list
-        of these, which searches with their mean. plus, minus: more of the same to add and take away, each alone or as
-        (what, weight). where: a condition on the columns, as in `cpchub.index.where`. encoder: what to embed images
-        with; the one that the index was opened with by default.
+        of these, which searches with their mean. plus, minus: images, items or vectors to add to the query and to
+        subtract from it, each alone (weight 1) or as (what, weight). where: a condition on the columns, as in
+        `cpchub.index.where`. encoder: embeds the images of the query; default: the index's own.
 
-        Raises QueryError (no encoder, k below 1 or above what there is, a filter that is not understood),
-        BrokenImageError, EncoderMismatchError.
+        Raises QueryError (no encoder, a filter with an error or without a match, k below 1 or above the number of
+        images that can be found), BrokenImageError, EncoderMismatchError.
         """
         parts = weighted(query, plus, minus)
         vectors = self.vectors_of([subject for subject, _ in parts], encoder)
@@ -178,28 +179,30 @@ class Index:
         return self._hits(self.vectors_of(queries, encoder), k, where)
 
     def search_row(self, row: int, k: int = 5, *, itself: bool = True, where: str | None = None) -> list[Hit]:
-        """The k images most like one of the collection, best first; `itself=False` leaves that one out.
+        """The k images most like the image in a row, best first; `itself=False` leaves that image out.
 
-        Raises QueryError for a row that is not there or k that is too large.
+        Raises QueryError if there is no such row, for a filter with an error or without a match, and for k below 1 or
+        above the number of images that can be found.
         """
         vector = self.vectors[self.collection.check_row(row)]
         if itself:
             return self._hits(vector, k, where)[0]
         mask = self._mask(where)
-        mask = np.ones(len(self), np.bool_) if mask is None else mask
-        most = int(mask.sum()) - int(mask[row])
-        self._check_k(k, most)
-        hits = self._hits(vector, min(k + 1, most + int(mask[row])), where)[0]
+        matches, own_match = (len(self), 1) if mask is None else (int(mask.sum()), int(mask[row]))
+        self._check_k(k, matches - own_match)
+        # One hit more, as the image itself is usually among them. It need not be: equal images have equal scores.
+        hits = self._hits(vector, min(k + 1, matches), where)[0]
         return [hit for hit in hits if hit.row != row][:k]
 
     def search_vectors(
         self, q: Any, k: int = 5, *, where: str | None = None
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """The k nearest of each query vector: cosines `[Q, k]` float32 and rows `[Q, k]` int64, best first.
+        """The k nearest images of each query vector: cosines `[Q, k]` float32 and rows `[Q, k]` int64, best first.
 
-        q: `[Q, D]` (or `[D]`), from the same encoder; brought to unit length here.
+        q: `[Q, D]` (or `[D]`), from the same encoder, of any length: it is scaled to unit length here.
 
-        Raises QueryError on another D, on vectors without direction, and on k below 1 or above N.
+        Raises QueryError for another D, for a vector that is zero or not finite, for a filter with an error or without
+        a match, and for k below 1 or above the number of images that can be found.
         """
         mask = self._mask(where)
         self._check_k(k, None if mask is None else int(mask.sum()))
@@ -209,56 +212,61 @@ class Index:
         return self._engine.search(q, k, mask)
 
     def vectors_of(self, subjects: Sequence[Subject], encoder: ImageEncoder | None = None) -> npt.NDArray[np.float32]:
-        """Images, items and vectors as unit vectors `[n, D]`, in their order; raises as `search` does."""
+        """The unit vectors `[n, D]` of images, items and vectors, in the same order; raises as `search` does."""
         vectors = np.empty((len(subjects), self.collection.dim), np.float32)
-        images: dict[int, ImageSource] = {}
-        for place, subject in enumerate(subjects):
+        images: dict[int, ImageSource] = {}  # by position; embedded below as one batch
+        for position, subject in enumerate(subjects):
             if isinstance(subject, Item):
-                vectors[place] = self.vectors[self.row_of(subject.id)]
+                vectors[position] = self.vectors[self.row_of(subject.id)]
             elif is_vector(subject):
-                vectors[place] = unit(subject, self.collection.dim)
+                vectors[position] = unit(subject, self.collection.dim)
             else:
-                images[place] = subject
+                images[position] = subject
         if images:
             vectors[list(images)] = encode_images(list(images.values()), self._encoder(encoder))
         return vectors
 
     def row_of(self, item_id: int) -> int:
-        """The row of an image by its id. Raises QueryError for an id that is not there."""
-        row = int(np.searchsorted(self._engine.ids, item_id))
+        """The row of the image with this id. Raises QueryError if there is none."""
+        row = int(np.searchsorted(self._engine.ids, item_id))  # ids are ascending
         if row == len(self) or self._engine.ids[row] != item_id:
             raise QueryError(f"no image with id {item_id} in {self.collection.folder}")
         return row
 
     def measure_recall(self) -> float:
-        """Recall@10 now, on the held-out queries that did not choose the setting; 1 for an exact index.
+        """Measure recall@10 again, on held-out queries that took no part in choosing the setting. 1 for an exact index.
 
-        Raises CollectionError where the file of those queries is missing or damaged.
+        Raises CollectionError if the file with these queries is missing or damaged.
         """
         if self.setting.exact or self.setting.depth is None:
             return 1.0
         truth = GroundTruth.load(self.collection.folder)
-        which = np.arange(len(truth.own))[1::2]
-        return float(recall_by_depth(self._engine, truth, which, self.setting.depth, self.setting.effort)[:, -1].mean())
+        odd = np.arange(len(truth.own))[1::2]  # the even queries chose the setting, see `calibrate`
+        recalls = recall_by_depth(self._engine, truth, odd, self.setting.depth, self.setting.effort)
+        return float(recalls[:, -1].mean())
 
     def _encoder(self, encoder: ImageEncoder | None) -> ImageEncoder:
         encoder = encoder or self.encoder
         if encoder is None:
             name = self.collection.encoder_name
-            raise QueryError(f"an image needs the encoder of the collection: pass encoder=cpchub.load({name!r})")
+            raise QueryError(
+                f"to search for an image, pass the encoder of the collection: encoder=cpchub.load({name!r})"
+            )
         self.collection.check_encoder(encoder.spec)
         return encoder
 
     def _hits(self, q: Any, k: int, where: str | None) -> list[list[Hit]]:
+        """The k hits of each query vector."""
         scores, rows = self.search_vectors(q, k, where=where)
-        found = self.items.select(["id", "path", "label"]).take(rows.reshape(-1)).to_pylist()
+        items = self.items.select(["id", "path", "label"]).take(rows.reshape(-1)).to_pylist()
         hits = [
             Hit(row, score=score, **item)
-            for row, score, item in zip(rows.reshape(-1).tolist(), scores.reshape(-1).tolist(), found, strict=True)
+            for row, score, item in zip(rows.reshape(-1).tolist(), scores.reshape(-1).tolist(), items, strict=True)
         ]
         return [hits[start : start + k] for start in range(0, len(hits), k)]
 
     def _mask(self, where: str | None) -> npt.NDArray[np.bool_] | None:
+        """`[N]`: True for the rows that match the filter; None without a filter."""
         if where is None:
             return None
         mask = rows_where(self.items, where)
@@ -266,10 +274,13 @@ class Index:
             raise QueryError(f"none of the {len(self)} images fits the filter {where!r}")
         return mask
 
-    def _check_k(self, k: int, most: int | None = None) -> None:
-        if most == 0:
-            raise QueryError("there is no other image to be found")
-        if most is not None and not 1 <= k <= most:
-            raise QueryError(f"k={k}: {most} of the {len(self)} images can be found, so k must be 1 to {most}")
+    def _check_k(self, k: int, candidates: int | None = None) -> None:
+        """Raise QueryError if k is not from 1 to `candidates`, the number of images that may be hits (default: all)."""
+        if candidates == 0:
+            raise QueryError("there is no other image to find")
+        if candidates is not None and not 1 <= k <= candidates:
+            raise QueryError(
+                f"k={k}: {candidates} of the {len(self)} images can be found, so k must be 1 to {candidates}"
+            )
         if not 1 <= k <= len(self):
             raise QueryError(f"k={k}: the collection has {len(self)} images, so k must be 1 to {len(self)}")

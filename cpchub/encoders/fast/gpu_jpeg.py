@@ -1,12 +1,12 @@
-"""JPEG files decoded on a GPU, by nvJPEG through torchvision, for the images of an embedding job.
+"""Decode the JPEG files of an embedding job on a GPU, with nvJPEG through torchvision.
 
 nvJPEG reports errors per batch, and its output buffers may still contain earlier images, so we check each image
-against a 1/8-scale CPU decode. That decode finds damaged files, with the same reasons as every other job, and gives
-the mean colour of each block of 8 x 8 pixels. If an image from the GPU differs from these colours, the CPU decodes the
-file in full.
+against a 1/8-scale CPU decode. The CPU decode finds damaged files and gives the same reasons as a job without a GPU. It
+also gives the mean colour of each block of 8 x 8 pixels. If an image from the GPU differs from these colours, the CPU
+decodes the file at full size.
 
-Left to the CPU: progressive files (not supported by the hardware), files that will be reduced anyway, and files too
-small to repay a kernel launch.
+The CPU decodes progressive files, which the hardware does not support; large files, which it can decode at a reduced
+scale; and files too small to repay a kernel launch. `_is_for_gpu` has all conditions.
 """
 
 from __future__ import annotations
@@ -29,22 +29,25 @@ from cpchub.media.crop import LONGEST
 from cpchub.media.damage import damage_as_failure
 from cpchub.media.decode import MARGIN, orientation_of
 
-START = b"\xff\xd8\xff"
+START = b"\xff\xd8\xff"  # the first bytes of every JPEG file
 LEAST_PIXELS = 1 << 16
 MOST_PIXELS = 1 << 22
-MOST_BYTES = 1 << 20  # of a file that waits for its batch
-AT_ONCE = 1 << 25  # pixels on the GPU, as wide as the files have them
+MOST_BYTES = 1 << 20  # of one file, which stays in memory until its batch is full
+AT_ONCE = 1 << 25  # pixels decoded in one call, before the resize: bounds the memory of the GPU
 BLOCK = 8
-SAMPLINGS = (0, 2)  # Pillow's numbers for 4:4:4 and 4:2:0; of 4:2:2, libjpeg has too few colours at 1/8
-TOLERANCE = 4.0  # of 255, root mean square over the blocks: 1.3 at most in a dozen photos, 30 and more to another one
+# Pillow's numbers for the chroma subsamplings 4:4:4 and 4:2:0. At 1/8 of 4:2:2, libjpeg has fewer colours than blocks.
+SAMPLINGS = (0, 2)
+# Largest root mean square difference between block colours, on a scale of 255. In a dozen photos, GPU and CPU differed
+# by at most 1.3. Two different photos differed by 30 or more.
+TOLERANCE = 4.0
 
 
 @dataclass(frozen=True)
 class Jpeg:
-    """A JPEG file that the GPU is to decode, and that the CPU could.
+    """A JPEG file for the GPU to decode. The CPU has decoded it at 1/8 scale without an error.
 
-    width, height: of the upright image. orientation: EXIF's number. blocks: uint8 `[rows, columns, 3]`, the mean
-    colour of each block of 8 x 8 pixels, in the orientation of the file.
+    width, height: of the upright image, in pixels. orientation: EXIF's number, 1 to 8. blocks: the mean colour of each
+    block of 8 x 8 pixels, uint8 `[rows, columns, 3]`, as stored in the file, not turned upright.
     """
 
     data: bytes
@@ -55,18 +58,18 @@ class Jpeg:
 
 
 def jpeg_for_gpu(data: bytes, size: int) -> Jpeg | None:
-    """A file that is better decoded on the GPU; None for one that the CPU must decode, or say what is wrong with it.
+    """Prepare a file for the GPU. None for any other file: the CPU then decodes it, or reports what is wrong with it.
 
-    size: the short side that will be needed, in pixels.
+    size: the short side in pixels that the encoder needs.
     """
     if not data.startswith(START) or len(data) > MOST_BYTES:
         return None
     try:
         with damage_as_failure(), Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-            if not _pays(image, size):
+            if not _is_for_gpu(image, size):
                 return None
             width, height = image.size
-            image.draft(None, (1, 1))
+            image.draft(None, (1, 1))  # the smallest scale, 1/8
             blocks = np.array(image.convert("RGB"))
             orientation = orientation_of(image)
     except BrokenImageError:
@@ -76,30 +79,31 @@ def jpeg_for_gpu(data: bytes, size: int) -> Jpeg | None:
     return Jpeg(data, width, height, orientation, blocks)
 
 
-def _pays(image: Image.Image, size: int) -> bool:
+def _is_for_gpu(image: Image.Image, size: int) -> bool:
     baseline = image.format == "JPEG" and "progressive" not in image.info
-    known_at_an_eighth = image.mode == "L" or (image.mode == "RGB" and get_sampling(image) in SAMPLINGS)
+    has_block_colours = image.mode == "L" or (image.mode == "RGB" and get_sampling(image) in SAMPLINGS)
     short, long = sorted(image.size)
-    in_full = short < 2 * MARGIN * size  # where `decode_bytes` does not reduce
-    fits = long <= LONGEST * short and LEAST_PIXELS <= long * short <= MOST_PIXELS
-    return baseline and known_at_an_eighth and in_full and fits
+    at_full_scale = short < 2 * MARGIN * size  # from there on, `decode_bytes` decodes at 1/2 or less
+    uncut = long <= LONGEST * short  # a longer image is cut before the resize, which `prepare_tensor` does not do
+    suitable_area = LEAST_PIXELS <= long * short <= MOST_PIXELS
+    return baseline and has_block_colours and at_full_scale and uncut and suitable_area
 
 
 def decoder_for(device: torch.device, pixels: Pixels | None) -> GpuDecoder | None:
-    """The decoder of a CUDA device for images that are to become `pixels`; None where there is none.
+    """The decoder of a CUDA device, None if the device or the encoder's transform (`pixels`) cannot use one.
 
-    AMD's GPUs have none: torchvision's rocJPEG ends the process on a file that it cannot decode.
+    AMD GPUs get none: torchvision's rocJPEG ends the process on a file that it cannot decode.
     """
     if device.type != "cuda" or torch.version.cuda is None or pixels is None or pixels.mode != "RGB":
         return None
     try:
         return GpuDecoder(device, pixels)
-    except ImportError:  # deprecated since torchvision 0.29, it will be missing one day
+    except ImportError:  # torchvision deprecates `decode_jpeg` since 0.29; a later version may lack it
         return None
 
 
 class GpuDecoder:
-    """From files to uint8 pixels that are ready for `Pixels.normalise`. Every device runs the same code."""
+    """Decode files to uint8 pixels that are ready for `Pixels.normalise`. Every device runs the same code."""
 
     def __init__(self, device: torch.device, pixels: Pixels) -> None:
         from torchvision.io import ImageReadMode, decode_jpeg
@@ -108,11 +112,11 @@ class GpuDecoder:
         self._decode = partial(decode_jpeg, mode=ImageReadMode.RGB, device=device)
 
     def __call__(self, jpegs: Sequence[Jpeg]) -> list[Tensor | None]:
-        """Each as uint8 `[H, W, 3]` on the device, None where that failed and the CPU has to decode it."""
-        return [image for some in _groups(jpegs) for image in self._group(some)]
+        """One uint8 `[H, W, 3]` per file, on the device. None for a file that the CPU has to decode."""
+        return [image for group in _groups(jpegs) for image in self._decode_group(group)]
 
-    def _group(self, jpegs: Sequence[Jpeg]) -> list[Tensor | None]:
-        images = self._decoded([torch.from_numpy(np.frombuffer(jpeg.data, np.uint8).copy()) for jpeg in jpegs])
+    def _decode_group(self, jpegs: Sequence[Jpeg]) -> list[Tensor | None]:
+        images = self._decode_files([torch.from_numpy(np.frombuffer(jpeg.data, np.uint8).copy()) for jpeg in jpegs])
         distances = torch.stack([self._distance(*pair) for pair in zip(images, jpegs, strict=True)]).tolist()
         return [
             self._pixels.prepare_tensor(upright(image, jpeg.orientation))
@@ -121,26 +125,31 @@ class GpuDecoder:
             for image, jpeg, distance in zip(images, jpegs, distances, strict=True)
         ]
 
-    def _decoded(self, files: list[Tensor]) -> Sequence[Tensor | None]:
-        """uint8 `[3, H, W]` as stored in each file, None for one that is refused."""
-        self._wait()
+    def _decode_files(self, files: list[Tensor]) -> Sequence[Tensor | None]:
+        """One uint8 `[3, H, W]` per file, not turned upright. None for a file that nvJPEG refuses."""
+        self._synchronise()
         try:
             return self._decode(files)
-        except RuntimeError:  # of all the files, whichever of them it is about
-            self._wait()
-            return [None] if len(files) == 1 else [image for file in files for image in self._decoded([file])]
+        except RuntimeError:  # one bad file fails the whole call, so each file is tried alone
+            self._synchronise()
+            return [None] if len(files) == 1 else [image for file in files for image in self._decode_files([file])]
 
-    def _wait(self) -> None:
-        """Let all streams end. The decoder has its own, which does not wait for ours and writes to memory that kernels
-        there may still have to read (pytorch/vision#9606); after an error it may not have ended either.
+    def _synchronise(self) -> None:
+        """Wait until all CUDA streams of the device are idle.
+
+        nvJPEG runs on its own stream, which does not wait for ours. It could overwrite memory that our kernels still
+        have to read (pytorch/vision#9606). After an error it may still be running.
         """
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
 
     def _distance(self, image: Tensor | None, jpeg: Jpeg) -> Tensor:
-        """How far the mean colours of an image's whole blocks are from those of the file; infinite or NaN for none.
+        """Root mean square difference between the block colours of GPU and CPU.
 
-        Clipping to 0..255 sets text of low quality apart as well: the CPU decodes that, at no loss but time.
+        It is infinite if there is no image, or if the image has another shape than the file.
+
+        Blocks that the image's edge cuts are left out. Strongly compressed text may also differ by more than TOLERANCE,
+        because its values are clipped to 0..255. The CPU then decodes a good file again, which costs only time.
         """
         blocks = torch.from_numpy(jpeg.blocks).to(self._device).permute(2, 0, 1)
         stored = (jpeg.height, jpeg.width) if jpeg.orientation < 5 else (jpeg.width, jpeg.height)
@@ -151,7 +160,7 @@ class GpuDecoder:
 
 
 def upright(image: Tensor, orientation: int) -> Tensor:
-    """`[C, H, W]` as EXIF 2.3, section 4.6.4 wants it shown."""
+    """Turn and mirror an image `[C, H, W]` upright, as its EXIF orientation says (EXIF 2.3, section 4.6.4)."""
     if orientation in (5, 6, 7, 8):
         image = image.transpose(1, 2)
     flipped = {2: [2], 3: [1, 2], 4: [1], 6: [2], 7: [1, 2], 8: [1]}.get(orientation, [])
@@ -159,7 +168,7 @@ def upright(image: Tensor, orientation: int) -> Tensor:
 
 
 def _groups(jpegs: Sequence[Jpeg]) -> Iterator[list[Jpeg]]:
-    """In order, of at most AT_ONCE pixels each."""
+    """Split the files, in order, into groups of at most AT_ONCE pixels. A larger file is a group of its own."""
     group: list[Jpeg] = []
     pixels = 0
     for jpeg in jpegs:
