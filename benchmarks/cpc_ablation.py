@@ -25,7 +25,7 @@ from cpchub_training import data, recipes
 from cpchub_training.recipes import Recipe
 from cpchub_training.run.backbone import build_backbone
 from cpchub_training.run.loop import train
-from cpchub_training.views.patches import NO_PATCH_VIEWS
+from cpchub_training.views.settings import NO_PATCH_VIEWS
 
 VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {
     "four directions, patch augmentation, layer norm": lambda r: r,

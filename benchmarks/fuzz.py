@@ -37,8 +37,8 @@ from cpchub.embedding.job import embed
 from cpchub.errors import BrokenImageError
 from cpchub.media.decode import decode_bytes
 from cpchub_training.data.listing import square
-from cpchub_training.views.batched import Views
 from cpchub_training.views.per_image import image_view
+from cpchub_training.views.settings import Views
 
 SIDE = 8  # of the images that the encoder takes
 HANGS_AFTER, JOB_HANGS_AFTER = 120, 3600  # seconds, of one file and of a whole job: also on a busy machine

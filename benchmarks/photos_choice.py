@@ -34,7 +34,7 @@ from cpchub_training.data.batches import Batch
 from cpchub_training.recipes import Recipe
 from cpchub_training.run.features import features
 from cpchub_training.run.loop import train
-from cpchub_training.views.batched import Views
+from cpchub_training.views.settings import Views
 
 BANK = {"tiny": 20_000, "cifar10": 5_000}
 W32: dict[str, Any] = {"channels": [32, 64, 128, 256], "stem_type": "deep", "stem_width": 16}

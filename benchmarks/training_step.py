@@ -31,7 +31,7 @@ import cpchub.architectures  # noqa: F401  (registers resnet18_cifar)
 from cpchub.encoders.fast.quick_conv import use_fast_weight_gradients
 from cpchub_training import data
 from cpchub_training.methods.simclr import SimCLR
-from cpchub_training.views.batched import Views
+from cpchub_training.views.settings import Views
 
 WARM = 5  # steps: more batches than lightly's two workers keep ready
 

@@ -15,6 +15,10 @@ class CpchubError(Exception):
         return str(self.args[0]) if self.args else ""
 
 
+class CpchubWarning(UserWarning):
+    """What a caller should know though the work goes on. The command line prints the message as a line of its own."""
+
+
 class UnknownModelError(CpchubError, KeyError):
     """A model name that is in no catalog; the message offers the nearest names."""
 

@@ -38,6 +38,7 @@ from cpchub.catalog.vocabulary import method_of, same_method
 from cpchub.common.files import expanded
 from cpchub.errors import (
     ArgumentError,
+    CpchubWarning,
     HubError,
     ModelFolderError,
     UnknownModelError,
@@ -180,7 +181,7 @@ def _specs(on_broken: Callable[[Path, ModelFolderError], None]) -> Iterator[Mode
 
 
 def _warn(folder: Path, error: ModelFolderError) -> None:
-    warnings.warn(f"{folder} in CPCHUB_HUB is left out: {error}", stacklevel=3)
+    warnings.warn(f"{folder} in CPCHUB_HUB is left out: {error}", CpchubWarning, stacklevel=3)
 
 
 def _model_folders(root: Path, on_broken: Callable[[Path, ModelFolderError], None]) -> Iterator[Path]:

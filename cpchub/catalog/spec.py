@@ -24,6 +24,7 @@ WEIGHTS = "model.safetensors"
 CARD = "README.md"
 RECIPE = "recipe.json"
 EVALUATION = "eval.json"
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".tar")
 RELEASE = "release.json"  # stands beside the published files, is never one of them
 PUBLISHED_FILES = (CONFIG, WEIGHTS, CARD, RECIPE, EVALUATION)
 STATUSES = ("bundled", "hub", "public", "recipe")  # in the catalog; a folder loaded by its path is "local"

@@ -35,12 +35,14 @@ class Classify(Command):
 
     def run(self) -> None:
         from cpchub.collection.collection import Collection
-        from cpchub.fewlabels.classify import classify, read_labels
 
         check_out(self.out)
         if self.out is not None and self.out.resolve() == self.labels.resolve():
             raise OutputError(f"{self.out} is the file of the labels; give --out another name")
-        table = classify(Collection.open(self.collection), read_labels(self.labels), method=self.method)
+        collection = Collection.open(self.collection)
+        from cpchub.fewlabels.classify import classify, read_labels
+
+        table = classify(collection, read_labels(self.labels), method=self.method)
         write_csv(table, self.out)
         if self.out is not None:
             say(f"{counted(table.num_rows, 'prediction')}: {self.out} ({shares(table)})")
@@ -72,10 +74,15 @@ class Demo(Command):
     def run(self) -> None:
         need("gradio", extra="demo")
         from cpchub.collection.collection import Collection
+        from cpchub.hub.places import check_name
+
+        if self.encoder is not None:
+            check_name(self.encoder)
+        collection = Collection.open(self.collection)  # before Gradio is loaded
         from cpchub_serving.app import serve
         from cpchub_serving.page.stopping import leave_process
 
-        encoder = encoder_of(Collection.open(self.collection), self.encoder)
+        encoder = encoder_of(collection, self.encoder)
         ended = serve(self.collection, encoder=encoder, host=self.host, port=self.port, open_browser=self.open)
         say("stopped")
         if not ended:

@@ -18,6 +18,8 @@ from cpchub.errors import ArgumentError
 
 if TYPE_CHECKING:
     from cpchub.collection.collection import Collection
+    from cpchub.embedding.job import Listed
+    from cpchub.embedding.options import EmbedOptions
     from cpchub.encoders.encoder import Encoder
 
 SourceName = Annotated[Positional[str], arg(metavar="SOURCE")]
@@ -57,29 +59,30 @@ class Embed(Command):
     resumes: ClassVar[bool] = True
 
     def run(self) -> None:
-        collection = self.embed()
+        collection = self.embed(self.listed())
         out = shlex.quote(str(self.out))
         images = counted(len(collection), "image")
         say(f"{images} in {self.out}. Make them searchable: cpchub index {self.again()} -o {out}")
 
-    def embed(self) -> Collection:
-        """The collection, in step with the source."""
-        from cpchub.embedding.job import embed
+    def listed(self) -> Listed:
+        """The source, looked through. What can be known without an encoder is checked here, before torch is loaded."""
+        from cpchub.embedding.job import Listed
+        from cpchub.hub.places import check_name
 
-        return embed(
-            self.source,
-            self.out,
-            self.encoder_to_use(),
-            batch_size=self.batch_size,
-            workers=self.workers,
-            progress=not self.quiet,
-            labels=self.labels,
-            dtype=self.dtype,
-            processes=self.processes,
-            devices=self.devices,
-            decode=self.decode,
-            rules=None if self.rules == ALL else self.rules,
-        )
+        self.options()
+        if self.encoder is not None:
+            check_name(self.encoder)
+        rules = None if self.rules == ALL else self.rules
+        return Listed.of(self.source, self.out, labels=self.labels, rules=rules, progress=not self.quiet)
+
+    def options(self) -> EmbedOptions:
+        from cpchub.embedding.options import EmbedOptions
+
+        return EmbedOptions(self.batch_size, self.workers, self.dtype, self.processes, self.devices, self.decode)
+
+    def embed(self, listed: Listed) -> Collection:
+        """The collection, in step with the source."""
+        return listed.embed(self.encoder_to_use(), self.options())
 
     def encoder_to_use(self) -> Encoder:
         """The one that is named, else the collection's own, else the bundled one."""
@@ -108,21 +111,28 @@ class IndexCommand(Embed):
     """what the compressed vectors may take, for example 2GB"""
 
     def run(self) -> None:
-        from cpchub.index import Index
-        from cpchub.index.engine.faiss_import import import_faiss
-
         if self.recall is not None and not 0 < self.recall <= 1:  # before hours of embedding, not after
             raise ArgumentError(f"--recall {self.recall:g}: a share above 0 and up to 1, for example 0.95")
         memory = None if self.memory is None else bytes_of(self.memory)
+        listed = self.listed()
+        from cpchub.index import Index
+        from cpchub.index.engine.faiss_import import import_faiss
+
         import_faiss()  # raises where it is missing
-        collection = self.embed()
+        collection = self.embed(listed)
         index = Index.update(collection, kind=self.kind, recall=self.recall, memory=memory)
         say(index.setting.sentence())
         out = shlex.quote(str(self.out))
         say(
-            f"{counted(len(collection), 'image')} in {self.out}. Search them: cpchub search {out} IMAGE, "
-            f"or in the browser: cpchub demo {out}"
+            f"{counted(len(collection), 'image')} in {self.out}, embedded by {encoder_in_words(collection)}. "
+            f"Search them: cpchub search {out} IMAGE, or in the browser: cpchub demo {out}"
         )
+
+
+def encoder_in_words(collection: Collection) -> str:
+    """The encoder of a collection: its name, and its folder where it came from one."""
+    folder = collection.manifest["encoder"].get("folder")
+    return collection.encoder_name + (f" in {folder}" if folder else "")
 
 
 def bytes_of(text: str) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from cpchub.cli.base import Command, Folder, Out, Switch, say
-from cpchub.errors import ArgumentError, IntegrityError
+from cpchub.cli.base import Command, Folder, Out, Switch, check_out, say
+from cpchub.errors import ArgumentError, ImportFormatError, IntegrityError
 
 if TYPE_CHECKING:
     from cpchub.importers.convert import Imported
@@ -104,6 +105,8 @@ class Import(Command):
             return
         if self.checkpoint is None or self.out is None:
             raise ArgumentError("cpchub import needs a checkpoint and -o FOLDER (or --formats)")
+        if not any(self.checkpoint.parent.glob(f"{escape(self.checkpoint.name)}*")):  # TensorFlow's is a beginning
+            raise ImportFormatError(f"there is no file {self.checkpoint}; name a checkpoint")
         from cpchub.importers.convert import import_checkpoint
 
         imported = import_checkpoint(
@@ -141,6 +144,10 @@ class Export(Command):
     def run(self) -> None:
         if self.out.suffix not in (".onnx", ".pt2"):
             raise ArgumentError(f"{self.out} ends with neither .onnx nor .pt2, which name the format")
+        from cpchub.hub.places import check_name
+
+        check_out(self.out)
+        check_name(self.name)
         from cpchub.encoders.load import load
         from cpchub.encoders.onnx_export import export_onnx, export_program
 

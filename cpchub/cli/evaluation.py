@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -10,7 +11,7 @@ from tyro.conf import Positional, arg
 
 from cpchub.cli.base import ALL, Command, Out, Which, check_out, say
 from cpchub.common.extras import need
-from cpchub.errors import ArgumentError
+from cpchub.errors import ArgumentError, SourceError
 
 Data = Annotated[str, arg(metavar="DATA", help="cifar10, digits, or a folder with a sub-folder a class")]
 Names = Annotated[str, arg(metavar="LIST")]
@@ -43,14 +44,13 @@ class Eval(Command):
 
     def run(self) -> None:
         need("lightning_fabric", extra="train")
+        check_places([self.name], [self.data])
+        fractions, seeds = _shares(self.fractions), _whole(self.seeds, "--seeds")
+        per_class = _whole(self.per_class, "--per-class")
         from cpchub_training.evaluate import Settings
         from cpchub_training.evaluate.job import measure
 
-        settings = Settings(
-            fractions=tuple(number / 100 for number in _numbers(self.fractions, "--fractions")),
-            per_class=_whole(self.per_class, "--per-class"),
-            seeds=_whole(self.seeds, "--seeds"),
-        )
+        settings = Settings(fractions=fractions, per_class=per_class, seeds=seeds)
         settings = settings.with_scratch_pictures(self.scratch_pictures)
         measure(self.name, self.data, _words(self.protocol), settings, out=self.out, cache=self.cache, rules=self.rules)
 
@@ -78,21 +78,19 @@ class Compare(Command):
 
     def run(self) -> None:
         need("lightning_fabric", extra="train")
-        from cpchub_training.evaluate import Settings
-        from cpchub_training.evaluate.compare import compare
-
         if not self.names:
             raise ArgumentError("no encoder to compare; name one or more")
         check_out(self.out)
-        settings = Settings(
-            fractions=tuple(number / 100 for number in _numbers(self.fractions, "--fractions")),
-            seeds=_whole(self.seeds, "--seeds"),
-        )
+        check_places(self.names, _words(self.data))
+        fractions, seeds = _shares(self.fractions), _whole(self.seeds, "--seeds")
+        from cpchub_training.evaluate import Settings
+        from cpchub_training.evaluate.compare import compare
+
         compare(
             self.names,
             _words(self.data),
             _words(self.protocol),
-            settings,
+            Settings(fractions=fractions, seeds=seeds),
             out=self.out,
             cache=self.cache,
             rules=self.rules,
@@ -115,10 +113,11 @@ class ReportCommand(Command):
 
     def run(self) -> None:
         need("lightning_fabric", extra="train")
-        from cpchub_training.report import report
-
         if not self.names:
             raise ArgumentError("nothing to report on; name a run folder or an encoder")
+        check_places(self.names, [self.data])
+        from cpchub_training.report import report
+
         say(f"Report: {report(self.names, self.data, out=self.out, cache=self.cache, rules=self.rules)}")
 
 
@@ -152,16 +151,33 @@ class Detect(Command):
 
     def run(self) -> None:
         need("lightning_fabric", extra="train")
+        seeds = _whole(self.seeds, "--seeds")
+        check_places([self.name])
+        if not self.data.is_dir():
+            raise SourceError(f"there is no folder {self.data}; give a folder in the layout of PASCAL VOC")
         from cpchub.cli import tables
         from cpchub_training.detection import Settings, measure
 
-        seeds = _whole(self.seeds, "--seeds")
         names = ("style", "side", "width", "steps", "batch_size", "lr", "train_split", "test_split")
         settings = Settings(**{name: getattr(self, name) for name in names})
         out = self.out or Path("runs", "detection", Path(self.name).name)
         rows = measure(self.name, self.data, settings, modes=_words(self.modes), seeds=seeds, out=out)  # type: ignore[arg-type]
         tables.detection(rows)
         say(f"All settings and numbers: {out / 'detection.json'}")
+
+
+def check_places(names: Sequence[str], data: Sequence[str] = ()) -> None:
+    """Raise, before torch is imported, for a run, an encoder or a data set that is not there."""
+    from cpchub_training.recipes.places import check_encoder_or_run, check_labelled
+
+    for name in names:
+        check_encoder_or_run(name)
+    for each in data:
+        check_labelled(each)
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    return tuple(number / 100 for number in _numbers(text, "--fractions"))
 
 
 def _words(text: str) -> list[str]:

@@ -10,10 +10,13 @@ import os
 import shlex
 import sys
 import textwrap
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from cpchub import __version__
-from cpchub.errors import CpchubError
+from cpchub.errors import CpchubError, CpchubWarning
 
 STOPPED = 130  # the status of a program that Ctrl-C ended, as shells give it
 BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
@@ -27,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # on a busy machine that alone takes a second
         print("stopped", file=sys.stderr)
         return STOPPED
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its errors become ours; each of its tries is not told
     args = [*(sys.argv[1:] if argv is None else argv)]
     if not args or args[0] in ("-h", "--help"):
         print(overview())
@@ -41,9 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     command_class = COMMANDS[args[0]]
     try:
-        command = command_class.parse(args[1:])
-        command_class.check_alone()
-        command.run()
+        with plain_warnings():
+            command = command_class.parse(args[1:])
+            command_class.check_alone()
+            command.run()
     except CpchubError as error:
         say(f"error: {error}")
         return 2
@@ -60,6 +65,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             say(f"stopped; to go on: cpchub {shlex.join(args)}" if command_class.resumes else "stopped")
         return STOPPED
     return 0
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Our own warnings as lines for a person, without the place in the code; others as Python shows them."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, CpchubWarning):
+            print(f"note: {message}", file=sys.stderr)
+        else:
+            shown(message, category, *place, **more)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown
 
 
 def overview() -> str:

@@ -49,17 +49,26 @@ class Search(Command):
     """needed only if the collection's own encoder is not found by its name, and a file is searched with"""
 
     def run(self) -> None:
-        from cpchub.index import Index
+        from cpchub.collection.collection import Collection
+        from cpchub.hub.places import check_name
 
         if not self.images:
             raise QueryError("nothing to search with: name an image, or id:NUMBER for one of the collection")
         check_sheet(self.show)
         if self.each and (self.plus or self.minus):
             raise QueryError("--each searches with each image by itself; --plus and --minus make one query of all")
+        if self.encoder is not None:
+            check_name(self.encoder)
+        Collection.open(self.collection)  # before FAISS is loaded
+        from cpchub.index import Index
+
         index = Index.open(self.collection)
         subjects = [subject_of(text, index) for text in self.images]
         plus, minus = [weighted(text, index) for text in self.plus], [weighted(text, index) for text in self.minus]
-        if any(isinstance(subject, Path) for subject in (*subjects, *(what for what, _ in (*plus, *minus)))):
+        files = [what for what in (*subjects, *(what for what, _ in (*plus, *minus))) if isinstance(what, Path)]
+        if missing := [file for file in files if not file.exists()]:
+            raise QueryError(f"there is no file {missing[0]}, and no image of that path in {self.collection}")
+        if files:
             index.encoder = encoder_of(index.collection, self.encoder)
         k = min(self.k, max(1, allowed(index, self.where)))
         if self.each:
@@ -249,12 +258,17 @@ def collection_or_images(folder: Path, encoder_name: str | None, stack: ExitStac
     `rules` leave some of the images out.
     """
     from cpchub.collection.manifest import MANIFEST
-    from cpchub.embedding.job import embed
-    from cpchub.encoders.load import load
+    from cpchub.embedding.job import Listed
+    from cpchub.embedding.options import EmbedOptions
+    from cpchub.hub.places import check_name
     from cpchub.index import Index
 
     if (folder / MANIFEST).is_file():
         return Index.open(folder)
-    encoder = load(encoder_name or bundled_encoder())
+    if encoder_name is not None:
+        check_name(encoder_name)
     temporary = Path(stack.enter_context(TemporaryDirectory(prefix="cpchub-")))
-    return Index.build(embed(folder, temporary / "collection", encoder, rules=rules))
+    listed = Listed.of(folder, temporary / "collection", labels=None, rules=rules)
+    from cpchub.encoders.load import load
+
+    return Index.build(listed.embed(load(encoder_name or bundled_encoder()), EmbedOptions()))

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, fields, make_dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 from tyro.conf import Positional, arg
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
 from cpchub.cli.base import ALL, OPTIONS, Command, Port, Switch, Which, say
 from cpchub.cli.collections import Demo
 from cpchub.common.extras import need
 from cpchub.common.files import expanded
+from cpchub.errors import RunError
 
 if TYPE_CHECKING:
-    from cpchub_training.jobs.distill import Distillation
     from cpchub_training.recipes import Recipe
+    from cpchub_training.recipes.distillation import Distillation
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,13 @@ class Quickstart(Command):
         need("lightning_fabric", extra="train")
         if self.serve:
             need("gradio", extra="demo")
+        images = expanded(self.images) if self.images else None
+        if images is not None:
+            from cpchub_training.recipes.places import check_own_images
+
+            check_own_images(str(images))
         from cpchub_training.jobs import quickstart
 
-        images = expanded(self.images) if self.images else None
         name = f"quickstart-{images.resolve().name}" if images else "quickstart"
         out = self.out or Path("runs", name)
         collection = quickstart.run(images, out, rules=self.rules)
@@ -84,6 +91,7 @@ class TrainRecipe(Command):
         from cpchub_training import recipes
 
         recipe = recipes.get(args[0])
+        options = options_of(method_in(args, recipe.method))
         run_folder = arg(aliases=["-o"], help="run folder; a run that was stopped goes on from its checkpoint")
         flags = make_dataclass(
             "flags",
@@ -92,15 +100,58 @@ class TrainRecipe(Command):
                 ("out", Annotated[Path, run_folder], Path("runs", recipe.name)),
             ],
         )
-        given: Any = tyro.cli(flags, prog=f"cpchub train {args[0]}", description="", args=args[1:], registry=OPTIONS)
+        with OPTIONS:
+            given: Any = tyro.cli(
+                flags, prog=f"cpchub train {args[0]}", description="", args=args[1:], registry=options
+            )
         return cls(given.recipe, given.out)
 
     def run(self) -> None:
+        from cpchub_training.recipes.places import check_places
+
+        check_places(self.recipe)
         from cpchub_training.jobs import pretrain
 
         exported = pretrain.run(self.recipe, self.out)
         if exported:
             say(f"Trained {self.recipe.name}. Publish or load it from {exported}")
+
+
+def method_in(args: Sequence[str], default: str) -> str:
+    """The method that the flags name, which decides what other flags there are."""
+    words = [word for flag in args for word in flag.split("=", 1)]
+    named = [after for word, after in pairwise(words) if word == "--method"]
+    return named[-1] if named else default
+
+
+def options_of(method: str) -> ConstructorRegistry:
+    """tyro's rules for a recipe, of whose settings only those that the method reads are flags."""
+    from cpchub_training.recipes import Recipe
+    from cpchub_training.recipes.own_settings import GROUPS, not_of
+
+    hidden, options = not_of(method), ConstructorRegistry()
+    asked: set[object] = set()
+    prefixes: dict[object, str] = {Recipe: "", **{kind: f"{name}." for name, kind in GROUPS.items()}}
+
+    @options.struct_rule
+    def without_hidden(info: StructTypeInfo) -> StructConstructorSpec | None:
+        if info.type not in prefixes or info.type in asked:
+            return None
+        asked.add(info.type)  # so that the next line asks tyro's own rules
+        try:
+            whole = ConstructorRegistry.get_struct_spec(info)
+        finally:
+            asked.remove(info.type)
+        if not isinstance(whole, StructConstructorSpec):
+            return None
+        shown = [field for field in whole.fields if not is_hidden(prefixes[info.type] + field.name)]
+        return StructConstructorSpec(lambda **values: replace(info.default, **values), tuple(shown))
+
+    def is_hidden(name: str) -> bool:
+        kind = GROUPS.get(name)
+        return name in hidden or (kind is not None and all(f"{name}.{each.name}" in hidden for each in fields(kind)))
+
+    return options
 
 
 @dataclass(frozen=True)
@@ -117,7 +168,7 @@ class Distil(Command):
     @classmethod
     def parse(cls, args: Sequence[str]) -> Command:
         need("lightning_fabric", extra="train")
-        from cpchub_training.jobs.distill import Distillation
+        from cpchub_training.recipes.distillation import Distillation
 
         flags = make_dataclass(
             "flags",
@@ -131,6 +182,8 @@ class Distil(Command):
         return cls(given.run_folder, given.out, given.settings)
 
     def run(self) -> None:
+        if not self.run_folder.is_dir():
+            raise RunError(f"there is no run folder {self.run_folder}; name that of the pretraining")
         from cpchub_training.jobs import distill
         from cpchub_training.jobs.classifier import CLASSIFIER
 

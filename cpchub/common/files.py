@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from cpchub.errors import CpchubError, NoSpaceError, OutputError
+from cpchub.errors import CpchubError, CpchubWarning, NoSpaceError, OutputError
 
 PARTIAL = ".partial"  # ends the names of files that are being written
 
@@ -151,6 +151,7 @@ def only_writer(folder: Path) -> Iterator[None]:
         if not held:
             warnings.warn(
                 f"the file system of {folder} cannot lock; see to it that no other process writes there meanwhile",
+                CpchubWarning,
                 stacklevel=4,
             )
         yield

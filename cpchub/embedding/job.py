@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -75,24 +76,59 @@ def embed(
     """
     encoder.spec.check_takes_images("embed_folder")
     options = EmbedOptions(batch_size, workers, dtype, processes, tuple(devices), decode)
-    out, asked = expanded(out), read_labels_of(labels)
-    check_is_ours(out)
-    console = Console(stderr=True, quiet=not progress)
-    with console.status("Listing images"):
-        before = recorded(out)
-        rules = Rules.from_record(before.get("rules")) if rules is None else rules
-        opened = open_source(source, skip=out, rules=rules, kind=before.get("source_kind"))
-        listing = opened.listing()
-    paths = [image.path for image in listing.images]
-    said = [asked.sentence(paths, opened.kind, opened.location)] if asked else []
-    notes = (*listing.notes, *said)
-    advised = advice(encoder.spec, opened, listing) if progress and not before else ""
-    for note in filter(None, (*notes, advised)):
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
-    with claimed(out):
-        collection = _Run(opened, listing, out, encoder, options, console, asked, rules).sync()
-    collection.notes = notes
-    return collection
+    return Listed.of(source, out, labels=labels, rules=rules, progress=progress).embed(encoder, options)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A source, looked through and found fit to be embedded into `out`; the encoder is not needed until `embed`.
+
+    notes: what was passed over, in sentences. new: nothing was embedded into `out` before.
+    """
+
+    source: Source
+    listing: Listing
+    out: Path
+    labels: Labels | None
+    rules: Rules
+    console: Console
+    notes: tuple[str, ...]
+    new: bool
+
+    @classmethod
+    def of(
+        cls, source: object, out: str | Path, *, labels: str | Path | None, rules: Rules | None, progress: bool = True
+    ) -> Listed:
+        """List the images of `source`, with arguments as those of `embed`, and print what was passed over.
+
+        Raises what `embed` raises for the source, the labels and `out`.
+        """
+        out, asked = expanded(out), read_labels_of(labels)
+        check_is_ours(out)
+        console = Console(stderr=True, quiet=not progress)
+        with console.status("Listing images"):
+            before = recorded(out)
+            rules = Rules.from_record(before.get("rules")) if rules is None else rules
+            opened = open_source(source, skip=out, rules=rules, kind=before.get("source_kind"))
+            listing = opened.listing()
+        paths = [image.path for image in listing.images]
+        said = [asked.sentence(paths, opened.kind, opened.location)] if asked else []
+        notes = (*listing.notes, *said)
+        for note in notes:
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
+        return cls(opened, listing, out, asked, rules, console, notes, new=not before)
+
+    def embed(self, encoder: ImageEncoder, options: EmbedOptions) -> Collection:
+        """The collection at `out`, in step with the source."""
+        encoder.spec.check_takes_images("embed_folder")
+        if self.new and not self.console.quiet and (advised := advice(encoder.spec, self.source, self.listing)):
+            self.console.print(advised, markup=False, highlight=False, soft_wrap=True)
+        with claimed(self.out):
+            collection = _Run(
+                self.source, self.listing, self.out, encoder, options, self.console, self.labels, self.rules
+            ).sync()
+        collection.notes = self.notes
+        return collection
 
 
 class _Run:

@@ -20,7 +20,9 @@ from cpchub.catalog.spec import WEIGHTS, FileRecord, ModelSpec
 from cpchub.common.hashing import bytes_sha256
 from cpchub.errors import ArgumentError, ModelFolderError, UnknownModelError, WeightsUnavailableError
 from cpchub.hub.client import hub_errors
+from cpchub.hub.hub_files import check_reachable
 
+TIMM_WEIGHTS = (WEIGHTS, "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 Network: TypeAlias = Any  # an nn.Module that keeps timm's contract, which has no type of its own
 
 
@@ -49,6 +51,8 @@ def build_timm(
         offer = f"; did you mean {' or '.join(f'timm/{each}' for each in near)}?" if near else ""
         raise UnknownModelError(f"timm has no network called {architecture!r}{offer}")
     with hub_errors(f"timm/{name}", "Fetching"):
+        if pretrained:
+            _check_reachable(name, cache_dir)
         model = create_timm_model(name, pretrained, {"num_classes": 0, "cache_dir": cache_dir, **kwargs})
     cfg = timm.data.resolve_model_data_config(model)
     return model, ModelSpec(
@@ -65,6 +69,15 @@ def build_timm(
         status="hub",
         repo_id=model.pretrained_cfg.get("hf_hub_id"),
     )
+
+
+def _check_reachable(name: str, cache_dir: str | Path | None) -> None:
+    """Ask once whether the Hub is there: timm would ask for each kind of file, for half a minute each."""
+    cfg = timm.get_pretrained_cfg(name)
+    if cfg is not None and cfg.hf_hub_id:
+        check_reachable(
+            cfg.hf_hub_id, [cfg.hf_hub_filename] if cfg.hf_hub_filename else TIMM_WEIGHTS, cache_dir=cache_dir
+        )
 
 
 def create_timm_model(name: str, pretrained: bool, kwargs: dict[str, Any]) -> Network:

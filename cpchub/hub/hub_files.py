@@ -7,7 +7,9 @@ would retry a Hub that is down for half a minute.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is httpx's or httpx2's, as installed
@@ -46,6 +48,18 @@ def fetch(
         library_name="cpchub",
     )  # fmt: skip
     return Path(path)
+
+
+def check_reachable(
+    repo_id: str, filenames: Sequence[str], *, revision: str | None = None, cache_dir: str | Path | None = None
+) -> None:
+    """Raise LocalEntryNotFoundError where none of these files is here, and the Hub cannot be reached.
+
+    For files that are fetched later, or by another library, which would try for most of a minute.
+    """
+    access: dict[str, Any] = {"cache_dir": cache_dir, "revision": revision}
+    if not any(isinstance(try_to_load_from_cache(repo_id, name, **access), str) for name in filenames):
+        _check_hub_answers(hf_hub_url(repo_id, filenames[0], revision=revision, endpoint=endpoint()), None)
 
 
 def _check_hub_answers(url: str, token: str | None) -> None:

@@ -16,11 +16,9 @@ from pathlib import Path
 
 from huggingface_hub import constants
 
-from cpchub.catalog.spec import WEIGHTS, FileRecord, ModelSpec
+from cpchub.catalog.spec import PICKLE_SUFFIXES, WEIGHTS, FileRecord, ModelSpec
 from cpchub.common.hashing import file_sha256, is_sha256
 from cpchub.errors import IntegrityError, ModelFolderError, UnsafeWeightsError
-
-PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".tar")
 
 
 def sha256_of(path: Path, *, fresh: bool = False) -> str:

@@ -20,14 +20,13 @@ from cpchub.catalog.families import family_name, is_here
 from cpchub.catalog.listing import get_spec, list_models
 from cpchub.catalog.origin import converted_folder
 from cpchub.catalog.spec import CARD, CONFIG, EVALUATION, RECIPE, WEIGHTS, FileRecord, ModelSpec
-from cpchub.common.files import expanded
 from cpchub.errors import ArgumentError, ModelFolderError, UnknownModelError, WeightsUnavailableError
 from cpchub.hub import public
 from cpchub.hub.client import endpoint, hub_errors
 from cpchub.hub.download import download_resumable
 from cpchub.hub.hub_files import fetch
-from cpchub.hub.integrity import PICKLE_SUFFIXES, refuse_pickles, verified
-from cpchub.hub.places import holds_encoder, written_folder, written_repository
+from cpchub.hub.integrity import refuse_pickles, verified
+from cpchub.hub.places import check_folder, parse, tell_of_namesake
 
 
 def find(
@@ -60,10 +59,11 @@ def locate(
 
     With `weights=False` only the description is needed: nothing is verified, and a recipe will do.
     """
-    folder, repo_id = _parse(name_or_path)
+    folder, repo_id = parse(name_or_path)
     if folder is not None:
         return _from_folder(folder, revision, weights)
     if repo_id is None:
+        tell_of_namesake(str(name_or_path))
         return _from_catalog(get_spec(str(name_or_path), cache_dir=cache_dir), revision, token, cache_dir, weights)
     repo_id, _, written = repo_id.partition("@")
     try:
@@ -80,7 +80,7 @@ def locate_local(
 
     Raises WeightsUnavailableError where there is nothing, else as `locate`.
     """
-    folder, repo_id = _parse(name_or_path)
+    folder, repo_id = parse(name_or_path)
     if folder is not None:
         return _from_folder(folder, revision, weights=False)
     repo_id, _, written = (repo_id or str(name_or_path)).partition("@")
@@ -110,34 +110,10 @@ def locate_local(
     return replace(spec, name=name, repo_id=repo_id, revision=snapshot.name, files={**spec.files, **records})
 
 
-def _parse(name_or_path: str | Path) -> tuple[Path | None, str | None]:
-    """A folder, or a Hub id, or neither (then it is a catalog name)."""
-    if isinstance(name_or_path, Path):
-        return expanded(name_or_path), None
-    text = name_or_path.strip()
-    folder, repo_id = written_folder(text), written_repository(text)
-    if folder is not None or repo_id is not None:
-        return folder, repo_id
-    if text.endswith(PICKLE_SUFFIXES):
-        return expanded(text), None
-    if "/" in text:
-        return (Path(text), None) if holds_encoder(Path(text)) else (None, text)
-    if Path(text).is_dir():  # a bare name is a folder only if the catalog does not have it
-        try:
-            get_spec(text)
-        except UnknownModelError:
-            return Path(text), None
-    return None, None
-
-
 def _from_folder(folder: Path, revision: str | None, weights: bool) -> ModelSpec:
-    if not folder.exists():
-        raise ModelFolderError(
-            f"There is no folder {folder}; give a model folder, a catalog name or a Hub id (org/name)"
-        )
     if folder.is_file():
         refuse_pickles([WEIGHTS] if folder.suffix == ".safetensors" else [folder.name], str(folder))
-        raise ModelFolderError(f"{folder} is a file; give the model folder that holds it together with {CONFIG}")
+    check_folder(folder)
     if revision is not None:
         raise ArgumentError(f"{folder} is a folder, which has no revision {revision}; leave the revision out")
     if not weights:

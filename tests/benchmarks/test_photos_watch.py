@@ -18,7 +18,7 @@ from cpchub.encoders.load import load
 from cpchub_training import data, recipes
 from cpchub_training.recipes import Recipe
 from cpchub_training.run.loop import train
-from cpchub_training.views.batched import Views
+from cpchub_training.views.settings import Views
 from tests.training.small_runs import TINY
 
 

@@ -10,7 +10,7 @@ import torch
 from cpchub_training import data, recipes
 from cpchub_training.recipes import BankSettings, MoCoSettings, Recipe
 from cpchub_training.run import loop
-from cpchub_training.views.batched import Views
+from cpchub_training.views.settings import Views
 
 METHODS = ("simclr", "moco_v2", "instdisc", "inva_spread", "cmc", "sup_con")
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}

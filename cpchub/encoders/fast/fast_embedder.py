@@ -27,6 +27,7 @@ from cpchub.encoders.fast.engines import BatchFunction, has_mnn, has_openvino, i
 from cpchub.encoders.fast.folding import folded
 from cpchub.encoders.fast.gpu_jpeg import GpuDecoder, Jpeg, decoder_for, jpeg_for_gpu
 from cpchub.encoders.fast.pixels import Pixels
+from cpchub.errors import CpchubWarning
 from cpchub.media.decode import decode_bytes
 
 COSINE = 0.999  # to the plain network in float32, the least that a fast path may have
@@ -143,7 +144,7 @@ class FastEmbedder:
 
     def _do_without_decoder(self, reason: str) -> None:
         self._decoder, self.gpu_decodes = None, False
-        warnings.warn(f"JPEG files are decoded on the CPU, not on the GPU: {reason}", stacklevel=2)
+        warnings.warn(f"JPEG files are decoded on the CPU, not on the GPU: {reason}", CpchubWarning, stacklevel=2)
 
     def _choose(self, some: Tensor) -> BatchFunction:
         """The first of the fast paths that is safe on some images, the plain network if none is."""
@@ -153,7 +154,8 @@ class FastEmbedder:
                 network = make(some)
                 agreement = _agreement(network(some), expected)
             except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
-                warnings.warn(f"the {path} path does not run this network ({error}); another is used", stacklevel=2)
+                note = f"the {path} path does not run this network ({error}); another is used"
+                warnings.warn(note, CpchubWarning, stacklevel=2)
                 continue
             if agreement >= COSINE:
                 self.path = path

@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw
 from cpchub.media.decode import read_image
 from cpchub.media.ground import on_ground
 from cpchub_training.data.listing import square
-from cpchub_training.views.batched import Views
 from cpchub_training.views.per_image import image_view
+from cpchub_training.views.settings import Views
 
 WHOLE = Views(size=64, crop_scale=(1, 1), crop_ratio=(1, 1), flip=0, jitter_p=0, grey_p=0)
 

@@ -24,8 +24,8 @@ from cpchub.media.sources.folder import FolderSource
 from cpchub_serving.visit.finder import Finder
 from cpchub_serving.visit.thumbnails import Thumbnails
 from cpchub_training import data
-from cpchub_training.views.batched import Views
 from cpchub_training.views.per_image import image_view
+from cpchub_training.views.settings import Views
 from tests.cpchub.images import TinyEncoder, an_image, folder_of_images, save
 
 LONG = [(1, 6500), (6500, 1), (3, 4001), (2, 999), (40, 900), (3000, 200)]

@@ -22,7 +22,7 @@ from cpchub_training.detection.voc import read_voc
 from cpchub_training.evaluate import open_labelled, readable
 from cpchub_training.recipes import Recipe
 from cpchub_training.run.loop import train
-from cpchub_training.views.batched import Views
+from cpchub_training.views.settings import Views
 from tests.cpchub.images import an_image
 from tests.training.small_runs import TINY
 

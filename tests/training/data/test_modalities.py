@@ -16,7 +16,7 @@ from cpchub_training import data, recipes
 from cpchub_training.jobs.pretrain import export_run
 from cpchub_training.recipes import CMCSettings, Recipe
 from cpchub_training.run.loop import train
-from cpchub_training.views.batched import Views
+from cpchub_training.views.settings import Views
 from tests.training.small_runs import TINY
 
 GROUPS = [[0, 1, 2], [3], [4, 5, 6]]

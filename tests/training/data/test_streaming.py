@@ -20,7 +20,7 @@ from cpchub_training.data.loading import open_data
 from cpchub_training.data.streaming import Stream
 from cpchub_training.recipes import Recipe
 from cpchub_training.run.loop import train
-from cpchub_training.views.batched import Views
+from cpchub_training.views.settings import Views
 from tests.processes import wait_for
 from tests.training.small_runs import TINY
 

@@ -81,7 +81,7 @@ def test_search_that_cannot_be_had_is_missed_before_the_images_are_embedded(
     monkeypatch.setattr(faiss_import, "import_faiss", missing)
     monkeypatch.setattr(IndexCommand, "embed", work)
     with pytest.raises(DependencyError):
-        IndexCommand(str(tmp_path), tmp_path / "out").run()
+        IndexCommand(str(put(tmp_path / "photos", "a.png")), tmp_path / "out").run()
 
 
 def test_a_copy_that_macos_made_is_no_second_data_set(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from cpchub_training.methods.uda import UDA
 from cpchub_training.methods.vat import VAT
 from cpchub_training.recipes import Recipe, SemiSupervisedSettings
 from cpchub_training.run.loop import train
-from cpchub_training.views.batched import Views
+from cpchub_training.views.settings import Views
 from tests.training.small_runs import TINY
 
 SEMI = ("pseudo_label", "entropy_minimization", "vat", "uda")

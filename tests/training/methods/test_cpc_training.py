@@ -22,7 +22,7 @@ from cpchub_training.methods.cpc_v1 import CPCv1
 from cpchub_training.recipes import Recipe
 from cpchub_training.recipes.cpc_settings import AudioSettings, CPCSettings
 from cpchub_training.run.loop import train
-from cpchub_training.views.patches import NO_PATCH_VIEWS
+from cpchub_training.views.settings import NO_PATCH_VIEWS
 from tests.training.several_ranks import on_ranks
 
 NETWORK = {"patch_size": 8, "patch_stride": 4, "layers": [1, 1], "channels": [8, 12], "stem_chs": 8}

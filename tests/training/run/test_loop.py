@@ -14,7 +14,7 @@ import torch
 from cpchub_training.run import checkpoint, ranks
 from cpchub_training.run.loop import train
 from cpchub_training.run.run_folder import CHECKPOINT
-from cpchub_training.views.batched import Views
+from cpchub_training.views.settings import Views
 from tests.training.several_ranks import started, wait_until
 from tests.training.small_runs import METHODS, small, some_digits, weight, weights
 

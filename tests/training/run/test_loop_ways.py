@@ -18,7 +18,7 @@ from cpchub_training.recipes import BankSettings, MoCoSettings, Recipe
 from cpchub_training.run.backbone import build_backbone
 from cpchub_training.run.loop import train
 from cpchub_training.run.saved_run import build_method
-from cpchub_training.views.batched import Views
+from cpchub_training.views.settings import Views
 from tests.training.several_ranks import started, wait_until
 from tests.training.small_runs import TINY, some_digits, weight
 

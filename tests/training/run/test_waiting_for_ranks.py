@@ -18,6 +18,7 @@ from cpchub.common.files import only_writer
 from cpchub.errors import NoSpaceError, RunError
 from cpchub_training.jobs import distill
 from cpchub_training.losses.ranks import rank
+from cpchub_training.recipes.distillation import Distillation
 from cpchub_training.run import checkpoint, ranks
 from cpchub_training.run.loop import train
 from tests.training.jobs.test_distill import pretraining
@@ -81,7 +82,7 @@ def test_a_run_that_goes_on_at_once_finds_the_checkpoint_on_every_rank(tmp_path:
 
 def distilled(pretrained: Path, folder: Path, slow: str) -> None:
     slowed(checkpoint if slow == "save" else distill, slow, folder)
-    settings = distill.Distillation(labels=0.02, batch_size=128, fine_tune_epochs=1, epochs=1)
+    settings = Distillation(labels=0.02, batch_size=128, fine_tune_epochs=1, epochs=1)
     results = distill.run(pretrained, folder / "out", settings)
     print("results" if results else "none")
 

@@ -13,8 +13,8 @@ from scipy.stats import ks_2samp
 from torch import Tensor
 
 from cpchub.errors import BrokenImageError, RecipeError
-from cpchub_training.views.batched import Views
-from cpchub_training.views.per_image import check, image_view
+from cpchub_training.views.per_image import image_view
+from cpchub_training.views.settings import Views
 
 N = 600
 
@@ -114,7 +114,7 @@ def test_bytes_that_are_no_image_are_refused() -> None:
 
 
 def test_what_only_the_device_can_do_is_refused_by_name() -> None:
-    check(Views())
+    Views().check_per_image()
     for views in (Views(elastic=0.1), Views(rotation=5), Views(crop_scale=(0.5, 1.2))):
         with pytest.raises(RecipeError, match="--views-on device"):
-            check(views)
+            views.check_per_image()

@@ -16,8 +16,8 @@ from cpchub.media.decode import decode_bytes, read_image
 from cpchub_training import data
 from cpchub_training.data.listing import square
 from cpchub_training.evaluate.datasets import open_labelled
-from cpchub_training.views.batched import Views
 from cpchub_training.views.per_image import image_view
+from cpchub_training.views.settings import Views
 from tests.cpchub.images import an_image
 
 SIDE = 32

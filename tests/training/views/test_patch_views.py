@@ -13,7 +13,7 @@ from cpchub.architectures.patches import to_patches
 from cpchub.errors import ArgumentError
 from cpchub_training.recipes import Recipe
 from cpchub_training.views import patch_colours
-from cpchub_training.views.patches import NO_PATCH_VIEWS, PatchViews
+from cpchub_training.views.settings import NO_PATCH_VIEWS, PatchViews
 
 GEOMETRY = {  # every operation that moves pixels, and none on colours
     "flip": PatchViews(flip=1.0, operations=0, elastic_p=0, histogram_p=0, distort_p=0, drop_colours_p=0, grey_p=0),

@@ -9,7 +9,8 @@ import torch
 from torchvision.transforms import functional as TF
 from torchvision.transforms import v2
 
-from cpchub_training.views.batched import Views, shift_hue
+from cpchub_training.views.batched import shift_hue
+from cpchub_training.views.settings import Views
 
 STILL = Views(size=16, crop_scale=(1, 1), crop_ratio=(1, 1), flip=0, jitter_p=0, grey_p=0)
 

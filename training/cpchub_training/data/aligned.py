@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import PurePosixPath
 
 import torch
@@ -15,6 +14,7 @@ from cpchub.media.decode import EncodedImage
 from cpchub.media.rules import NO_RULES, Rules
 from cpchub_training import data
 from cpchub_training.data.listing import Listed, listed, squares
+from cpchub_training.recipes.places import modalities_of
 
 
 def aligned(spec: str, size: int, rules: Rules = NO_RULES) -> data.Images:
@@ -25,7 +25,7 @@ def aligned(spec: str, size: int, rules: Rules = NO_RULES) -> data.Images:
 
     Raises SourceError, naming some missing scenes, if the folders do not show the same scenes.
     """
-    sources = {name: listed(path, rules) for name, path in _named(spec).items()}
+    sources = {name: listed(path, rules) for name, path in modalities_of(spec).items()}
     scenes = {name: _by_scene(found) for name, found in sources.items()}
     first = next(iter(scenes))
     for name, here in scenes.items():
@@ -56,17 +56,6 @@ def aligned(spec: str, size: int, rules: Rules = NO_RULES) -> data.Images:
         sources[first].classes,
         tuple((names[i], skipped[i]) for i in sorted(skipped)),
     )
-
-
-def _named(spec: str) -> dict[str, str]:
-    pairs = [part.partition("=") for part in re.split(r",(?=[^/:,=]*=)", spec)]  # a folder's name may hold a comma
-    names = {name.strip(): path for name, _, path in pairs}
-    if len(pairs) < 2 or len(names) < len(pairs) or not all(name and path for name, path in names.items()):
-        raise SourceError(
-            f"{spec!r} does not name two modalities or more (write rgb=FOLDER,depth=FOLDER), nor is there a folder "
-            "of that name"
-        )
-    return names
 
 
 def _by_scene(images: Listed) -> dict[str, int]:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
@@ -16,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cpchub.common.files import expanded
 from cpchub.errors import SourceError
 from cpchub_training.data.random_view import random_view
 from cpchub_training.views.on_device import to_device
@@ -111,8 +109,3 @@ class Images:
         if self.labels is not None:
             h.update(self.labels.numpy().tobytes())
         return h.hexdigest()[:16]
-
-
-def names_modalities(name: str) -> bool:
-    """Whether `name` lists aligned folders, `rgb=FOLDER,depth=FOLDER`; a path that contains = does not."""
-    return re.match(r"[^/:,=]*=", name) is not None and not expanded(name).exists()

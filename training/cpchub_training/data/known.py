@@ -14,6 +14,7 @@ import torch
 
 from cpchub.errors import SourceError
 from cpchub_training.data.images import Images
+from cpchub_training.recipes.places import cifar10_folder
 
 CIFAR10_MD5 = {  # of the official files, from torchvision
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -23,7 +24,6 @@ CIFAR10_MD5 = {  # of the official files, from torchvision
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
-HAVE_TEST_PART = ("cifar10", "digits")  # the data sets that are known by name
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -40,15 +40,9 @@ def digits(split: str = "train") -> Images:
 
 def cifar10(root: Path, split: str = "train") -> Images:
     """CIFAR-10 (Krizhevsky 2009) from the official `cifar-10-batches-py` files under `root`, checked by md5."""
-    base = root / "cifar-10-batches-py" if (root / "cifar-10-batches-py").is_dir() else root
     images, labels = [], []
     for name in [n for n in CIFAR10_MD5 if (n == "test_batch") == (split == "test")]:
-        path = base / name
-        if not path.is_file():
-            raise SourceError(
-                f"CIFAR-10 is not in {root} ({name} is missing): unpack cifar-10-python.tar.gz there, "
-                "or set CPCHUB_DATA to the folder it is in"
-            )
+        path = cifar10_folder(root, name) / name
         blob = path.read_bytes()
         if (seen := hashlib.md5(blob).hexdigest()) != CIFAR10_MD5[name]:
             raise SourceError(

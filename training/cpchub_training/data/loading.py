@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 
-from cpchub.common.files import expanded
 from cpchub.errors import RecipeError, SourceError
 from cpchub.media.rules import NO_RULES, Rules
 from cpchub_training.data import recordings
-from cpchub_training.data.images import Images, names_modalities
-from cpchub_training.data.known import HAVE_TEST_PART, cifar10, digits
+from cpchub_training.data.images import Images
+from cpchub_training.data.known import cifar10, digits
 from cpchub_training.data.left_out import tell_left_out
 from cpchub_training.data.listing import Listed, listed, squares
 from cpchub_training.data.streaming import Stream
 from cpchub_training.recipes import Recipe
+from cpchub_training.recipes.places import HAVE_TEST_PART, check_own_images, data_folder, names_modalities
 
 
 def load(name: str, *, split: str = "train", size: int = 32, rules: Rules = NO_RULES) -> Images:
@@ -28,9 +27,9 @@ def load(name: str, *, split: str = "train", size: int = 32, rules: Rules = NO_R
     if name == "digits":
         return digits(split)
     if name == "cifar10":
-        return cifar10(Path(os.environ.get("CPCHUB_DATA", "data")), split)
+        return cifar10(data_folder(), split)
     if not name:
-        raise SourceError("this recipe is for images of your own: name their folder with --data")
+        check_own_images(name)
     if split != "train":
         raise RecipeError(f"{name} has no {split} part")
     if names_modalities(name):
@@ -42,11 +41,7 @@ def load(name: str, *, split: str = "train", size: int = 32, rules: Rules = NO_R
 
 def own_images(name: str, rules: Rules = NO_RULES) -> Listed:
     """A user's own images. Raises `SourceError` if there are none."""
-    if "://" not in name and not expanded(name).exists():
-        raise SourceError(
-            f"no data set called {name!r}: use 'digits', 'cifar10' or images of your own, in a folder, tar shards, "
-            "Parquet, or a list of them"
-        )
+    check_own_images(name)
     return listed(name, rules)
 
 

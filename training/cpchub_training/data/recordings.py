@@ -26,6 +26,7 @@ from cpchub.media.sounds import Recording, find_recordings, look_for_recordings,
 from cpchub.media.sources import Listing
 from cpchub_training.data.listing import report_listing
 from cpchub_training.recipes.cpc_settings import AudioSettings
+from cpchub_training.recipes.places import data_folder, fsdd_folder
 from cpchub_training.views.on_device import to_device
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def load(name: str, settings: AudioSettings, rules: Rules = NO_RULES) -> Recordi
     shorter than a window.
     """
     if name == "fsdd":
-        root = fsdd_folder(Path(os.environ.get("CPCHUB_DATA", "data")))
+        root = fsdd_folder(data_folder())
         found = [r for r in find_recordings(root) if _index(r) >= FSDD_TEST]
     elif not name:
         raise SourceError("this recipe is for recordings of your own: name their folder with --data")
@@ -130,17 +131,6 @@ def load(name: str, settings: AudioSettings, rules: Rules = NO_RULES) -> Recordi
         (r.path, f"{r.samples} samples, a window has {settings.window}") for r in found if r.samples < settings.window
     )
     return Recordings("fsdd" if name == "fsdd" else root.name, root, long, settings.window, short)
-
-
-def fsdd_folder(root: Path) -> Path:
-    """Where the Free Spoken Digit Dataset's recordings are below `root`; `SourceError` where they are not."""
-    for place in (root / "free_spoken_digits" / "recordings", root / "free-spoken-digit-dataset" / "recordings"):
-        if place.is_dir():
-            return place
-    raise SourceError(
-        f"the Free Spoken Digit Dataset is not in {root} (looked for free_spoken_digits/recordings): clone "
-        "github.com/Jakobovski/free-spoken-digit-dataset there, or set CPCHUB_DATA to the folder it is in"
-    )
 
 
 def fsdd_part(root: Path, *, test: bool) -> tuple[list[Path], np.ndarray, np.ndarray]:

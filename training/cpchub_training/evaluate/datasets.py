@@ -29,6 +29,7 @@ from cpchub_training import data
 from cpchub_training.data.left_out import tell_left_out
 from cpchub_training.data.listing import report_listing
 from cpchub_training.evaluate.readable import Checked, checked
+from cpchub_training.recipes.places import check_labelled
 
 Labels = npt.NDArray[np.int64]
 Labelled = tuple[Path, str]  # an image and its class
@@ -91,11 +92,8 @@ def open_labelled(name: str, rules: Rules = NO_RULES, cache: Path | None = None)
     if name in data.HAVE_TEST_PART:
         train, test = (data.load(name, split=split) for split in ("train", "test"))
         return DataSet(train.name, train.classes, _in_memory(train), _in_memory(test))
+    check_labelled(name)
     folder = expanded(name)
-    if not folder.is_dir():
-        raise SourceError(
-            f"no data set called {name!r}: use {', '.join(data.HAVE_TEST_PART)}, or a folder with a folder a class"
-        )
     images = _images(folder, rules)
     names = _train_and_test(images) or ("",)
     found = [_files(folder, images, part) for part in names]

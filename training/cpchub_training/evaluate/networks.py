@@ -18,7 +18,7 @@ from cpchub.encoders.load import load
 from cpchub.fewlabels import FineTunedEncoder
 from cpchub.fewlabels.network_training import Schedule, flip_and_shift, predict_proba, train
 from cpchub_training.evaluate.task import Cell, Outcome, Subset, Task
-from cpchub_training.views.batched import Views
+from cpchub_training.views.settings import Views
 
 PERCENT = 0.01
 

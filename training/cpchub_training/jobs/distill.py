@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from cpchub_training.jobs.classifier import CLASSIFIER, write_classifier
 from cpchub_training.jobs.pretrain import describe, leave_process_group
 from cpchub_training.methods import Classifying
 from cpchub_training.recipes import Recipe
+from cpchub_training.recipes.distillation import Distillation
 from cpchub_training.run import ranks
 from cpchub_training.run.loop import train
 from cpchub_training.run.run_folder import CHECKPOINT
@@ -33,23 +34,6 @@ from cpchub_training.run.saved_run import saved_recipe
 
 RESULTS = "results.json"
 ORIGIN = "pretraining.json"  # the state of the pretraining that a folder was begun from
-
-
-@dataclass(frozen=True)
-class Distillation:
-    """The settings of both steps. Learning rates are for LARS; 0 means SimCLR v2's rule for the batch size."""
-
-    labels: float = 0.01  # share of the labels that fine-tuning uses, equally many a class
-    head_layers: int = 1  # of the projection head that fine-tuning keeps
-    fine_tune_epochs: int = 60  # the paper's for 1 % of the labels; 30 for 10 %
-    fine_tune_lr: float = 0.0  # 0.005 sqrt(batch size)
-    student: str = ""  # timm architecture; the teacher's own where empty
-    student_args: str = "{}"  # its arguments as JSON
-    temperature: float = 1.0  # 0.1 in the paper where the student is the teacher's own architecture
-    epochs: int = 400  # of distillation
-    lr: float = 0.0  # 0.075 sqrt(batch size)
-    batch_size: int = 0  # the pretraining's where 0
-    seed: int = 0  # of the labels that are drawn, and of both steps
 
 
 def run(pretrained: Path, out: Path, settings: Distillation) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from cpchub_training.recipes.cifar10 import simclr_resnet18_cifar10_200e
 from cpchub_training.recipes.method_settings import SemiSupervisedSettings
 from cpchub_training.recipes.recipe import Recipe
 from cpchub_training.recipes.registry import recipe
-from cpchub_training.views.batched import Views
+from cpchub_training.views.settings import Views
 
 _CROP_AND_FLIP = Views(crop_scale=(0.5, 1.0), jitter_p=0.0, grey_p=0.0)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from cpchub_training.recipes.method_settings import MoCoSettings
 from cpchub_training.recipes.recipe import Recipe
 from cpchub_training.recipes.registry import recipe
-from cpchub_training.views.batched import Views
+from cpchub_training.views.settings import Views
 
 
 @recipe

@@ -9,8 +9,7 @@ from cpchub.common.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from cpchub_training.recipes.cpc_settings import AudioSettings, CPCSettings
 from cpchub_training.recipes.recipe import Recipe
 from cpchub_training.recipes.registry import recipe
-from cpchub_training.views.batched import Views
-from cpchub_training.views.patches import NO_PATCH_VIEWS, PatchViews
+from cpchub_training.views.settings import NO_PATCH_VIEWS, PatchViews, Views
 
 _CROP_AND_FLIP: dict[str, Any] = {"jitter_p": 0.0, "grey_p": 0.0}  # colours are changed patch by patch
 _IMAGENET: dict[str, Any] = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cpchub.errors import RecipeError
-from cpchub_training.views.patches import PatchViews
+from cpchub_training.views.settings import PatchViews
 
 
 @dataclass(frozen=True)

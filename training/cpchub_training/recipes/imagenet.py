@@ -14,7 +14,7 @@ from cpchub.common.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from cpchub_training.recipes.method_settings import BankSettings, MoCoSettings
 from cpchub_training.recipes.recipe import Recipe
 from cpchub_training.recipes.registry import recipe
-from cpchub_training.views.batched import Views
+from cpchub_training.views.settings import Views
 
 _JITTER_OF_2018 = Views(  # InstDisc and MoCo v1: grey, then jitter always
     size=224,

@@ -8,7 +8,7 @@ from cpchub.common.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from cpchub_training.recipes.method_settings import MoCoSettings
 from cpchub_training.recipes.recipe import Recipe
 from cpchub_training.recipes.registry import recipe
-from cpchub_training.views.batched import Views
+from cpchub_training.views.settings import Views
 
 
 @recipe

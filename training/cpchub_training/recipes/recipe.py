@@ -10,9 +10,7 @@ from cpchub.errors import RecipeError
 from cpchub.media.rules import Rules
 from cpchub_training.recipes.cpc_settings import AudioSettings, CPCSettings
 from cpchub_training.recipes.method_settings import BankSettings, CMCSettings, MoCoSettings, SemiSupervisedSettings
-from cpchub_training.views import per_image
-from cpchub_training.views.batched import Views
-from cpchub_training.views.patches import PatchViews
+from cpchub_training.views.settings import PatchViews, Views
 
 # Until 0.1, settings of one method were fields of the recipe itself. This maps them to their groups.
 _MOVED = {
@@ -177,7 +175,7 @@ class Recipe:
         if self.views_on == "cpu":
             if self.takes != "images":
                 raise RecipeError(f"views_on='cpu' is not for {self.method}, whose views are made on the device")
-            per_image.check(self.views)
+            self.views.check_per_image()
         if self.takes == "patches":
             self.cpc.groups(self.batch_size // (world_size * self.accumulate))
         if self.takes == "sound" and self.knn_every:

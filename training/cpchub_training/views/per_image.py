@@ -12,24 +12,12 @@ from PIL import Image
 from torch import Generator, Tensor
 from torchvision.transforms import functional as F
 
-from cpchub.errors import RecipeError
 from cpchub.media.damage import damage_as_failure
 from cpchub.media.decode import EncodedImage
-from cpchub_training.views.batched import Views
+from cpchub_training.views.batched import crop
+from cpchub_training.views.settings import Views
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-
-
-def check(views: Views) -> None:
-    """Raise `RecipeError` for settings that only the batched views support."""
-    for name in ("gamma", "rotation", "shear", "elastic"):
-        if getattr(views, name):
-            raise RecipeError(f"views.{name}={getattr(views, name)} is for views made on the device: --views-on device")
-    if views.crop_scale[1] > 1:
-        raise RecipeError(
-            f"views.crop_scale={views.crop_scale} shows more than the image, which is for views made on the device: "
-            "--views-on device"
-        )
 
 
 def image_view(data: bytes, views: Views, generator: Generator) -> Tensor:
@@ -58,7 +46,7 @@ def image_view(data: bytes, views: Views, generator: Generator) -> Tensor:
 def _cropped(image: EncodedImage, views: Views, generator: Generator) -> Image.Image:
     """A random crop of the upright image, resized; only its share of the pixels is decoded."""
     width, height = image.size
-    w, h = (float(share) for share in views.crop(1, width / height, torch.device("cpu"), generator))
+    w, h = (float(share) for share in crop(views, 1, width / height, torch.device("cpu"), generator))
     left, top = _draw(generator) * (1 - w), _draw(generator) * (1 - h)
     # at least one decoded pixel for each of the view; a JPEG has some scales only, and the next finer one is taken
     upright = image.rgb((max(1, int(views.size / w)), max(1, int(views.size / h))))

@@ -1,0 +1,146 @@
+"""What can be known without torch is said before torch is imported: commands in a process that cannot import it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from cpchub.collection.import_vectors import import_vectors
+from cpchub.index import Index
+
+RUN = """
+import contextlib, io, json, sys, traceback
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "timm", "gradio"):
+            raise ImportError(f"{name} was imported")
+sys.meta_path.insert(0, NoTorch())
+from importlib.machinery import PathFinder
+from cpchub.cli.main import main
+from cpchub.common import extras
+extras.find_spec = PathFinder.find_spec  # they are installed all the same
+for line in sys.stdin:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main(json.loads(line))
+        except SystemExit as end:
+            status = end.code
+        except Exception:
+            status = traceback.print_exc(file=err)
+    print(json.dumps([status, out.getvalue(), err.getvalue()]))
+"""
+
+WRONG = {
+    "index a folder": (["index", "nowhere", "-o", "out"], "no folder of images at {here}/nowhere"),
+    "index an encoder's folder": (
+        ["index", "photos", "-o", "out", "--encoder", "runs/shrot"],
+        "There is no folder runs/shrot; did you mean runs/short?",
+    ),
+    "index an encoder's name": (["index", "photos", "-o", "out", "--encoder", "simclrr"], "did you mean"),
+    "index labels": (["index", "photos", "-o", "out", "--labels", "nowhere.csv"], "nowhere.csv"),
+    "index a folder without images": (["index", "runs", "-o", "out"], "no images"),
+    "embed": (["embed", "nowhere", "-o", "out"], "no folder of images at {here}/nowhere"),
+    "search a collection": (["search", "nowhere", "a.png"], "there is no collection at nowhere"),
+    "search with a file": (["search", "made", "nowhere.png"], "there is no file nowhere.png"),
+    "search with one more file": (["search", "made", "a", "--plus", "nowhere.png"], "there is no file nowhere.png"),
+    "duplicates": (["duplicates", "nowhere"], "no folder of images at {here}/nowhere"),
+    "outliers": (["outliers", "nowhere"], "no folder of images at {here}/nowhere"),
+    "classify": (["classify", "nowhere", "--labels", "labels.csv"], "there is no collection at nowhere"),
+    "demo": (["demo", "nowhere"], "there is no collection at nowhere"),
+    "demo with an encoder": (["demo", "made", "--encoder", "runs/nowhere"], "There is no folder runs/nowhere"),
+    "quickstart": (["quickstart", "--images", "nowhere"], "no data set called 'nowhere'"),
+    "train a recipe": (["train", "simclr_digit"], "did you mean simclr_digits"),
+    "train on a folder": (["train", "simclr_photos", "--data", "nowhere"], "no data set called 'nowhere'"),
+    "train on nothing": (["train", "simclr_photos"], "name their folder with --data"),
+    "train on CIFAR-10": (["train", "simclr_resnet18_cifar10_200e"], "CIFAR-10 is not in data"),
+    "train from an encoder": (["train", "simclr_digits", "--init-from", "./nowhere"], "There is no folder nowhere"),
+    "train with another method's flag": (["train", "simclr_digits", "--moco.queue-size", "9"], "--moco.queue-size"),
+    "distil": (["distil", "nowhere"], "there is no run folder nowhere"),
+    "eval a run": (["eval", "runs/nowhere", "--data", "digits"], "There is no folder runs/nowhere"),
+    "eval on a folder": (["eval", "simclr", "--data", "nowhere"], "no data set called 'nowhere'"),
+    "eval on a share": (["eval", "simclr", "--data", "digits", "--fractions", "some"], "give numbers"),
+    "compare": (["compare", "simclr", "./nowhere", "--data", "digits"], "There is no folder nowhere"),
+    "report": (["report", "runs/nowhere", "--data", "digits"], "There is no folder runs/nowhere"),
+    "detect": (["detect", "simclr", "--data", "nowhere"], "there is no folder nowhere"),
+    "export": (["export", "runs/nowhere", "-o", "a.onnx"], "There is no folder runs/nowhere"),
+    "import": (["import", "nowhere.pth", "-o", "out"], "there is no file nowhere.pth"),
+}
+RIGHT = {
+    "list": ["train", "--list"],
+    "help of simclr": ["train", "simclr_digits", "--help"],
+    "help of moco": ["train", "simclr_digits", "--method", "moco_v2", "--help"],
+    "help of sound": ["train", "cpc_audio_librispeech", "--help"],
+    "help": ["--help"],
+    "search by a path of the collection": ["search", "made", "a", "-k", "1"],
+}
+
+
+class Answer(NamedTuple):
+    status: int | None  # None for an error that is not ours
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run, a folder of one image that is none, and a collection."""
+    here = tmp_path_factory.mktemp("here").resolve()
+    (here / "runs" / "short").mkdir(parents=True)
+    (here / "photos").mkdir()
+    (here / "photos" / "a.png").touch()
+    Index.build(import_vectors(here / "made", np.eye(2, dtype=np.float32), ["a", "b"]))
+    return here
+
+
+@pytest.fixture(scope="module")
+def answers(here: Path) -> dict[str, Answer]:
+    """What each command answers, all of them in one process without torch."""
+    commands = {name: command for name, (command, _) in WRONG.items()} | RIGHT
+    done = subprocess.run(
+        [sys.executable, "-c", RUN],
+        input="\n".join(map(json.dumps, commands.values())),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=here,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    return dict(zip(commands, (Answer(*json.loads(line)) for line in done.stdout.splitlines()), strict=True))
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_not_there_is_said(name: str, answers: dict[str, Answer], here: Path) -> None:
+    answer = answers[name]
+    assert answer.status == 2
+    assert WRONG[name][1].format(here=here) in " ".join(answer.err.split())
+    assert sorted(path.name for path in here.iterdir()) == ["made", "photos", "runs"]
+
+
+def test_recipes_are_listed(answers: dict[str, Answer]) -> None:
+    assert answers["list"].status == 0
+    assert "simclr_digits" in answers["list"].out.splitlines()
+
+
+def test_the_help_of_a_recipe_has_the_settings_of_its_method_and_no_others(answers: dict[str, Answer]) -> None:
+    simclr, moco, sound = (answers[f"help of {name}"] for name in ("simclr", "moco", "sound"))
+    assert (simclr.status, moco.status, sound.status) == (0, 0, 0)
+    assert "--projector-layers" in simclr.out
+    for other in ("--moco.", "--bank.", "--semi.", "--cpc.", "--audio.", "--teacher"):
+        assert other not in simclr.out
+    assert "--moco.queue-size" in moco.out
+    assert "--projector-layers" not in moco.out
+    assert "--audio.window" in sound.out
+    for other in ("--views.", "--cpc.", "--temperature"):
+        assert other not in sound.out
+
+
+def test_images_of_the_collection_are_searched_with(answers: dict[str, Answer]) -> None:
+    assert answers["search by a path of the collection"].out == "1.0000\ta\n"
