@@ -58,6 +58,7 @@ def test_an_encoder_of_timm_is_measured_like_any_other(colours: Path, monkeypatc
         return timm.create_model(name, pretrained=False, **kwargs)
 
     monkeypatch.setattr(cpchub.encoders.network, "create_timm_model", untrained)
+    monkeypatch.setattr(cpchub.encoders.network, "check_reachable", lambda *_args, **_access: None)
     content = measure("timm/test_resnet", str(colours), ["knn"], SETTINGS)
     assert content["model"] == "timm/test_resnet"
     assert Path("runs/evaluations/timm-test_resnet/eval.json").is_file()
