@@ -1,0 +1,49 @@
+"""`cpchub models`, `show` and `publish`, on a catalog with one tiny encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cpchub.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def hub(tiny_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CPCHUB_HUB", str(tiny_encoder_folder.parent))
+
+
+def test_models_prints_a_line_an_encoder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "tiny*"]) == 0
+    assert capsys.readouterr().out.split("\t")[:3] == ["tiny-simclr", "hub", "16"]
+
+
+def test_a_pattern_without_a_match_offers_a_wildcard(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "tiny"]) == 0
+    assert "cpchub models '*tiny*'" in capsys.readouterr().err
+
+
+def test_show_prints_the_card_without_its_front_matter(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "tiny_simclr"]) == 0
+    card = capsys.readouterr().out
+    assert not card.startswith("---")
+    assert "A network that only a test could love." in card
+
+
+def test_show_takes_a_folder(tiny_encoder_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(tiny_encoder_folder)]) == 0
+    assert "tiny-simclr" in capsys.readouterr().out
+
+
+def test_show_of_an_unknown_name_offers_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "tiny-simclrr"]) == 2
+    assert "tiny-simclr'" in capsys.readouterr().err
+
+
+def test_publish_to_a_folder_and_load_from_it(
+    tiny_encoder_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["publish", str(tiny_encoder_folder), f"folder:{tmp_path / 'hub' / 'tiny-simclr'}"]) == 0
+    assert main(["show", str(tmp_path / "hub" / "tiny-simclr")]) == 0
+    assert "tiny-simclr" in capsys.readouterr().out

@@ -1,0 +1,67 @@
+"""`cpchub classify`: a class and a confidence for each image, printed or in a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from cpchub.cli.main import main
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    path = tmp_path / "labels.csv"
+    path.write_text("path,label\n000.png,cat\n001.png,dog\n")
+    return path
+
+
+def test_every_image_gets_a_class_and_a_confidence(collection: Path, labels: Path, tmp_path: Path) -> None:
+    out = tmp_path / "predictions.csv"
+    assert main(["classify", str(collection), "--labels", str(labels), "-o", str(out)]) == 0
+    rows = list(csv.DictReader(io.StringIO(out.read_text())))
+    assert len(rows) == 8
+    assert {row["predicted"] for row in rows} <= {"cat", "dog"}
+    assert all(0 <= float(row["confidence"]) <= 1 for row in rows)
+
+
+def test_without_a_file_the_predictions_are_printed(
+    collection: Path, labels: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert main(["classify", str(collection), "--labels", str(labels)]) == 0
+    assert capfdbinary.readouterr().out.count(b"\n") == 9
+
+
+def test_labels_of_images_that_are_not_there_are_an_error(
+    collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("path,label\nnowhere.png,cat\n001.png,dog\n")
+    assert main(["classify", str(collection), "--labels", str(labels)]) == 2
+    assert "nowhere.png" in capsys.readouterr().err
+
+
+def test_an_output_without_a_folder_is_named_before_the_work(
+    collection: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "nowhere" / "predictions.csv"
+    assert main(["classify", str(collection), "--labels", str(labels), "-o", str(out)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: there is no folder {out.parent} to write predictions.csv")
+
+
+def test_what_was_found_is_said_by_class(
+    collection: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "predictions.csv"
+    assert main(["classify", str(collection), "--labels", str(labels), "-o", str(out)]) == 0
+    said = capsys.readouterr().err
+    found = [row["predicted"] for row in csv.DictReader(io.StringIO(out.read_text()))]
+    assert all(f"{name} {found.count(name)}" in said for name in set(found))
+
+
+def test_the_file_of_the_labels_is_never_overwritten(collection: Path, labels: Path) -> None:
+    before = labels.read_text()
+    assert main(["classify", str(collection), "--labels", str(labels), "-o", str(labels)]) == 2
+    assert labels.read_text() == before
