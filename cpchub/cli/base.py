@@ -21,6 +21,7 @@ from tyro.constructors import (
     UnsupportedTypeAnnotationError,
 )
 
+from cpchub.cli import usage
 from cpchub.common.files import replacing
 from cpchub.errors import ArgumentError, OutputError
 from cpchub.media.rules import Rules
@@ -89,6 +90,7 @@ class Command:
     """Base of the commands."""
 
     resumes: ClassVar[bool] = False  # whether the same command goes on after Ctrl-C
+    renamed: ClassVar[Mapping[str, str]] = {}  # its flags by older names -> today's; "" for a word without a flag
     shared: ClassVar[bool] = False  # whether the processes that torchrun starts can share its work
 
     @classmethod
@@ -101,9 +103,14 @@ class Command:
 
     @classmethod
     def parse(cls, args: Sequence[str]) -> Command:
-        """The command with its flags taken from `args`; ends by SystemExit 2 where they do not fit."""
+        """The command with its flags taken from `args`. Raises ArgumentError where they do not fit."""
         config = (tyro.conf.HelptextFromCommentsOff,)
-        return tyro.cli(cls, prog=f"cpchub {cls.command_name()}", args=args, config=config, registry=OPTIONS)
+        return cls.read(cls, f"cpchub {cls.command_name()}", args, config=config, registry=OPTIONS)
+
+    @classmethod
+    def read(cls, kind: Any, prog: str, args: Sequence[str], **options: Any) -> Any:
+        """A `kind` with its values taken from `args`, in today's words or in older ones."""
+        return usage.parse(kind, prog=prog, args=args, renamed=cls.renamed, say=say, **options)
 
     @classmethod
     def check_alone(cls) -> None:

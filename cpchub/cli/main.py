@@ -23,7 +23,19 @@ BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its status; `--help` and usage errors of a command end by SystemExit, 0 and 2."""
+    """Run one command and return its status; `--help` of a command ends by SystemExit 0."""
+    try:
+        try:
+            return answer([*(sys.argv[1:] if argv is None else argv)])
+        finally:
+            sys.stdout.flush()  # here, so that a reader who has left is noticed here
+    except BrokenPipeError:  # `cpchub models | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+
+
+def answer(args: list[str]) -> int:
+    """Run the command that the words name; an error of the user is a line and status 2."""
     try:
         from cpchub.cli.base import say
         from cpchub.cli.commands import COMMANDS
@@ -31,7 +43,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("stopped", file=sys.stderr)
         return STOPPED
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its errors become ours; each of its tries is not told
-    args = [*(sys.argv[1:] if argv is None else argv)]
     if not args or args[0] in ("-h", "--help"):
         print(overview())
         return 0 if args else 2
@@ -52,9 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CpchubError as error:
         say(f"error: {error}")
         return 2
-    except BrokenPipeError:  # `cpchub models | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+    except BrokenPipeError:
+        raise
     except OSError as error:
         say(f"error: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
         return 2

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, make_dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import tyro
 from tyro.conf import Positional, arg
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
@@ -70,7 +69,7 @@ class Train(Command):
     def parse(cls, args: Sequence[str]) -> Command:
         if args and not args[0].startswith("-"):
             return TrainRecipe.parse(args)
-        return tyro.cli(cls, prog="cpchub train RECIPE", args=args or ["--help"], registry=OPTIONS)
+        return cls.read(cls, "cpchub train RECIPE", args or ["--help"], registry=OPTIONS)
 
     def run(self) -> None:
         from cpchub_training import recipes
@@ -101,9 +100,7 @@ class TrainRecipe(Command):
             ],
         )
         with OPTIONS:
-            given: Any = tyro.cli(
-                flags, prog=f"cpchub train {args[0]}", description="", args=args[1:], registry=options
-            )
+            given = cls.read(flags, f"cpchub train {args[0]}", args[1:], description="", registry=options)
         return cls(given.recipe, given.out)
 
     def run(self) -> None:
@@ -178,7 +175,7 @@ class Distil(Command):
                 ("out", Annotated[Path, arg(aliases=["-o"], help="folder for both steps")], Path("runs", "distilled")),
             ],
         )
-        given: Any = tyro.cli(flags, prog="cpchub distil", description=cls.__doc__, args=args, registry=OPTIONS)
+        given = cls.read(flags, "cpchub distil", args, description=cls.__doc__, registry=OPTIONS)
         return cls(given.run_folder, given.out, given.settings)
 
     def run(self) -> None:

@@ -9,7 +9,6 @@ import pytest
 from cpchub.cli import training
 from cpchub.cli.main import main
 from cpchub.cli.training import TrainRecipe
-from tests.cpchub.cli.usage import usage_error
 
 
 def test_list_prints_the_recipes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,5 +38,6 @@ def test_the_run_folder_is_named_after_the_recipe() -> None:
     assert command.out == Path("runs/simclr_digits")
 
 
-def test_a_value_of_the_wrong_type_ends_with_status_2() -> None:
-    assert usage_error("train", "simclr_digits", "--epochs", "many") == 2
+def test_a_value_of_the_wrong_type_ends_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "simclr_digits", "--epochs", "many"]) == 2
+    assert capsys.readouterr().err == "error: --epochs takes a whole number, not 'many'\n"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import tyro
 
 from cpchub.cli import commands
 from cpchub.cli.main import main
 from cpchub.common import extras
-from tests.cpchub.cli.usage import usage_error
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,33 +42,60 @@ def test_what_is_work_of_one_process_is_refused_under_torchrun(
     assert not said.out
 
 
-@pytest.mark.parametrize("args", [["index"], ["index", "x", "--nope"], ["search", "a", "b", "-k", "many"]])
-def test_flags_that_do_not_fit_end_with_status_2(args: list[str]) -> None:
-    assert usage_error(*args) == 2
+WRONG = {
+    "index": "cpchub index lacks SOURCE and -o PATH; see cpchub index --help",
+    "index x": "cpchub index lacks -o PATH; see cpchub index --help",
+    "index x out": "cpchub index lacks -o PATH; did you mean -o out?",
+    "index x --output out": "cpchub index has no option --output; did you mean -o?",
+    "index x -o": "-o PATH: the value is missing; see cpchub index --help",
+    "index x -o y --nope": "cpchub index has no option --nope; see cpchub index --help",
+    "index x -o y --batchsize 3": "cpchub index has no option --batchsize; did you mean --batch-size?",
+    "index x -o y --recall some": "--recall takes a number, not 'some'",
+    "index x -o y --kind flat": (
+        "--kind is 'flat'; it is one of 'auto', 'exact', 'rabitq', 'ivf-rabitq', 'hnsw', 'pq', 'ivf-pq'"
+    ),
+    "search a b -k many": "-k takes a whole number, not 'many'",
+    "search a b --top-k 3": "cpchub search has no option --top-k; did you mean -k?",
+    "search a b -n 3": "cpchub search has no option -n; did you mean -k?",
+    "models a b": "cpchub models has no place for 'b'; see cpchub models --help",
+    "demo x --port abc": "--port takes a whole number, not 'abc'",
+    "train --lst": "cpchub train RECIPE has no option --lst; did you mean --list?",
+    "distil": "cpchub distil lacks RUN; see cpchub distil --help",
+}
 
 
-@pytest.mark.parametrize(
-    ("args", "said"),
-    [
-        (
-            ["index", "x", "-o", "y", "--kind", "flat"],
-            "'auto', 'exact', 'rabitq', 'ivf-rabitq', 'hnsw', 'pq', 'ivf-pq'",
-        ),
-        (["demo", "x", "--port", "abc"], "invalid literal for int() with base 10: 'abc'"),
-    ],
-)
-def test_an_option_that_may_be_left_out_never_offers_none(
-    args: list[str], said: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("words", WRONG)
+def test_words_that_do_not_fit_are_one_line_that_offers_the_right_one(
+    words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert usage_error(*args) == 2
-    answer = " ".join(capsys.readouterr().err.replace("│", " ").split())
-    assert said in answer
-    assert "None" not in answer
+    assert main(words.split()) == 2
+    assert capsys.readouterr() == ("", f"error: {WRONG[words]}\n")
+
+
+def test_a_tyro_without_the_hook_for_errors_still_refuses(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr(tyro, "_errors")
+    with pytest.raises(SystemExit) as end:
+        main(["index", "x"])
+    assert end.value.code == 2
+    assert "--out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["models", "--help"], ["models"]])
+def test_a_reader_who_leaves_is_no_error(words: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as gone:
+        done = subprocess.run([sys.executable, "-m", "cpchub", *words], stdout=gone, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 @pytest.mark.parametrize("name", sorted(commands.COMMANDS))
 def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert usage_error(name, "--help") == 0
+    with pytest.raises(SystemExit) as end:
+        main([name, "--help"])
+    assert end.value.code == 0
     assert f"usage: cpchub {name}" in capsys.readouterr().out
 
 
