@@ -16,7 +16,7 @@ fi
 images=$(realpath "$1") run=$(realpath "$2")
 shift 2
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-command=(nice "${PYTHON:-.venv/bin/python}" -m cpchub train simclr_photos --data "$images/tiny-imagenet-cifar10" --out "$run" "$@")
+command=(nice "${PYTHON:-.venv/bin/python}" -m cpchub train simclr_photos --images "$images/tiny-imagenet-cifar10" --out "$run" "$@")
 [[ -z ${CORE:-} ]] || command=(taskset -c "$CORE" "${command[@]}")
 OMP_NUM_THREADS=1 nohup setsid "${command[@]}" </dev/null >>"$run.log" 2>&1 &
 echo $!

@@ -41,9 +41,9 @@ COMMANDS: Mapping[str, tuple[Sequence[str], float]] = {
     "search, no collection": (["search", "nowhere", "photos/a.png"], PATHS_S),
     "search, no file": (["search", "made", "nowhere.png"], PATHS_S),
     "train, no recipe": (["train", "simclr_digit"], PATHS_S),
-    "train, no folder": (["train", "simclr_photos", "--data", "nowhere"], PATHS_S),
+    "train, no folder": (["train", "simclr_photos", "--images", "nowhere"], PATHS_S),
     "demo, no collection": (["demo", "nowhere"], PATHS_S),
-    "eval, no run": (["eval", "./nowhere", "--data", "digits"], PATHS_S),
+    "eval, no run": (["eval", "./nowhere", "--images", "digits"], PATHS_S),
     "index, offline": (["index", "photos", "-o", "out", "--encoder", "org/none"], OFFLINE_S),
     "index, offline, timm": (["index", "photos", "-o", "out", "--encoder", "timm/resnet18.a1_in1k"], OFFLINE_S),
 }

@@ -110,7 +110,7 @@ class Command:
     @classmethod
     def read(cls, kind: Any, prog: str, args: Sequence[str], **options: Any) -> Any:
         """A `kind` with its values taken from `args`, in today's words or in older ones."""
-        return usage.parse(kind, prog=prog, args=args, renamed=cls.renamed, say=say, **options)
+        return usage.parse(kind, prog=prog, args=usage.todays_words(args, cls.renamed, say), **options)
 
     @classmethod
     def check_alone(cls) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from cpchub.embedding.options import EmbedOptions
     from cpchub.encoders.encoder import Encoder
 
-SourceName = Annotated[Positional[str], arg(metavar="SOURCE")]
+SourceName = Annotated[Positional[str], arg(metavar="IMAGES")]
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -57,6 +58,7 @@ class Embed(Command):
     rules: Which = ALL
 
     resumes: ClassVar[bool] = True
+    renamed: ClassVar[Mapping[str, str]] = {"--images": ""}
 
     def run(self) -> None:
         collection = self.embed(self.listed())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -13,7 +13,8 @@ from cpchub.cli.base import ALL, Command, Out, Which, check_out, say
 from cpchub.common.extras import need
 from cpchub.errors import ArgumentError, SourceError
 
-Data = Annotated[str, arg(metavar="DATA", help="cifar10, digits, or a folder with a sub-folder a class")]
+Labelled = Annotated[str, arg(metavar="IMAGES", help="cifar10, digits, or a folder with a sub-folder a class")]
+RENAMED = {"--data": "--images"}
 Names = Annotated[str, arg(metavar="LIST")]
 Cache = Annotated[Path | None, arg(metavar="FOLDER", help="where features and outcomes are kept")]
 
@@ -24,7 +25,7 @@ class Eval(Command):
 
     name: Annotated[Positional[str], arg(metavar="NAME")]
     """run folder, model folder, catalog name, Hub id or timm/NAME"""
-    data: Data
+    images: Labelled
     protocol: Names = "knn,linear,low-label"
     """of knn, linear, cpc-linear, low-label, resnet-head, fine-tune, scratch; with commas"""
     fractions: Names = "1,2,5,10,20,50,100"
@@ -33,7 +34,7 @@ class Eval(Command):
     """numbers of labels a class, for the same, for example 1,2,5"""
     seeds: Names = "0,1,2"
     """draws of the labels"""
-    scratch_pictures: int | None = None
+    scratch_images: int | None = None
     """images that training from scratch sees at 1 % of the labels, with repetition; more labels see more"""
     out: Annotated[Path | None, Out] = None
     """folder for eval.json and the label curve; runs/evaluations/NAME"""
@@ -41,18 +42,20 @@ class Eval(Command):
     rules: Which = ALL
 
     resumes: ClassVar[bool] = True
+    renamed: ClassVar[Mapping[str, str]] = {**RENAMED, "--scratch-pictures": "--scratch-images"}
 
     def run(self) -> None:
         need("lightning_fabric", extra="train")
-        check_places([self.name], [self.data])
+        check_places([self.name], [self.images])
         fractions, seeds = _shares(self.fractions), _whole(self.seeds, "--seeds")
         per_class = _whole(self.per_class, "--per-class")
         from cpchub_training.evaluate import Settings
         from cpchub_training.evaluate.job import measure
 
         settings = Settings(fractions=fractions, per_class=per_class, seeds=seeds)
-        settings = settings.with_scratch_pictures(self.scratch_pictures)
-        measure(self.name, self.data, _words(self.protocol), settings, out=self.out, cache=self.cache, rules=self.rules)
+        settings = settings.with_scratch_pictures(self.scratch_images)
+        protocols = _words(self.protocol)
+        measure(self.name, self.images, protocols, settings, out=self.out, cache=self.cache, rules=self.rules)
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Compare(Command):
 
     names: Annotated[Positional[tuple[str, ...]], arg(metavar="NAME...")]
     """encoders, named as for eval"""
-    data: Data
+    images: Labelled
     """one or more, with commas"""
     protocol: Names = "knn,linear,low-label"
     """as for eval"""
@@ -75,20 +78,21 @@ class Compare(Command):
     rules: Which = ALL
 
     resumes: ClassVar[bool] = True
+    renamed: ClassVar[Mapping[str, str]] = RENAMED
 
     def run(self) -> None:
         need("lightning_fabric", extra="train")
         if not self.names:
             raise ArgumentError("no encoder to compare; name one or more")
         check_out(self.out)
-        check_places(self.names, _words(self.data))
+        check_places(self.names, _words(self.images))
         fractions, seeds = _shares(self.fractions), _whole(self.seeds, "--seeds")
         from cpchub_training.evaluate import Settings
         from cpchub_training.evaluate.compare import compare
 
         compare(
             self.names,
-            _words(self.data),
+            _words(self.images),
             _words(self.protocol),
             Settings(fractions=fractions, seeds=seeds),
             out=self.out,
@@ -103,22 +107,23 @@ class ReportCommand(Command):
 
     names: Annotated[Positional[tuple[str, ...]], arg(metavar="NAME...")]
     """run folders or encoders, named as for eval, that `cpchub eval` has measured"""
-    data: Data
+    images: Labelled
     out: Annotated[Path | None, Out] = None
     """folder to write; by default the evaluation folder of the first encoder, runs/evaluations/NAME/report"""
     cache: Cache = None
     rules: Which = ALL
 
     resumes: ClassVar[bool] = True
+    renamed: ClassVar[Mapping[str, str]] = RENAMED
 
     def run(self) -> None:
         need("lightning_fabric", extra="train")
         if not self.names:
             raise ArgumentError("nothing to report on; name a run folder or an encoder")
-        check_places(self.names, [self.data])
+        check_places(self.names, [self.images])
         from cpchub_training.report import report
 
-        say(f"Report: {report(self.names, self.data, out=self.out, cache=self.cache, rules=self.rules)}")
+        say(f"Report: {report(self.names, self.images, out=self.out, cache=self.cache, rules=self.rules)}")
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ class Detect(Command):
 
     name: Annotated[Positional[str], arg(metavar="NAME")]
     """model folder, catalog name, Hub id or timm/NAME"""
-    data: Annotated[Path, arg(metavar="FOLDER")]
+    images: Annotated[Path, arg(metavar="IMAGES")]
     """folder in the layout of PASCAL VOC"""
     modes: Annotated[str, arg(metavar="LIST")] = "frozen,fine-tuned,scratch"
     """what is done with the encoder, with commas"""
@@ -148,20 +153,21 @@ class Detect(Command):
     """folder for detection.json; runs/detection/NAME"""
 
     resumes: ClassVar[bool] = True
+    renamed: ClassVar[Mapping[str, str]] = RENAMED
 
     def run(self) -> None:
         need("lightning_fabric", extra="train")
         seeds = _whole(self.seeds, "--seeds")
         check_places([self.name])
-        if not self.data.is_dir():
-            raise SourceError(f"there is no folder {self.data}; give a folder in the layout of PASCAL VOC")
+        if not self.images.is_dir():
+            raise SourceError(f"there is no folder {self.images}; give a folder in the layout of PASCAL VOC")
         from cpchub.cli import tables
         from cpchub_training.detection import Settings, measure
 
         names = ("style", "side", "width", "steps", "batch_size", "lr", "train_split", "test_split")
         settings = Settings(**{name: getattr(self, name) for name in names})
         out = self.out or Path("runs", "detection", Path(self.name).name)
-        rows = measure(self.name, self.data, settings, modes=_words(self.modes), seeds=seeds, out=out)  # type: ignore[arg-type]
+        rows = measure(self.name, self.images, settings, modes=_words(self.modes), seeds=seeds, out=out)  # type: ignore[arg-type]
         tables.detection(rows)
         say(f"All settings and numbers: {out / 'detection.json'}")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
@@ -22,6 +23,13 @@ from cpchub.media.rules import NO_RULES, Rules
 if TYPE_CHECKING:
     from cpchub.index import Index, Item
 
+CollectionOrImages = Annotated[
+    Positional[Path],
+    arg(
+        metavar="COLLECTION|IMAGES",
+        help="a collection that `cpchub index` wrote, or a folder of images, which is embedded first",
+    ),
+]
 Some = UseAppendAction[tuple[str, ...]]
 WEIGHTED = "[WEIGHT:]IMAGE"
 
@@ -88,8 +96,7 @@ class Search(Command):
 class DuplicatesCommand(Command):
     """List the images that are duplicates, exact and near, in groups; the first of each group is the one to keep."""
 
-    images: Annotated[Positional[Path], arg(metavar="FOLDER")]
-    """a collection that `cpchub index` wrote, or a folder of images, which is embedded first"""
+    images: CollectionOrImages
     threshold: float | None = None
     """cosine from which two images can be near-duplicates; without it, calibrated from the images"""
     unconfirmed: Switch = False
@@ -101,6 +108,8 @@ class DuplicatesCommand(Command):
     encoder: EncoderName = None
     """for a folder of images: what to embed them with, by default the bundled encoder"""
     rules: Which = ALL
+
+    renamed: ClassVar[Mapping[str, str]] = {"--images": ""}
 
     def run(self) -> None:
         from cpchub.index.duplicates import find_duplicates
@@ -128,8 +137,7 @@ class DuplicatesCommand(Command):
 class Outliers(Command):
     """List the images of a collection that are like no others, the most unusual first."""
 
-    images: Annotated[Positional[Path], arg(metavar="FOLDER")]
-    """a collection that `cpchub index` wrote, or a folder of images, which is embedded first"""
+    images: CollectionOrImages
     all: Switch = False
     """list every image, not only those that are far from usual"""
     out: Annotated[Path | None, Out] = None
@@ -137,6 +145,8 @@ class Outliers(Command):
     encoder: EncoderName = None
     """for a folder of images: what to embed them with, by default the bundled encoder"""
     rules: Which = ALL
+
+    renamed: ClassVar[Mapping[str, str]] = {"--images": ""}
 
     def run(self) -> None:
         from cpchub.index.outliers import find_outliers

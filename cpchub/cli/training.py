@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from tyro.conf import Positional, arg
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
+from cpchub.cli import usage
 from cpchub.cli.base import ALL, OPTIONS, Command, Port, Switch, Which, say
 from cpchub.cli.collections import Demo
 from cpchub.common.extras import need
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 class Quickstart(Command):
     """The whole way on one collection: pretrain, export, embed, search, classify from few labels, open the demo."""
 
-    images: Annotated[Path | None, arg(metavar="FOLDER")] = None
+    images: Annotated[Path | None, arg(metavar="IMAGES")] = None
     """folder of images; without it, scikit-learn's handwritten digits"""
     out: Path | None = None
     """folder for everything that is made; runs/quickstart, or runs/quickstart-NAME for a folder of that name"""
@@ -90,7 +91,8 @@ class TrainRecipe(Command):
         from cpchub_training import recipes
 
         recipe = recipes.get(args[0])
-        options = options_of(method_in(args, recipe.method))
+        method = method_in(args, recipe.method)
+        words = usage.todays_words(args[1:], {"--data": f"--{word_for_data(method)}"}, say)
         run_folder = arg(aliases=["-o"], help="run folder; a run that was stopped goes on from its checkpoint")
         flags = make_dataclass(
             "flags",
@@ -100,7 +102,7 @@ class TrainRecipe(Command):
             ],
         )
         with OPTIONS:
-            given = cls.read(flags, f"cpchub train {args[0]}", args[1:], description="", registry=options)
+            given = cls.read(flags, f"cpchub train {args[0]}", words, description="", registry=options_of(method))
         return cls(given.recipe, given.out)
 
     def run(self) -> None:
@@ -121,12 +123,18 @@ def method_in(args: Sequence[str], default: str) -> str:
     return named[-1] if named else default
 
 
+def word_for_data(method: str) -> str:
+    """What a recipe's data is called as a flag."""
+    return "recordings" if method == "cpc_audio" else "images"
+
+
 def options_of(method: str) -> ConstructorRegistry:
     """tyro's rules for a recipe, of whose settings only those that the method reads are flags."""
     from cpchub_training.recipes import Recipe
     from cpchub_training.recipes.own_settings import GROUPS, not_of
 
     hidden, options = not_of(method), ConstructorRegistry()
+    images = word_for_data(method)
     asked: set[object] = set()
     prefixes: dict[object, str] = {Recipe: "", **{kind: f"{name}." for name, kind in GROUPS.items()}}
 
@@ -142,7 +150,12 @@ def options_of(method: str) -> ConstructorRegistry:
         if not isinstance(whole, StructConstructorSpec):
             return None
         shown = [field for field in whole.fields if not is_hidden(prefixes[info.type] + field.name)]
-        return StructConstructorSpec(lambda **values: replace(info.default, **values), tuple(shown))
+        if info.type is not Recipe:
+            return StructConstructorSpec(lambda **values: replace(info.default, **values), tuple(shown))
+        shown = [replace(field, name=images) if field.name == "data" else field for field in shown]
+        return StructConstructorSpec(
+            lambda **values: replace(info.default, data=values.pop(images), **values), tuple(shown)
+        )
 
     def is_hidden(name: str) -> bool:
         kind = GROUPS.get(name)

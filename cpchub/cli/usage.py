@@ -25,20 +25,17 @@ ELSEWHERE = {  # what other programs call an option
 }
 
 
-def parse(
-    kind: Any, *, prog: str, args: Sequence[str], renamed: Renamed, say: Callable[[str], None], **options: Any
-) -> Any:
+def parse(kind: Any, *, prog: str, args: Sequence[str], **options: Any) -> Any:
     """A `kind` with its values taken from `args`; `options` are tyro's. `--help` ends by SystemExit 0.
 
     Raises ArgumentError for words that do not fit.
     """
-    words = todays_words(args, renamed, say)
 
     def read(words: Sequence[str]) -> Any:
         return tyro.cli(kind, prog=prog, args=words, **options)
 
     with one_sentence(prog, lambda: help_of(read)):
-        return read(words)
+        return read(args)
 
 
 def todays_words(args: Sequence[str], renamed: Renamed, say: Callable[[str], None]) -> list[str]:

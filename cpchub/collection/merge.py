@@ -25,7 +25,7 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> Collection:
     """Make one collection of several that the same encoder embedded; build its index with `Index.build`.
 
     Its source is the folder that all of their sources lie in, so paths get the names of the folders in between. Later
-    `cpchub index SOURCE -o OUT` keeps it in step with that folder.
+    `cpchub index IMAGES -o OUT` keeps it in step with that folder.
 
     Raises ArgumentError for fewer than two, EncoderMismatchError, CollectionError where an image is in two of them or
     a source is not a folder, OutputError where `out` holds something.

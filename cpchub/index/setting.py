@@ -99,7 +99,7 @@ class Setting:
         """
         if section is None:
             return None
-        again = f"build it again: cpchub index SOURCE -o {folder}"
+        again = f"build it again: cpchub index IMAGES -o {folder}"
         version = section.get("version", 1) if isinstance(section, dict) else None
         if not isinstance(version, int):
             raise CollectionError(f"the search section in the manifest of {folder} was edited by hand; {again}")

@@ -28,7 +28,7 @@ def test_it_starts_the_recipe_with_its_folders_prints_an_id_and_logs_beside_the_
     wait_for(lambda: log.exists() and log.read_text().endswith("\n"), "the training has not begun")
     folder = tmp_path.resolve()
     assert log.read_text() == (
-        f"threads 1, called with -m cpchub train simclr_photos --data {folder}/my images/tiny-imagenet-cifar10 "
+        f"threads 1, called with -m cpchub train simclr_photos --images {folder}/my images/tiny-imagenet-cifar10 "
         f"--out {folder}/run --epochs 60\n"
     )
 

@@ -43,7 +43,7 @@ def test_what_is_work_of_one_process_is_refused_under_torchrun(
 
 
 WRONG = {
-    "index": "cpchub index lacks SOURCE and -o PATH; see cpchub index --help",
+    "index": "cpchub index lacks IMAGES and -o PATH; see cpchub index --help",
     "index x": "cpchub index lacks -o PATH; see cpchub index --help",
     "index x out": "cpchub index lacks -o PATH; did you mean -o out?",
     "index x --output out": "cpchub index has no option --output; did you mean -o?",

@@ -183,13 +183,13 @@ class TestWhatNeedsImages:
         [
             "embed PHOTOS -o OUT --encoder NAME",
             "index PHOTOS -o OUT --encoder NAME",
-            "eval NAME --data PHOTOS --out OUT --cache CACHE",
-            "compare NAME NAME --data PHOTOS --out OUT.csv --cache CACHE",
-            "report NAME --data PHOTOS --out OUT --cache CACHE",
+            "eval NAME --images PHOTOS --out OUT --cache CACHE",
+            "compare NAME NAME --images PHOTOS --out OUT.csv --cache CACHE",
+            "report NAME --images PHOTOS --out OUT --cache CACHE",
             "export NAME -o OUT.pt2",
             "search INDEX IMAGE --encoder NAME",
             "demo INDEX --encoder NAME",
-            "detect NAME --data PHOTOS --out OUT",
+            "detect NAME --images PHOTOS --out OUT",
         ],
     )
     def test_commands(self, encoder: Any, index: Any, photos: Path, command: str, capsys: Any) -> None:

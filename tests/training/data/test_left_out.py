@@ -77,7 +77,7 @@ def check_told(text: str, times: int = 1) -> None:
 def test_eval_compare_and_report_leave_it_out_name_it_and_count_it(
     photos: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--data", str(photos), "--protocol", "knn,linear"]
+    flags = ["--images", str(photos), "--protocol", "knn,linear"]
     assert main(["eval", str(model), *flags, "-o", "out"]) == 0
     check_told(said(capsys))
     facts = json.loads(Path("out/eval.json").read_text())["data"]
@@ -85,7 +85,7 @@ def test_eval_compare_and_report_leave_it_out_name_it_and_count_it(
     assert [each["path"] for each in facts["left_out"]] == [BROKEN]
     assert main(["compare", str(model), *flags]) == 0
     check_told(said(capsys))
-    assert main(["report", str(model), "--data", str(photos), "-o", "page"]) == 0
+    assert main(["report", str(model), "--images", str(photos), "-o", "page"]) == 0
     check_told(said(capsys))
     assert f"1 left out that cannot be read: <code>{BROKEN}</code>" in Path("page/report.html").read_text()
 

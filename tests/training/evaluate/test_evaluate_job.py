@@ -68,8 +68,8 @@ def test_a_model_folder_gets_its_numbers_and_its_card(
     model_folder: Path, colours: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     protocols = "knn,low-label,scratch"
-    flags = ["--protocol", protocols, "--fractions", "50,100", "--seeds", "0,1", "--scratch-pictures", "32"]
-    assert main(["eval", str(model_folder), "--data", str(colours), *flags]) == 0
+    flags = ["--protocol", protocols, "--fractions", "50,100", "--seeds", "0,1", "--scratch-images", "32"]
+    assert main(["eval", str(model_folder), "--images", str(colours), *flags]) == 0
     written = json.loads((model_folder / "eval.json").read_text())
     assert {row["config"] for row in written["results"]} >= {"knn_k200", "lowshot_50pct", "lowshot_100pct"}
     assert not [row for row in written["results"] if "scratch" in row["config"]]
@@ -93,7 +93,7 @@ def test_encoders_are_compared_in_one_table(
     model_folder: Path, colours: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = [str(model_folder), "simclr-resnet18-w32-cifar10-cpu"]
-    flags = ["--data", str(colours), "--protocol", "knn", "-o", "table.csv"]
+    flags = ["--images", str(colours), "--protocol", "knn", "-o", "table.csv"]
     assert main(["compare", *names, *flags]) == 0
     shown = capsys.readouterr().out
     assert "tiny-simclr" in shown

@@ -146,7 +146,7 @@ class TestRecordings:
         monkeypatch.setenv("CPCHUB_DATA", str(tmp_path))
         with pytest.raises(SourceError, match="free_spoken_digits"):
             audio_data.load("fsdd", SETTINGS)
-        with pytest.raises(SourceError, match="--data"):
+        with pytest.raises(SourceError, match="--recordings"):
             audio_data.load("", SETTINGS)
 
 

@@ -107,7 +107,7 @@ def load(name: str, settings: AudioSettings, rules: Rules = NO_RULES) -> Recordi
         root = fsdd_folder(data_folder())
         found = [r for r in find_recordings(root) if _index(r) >= FSDD_TEST]
     elif not name:
-        raise SourceError("this recipe is for recordings of your own: name their folder with --data")
+        raise SourceError("this recipe is for recordings of your own: name their folder with --recordings")
     else:
         root = expanded(name)
         found, passed_over = look_for_recordings(root, rules)

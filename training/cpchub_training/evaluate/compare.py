@@ -41,7 +41,7 @@ def compare(
     datasets = [open_labelled(name, rules, cache) for name in data_names]
     called = [data.name for data in datasets]
     if not called:
-        raise ArgumentError("no data set to compare on; name one or more with --data")
+        raise ArgumentError("no data set to compare on; name one or more with --images")
     if twice := [name for name in called if called.count(name) > 1]:
         raise ArgumentError(f"{len(twice)} data sets are called {twice[0]!r}, and tables go by name; rename a folder")
     lines: list[dict[str, Any]] = []

@@ -2,7 +2,7 @@
 
 The baseline is the same architecture with new weights, trained on the same labels. Its schedule grows with the number
 of labels, and its accuracy is that of the last step. The defaults did best within some minutes on two CPU cores, on
-held-out training images of CIFAR-10 at 5,000 labels. A longer training is better: use `--scratch-pictures` if you have
+held-out training images of CIFAR-10 at 5,000 labels. A longer training is better: use `--scratch-images` if you have
 a GPU. The number of labels saved is relative to this budget.
 """
 

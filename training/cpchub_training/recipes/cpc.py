@@ -27,7 +27,7 @@ def cpc_resnet161_imagenet() -> Recipe:
         method="cpc_v2",
         backbone="cpc_resnet161",
         backbone_args={"patch_size": 80, "patch_stride": 36},
-        data="",  # the folder of ImageNet's training images, given with --data
+        data="",  # the folder of ImageNet's training images, given with --images
         stored_size=300,
         views=Views(size=260, crop_scale=(0.75, 0.75), crop_ratio=(1.0, 1.0), **_CROP_AND_FLIP),
         n_views=1,
@@ -127,7 +127,7 @@ def cpc_resnet18_folder64() -> Recipe:
         cpc_resnet18_cifar10(),
         name="cpc_resnet18_folder64",
         backbone_args={"patch_size": 16, "patch_stride": 8},
-        data="",  # given with --data
+        data="",  # given with --images
         stored_size=96,
         views=Views(size=64, crop_scale=(0.3, 1.0), **_CROP_AND_FLIP),
         input_size=64,
@@ -194,8 +194,8 @@ def cpc_small_cifar10_cpu() -> Recipe:
 def cpc_audio_librispeech() -> Recipe:
     """CPC on the 100 hours of LibriSpeech: speaker 97.4 %, phones 64.6 % linear in the paper; some 300,000 steps.
 
-    `--data` is the folder `train-clean-100`. The paper's batch is 8 windows on each of 8 GPUs. In float32, since mixed
-    precision would run cuDNN's GRU in float16, where gradients this small are rounded away.
+    `--recordings` is the folder `train-clean-100`. The paper's batch is 8 windows on each of 8 GPUs. In float32, since
+    mixed precision would run cuDNN's GRU in float16, where gradients this small are rounded away.
     """
     return Recipe(
         "cpc_audio_librispeech",

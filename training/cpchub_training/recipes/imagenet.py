@@ -1,4 +1,4 @@
-"""ImageNet with the settings of the papers and their official code, one recipe per method. `--data` names the folder.
+"""ImageNet with the settings of the papers and their official code, one recipe per method. `--images` names the folder.
 
 Batches are those of the papers, over all ranks: start them with `torchrun --nproc-per-node N -m cpchub train NAME`.
 Images are streamed, and views are made of the full images on the CPU, as official code does; `--views-on device`

@@ -99,7 +99,7 @@ def simclr_photos_quickstart() -> Recipe:
         "simclr_photos_quickstart",
         backbone="resnet18",
         backbone_args={"layers": [1, 1, 1, 1], "channels": [32, 64, 96, 128], "stem_type": "deep", "stem_width": 16},
-        data="",  # given with --data
+        data="",  # given with --images
         stored_size=64,
         views=Views(size=48, grey_p=0.1),
         input_size=64,
@@ -128,7 +128,7 @@ def simclr_photos() -> Recipe:
         "simclr_photos",
         backbone="resnet18",
         backbone_args={"channels": [64, 128, 256, 256], "stem_type": "deep", "stem_width": 32},
-        data="",  # given with --data
+        data="",  # given with --images
         stored_size=64,
         views=Views(size=48, grey_p=0.1),
         input_size=64,

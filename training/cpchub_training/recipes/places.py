@@ -52,7 +52,7 @@ def check_encoder_or_run(name: str) -> None:
 def check_own_images(name: str) -> None:
     """Raise SourceError for images of one's own that are not there."""
     if not name:
-        raise SourceError("this recipe is for images of your own: name their folder with --data")
+        raise SourceError("this recipe is for images of your own: name their folder with --images")
     if "://" not in name and not expanded(name).exists():
         raise SourceError(
             f"no data set called {name!r}: use 'digits', 'cifar10' or images of your own, in a folder, tar shards, "
@@ -62,7 +62,7 @@ def check_own_images(name: str) -> None:
 
 def _check_recordings(name: str) -> None:
     if not name:
-        raise SourceError("this recipe is for recordings of your own: name their folder with --data")
+        raise SourceError("this recipe is for recordings of your own: name their folder with --recordings")
     if name == "fsdd":
         fsdd_folder(data_folder())
     elif not expanded(name).is_dir():

@@ -46,7 +46,7 @@ class Subject:
         found = [each for place in places if (each := read_evaluation(place / EVALUATION)) and _fits(each, data)]
         if not found:
             raise SourceError(
-                f"{name} has no measurements on {data.name} as it is now; run `cpchub eval {name}` on the same --data"
+                f"{name} has no measurements on {data.name} as it is now; run `cpchub eval {name}` on the same --images"
             )
         lines = _training(expanded(name) / METRICS)
         most = max(found, key=lambda each: len(each["results"]) + len(each.get("rivals", [])))

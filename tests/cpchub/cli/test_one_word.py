@@ -1,0 +1,69 @@
+"""A thing has one word in all commands; the words of before are understood for one version, with a note."""
+
+from __future__ import annotations
+
+import pytest
+
+from cpchub.cli.commands import COMMANDS
+from cpchub.cli.training import TrainRecipe
+
+# command -> the words that it needs beside its images
+TAKES_IMAGES = {
+    "quickstart": [],
+    "train": ["simclr_photos"],
+    "eval": ["simclr"],
+    "compare": ["simclr", "moco"],
+    "report": ["simclr"],
+    "detect": ["simclr"],
+    "embed": ["-o", "out"],
+    "index": ["-o", "out"],
+    "duplicates": [],
+    "outliers": [],
+}
+WITHOUT_A_FLAG = ("embed", "index", "duplicates", "outliers")
+OLD = {
+    "train simclr_photos --data photos": "train simclr_photos --images photos",
+    "train cpc_audio_librispeech --data=sounds": "train cpc_audio_librispeech --recordings=sounds",
+    "eval simclr --data digits": "eval simclr --images digits",
+    "eval simclr --images digits --scratch-pictures 9": "eval simclr --images digits --scratch-images 9",
+    "compare simclr moco --data digits": "compare simclr moco --images digits",
+    "report simclr --data digits": "report simclr --images digits",
+    "detect simclr --data voc": "detect simclr --images voc",
+}
+
+
+def parsed(words: str) -> object:
+    name, *args = words.split()
+    return COMMANDS[name].parse(args)
+
+
+@pytest.mark.parametrize("name", TAKES_IMAGES)
+def test_images_are_named_by_images_in_every_command(name: str) -> None:
+    command = COMMANDS[name].parse([*TAKES_IMAGES[name], "--images", "photos"])
+    given = vars(command) if not isinstance(command, TrainRecipe) else {"images": command.recipe.data}
+    assert str(given.get("images") or given["source"]) == "photos"
+    if name in WITHOUT_A_FLAG:
+        assert command == COMMANDS[name].parse(["photos", *TAKES_IMAGES[name]])
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_no_help_has_another_word_for_images(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        COMMANDS[name].parse([*(["simclr_photos"] if name == "train" else []), "--help"])
+    said = capsys.readouterr().out
+    assert ("IMAGES" in said or "--images" in said) == (name in TAKES_IMAGES)
+    assert "SOURCE" not in said
+    assert "--data " not in said or name == "import"  # there it is a sentence of the card
+
+
+@pytest.mark.parametrize("words", OLD)
+def test_an_older_word_means_todays_and_says_so_in_one_line(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert parsed(words) == parsed(OLD[words])
+    (note,) = capsys.readouterr().err.splitlines()
+    old, new = (set(text.replace("=", " ").split()) for text in (words, OLD[words]))
+    (before,), (after,) = old - new, new - old
+    assert note == f"note: {before} is called {after} now; the old word goes with the next version"
+
+
+def test_what_stands_after_two_dashes_is_no_flag() -> None:
+    assert parsed("duplicates -- --images") == parsed("duplicates -- --images")
