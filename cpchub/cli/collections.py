@@ -27,7 +27,7 @@ class Classify(Command):
 
     collection: CollectionFolder
     labels: Annotated[Path, arg(metavar="CSV")]
-    """CSV with the columns path,label; paths as in the collection"""
+    """the labels of a few images of each class: a CSV with the columns path,label; paths as in the collection"""
     out: Annotated[Path | None, Out] = None
     """CSV to write, columns path,predicted,confidence,label; without it they are printed"""
     method: Literal["logistic", "means", "knn"] = "logistic"

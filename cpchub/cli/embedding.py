@@ -43,8 +43,8 @@ class Embed(Command):
     workers: int = 2
     """threads that read images, in each process"""
     labels: Annotated[str | None, arg(metavar="folders|CSV")] = None
-    """"folders" takes each image's label from its class folder (cat/001.jpg); a CSV with the column path gives its
-    other columns, label among them"""
+    """the images' labels: a CSV with the columns path,label (further columns are kept too), or "folders" for that of
+    the class folder (cat/001.jpg)"""
     dtype: Literal["float32", "float16"] | None = None
     """how vectors are stored; float16 takes half the room"""
     processes: int = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, make_dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -172,6 +172,7 @@ class Distil(Command):
     out: Path
     settings: Distillation
 
+    renamed: ClassVar[Mapping[str, str]] = {"--labels": "--label-fraction"}
     resumes: ClassVar[bool] = True
     shared: ClassVar[bool] = True
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from cpchub.cli.commands import COMMANDS
@@ -29,6 +31,7 @@ OLD = {
     "compare simclr moco --data digits": "compare simclr moco --images digits",
     "report simclr --data digits": "report simclr --images digits",
     "detect simclr --data voc": "detect simclr --images voc",
+    "distil runs/a --labels 0.1": "distil runs/a --label-fraction 0.1",
 }
 
 
@@ -54,6 +57,16 @@ def test_no_help_has_another_word_for_images(name: str, capsys: pytest.CaptureFi
     assert ("IMAGES" in said or "--images" in said) == (name in TAKES_IMAGES)
     assert "SOURCE" not in said
     assert "--data " not in said or name == "import"  # there it is a sentence of the card
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_labels_is_a_file_of_path_and_label_in_every_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        COMMANDS[name].parse(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("--labels" in said) == (name in ("embed", "index", "classify"))
+    if "--labels" in said:
+        assert re.search(r"--labels (folders\|)?CSV the [^:]*labels[^:]*: a CSV with the columns path,label", said)
 
 
 @pytest.mark.parametrize("words", OLD)

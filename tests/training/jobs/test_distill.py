@@ -113,7 +113,7 @@ def test_a_saved_run_gives_its_method_back(pretrained: Path, tmp_path: Path) -> 
 
 
 def test_the_three_steps_end_with_an_encoder_and_a_classifier(pretrained: Path, tmp_path: Path) -> None:
-    settings = Distillation(labels=0.05, batch_size=24, fine_tune_epochs=60, fine_tune_lr=1.0, epochs=4, lr=2.0)
+    settings = Distillation(label_fraction=0.05, batch_size=24, fine_tune_epochs=60, fine_tune_lr=1.0, epochs=4, lr=2.0)
     results = distill.run(pretrained, tmp_path / "out", settings)
     assert results["labels"] == 70  # 5 % of 1,437, equally many a class
     assert results["accuracy"]["fine_tuned"] > 0.5  # chance is 0.1
@@ -136,7 +136,7 @@ def test_a_folder_begun_from_other_weights_is_refused(tmp_path: Path) -> None:
     """As of a pretraining that went on since: what was fine-tuned then would pass for its own."""
     run_dir, out = tmp_path / "pretrained", tmp_path / "out"
     train(pretraining(epochs=2), run_dir, stop_after_steps=2)
-    settings = Distillation(labels=0.05, batch_size=24, fine_tune_epochs=1, epochs=1)
+    settings = Distillation(label_fraction=0.05, batch_size=24, fine_tune_epochs=1, epochs=1)
     distill.run(run_dir, out, settings)
     train(pretraining(epochs=2), run_dir, stop_after_steps=2)
     with pytest.raises(OtherRunError, match="choose another --out"):
@@ -146,7 +146,7 @@ def test_a_folder_begun_from_other_weights_is_refused(tmp_path: Path) -> None:
 def test_a_share_of_labels_that_is_none_is_refused(pretrained: Path, tmp_path: Path) -> None:
     for labels in (0.0, 2.0):
         with pytest.raises(LabelError, match="a share of"):
-            distill.run(pretrained, tmp_path / "out", Distillation(labels=labels))
+            distill.run(pretrained, tmp_path / "out", Distillation(label_fraction=labels))
 
 
 def test_a_student_may_be_another_network(pretrained: Path) -> None:
@@ -183,7 +183,7 @@ def test_images_that_pretraining_streamed_are_streamed_again(tmp_path: Path, mon
     monkeypatch.setattr(distill, "train", watched)
     monkeypatch.setattr(distill, "write_model_folder", lambda *args, **facts: None)
     monkeypatch.setattr(distill, "write_classifier", lambda *args: None)
-    results = distill.run(tmp_path / "run", tmp_path / "out", Distillation(labels=0.5))
+    results = distill.run(tmp_path / "run", tmp_path / "out", Distillation(label_fraction=0.5))
     few, every = seen
     assert (len(few), len(every)) == (results["labels"], 12)
     assert few.labels is not None
@@ -193,7 +193,7 @@ def test_images_that_pretraining_streamed_are_streamed_again(tmp_path: Path, mon
     assert torch.equal(few.take(torch.arange(6)), every.take(torch.tensor(rows)))
 
 
-ARGUMENTS = ["--labels", "0.02", "--batch-size", "128", "--fine-tune-epochs", "1", "--epochs", "1"]
+ARGUMENTS = ["--label-fraction", "0.02", "--batch-size", "128", "--fine-tune-epochs", "1", "--epochs", "1"]
 
 
 def distilled_by_command(pretrained: Path, out: Path) -> None:

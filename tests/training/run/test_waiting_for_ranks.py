@@ -82,7 +82,7 @@ def test_a_run_that_goes_on_at_once_finds_the_checkpoint_on_every_rank(tmp_path:
 
 def distilled(pretrained: Path, folder: Path, slow: str) -> None:
     slowed(checkpoint if slow == "save" else distill, slow, folder)
-    settings = Distillation(labels=0.02, batch_size=128, fine_tune_epochs=1, epochs=1)
+    settings = Distillation(label_fraction=0.02, batch_size=128, fine_tune_epochs=1, epochs=1)
     results = distill.run(pretrained, folder / "out", settings)
     print("results" if results else "none")
 

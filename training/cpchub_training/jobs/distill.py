@@ -53,7 +53,8 @@ def run(pretrained: Path, out: Path, settings: Distillation) -> dict[str, Any] |
             raise RecipeError(f"{pretrained} is a run on sound; distillation is for images")
         if images.labels is None:
             raise SourceError(f"{pretraining.data} has no labels to fine-tune on; put its images in one folder a class")
-        rows = label_fractions(images.labels.numpy(), [settings.labels], settings.seed)[settings.labels]
+        fraction = settings.label_fraction
+        rows = label_fractions(images.labels.numpy(), [fraction], settings.seed)[fraction]
     tuned = train(
         fine_tuning(pretraining, pretrained, settings, len(rows)), out / "fine_tuned", images=images.subset(rows)
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Distillation:
     """The settings of both steps. Learning rates are for LARS; 0 means SimCLR v2's rule for the batch size."""
 
-    labels: float = 0.01  # share of the labels that fine-tuning uses, equally many a class
+    label_fraction: float = 0.01  # share of the labels that fine-tuning uses, equally many a class
     head_layers: int = 1  # of the projection head that fine-tuning keeps
     fine_tune_epochs: int = 60  # the paper's for 1 % of the labels; 30 for 10 %
     fine_tune_lr: float = 0.0  # 0.005 sqrt(batch size)
