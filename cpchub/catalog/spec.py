@@ -138,7 +138,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelFolderError(
-            f"{path.parent} has no {path.name}; a model folder is a run's export/, or what `cpchub import` writes"
+            f"{path.parent} has no {path.name}; name a run folder, or a model folder, which `cpchub import` writes"
         ) from None
     except (OSError, ValueError) as error:
         raise ModelFolderError(f"{path} cannot be read as JSON ({error})") from error

@@ -37,7 +37,7 @@ class Embed(Command):
     out: Annotated[Path, Out]
     """folder of the collection"""
     encoder: EncoderName = None
-    """name, model folder or Hub id; by default the one the collection has, or the bundled one"""
+    """name, run folder, model folder or Hub id; by default the one the collection has, or the bundled one"""
     batch_size: int = 64
     """images a step of the network"""
     workers: int = 2

@@ -61,7 +61,7 @@ class Show(Command):
     """Show the card of an encoder."""
 
     name: Annotated[Positional[str], arg(metavar="NAME")]
-    """catalog name, model folder or Hub id"""
+    """catalog name, run folder, model folder or Hub id"""
 
     def run(self) -> None:
         from cpchub.cli import tables
@@ -133,7 +133,7 @@ class Export(Command):
     """Write an encoder's network as ONNX (FILE.onnx) or as torch's exported program (FILE.pt2), and check it."""
 
     name: Annotated[Positional[str], arg(metavar="NAME")]
-    """catalog name, model folder, Hub id or timm/NAME"""
+    """catalog name, run folder, model folder, Hub id or timm/NAME"""
     out: Annotated[Path, Out]
     """file to write; its suffix is the format"""
     opset: int = 18
@@ -182,10 +182,10 @@ class Fetch(Command):
 
 @dataclass(frozen=True)
 class Publish(Command):
-    """Publish a model folder to the Hub (log in with `hf auth login` first), or into a folder that serves as one."""
+    """Publish an encoder to the Hub (log in with `hf auth login` first), or into a folder that serves as one."""
 
     folder: Folder
-    """model folder, for example runs/RECIPE/export"""
+    """run folder, for example runs/RECIPE, or model folder"""
     repo_id: Annotated[Positional[str], arg(metavar="REPO_ID")]
     """org/name, or folder:/path"""
     private: Switch = False
@@ -224,7 +224,7 @@ class Verify(Command):
     """Read the files of an encoder again and hold each to its record; status 2 where one is changed or missing."""
 
     name: Annotated[Positional[str | None], arg(metavar="NAME")] = None
-    """catalog name, model folder or Hub id"""
+    """catalog name, run folder, model folder or Hub id"""
     all: Switch = False
     """every encoder of the catalog that is on this machine"""
 

@@ -131,7 +131,7 @@ class Detect(Command):
     """Train Faster R-CNN on an encoder and on the same network from scratch; print their AP beside each other."""
 
     name: Annotated[Positional[str], arg(metavar="NAME")]
-    """model folder, catalog name, Hub id or timm/NAME"""
+    """run folder, model folder, catalog name, Hub id or timm/NAME"""
     images: Annotated[Path, arg(metavar="IMAGES")]
     """folder in the layout of PASCAL VOC"""
     modes: Annotated[str, arg(metavar="LIST")] = "frozen,fine-tuned,scratch"
@@ -174,10 +174,11 @@ class Detect(Command):
 
 def check_places(names: Sequence[str], data: Sequence[str] = ()) -> None:
     """Raise, before torch is imported, for a run, an encoder or a data set that is not there."""
-    from cpchub_training.recipes.places import check_encoder_or_run, check_labelled
+    from cpchub.hub.places import check_name
+    from cpchub_training.recipes.places import check_labelled
 
     for name in names:
-        check_encoder_or_run(name)
+        check_name(name)
     for each in data:
         check_labelled(each)
 

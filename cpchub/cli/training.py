@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, make_dataclass, replace
 from itertools import pairwise
@@ -53,7 +54,7 @@ class Quickstart(Command):
         out = self.out or Path("runs", name)
         collection = quickstart.run(images, out, rules=self.rules)
         if self.serve:
-            Demo(collection, encoder=str(out / "run" / "export"), port=self.port).run()
+            Demo(collection, encoder=str(out / "run"), port=self.port).run()
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,11 @@ class TrainRecipe(Command):
         check_places(self.recipe)
         from cpchub_training.jobs import pretrain
 
-        exported = pretrain.run(self.recipe, self.out)
-        if exported:
-            say(f"Trained {self.recipe.name}. Publish or load it from {exported}")
+        if pretrain.run(self.recipe, self.out):
+            out = shlex.quote(str(self.out))
+            of_sound = self.recipe.takes == "sound"
+            use = f'cpchub.load("{self.out}")' if of_sound else f"cpchub index IMAGES -o OUT --encoder {out}"
+            say(f"Trained {self.recipe.name}. Use it: {use}")
 
 
 def method_in(args: Sequence[str], default: str) -> str:
@@ -203,4 +206,4 @@ class Distil(Command):
             return
         for name, accuracy in results["accuracy"].items():
             print(f"{name}\t{accuracy:.1%}")
-        say(f"The student's encoder: {self.out / 'export'}, its classifier: {self.out / CLASSIFIER}")
+        say(f"The student's encoder: {self.out}, its classifier: {self.out / CLASSIFIER}")

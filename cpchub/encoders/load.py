@@ -34,8 +34,9 @@ def load(
 
     An encoder of sounds comes as an `AudioEncoder`.
 
-    name_or_path: a catalog name (hyphens and underscores alike), a Hub id (`org/name`, `hf-hub:org/name@rev`), a model
-        folder (`./export`, `local-dir:./export`) or any timm name (`timm/resnet50.a1_in1k`, which timm itself fetches).
+    name_or_path: a catalog name (hyphens and underscores alike), a Hub id (`org/name`, `hf-hub:org/name@rev`), a run
+        folder or a model folder (`./photos`, `local-dir:photos`) or any timm name (`timm/resnet50.a1_in1k`, which timm
+        itself fetches).
         DINO and DINOv2 have short names too (`dino-vits16`, `dinov2-vitb14`): `cpchub.catalog.timm_names`.
     device, dtype: by default the first GPU if there is one, and float32, where `embed`, and `encode` for many images
         on a CPU, take a faster path of the same vectors (`cpchub.encoders.fast`); a dtype that is named turns that off.

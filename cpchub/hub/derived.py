@@ -9,6 +9,7 @@ from typing import Any
 from cpchub.catalog.licences import Parent, in_words, inherited, is_free
 from cpchub.catalog.spec import CONFIG, read_json
 from cpchub.errors import ModelFolderError
+from cpchub.hub.places import model_folder
 
 
 def check_licence(folder: Path) -> None:
@@ -25,7 +26,7 @@ def check_licence(folder: Path) -> None:
 
 def licence_sentence(folder: str | Path) -> str:
     """What the licence of a model folder asks of those who use it, and where it comes from; "" where it is free."""
-    facts = _facts(Path(folder))
+    facts = _facts(model_folder(Path(folder)))
     license = str(facts.get("license", ""))
     strict = [parent for parent in _parents(facts) if not is_free(parent.license)]
     if is_free(license) and not strict:

@@ -73,7 +73,7 @@ def refuse_pickles(names: Iterable[str], where: str) -> None:
             f"{WEIGHTS} is read. Ask its author for safetensors, or convert it where you trust it."
         )
     raise ModelFolderError(
-        f"{where} has no {WEIGHTS}; a model folder is a run's export/, or what `cpchub import` writes"
+        f"{where} has no {WEIGHTS}; name a run folder, or a model folder, which `cpchub import` writes"
     )
 
 

@@ -1,6 +1,6 @@
 """Find and fetch the folder of an encoder, and verify its files.
 
-A name is a catalog name, a folder (`./export`, `local-dir:./export`) or a Hub id (`org/name`, `hf-hub:org/name@rev`);
+A name is a catalog name, a folder (`./photos`, `local-dir:photos`) or a Hub id (`org/name`, `hf-hub:org/name@rev`);
 `cpchub.hub.places` has the rule.
 Downloads go through huggingface_hub and its cache, so `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_OFFLINE` mean
 what they always mean; with a 40-hex revision and a warm cache there is no request at all.

@@ -3,7 +3,7 @@
 `./photos`, `a/b/c` and `local-dir:photos` are folders, `hf-hub:you/photos` is a repository. `you/photos` alone is the
 repository, unless an encoder or a run lies in a folder of that name: images or nothing in it hide no repository. Where
 there is a folder `you` and nothing called `photos` in it, a folder is meant that is not there. A bare name is of the
-catalog, and a folder only where the catalog does not have it.
+catalog, and a folder only where the catalog does not have it. A run folder means the encoder that the run has exported.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from cpchub.catalog.spec import CONFIG, PICKLE_SUFFIXES, RECIPE, WEIGHTS
 from cpchub.common.files import expanded
 from cpchub.errors import CpchubWarning, ModelFolderError, UnknownModelError
 
+EXPORT = "export"  # a run's model folder
 _FOLDER, _REPOSITORY = ("local-dir:", "folder:"), ("hf-hub:", "hf_hub:")
 
 
@@ -35,7 +36,12 @@ def written_repository(text: str) -> str | None:
 
 
 def parse(name_or_path: str | Path) -> tuple[Path | None, str | None]:
-    """A folder, or a Hub id, or neither (then it is a catalog name)."""
+    """A model folder, or a Hub id, or neither (then it is a catalog name)."""
+    folder, repo_id = _parse(name_or_path)
+    return (None if folder is None else model_folder(folder)), repo_id
+
+
+def _parse(name_or_path: str | Path) -> tuple[Path | None, str | None]:
     if isinstance(name_or_path, Path):
         return expanded(name_or_path), None
     text = name_or_path.strip()
@@ -49,6 +55,11 @@ def parse(name_or_path: str | Path) -> tuple[Path | None, str | None]:
     if Path(text).is_dir() and not _in_catalog(text):
         return Path(text), None
     return None, None
+
+
+def model_folder(folder: Path) -> Path:
+    """The model folder that is meant: a run folder means the encoder that the run has exported."""
+    return folder / EXPORT if not (folder / CONFIG).is_file() and (folder / EXPORT / CONFIG).is_file() else folder
 
 
 def check_name(name: str) -> None:
@@ -78,6 +89,8 @@ def check_folder(folder: Path) -> None:
     """Raise ModelFolderError, which offers the nearest names, where there is no folder."""
     if folder.is_file():
         raise ModelFolderError(f"{folder} is a file; give the model folder that holds it together with {CONFIG}")
+    if (folder / RECIPE).is_file() and not any((folder / name).is_file() for name in (CONFIG, WEIGHTS)):
+        raise ModelFolderError(f"the run in {folder} has not exported its encoder yet; let the run go on to its end")
     if folder.exists():
         return
     beside = [path.name for path in folder.parent.iterdir()] if folder.parent.is_dir() else []
@@ -101,7 +114,7 @@ def tell_of_namesake(name: str) -> None:
 
 def holds_encoder(folder: Path) -> bool:
     """Whether an encoder lies in a folder, or a run that is or will be one."""
-    return any((folder / name).is_file() for name in (CONFIG, WEIGHTS, RECIPE, Path("export", CONFIG)))
+    return any((folder / name).is_file() for name in (CONFIG, WEIGHTS, RECIPE, Path(EXPORT, CONFIG)))
 
 
 def no_encoder_beside(repo_id: str) -> str:

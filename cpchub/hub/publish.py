@@ -28,6 +28,7 @@ from cpchub.catalog.spec import (
 from cpchub.common.files import expanded, put_in_place, replacing, write_json, writing
 from cpchub.errors import ArgumentError, ModelFolderError
 from cpchub.hub.client import hub_errors
+from cpchub.hub.places import model_folder
 from cpchub.hub.release_plan import (
     ReleasePlan,
     api_of,
@@ -63,7 +64,7 @@ class Release:
             raise ArgumentError(
                 f"{self.repo_id} is no repository to pin an entry to; publish to the Hub, or set CPCHUB_HUB"
             )
-        folder, entry = expanded(folder), expanded(entry)
+        folder, entry = model_folder(expanded(folder)), expanded(entry)
         check_holds_a_release(entry)
         with writing(entry):
             entry.mkdir(parents=True, exist_ok=True)
@@ -91,7 +92,7 @@ def publish(
     endpoint: str | None = None,
     parent: str | None = None,
 ) -> Release:
-    """Publish a model folder as `repo_id` (`org/name`; a bare name goes to CPCHUB_ORG), in one commit.
+    """Publish a model folder, or that of a run, as `repo_id` (`org/name`; a bare name: to CPCHUB_ORG), in one commit.
 
     A path or `folder:PATH` as `repo_id` publishes to that folder instead, for a hub on a shared disk (`CPCHUB_HUB`).
     Where `org/name` is a folder with an encoder, `hf-hub:org/name` means the Hub (`cpchub.hub.places` has the rule).

@@ -32,7 +32,7 @@ from cpchub.hub.client import endpoint as default_endpoint
 from cpchub.hub.client import hub_errors
 from cpchub.hub.derived import check_licence
 from cpchub.hub.integrity import refuse_pickles, sha256_of, verified
-from cpchub.hub.places import holds_encoder, written_folder, written_repository
+from cpchub.hub.places import check_folder, holds_encoder, model_folder, written_folder, written_repository
 
 Change = Literal["new", "changed", "same", "removed"]
 
@@ -60,11 +60,8 @@ def plan_release(
 
 def read_target(folder: str | Path, repo_id: str) -> tuple[Path, Path | None, str]:
     """The folder, checked; where it goes if that is a folder too; the repository's whole name."""
-    folder = expanded(folder)
-    if not folder.is_dir():
-        raise ModelFolderError(
-            f"{folder} is not a folder; give a run's export/, or a folder that `cpchub import` wrote"
-        )
+    folder = model_folder(expanded(folder))
+    check_folder(folder)
     refuse_pickles((path.name for path in folder.iterdir()), str(folder))
     spec = verified(ModelSpec.from_folder(folder), str(folder))
     if "cpchub" not in read_json(folder / CONFIG):

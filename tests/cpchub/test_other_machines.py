@@ -136,7 +136,7 @@ class TestOneName:
     def test_a_run_that_is_not_finished_is_not_looked_for_on_the_hub(self, hub: LoopbackHub, here: Path) -> None:
         (here / "runs" / "photos").mkdir(parents=True)
         (here / "runs" / "photos" / "recipe.json").write_text("{}")
-        with pytest.raises(ValueError, match="a model folder is a run's export/"):
+        with pytest.raises(ValueError, match="the run in runs/photos has not exported its encoder yet"):
             load("runs/photos")
         assert hub.total_requests() == 0
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.table import Table
 
-from cpchub.catalog.spec import CONFIG, EVALUATION
-from cpchub.common.files import expanded, write_json, writing
+from cpchub.catalog.spec import EVALUATION
+from cpchub.common.files import write_json, writing
 from cpchub.common.progress import console
 from cpchub.encoders.encoder import Encoder
 from cpchub.encoders.load import load
@@ -37,13 +37,9 @@ def load_encoder(name: str) -> tuple[Encoder, Path | None]:
 
     Raises as `cpchub.load` does, and ArgumentError for an encoder of sounds.
     """
-    path = expanded(name.removeprefix("local-dir:"))
-    if (path / "export" / CONFIG).is_file():
-        path = path / "export"
-    folder = path if (path / CONFIG).is_file() else None
-    encoder = load(folder or name)
+    encoder = load(name)
     encoder.spec.check_takes_images("an evaluation")
-    return encoder, folder
+    return encoder, encoder.spec.folder if encoder.spec.status == "local" else None
 
 
 def home_of(encoder: Encoder, out: Path | None = None) -> Path:

@@ -6,7 +6,6 @@ import os
 import re
 from pathlib import Path
 
-from cpchub.catalog.spec import CONFIG
 from cpchub.common.files import expanded
 from cpchub.errors import RecipeError, SourceError
 from cpchub.hub.places import check_name
@@ -41,12 +40,6 @@ def check_labelled(name: str) -> None:
         raise SourceError(
             f"no data set called {name!r}: use {', '.join(HAVE_TEST_PART)}, or a folder with a folder a class"
         )
-
-
-def check_encoder_or_run(name: str) -> None:
-    """What `cpchub.hub.places.check_name` does; a run folder is a name too, of the encoder that it has exported."""
-    if not (expanded(name.removeprefix("local-dir:")) / "export" / CONFIG).is_file():
-        check_name(name)
 
 
 def check_own_images(name: str) -> None:
