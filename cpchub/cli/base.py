@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import types
 from collections.abc import Mapping, Sequence
@@ -95,11 +94,11 @@ class Command:
 
     @classmethod
     def command_name(cls) -> str:
-        """What it is called on the command line: ExportIndex is `export-index`, IndexCommand is `index`.
+        """What it is called on the command line: Search is `search`, IndexCommand is `index`.
 
         A command whose name is that of a class in the library has `Command` at its end.
         """
-        return re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__.removesuffix("Command")).lower()
+        return cls.__name__.removesuffix("Command").lower()
 
     @classmethod
     def parse(cls, args: Sequence[str]) -> Command:

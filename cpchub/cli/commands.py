@@ -5,9 +5,10 @@ from __future__ import annotations
 from cpchub.cli.base import Command
 from cpchub.cli.collections import Classify, Demo
 from cpchub.cli.embedding import Embed, IndexCommand
-from cpchub.cli.encoders import Export, Fetch, Import, Models, Publish, Show, Verify
+from cpchub.cli.encoders import Fetch, Import, Models, Publish, Show, Verify
 from cpchub.cli.evaluation import Compare, Detect, Eval, ReportCommand
-from cpchub.cli.searching import DuplicatesCommand, ExportIndex, Map, Merge, Outliers, Search
+from cpchub.cli.exporting import Export
+from cpchub.cli.searching import DuplicatesCommand, Map, Merge, Outliers, Search
 from cpchub.cli.training import Distil, Quickstart, Train
 
 COMMANDS: dict[str, type[Command]] = {
@@ -27,7 +28,6 @@ COMMANDS: dict[str, type[Command]] = {
         Outliers,
         Map,
         Merge,
-        ExportIndex,
         Classify,
         Demo,
         Models,
@@ -39,3 +39,4 @@ COMMANDS: dict[str, type[Command]] = {
         Verify,
     )
 }
+OLD_COMMANDS = {"export-index": "export"}  # understood for one version

@@ -1,4 +1,4 @@
-"""Commands about encoders as such: `models`, `show`, `import`, `export`, `publish`, `verify`."""
+"""Commands about encoders as such: `models`, `show`, `fetch`, `import`, `publish`, `verify`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from cpchub.cli.base import Command, Folder, Out, Switch, check_out, say
+from cpchub.cli.base import Command, Folder, Out, Switch, say
 from cpchub.errors import ArgumentError, ImportFormatError, IntegrityError
 
 if TYPE_CHECKING:
@@ -126,40 +126,6 @@ class Import(Command):
             say("Its licence is not known: say it with --license, before you publish it.")
         bare = len(imported.folder.parts) == 1  # could be the name of an encoder, which goes before a folder's
         say(f'Load it: cpchub.load("{"./" if bare else ""}{imported.folder}")')
-
-
-@dataclass(frozen=True)
-class Export(Command):
-    """Write an encoder's network as ONNX (FILE.onnx) or as torch's exported program (FILE.pt2), and check it."""
-
-    name: Annotated[Positional[str], arg(metavar="NAME")]
-    """catalog name, run folder, model folder, Hub id or timm/NAME"""
-    out: Annotated[Path, Out]
-    """file to write; its suffix is the format"""
-    opset: int = 18
-    """version of ONNX's operators"""
-    dynamic_size: Switch = False
-    """let height and width vary, not only the batch"""
-
-    def run(self) -> None:
-        if self.out.suffix not in (".onnx", ".pt2"):
-            raise ArgumentError(f"{self.out} ends with neither .onnx nor .pt2, which name the format")
-        from cpchub.hub.places import check_name
-
-        check_out(self.out)
-        check_name(self.name)
-        from cpchub.encoders.load import load
-        from cpchub.encoders.onnx_export import export_onnx, export_program
-
-        encoder = load(self.name, device="cpu", dtype="float32")
-        if self.out.suffix == ".onnx":
-            result = export_onnx(encoder, self.out, opset=self.opset, dynamic_size=self.dynamic_size)
-        else:
-            result = export_program(encoder, self.out, dynamic_size=self.dynamic_size)
-        print(result.path)
-        inputs, outputs = ", ".join(map(str, result.inputs)), ", ".join(result.outputs)
-        runtime = "onnxruntime" if self.out.suffix == ".onnx" else "the program"
-        say(f"images [{inputs}] to {outputs}; {runtime} differs from torch by at most {result.difference:.1e}")
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def answer(args: list[str]) -> int:
     """Run the command that the words name; an error of the user is a line and status 2."""
     try:
         from cpchub.cli.base import say
-        from cpchub.cli.commands import COMMANDS
+        from cpchub.cli.commands import COMMANDS, OLD_COMMANDS
     except KeyboardInterrupt:  # on a busy machine that alone takes a second
         print("stopped", file=sys.stderr)
         return STOPPED
@@ -49,6 +49,9 @@ def answer(args: list[str]) -> int:
     if args[0] == "--version":
         print(__version__)
         return 0
+    if args[0] in OLD_COMMANDS:
+        old, args[0] = args[0], OLD_COMMANDS[args[0]]
+        say(f"note: `cpchub {old}` is `cpchub {args[0]}` now; the old word goes with the next version")
     if args[0] not in COMMANDS:
         near = difflib.get_close_matches(args[0], COMMANDS, n=1)
         offer = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(COMMANDS)}"

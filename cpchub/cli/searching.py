@@ -1,4 +1,4 @@
-"""Commands that look into a collection: `search`, `duplicates`, `outliers`, `map`, `merge`, `export-index`."""
+"""Commands that look into a collection: `search`, `duplicates`, `outliers`, `map`, `merge`."""
 
 from __future__ import annotations
 
@@ -194,26 +194,6 @@ class Merge(Command):
         index = Index.build(merge(self.collections, self.out))
         say(index.setting.sentence())
         say(f"{counted(len(index), 'image')} of {len(self.collections)} collections: {self.out}")
-
-
-@dataclass(frozen=True)
-class ExportIndex(Command):
-    """Write a collection for another engine: numpy files, Milvus bulk import or a Milvus itself, a Lance table."""
-
-    collection: CollectionFolder
-    to: Literal["numpy", "milvus", "lance"]
-    """which engine"""
-    out: Annotated[str, Out]
-    """folder to write; with --uri the name of the collection in that Milvus"""
-    uri: str | None = None
-    """insert into this Milvus: a .db file (Milvus Lite) or the address of a server"""
-
-    def run(self) -> None:
-        from cpchub.collection.collection import Collection
-        from cpchub.collection.export_vectors import export_vectors
-
-        count = export_vectors(Collection.open(self.collection), self.out, self.to, uri=self.uri)
-        say(f"{count:,} vectors for {self.to}: {self.out}" + (f" in {self.uri}" if self.uri else ""))
 
 
 def check_sheet(show: Path | None) -> None:

@@ -172,6 +172,38 @@ class TestOtherCommands:
         assert main(["map", str(collection), "-o", str(tmp_path / "map.png")]) == 0
         assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
 
-    def test_an_index_is_exported(self, collection: Path, tmp_path: Path) -> None:
-        assert main(["export-index", str(collection), "--to", "numpy", "-o", str(tmp_path / "out")]) == 0
+    def test_a_collection_is_exported(self, collection: Path, tmp_path: Path) -> None:
+        assert main(["export", str(collection), "--to", "numpy", "-o", str(tmp_path / "out")]) == 0
         assert np.load(tmp_path / "out" / "vectors.npy").shape == (COUNT + 1, 16)
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            ("COLLECTION -o out", "--to numpy, milvus or lance"),
+            ("COLLECTION -o out.onnx", "--to numpy, milvus or lance"),
+            ("simclr -o out", "for a collection add --to"),
+            ("simclr -o out.onnx --uri a.db", "--uri is for a collection"),
+            ("nowhere --to numpy -o out", "there is no collection at nowhere"),
+        ],
+    )
+    def test_export_says_what_it_lacks_for_an_encoder_and_for_a_collection(
+        self,
+        collection: Path,
+        words: str,
+        said: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert main(["export", *words.replace("COLLECTION", str(collection)).split()]) == 2
+        assert said in capsys.readouterr().err
+        assert not list(tmp_path.iterdir())
+
+    def test_export_index_is_understood_as_export(
+        self, collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["export-index", str(collection), "--to", "numpy", "-o", str(tmp_path / "out")]) == 0
+        assert capsys.readouterr().err.splitlines()[0] == (
+            "note: `cpchub export-index` is `cpchub export` now; the old word goes with the next version"
+        )
