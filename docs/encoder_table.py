@@ -27,12 +27,12 @@ def page(text: str) -> str:
 def block() -> str:
     """Both tables, and what they hold for."""
     specs = [spec for spec in list_specs() if spec.status in ("public", "bundled")]
-    read = max(spec.origin.links_read for spec in specs if spec.origin is not None)
+    read = min(spec.origin.links_read for spec in specs if spec.origin is not None)
     ordered = sorted(specs, key=lambda spec: (-(published(spec) or 0.0), spec.name))
     own = [(f"`{name}`", f"`timm/{theirs}`") for name, theirs in TIMM_NAMES.items()]
     return "\n\n".join(
         [
-            f"The links were last verified on {read.isoformat()}, from documents and not by opening them.",
+            f"The links were last verified on {read.isoformat()} or later, from documents and not by opening them.",
             _table(HEADS, map(_row, ordered)),
             "timm has DINO and DINOv2. `cpchub.load` and `--encoder` take these names for them, and convert nothing:",
             _table(("Name", "timm's name"), own),

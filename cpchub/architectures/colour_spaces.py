@@ -16,6 +16,9 @@ _YCBCR_FROM_RGB = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.
 _NARROW_FROM_RGB = ((65.481, 128.553, 24.966), (-37.797, -74.203, 112.0), (112.0, -93.786, -18.214))
 _NARROW_OFFSET = (16.0, 128.0, 128.0)
 _CMC_MEAN, _CMC_STD = (116.151, 121.080, 132.342), (109.500, 111.855, 111.964)
+# scikit-image's YDbDr, and by what PyContrast's code scales it (datasets/util.py)
+_YDBDR_FROM_RGB = ((0.299, 0.587, 0.114), (-0.45, -0.883, 1.333), (-1.333, 1.116, 0.217))
+_YDBDR_MEAN, _YDBDR_STD = (0.457, -0.082, -0.052), (0.500, 1.331, 1.333)
 # middle and half of the range of L, a and b over all of sRGB
 _LAB_MIDDLE = (50.0, 6.025, -6.6895)
 _LAB_HALF = (50.0, 92.208, 101.1675)
@@ -49,6 +52,12 @@ def cmc_ycbcr(rgb: Tensor) -> Tensor:
     return (_mix(rgb.float(), _NARROW_FROM_RGB) + offset - mean) / std
 
 
+def cmc_ydbdr(rgb: Tensor) -> Tensor:
+    """Y, Db and Dr as the CMC of PyContrast has them for images in [0, 1]: less a mean, and divided by a std."""
+    mean, std = (_beside(rgb, v).reshape(1, 3, 1, 1) for v in (_YDBDR_MEAN, _YDBDR_STD))
+    return (_mix(rgb.float(), _YDBDR_FROM_RGB) - mean) / std
+
+
 def _mix(rgb: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
     rows = _beside(rgb, matrix)
     return (rows[None, :, :, None, None] * rgb[:, None]).sum(2)  # not a product of matrices: autocast would round it
@@ -59,4 +68,9 @@ def _beside(x: Tensor, values: Sequence[Any]) -> Tensor:
     return torch.tensor(values).to(x.device, non_blocking=True)
 
 
-SPACES: dict[str, Callable[[Tensor], Tensor]] = {"lab": scaled_lab, "ycbcr": scaled_ycbcr, "cmc_ycbcr": cmc_ycbcr}
+SPACES: dict[str, Callable[[Tensor], Tensor]] = {
+    "lab": scaled_lab,
+    "ycbcr": scaled_ycbcr,
+    "cmc_ycbcr": cmc_ycbcr,
+    "cmc_ydbdr": cmc_ydbdr,
+}

@@ -118,6 +118,17 @@ METHODS = {
     "swav": Method(
         "SwAV", "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments", "2006.09882", "swav"
     ),
+    "deepcluster-v2": Method(
+        "DeepCluster v2",
+        "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments",
+        "2006.09882",
+        "deepcluster",
+    ),
+    "sela-v2": Method(
+        "SeLa v2", "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments", "2006.09882", "sela"
+    ),
+    "simsiam": Method("SimSiam", "Exploring Simple Siamese Representation Learning", "2011.10566", "simsiam"),
+    "infomin": Method("InfoMin", "What Makes for Good Views for Contrastive Learning?", "2005.10243", "infomin"),
     "barlow-twins": Method(
         "Barlow Twins", "Barlow Twins: Self-Supervised Learning via Redundancy Reduction", "2103.03230", "barlow-twins"
     ),

@@ -75,7 +75,13 @@ def import_checkpoint(
     layout = format_of(checkpoint, as_, claims)
     network, plan = network_of(checkpoint, layout, claims)
     found = plan.facts
-    facts = replace(found, license=license or found.license, data=data or found.data, method=method or found.method)
+    facts = replace(
+        found,
+        license=license or found.license,
+        data=data or found.data,
+        method=method or found.method,
+        notes=found.notes if method else (*found.notes, *found.method_notes),
+    )
     plan = replace(plan, facts=facts)
     out = expanded(out)
     described = _described(checkpoint, plan, name or out.resolve().name)

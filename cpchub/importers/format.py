@@ -74,6 +74,7 @@ class Facts:
     license: str = "unknown"
     limits: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # where the file says what was not used, or what is assumed for want of its word
+    method_notes: tuple[str, ...] = ()  # why the method is left open; they hold until the user says it
 
 
 @dataclass(frozen=True)

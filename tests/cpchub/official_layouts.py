@@ -54,6 +54,25 @@ def _bolts_cpc(state: State) -> dict[str, Tensor]:
     return {f"state_dict/encoder.{re.sub(r'^bn1[.]', 'ln1.', name)}": value for name, value in state.items()}
 
 
+def _swav(state: State) -> dict[str, Tensor]:
+    heads = {"projection_head.0.weight": torch.empty(2048, 2048), "prototypes.weight": torch.empty(3000, 128)}
+    return _under("module.", {**state, **heads})
+
+
+def _simsiam(state: State) -> dict[str, Tensor]:
+    heads = {"encoder.fc.6.weight": torch.empty(2048, 2048), "predictor.0.weight": torch.empty(512, 2048)}
+    return _under("state_dict/module.encoder.", state) | _under("state_dict/module.", heads)
+
+
+def _pycontrast(state: State) -> dict[str, Tensor]:
+    """One network, or those of lightness and colour."""
+    single = "conv1.weight" in state
+    halves = {re.sub(r"^paths\.([01])\.", lambda path: f"encoder{int(path[1]) + 1}.", name): value
+              for name, value in state.items()}  # fmt: skip
+    heads = {f"{name}.0.weight": torch.empty(128, 2048) for name in (("head",) if single else ("head1", "head2"))}
+    return _under("model/module.", {**(_under("encoder.", state) if single else halves), **heads})
+
+
 def _under(prefix: str, state: State) -> dict[str, Tensor]:
     return {f"{prefix}{name}": value for name, value in state.items()}
 
@@ -65,5 +84,8 @@ LAYOUTS: dict[str, Callable[[State], dict[str, Tensor]]] = {
     "lightly": _lightly,
     "bolts-simclr": _bolts_simclr,
     "bolts-cpc": _bolts_cpc,
+    "swav": _swav,
+    "simsiam": _simsiam,
+    "pycontrast": _pycontrast,
     "torchvision": dict,
 }

@@ -24,6 +24,7 @@ NORMALISATIONS = {  # pl_bolts/transforms/dataset_normalizations.py
 }
 _BY_PATCH = {8: "cifar10", 16: "stl10", 32: "imagenet2012"}  # cpc_module.py
 _SIDES = {8: 32, 16: 64, 32: 128}  # of the image for 7 x 7 patches; transforms/self_supervised/cpc_transforms.py
+_RESIZED = {16: 70, 32: 146}  # to which the shorter side is resized, bicubic, before that is cut out; the same file
 _KNOWN_LAYERS: dict[tuple[int, ...], str] = {(3, 4, 46, 3): "bolts_cpc_resnet101", (3, 4, 6, 3): "bolts_cpc_resnet50"}
 _CHANNELS = (64, 128, 512, 512)
 _STL_SIDE = 96
@@ -114,6 +115,8 @@ class BoltsCpc:
         facts = facts_of("cpc-v2", options.get("dataset"), NORMALISATIONS, str(dataset), crop_pct=1.0)
         side = _SIDES.get(size, size + 6 * args["patch_stride"])
         facts = replace(facts, input_size=(3, side, side))
+        if size in _RESIZED:
+            facts = replace(facts, crop_pct=side / _RESIZED[size], interpolation="bicubic")
         return ledger.plan(architecture, args, taken, facts, training_settings(checkpoint, "hyper_parameters"))
 
 

@@ -65,34 +65,15 @@ class Cmc:
         if has(ledger.checkpoint, f"{prefix}l_to_ab.conv_block_1."):
             self._check_said(ledger, options, "alexnet")
             return self._alexnet(ledger, prefix, facts, args, settings)
-        taken = ledger.take(prefix, _path)
-        lightness, colour = (self._half(ledger, taken, path, claims) for path in _PATHS.values())
-        if (lightness.architecture, lightness.model_args) != (colour.architecture, colour.model_args):
-            raise ledger.error(f"its halves differ: {lightness.architecture} for L, {colour.architecture} for ab")
-        if (lightness.in_chans, colour.in_chans) != (1, 2):
-            raise ledger.error(f"its halves read {lightness.in_chans} and {colour.in_chans} channels, not L and ab")
-        rest = dict(lightness.model_args)
-        base = rest.pop("channels", [64])[0]
-        depth = lightness.architecture.removeprefix("resnet")
-        if base not in VERSIONS or depth not in ("18", "50", "101") or rest:
-            raise ledger.error(
-                f"its halves are {lightness.architecture} of {base} channels; CMC has resnet18, 50 and 101 of 32, 64 "
-                "and 128"
-            )
-        self._check_said(ledger, options, f"resnet{depth}{VERSIONS[base]}")
-        return ledger.plan(f"cmc_resnet{depth}_{VERSIONS[base]}", args, taken, facts, settings)
+        architecture, taken = two_networks(ledger, prefix, _PATHS, claims)
+        self._check_said(ledger, options, architecture.removeprefix("cmc_").replace("_", ""))
+        return ledger.plan(architecture, args, taken, facts, settings)
 
     def _check_said(self, ledger: Ledger, options: Mapping[str, Any], found: str) -> None:
         """Raise where the file calls its network otherwise than the tensors do."""
         name = options.get("model")
         if isinstance(name, str) and name != found:
             raise ledger.error(f"the file says model: {name!r}, and its tensors are those of {found}")
-
-    def _half(self, ledger: Ledger, taken: Taken, path: str, claims: Claims) -> resnet.Recognised:
-        try:
-            return recognised(ledger, taken.under(path), claims, None)
-        except ImportFormatError as error:
-            raise type(error)(f"{error} (in {path}*)") from error
 
     def _alexnet(
         self, ledger: Ledger, prefix: str, facts: Facts, args: dict[str, Any], settings: dict[str, Any]
@@ -101,11 +82,42 @@ class Cmc:
         for path in _PATHS:
             for layer in ("fc6.", "fc7."):
                 ledger.drop(f"{prefix}{path}{layer}", "behind the fifth block, whose map is what the paper evaluates")
-        return ledger.plan("cmc_alexnet", args, ledger.take(prefix, _path), facts, settings)
+        return ledger.plan(
+            "cmc_alexnet", args, ledger.take(prefix, lambda name: _renamed(name, _PATHS)), facts, settings
+        )
 
 
-def _path(name: str) -> str:
-    for theirs, ours in _PATHS.items():
+def two_networks(ledger: Ledger, prefix: str, paths: Mapping[str, str], claims: Claims) -> tuple[str, Taken]:
+    """The network of ours whose halves are under a prefix, one for lightness and one for colour, and their tensors.
+
+    paths: what each half is called in the file, lightness first, and in our network.
+    Raises ImportFormatError where the halves are no ResNets of one kind, or of other widths than those of CMC.
+    """
+    taken = ledger.take(prefix, lambda name: _renamed(name, paths))
+    lightness, colour = (_half(ledger, taken, path, claims) for path in paths.values())
+    if (lightness.architecture, lightness.model_args) != (colour.architecture, colour.model_args):
+        raise ledger.error(f"its halves differ: {lightness.architecture} for L, {colour.architecture} for ab")
+    if (lightness.in_chans, colour.in_chans) != (1, 2):
+        raise ledger.error(f"its halves read {lightness.in_chans} and {colour.in_chans} channels, not L and ab")
+    rest = dict(lightness.model_args)
+    base = rest.pop("channels", [64])[0]
+    depth = lightness.architecture.removeprefix("resnet")
+    if base not in VERSIONS or depth not in ("18", "50", "101") or rest:
+        raise ledger.error(
+            f"its halves are {lightness.architecture} of {base} channels; CMC has resnet18, 50, 101 of 32, 64 and 128"
+        )
+    return f"cmc_resnet{depth}_{VERSIONS[base]}", taken
+
+
+def _half(ledger: Ledger, taken: Taken, path: str, claims: Claims) -> resnet.Recognised:
+    try:
+        return recognised(ledger, taken.under(path), claims, None)
+    except ImportFormatError as error:
+        raise type(error)(f"{error} (in {path}*)") from error
+
+
+def _renamed(name: str, paths: Mapping[str, str]) -> str:
+    for theirs, ours in paths.items():
         if name.startswith(theirs):
             return ours + name.removeprefix(theirs)
     return name

@@ -9,15 +9,12 @@ from dataclasses import replace
 
 from cpchub.errors import ImportFormatError
 from cpchub.importers.format import Checkpoint, Claims, Conversion, Facts
+from cpchub.importers.formats.cc_by_nc import LICENSE, NOT_COMMERCIAL
 from cpchub.importers.ledger import PROJECTION, Ledger, has, training_settings
 from cpchub.importers.networks import vit
 from cpchub.importers.networks.places import root_of
 from cpchub.importers.networks.resnet_plan import agreed, resnet_plan
 
-LICENSE = "cc-by-nc-4.0"
-NOT_COMMERCIAL = (
-    "The code that trains it, and the weights that Meta published, are under CC-BY-NC 4.0: not for commercial use."
-)
 _MOMENTUM = "the momentum encoder; the encoder that it follows is the one to publish"
 _QUEUE = "the queue of keys"
 _HEADS = {"vit_small": 12, "vit_base": 12, "vit_large": 16, "vit_huge": 16}  # num_heads in moco-v3/vits.py

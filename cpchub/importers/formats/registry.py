@@ -12,9 +12,12 @@ from cpchub.importers.formats.lightly import Lightly
 from cpchub.importers.formats.moco import Moco, MocoV3
 from cpchub.importers.formats.openmmlab import OpenMMLab
 from cpchub.importers.formats.plain import Timm, Torchvision
+from cpchub.importers.formats.pycontrast import PyContrast
 from cpchub.importers.formats.separius import Separius
+from cpchub.importers.formats.simsiam import SimSiam
 from cpchub.importers.formats.solo_learn import SoloLearn
 from cpchub.importers.formats.sup_contrast import SupContrast
+from cpchub.importers.formats.swav import Swav
 from cpchub.importers.formats.tonylins import Tonylins
 from cpchub.importers.formats.vissl import Vissl
 
@@ -26,7 +29,10 @@ FORMATS: list[Format] = [
     Separius(),
     Lemniscate(),
     Cmc(),
+    PyContrast(),
     SupContrast(),
+    Swav(),
+    SimSiam(),
     SoloLearn(),
     Lightly(),
     BoltsCpc(),

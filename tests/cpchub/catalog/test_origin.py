@@ -29,7 +29,7 @@ ORIGIN_JSON = {"citation": "the paper", "links_read": "2026-11-28", "sources": [
 
 def weighed(name: str) -> Any:
     """The deep ones take seconds to build, even without numbers."""
-    marks = [pytest.mark.slow] if re.search("resnet1[05]|-sk$", name) else []
+    marks = [pytest.mark.slow] if re.search("resnet(1[05]|200)|-sk$", name) else []
     return pytest.param(name, marks=marks, id=name)
 
 
@@ -61,6 +61,8 @@ def test_its_sources_have_known_importers_and_addresses_that_stay_the_same(entry
         for file in source.files:
             if "huggingface.co" in file.address:
                 assert re.search(r"/resolve/[0-9a-f]{7,40}/", file.address), "a branch may change"
+            if "dropbox.com" in file.address:
+                assert file.address.endswith("?dl=1"), "without it, Dropbox gives a page"
     assert entry.license
     assert origin.citation
     assert entry.name in FOLDERS

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,7 +13,7 @@ from cpchub.catalog import listing
 from cpchub.catalog.listing import list_specs
 from cpchub.common import retry as retrying
 from cpchub.hub.check_origins import main
-from tests.loopback_files import FileServer, loopback_files
+from tests.loopback_files import FileServer, asked_for, loopback_files
 
 REAL_CATALOG = listing.catalog_folder()
 
@@ -104,7 +103,7 @@ def test_every_address_of_the_catalog_is_asked(
     monkeypatch.setattr(listing, "catalog_folder", lambda: REAL_CATALOG)
     origins = [spec.origin for spec in list_specs(status="public")]
     paths = [
-        urlsplit(file.address).path
+        asked_for(file.address)
         for origin in origins if origin is not None
         for source in origin.sources
         for file in source.files

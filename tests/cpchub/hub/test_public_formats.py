@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -21,10 +20,10 @@ from cpchub.catalog.origin import ORIGIN, Origin
 from cpchub.catalog.spec import read_json
 from tests.cpchub.foreign_checkpoints import Vit, features, head, lightning, state, trained
 from tests.cpchub.importers import simclr_in_pytorch as simclr
+from tests.cpchub.importers.contrast_layouts import CONTRAST_LAYOUTS as LAYOUTS
 from tests.cpchub.importers.google_names import numbered
-from tests.cpchub.importers.layouts import LAYOUTS
 from tests.cpchub.published import Published, bundle, saved, write_entry
-from tests.loopback_files import FileServer, loopback_files
+from tests.loopback_files import FileServer, asked_for, loopback_files
 
 DATA = Path(__file__).parents[2] / "data"
 REAL_CATALOG = listing.catalog_folder()
@@ -76,6 +75,12 @@ TINY: dict[str, Callable[[], Published]] = {
     "lightly": lambda: of_layout("lightly on ImageNet"),
     "bolts-simclr": lambda: of_layout("pl_bolts SimCLR on CIFAR-10"),
     "bolts-cpc": lambda: of_layout("pl_bolts CPC v2"),
+    "swav": lambda: of_layout("SwAV of its authors"),
+    "swav-several-heads": lambda: of_layout("DeepCluster v2"),
+    "simsiam": lambda: of_layout("SimSiam"),
+    "pycontrast": lambda: of_layout("PyContrast, InfoMin"),
+    "pycontrast-supcon": lambda: of_layout("SupCon of ImageNet"),
+    "pycontrast-cmc": lambda: of_layout("PyContrast, CMC"),
     "torchvision": lambda: of_layout("torchvision, a bare state_dict"),
     "google-simclr": lambda: written_by_tensorflow("tf_simclr_v1"),
     "google-simclr-sk": lambda: written_by_tensorflow("tf_simclr_v2_sk"),
@@ -96,7 +101,7 @@ def server(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileSer
 def test_a_tiny_one_is_that_of_its_authors_and_is_fetched_once(name: str, server: FileServer, tmp_path: Path) -> None:
     published = TINY[name]()
     addresses = write_entry(name, published, tmp_path)
-    server.files = {urlsplit(address).path: published.files[file] for file, address in addresses.items()}
+    server.files = {asked_for(address): published.files[file] for file, address in addresses.items()}
     assert_is_that_of_the_authors(cpchub.load(name), published)
     assert server.asked == list(server.files)
     cpchub.load(name)
@@ -144,7 +149,16 @@ def _plain(entries: dict[str, Any]) -> dict[str, Any]:
             "state_dict": entries}  # fmt: skip
 
 
+def _pycontrast(entries: dict[str, Any]) -> dict[str, Any]:
+    heads = {f"module.{name}.0.weight": torch.zeros(8, 8) for name in ("head", "head_jig")}
+    return {"epoch": 800, "model": {**entries, **heads}}
+
+
 PROJECTED = {"projection_head.layers.0.weight": torch.zeros(8, 8)}
+CLUSTERED = {
+    "module.prototypes.prototypes0.weight": torch.zeros(8, 8),
+    "module.projection_head.0.weight": torch.zeros(8, 8),
+}
 # Entries of the catalog, the cheapest of each layout; CPC's 1.3 GB are left to the tiny one and to its shapes.
 PHOTOS: dict[str, Callable[[], Published]] = {
     "pcl-v2-resnet50": lambda: photo_resnet("module.encoder_q.", _plain),
@@ -158,6 +172,11 @@ PHOTOS: dict[str, Callable[[], Published]] = {
         "encoder.", lambda entries: lightning(entries | {"projection.model.0.weight": torch.zeros(8, 8)})
     ),
     "bolts-simclr-resnet50-cifar10": photo_bolts_cifar,
+    "deepcluster-v2-resnet50-400e": lambda: photo_resnet("module.", lambda entries: entries, **CLUSTERED),
+    "simsiam-resnet50": lambda: photo_resnet(
+        "module.encoder.", lambda entries: _plain({**entries, "module.predictor.0.weight": torch.zeros(8, 8)})
+    ),
+    "infomin-resnet50-800e": lambda: photo_resnet("module.encoder.", _pycontrast),
     "dino-resnet50": lambda: photo_resnet("", lambda entries: entries),
     "simclr-resnet50-1x": lambda: photo_google("simclr_resnet50_1x"),
     "simclr-v2-resnet50-1x-sk": lambda: photo_google("simclr_resnet50_1x_sk"),
@@ -175,7 +194,7 @@ def test_an_entry_of_the_catalog_in_its_full_size_is_that_of_its_authors(
     assert spec.origin is not None
     addresses = [file.address for file in spec.origin.sources[0].files]
     server.files = {
-        urlsplit(address).path: content
+        asked_for(address): content
         for address, content in zip(addresses, published.files.values(), strict=True)
     }  # fmt: skip
     encoder = cpchub.load(name)

@@ -15,6 +15,7 @@ from cpchub.importers.convert import network_of
 from cpchub.importers.format import Claims
 from cpchub.importers.formats.registry import FORMATS, format_of
 from cpchub.importers.readers.checkpoint import read_checkpoint
+from cpchub.media.decode import resize_side
 from tests.cpchub.foreign_checkpoints import (
     features,
     head,
@@ -23,8 +24,8 @@ from tests.cpchub.foreign_checkpoints import (
     torchvision_resnet,
     trained,
 )
+from tests.cpchub.importers.contrast_layouts import CONTRAST_LAYOUTS as LAYOUTS
 from tests.cpchub.importers.layouts import (
-    LAYOUTS,
     bolts_cpc,
     cmc,
     instdisc_imagenet,
@@ -32,6 +33,7 @@ from tests.cpchub.importers.layouts import (
     solo_network,
     sup_contrast,
 )
+from tests.cpchub.importers.small_checkpoints import bolts
 
 
 def some_images(side: int) -> Tensor:
@@ -145,3 +147,12 @@ class TestFacts:
     def test_a_grid_of_7_x_7_patches_is_what_bolts_trains_on(self, tmp_path: Path) -> None:
         facts = self.facts(bolts_cpc()[0], tmp_path)
         assert (facts.input_size, facts.method, facts.data) == ((3, 32, 32), "cpc-v2", "CIFAR-10")
+        assert (facts.crop_pct, facts.interpolation) == (1.0, "bilinear")
+
+    @pytest.mark.parametrize(("patch", "side", "resized"), [(16, 64, 70), (32, 128, 146)])
+    def test_larger_patches_are_of_a_crop_as_in_bolts(
+        self, patch: int, side: int, resized: int, tmp_path: Path
+    ) -> None:
+        facts = self.facts(bolts(patch), tmp_path)
+        assert (facts.input_size, facts.interpolation) == ((3, side, side), "bicubic")
+        assert resize_side(facts.input_size, facts.crop_pct) == resized
