@@ -117,12 +117,16 @@ class IndexCommand(Embed):
             raise ArgumentError(f"--recall {self.recall:g}: a share above 0 and up to 1, for example 0.95")
         memory = None if self.memory is None else bytes_of(self.memory)
         listed = self.listed()
+        from rich.console import Console
+
+        from cpchub.common.progress import Report
         from cpchub.index import Index
         from cpchub.index.engine.faiss_import import import_faiss
 
         import_faiss()  # raises where it is missing
         collection = self.embed(listed)
-        index = Index.update(collection, kind=self.kind, recall=self.recall, memory=memory)
+        with Report("Building the index", None, console=Console(stderr=True, quiet=self.quiet)):
+            index = Index.update(collection, kind=self.kind, recall=self.recall, memory=memory)
         say(index.setting.sentence())
         out = shlex.quote(str(self.out))
         say(

@@ -20,7 +20,7 @@ from cpchub.collection.items import Row
 from cpchub.collection.manifest import MANIFEST, check_same_encoder, finish_commit
 from cpchub.collection.writer import sweep
 from cpchub.common.files import expanded
-from cpchub.common.progress import embedding_bar
+from cpchub.common.progress import Report
 from cpchub.embedding.advice import advice
 from cpchub.embedding.changes import Changes, shares_content
 from cpchub.embedding.claim import check_is_ours, claimed, recorded
@@ -106,7 +106,7 @@ class Listed:
         out, asked = expanded(out), read_labels_of(labels)
         check_is_ours(out)
         console = Console(stderr=True, quiet=not progress)
-        with console.status("Listing images"):
+        with Report("Listing images", None, console=console):
             before = recorded(out)
             rules = Rules.from_record(before.get("rules")) if rules is None else rules
             opened = open_source(source, skip=out, rules=rules, kind=before.get("source_kind"))
@@ -261,9 +261,8 @@ class _Run:
         candidates = plan.may_have_moved(todo)
         if not candidates:
             return todo
-        with embedding_bar(self.console) as bar:
-            task = bar.add_task("Looking for moved images", total=len(candidates))
-            plan.find_moved(self.source, candidates, self.options.workers, lambda: bar.advance(task))
+        with Report("Looking for moved images", len(candidates), console=self.console) as report:
+            plan.find_moved(self.source, candidates, self.options.workers, report.advance)
         left = {image.path for image in plan.to_read}
         return [image for image in todo if image.path in left]
 
@@ -274,17 +273,16 @@ class _Run:
         free = self.pending.free_numbers()
         chunks = (todo[start : start + SHARD] for start in range(0, len(todo), SHARD))
         shards = (Shard(number, chunk) for number, chunk in zip(free, chunks, strict=False))
-        with embedding_bar(self.console) as bar:
-            task = bar.add_task("Embedding", total=done + len(todo), completed=done)
+        with Report("Embedding", done + len(todo), done=done, console=self.console) as report:
             try:
                 if self.options.in_this_process:
                     with ShardEncoder(self.source, self.encoder, self.options, len(todo)) as encoder:
-                        for number, rows, vectors in encoder.run(shards, lambda some: bar.advance(task, some)):
+                        for number, rows, vectors in encoder.run(shards, report.advance):
                             self.pending.write(number, rows, vectors)
                 else:
                     job = Job(self.source, self.encoder, self.pending, self.options, len(todo))
                     for some in embed_in_processes(job, shards):
-                        bar.advance(task, some)
+                        report.advance(some)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(
                     f"stopped; {self.pending.count():,} images are done and kept in {self.out}. Run the same command "

@@ -71,7 +71,7 @@ class AudioEncoder(BaseEncoder):
         found: list[npt.NDArray[np.float32]] = [np.empty(0, np.float32)] * len(several)
         batches = self._waveform_batches(several, sample_rate, batch_size)
         if progress:
-            batches = with_progress(batches, len(several), lambda batch: len(batch[0]))
+            batches = with_progress(batches, len(several), lambda batch: len(batch[0]), "sound")
         with self._inference():
             for rows, waveforms in batches:
                 features = self.model.forward_features(torch.from_numpy(waveforms).to(self.device, self.dtype))

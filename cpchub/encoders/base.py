@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cpchub.catalog.spec import ModelSpec
+from cpchub.common.progress import Report
 from cpchub.encoders import network
 from cpchub.errors import ArgumentError
 
@@ -121,12 +122,11 @@ def as_list(inputs: Any, *, one: tuple[type, ...], axes_of_many: int, give: str)
     raise ArgumentError(f"cannot encode {type(inputs).__name__}; give {give}")
 
 
-def with_progress(batches: Iterator[Batch], total: int, size: Callable[[Batch], int]) -> Iterator[Batch]:
-    """The same batches, with a progress bar. total: all inputs. size: the inputs in a batch."""
-    from rich.progress import Progress
-
-    with Progress() as bar:
-        task = bar.add_task("Encoding", total=total)
+def with_progress(
+    batches: Iterator[Batch], total: int, size: Callable[[Batch], int], unit: str = "image"
+) -> Iterator[Batch]:
+    """The same batches, with a progress bar. total: all inputs. size: the inputs in a batch. unit: what an input is."""
+    with Report("Encoding", total, unit=unit) as report:
         for batch in batches:
             yield batch
-            bar.advance(task, size(batch))
+            report.advance(size(batch))

@@ -51,6 +51,7 @@ def train(
     mean: tuple[float, ...],
     std: tuple[float, ...],
     seed: int = 0,
+    after_step: Callable[[], object] = lambda: None,
 ) -> None:
     """Train `backbone` and `head` in place by cross-entropy.
 
@@ -77,6 +78,7 @@ def train(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        after_step()
     backbone.eval()
     head.eval()
 

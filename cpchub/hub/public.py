@@ -10,19 +10,18 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import constants
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from cpchub.catalog.licences import in_words, is_free
 from cpchub.catalog.origin import Origin, RemoteFile, Source, converted_folder
 from cpchub.catalog.spec import WEIGHTS, ModelSpec
 from cpchub.common.files import locked, put_in_place, writing
+from cpchub.common.progress import BYTE, Report
 from cpchub.errors import (
     HubError,
     ImportFormatError,
@@ -102,14 +101,15 @@ def _make(spec: ModelSpec, folder: Path, downloads: Path, keep: Path | None) -> 
 def _fetched(source: Source, place: Path) -> dict[RemoteFile, str]:
     """The sha256 of each file of a source, now in `place`; a file that is not the one on record is removed."""
     seen = {}
-    with _progress() as bar:
-        for file in source.files:
-            path = fetch_file(file, place, bar_of(bar, file.name))
-            try:
-                seen[file] = known_files.check(file, path)
-            except IntegrityError:
-                path.unlink()
-                raise
+    console = Console(stderr=True, quiet=bool(constants.HF_HUB_DISABLE_PROGRESS_BARS))
+    for file in source.files:
+        with Report(file.name, None, unit=BYTE, console=console) as report:
+            path = fetch_file(file, place, bar_of(report))
+        try:
+            seen[file] = known_files.check(file, path)
+        except IntegrityError:
+            path.unlink()
+            raise
     return seen
 
 
@@ -187,21 +187,10 @@ def _move(place: Path, keep: Path) -> None:
                 print(f"Kept {keep / path.name}", file=sys.stderr)
 
 
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A bar on a terminal, nothing elsewhere."""
-    console = Console(stderr=True)
-    hidden = not console.is_terminal or bool(constants.HF_HUB_DISABLE_PROGRESS_BARS)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=hidden) as bar:
-        yield bar
-
-
-def bar_of(bar: Progress, name: str) -> Tell:
+def bar_of(report: Report) -> Tell:
     """What shows the progress of one file."""
-    task = bar.add_task(name, total=None)
 
     def tell(have: int, total: int | None) -> None:
-        bar.update(task, completed=have, total=total)
+        report.update(have, total)
 
     return tell

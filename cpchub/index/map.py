@@ -13,6 +13,7 @@ import pyarrow as pa
 from cpchub.collection.tables import write_table
 from cpchub.common.extras import import_extra
 from cpchub.common.files import expanded, replacing
+from cpchub.common.progress import Report
 from cpchub.errors import ArgumentError
 from cpchub.index import Index
 
@@ -38,7 +39,8 @@ def project_to_plane(vectors: npt.NDArray[Any], method: Method = "pca") -> npt.N
         raise ArgumentError(f"method={method!r}: choose pca or umap")
     umap = import_extra("umap", extra="map")
     points = umap.UMAP(metric="cosine", n_neighbors=min(15, len(vectors) - 1), random_state=0, n_jobs=1)
-    return np.asarray(points.fit_transform(np.asarray(vectors, dtype=np.float32)), dtype=np.float32)
+    with Report("Laying out the map", None):
+        return np.asarray(points.fit_transform(np.asarray(vectors, dtype=np.float32)), dtype=np.float32)
 
 
 def draw_map(index: Index, out: str | Path, method: Method = "pca") -> Path:

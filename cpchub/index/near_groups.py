@@ -14,7 +14,7 @@ import numpy.typing as npt
 from rich.console import Console
 
 from cpchub.collection.collection import Collection
-from cpchub.common.progress import embedding_bar
+from cpchub.common.progress import Report
 from cpchub.common.vectors import unit_length
 from cpchub.errors import CpchubError
 from cpchub.index import Index
@@ -213,12 +213,11 @@ def small_copies(collection: Collection, rows: Sequence[int], *, progress: bool 
 
     found: dict[int, Small] = {}
     with (
-        embedding_bar(Console(stderr=True, quiet=not progress)) as bar,
+        Report("Comparing whole images", len(rows), console=Console(stderr=True, quiet=not progress)) as report,
         ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="read-images") as pool,
     ):
-        task = bar.add_task("Comparing whole images", total=len(rows))
         for row, small in zip(rows, pool.map(read, rows), strict=True):
             if small is not None:
                 found[row] = small
-            bar.advance(task)
+            report.advance()
     return found

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from cpchub.common.progress import embedding_bar
+from cpchub.common.progress import Report
 from cpchub.index import Index
 
 AT_ONCE = 1024  # queries a batch
@@ -30,8 +30,7 @@ def nearest_others(index: Index, k: int, *, progress: bool = True) -> Neighbours
     """The k nearest others of every image, by the index. k is taken as N - 1 where there are fewer."""
     count, k = len(index), min(k, len(index) - 1)
     scores, rows = np.empty((count, k), np.float32), np.empty((count, k), np.int64)
-    with embedding_bar(Console(stderr=True, quiet=not progress)) as bar:
-        task = bar.add_task("Comparing", total=count)
+    with Report("Comparing", count, console=Console(stderr=True, quiet=not progress)) as report:
         for start in range(0, count, AT_ONCE):
             own = np.arange(start, min(start + AT_ONCE, count))
             found_scores, found = index.search_vectors(index.vectors[own], k + 1)
@@ -39,5 +38,5 @@ def nearest_others(index: Index, k: int, *, progress: bool = True) -> Neighbours
             itself = found == own[:, None]
             itself[~itself.any(axis=1), -1] = True
             scores[own], rows[own] = found_scores[~itself].reshape(-1, k), found[~itself].reshape(-1, k)
-            bar.advance(task, len(own))
+            report.advance(len(own))
     return Neighbours(scores, rows)

@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from cpchub.common.progress import Report
 from cpchub.errors import BrokenImageError, SourceError
 from cpchub.media.crop import centre_square
 from cpchub.media.damage import TOO_LITTLE_MEMORY, damage_as_failure
@@ -111,8 +112,13 @@ def squares(found: Listed, size: int) -> tuple[Tensor, dict[int, str]]:
         except BrokenImageError as error:
             broken[row] = str(error)
 
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        list(pool.map(read, range(len(found))))
+    console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
+    with (
+        Report("Reading the images", len(found), console=console) as report,
+        ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool,
+    ):
+        for _ in pool.map(read, range(len(found))):
+            report.advance()
     return images, broken
 
 

@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
 from cpchub.common.files import write_json
+from cpchub.common.progress import Report
 from cpchub.encoders.load import load
 from cpchub.errors import ArgumentError, RunError, SourceError
 from cpchub.media.decode import read_image
@@ -168,24 +168,24 @@ def _train(
     optimizer = torch.optim.SGD(trained, lr=settings.lr, momentum=0.9, weight_decay=settings.weight_decay)
     generator = torch.Generator().manual_seed(seed)
     order: list[int] = []
-    console = Console(stderr=True)
     train_mode(detector, frozen)
-    for step in range(settings.steps):
-        while len(order) < settings.batch_size:
-            order += torch.randperm(len(scenes), generator=generator).tolist()
-        rows, order = order[: settings.batch_size], order[settings.batch_size :]
-        batch = [_flipped(image(scenes[i]), scenes[i].truth, generator, device) for i in rows]
-        for group in optimizer.param_groups:
-            group["lr"] = settings.lr * schedule(step, settings.steps, max(1, settings.steps // 20))
-        losses = detector([x for x, _ in batch], [target for _, target in batch])
-        loss: Tensor = sum(losses.values(), torch.zeros((), device=device))
-        if not bool(loss.isfinite()):
-            raise RunError(f"the detector's loss is {loss.item()} at step {step} ({what}); lower --lr")
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if step % 50 == 49 or step == settings.steps - 1:
-            console.print(f"{what}: step {step + 1}/{settings.steps}, loss {loss.item():.3f}", soft_wrap=True)
+    with Report(f"Training, {what}", settings.steps, unit="step", rate=False) as report:
+        for step in range(settings.steps):
+            while len(order) < settings.batch_size:
+                order += torch.randperm(len(scenes), generator=generator).tolist()
+            rows, order = order[: settings.batch_size], order[settings.batch_size :]
+            batch = [_flipped(image(scenes[i]), scenes[i].truth, generator, device) for i in rows]
+            for group in optimizer.param_groups:
+                group["lr"] = settings.lr * schedule(step, settings.steps, max(1, settings.steps // 20))
+            losses = detector([x for x, _ in batch], [target for _, target in batch])
+            loss: Tensor = sum(losses.values(), torch.zeros((), device=device))
+            if not bool(loss.isfinite()):
+                raise RunError(f"the detector's loss is {loss.item()} at step {step} ({what}); lower --lr")
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            report.note = f"loss {loss.item():.3f}"
+            report.advance()
 
 
 def detect(detector: FasterRCNN, scenes: Sequence[Scene]) -> list[Boxes]:
@@ -193,11 +193,12 @@ def detect(detector: FasterRCNN, scenes: Sequence[Scene]) -> list[Boxes]:
     detector.eval()
     device = next(detector.parameters()).device
     found = []
-    with torch.inference_mode():
+    with torch.inference_mode(), Report("Detecting", len(scenes)) as report:
         for scene in scenes:
             (result,) = detector([image(scene).to(device)])
             corners, labels, scores = (result[name].cpu().numpy() for name in ("boxes", "labels", "scores"))
             found.append(Boxes(corners.astype(np.float64), labels.astype(np.int64) - 1, scores.astype(np.float64)))
+            report.advance()
     return found
 
 

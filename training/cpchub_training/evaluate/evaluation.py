@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cpchub.catalog.spec import read_json
 from cpchub.common.files import replacing, writing
-from cpchub.common.progress import console
+from cpchub.common.progress import Report
 from cpchub.encoders.encoder import Encoder
 from cpchub.errors import ArgumentError
 from cpchub.fewlabels.labels_saved import labels_saved
@@ -82,20 +81,16 @@ def evaluate(
 def run(task: Task, cells: Sequence[Cell]) -> list[Outcome]:
     """The outcome of every cell, from the cache if it is there."""
     outcomes = []
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        console=console, disable=not console.is_terminal,
-    ) as bar:  # fmt: skip
-        line = bar.add_task("Measuring", total=len(cells))
+    with Report("Measuring", len(cells), unit="measurement", rate=False, left=False) as report:
         for cell in cells:
-            bar.update(line, description=cell.config if cell.seed is None else f"{cell.config}, seed {cell.seed}")
+            report.note = cell.config if cell.seed is None else f"{cell.config}, seed {cell.seed}"
             path = _path_of(task, cell)
             outcome = _kept(path)
             if outcome is None:
                 outcome = cell.predict()
                 _keep(path, outcome)
             outcomes.append(outcome)
-            bar.advance(line)
+            report.advance()
     return outcomes
 
 

@@ -18,10 +18,9 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cpchub.common.files import only_writer, replacing, write_json, writing
-from cpchub.common.progress import ImagesPerSecond, console
+from cpchub.common.progress import Report, console
 from cpchub.encoders.encoder import Encoder
 from cpchub.errors import ModelFolderError, OutputError
 from cpchub_training.evaluate.datasets import DataSet, Part
@@ -91,21 +90,17 @@ class FeatureCache:
     def _compute(self, home: Path, images: Part, kind: Kind, what: str) -> None:
         """Shard after shard, then all of them as one file."""
         starts = range(0, len(images), SHARD)
-        with Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), ImagesPerSecond(),
-            TimeRemainingColumn(), console=console, disable=not console.is_terminal,
-        ) as bar:  # fmt: skip
-            task = bar.add_task(f"Embedding {what}", total=len(images))
-            for start in starts:
-                shard = home / f"shard-{start // SHARD:05d}.npy"
-                if not shard.exists():
-                    chunk = KINDS[kind](self.encoder, images.images[start : start + SHARD])
-                    if not np.isfinite(chunk).all():
-                        raise ModelFolderError(f"{self.encoder.spec.name} gives features that are not finite on {what}")
-                    with replacing(shard) as partial, partial.open("wb") as file:
-                        np.save(file, chunk)
-                bar.update(task, completed=min(start + SHARD, len(images)))
         shards = [home / f"shard-{start // SHARD:05d}.npy" for start in starts]
+        todo = [(start, shard) for start, shard in zip(starts, shards, strict=True) if not shard.exists()]
+        left = sum(min(SHARD, len(images) - start) for start, _ in todo)
+        with Report(f"Embedding {what}", len(images), done=len(images) - left) as report:
+            for start, shard in todo:
+                chunk = KINDS[kind](self.encoder, images.images[start : start + SHARD])
+                if not np.isfinite(chunk).all():
+                    raise ModelFolderError(f"{self.encoder.spec.name} gives features that are not finite on {what}")
+                with replacing(shard) as partial, partial.open("wb") as file:
+                    np.save(file, chunk)
+                report.advance(len(chunk))
         first = np.load(shards[0], mmap_mode="r")
         with replacing(home / FEATURES) as partial:
             whole = np.lib.format.open_memmap(

@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import PIL
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cpchub.common.files import cache_folder, expanded, write_json, writing
 from cpchub.common.hashing import bytes_sha256
-from cpchub.common.progress import console
+from cpchub.common.progress import Report
 from cpchub.errors import BrokenImageError, SourceError
 from cpchub.media.damage import TOO_LITTLE_MEMORY, damage_as_failure
 from cpchub.media.decode import decode_bytes, read_bytes
@@ -49,11 +48,13 @@ def checked(paths: Sequence[Path], cache: Path | None = None) -> Checked:
     """
     found = Checked()
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for path, sha256 in zip(paths, pool.map(_sha256, paths), strict=True):
-            if isinstance(sha256, BrokenImageError):
-                found.broken[path] = str(sha256)
-            else:
-                found.sha256[path] = sha256
+        with Report("Reading the images", len(paths)) as report:
+            for path, sha256 in zip(paths, pool.map(_sha256, paths), strict=True):
+                if isinstance(sha256, BrokenImageError):
+                    found.broken[path] = str(sha256)
+                else:
+                    found.sha256[path] = sha256
+                report.advance()
         reasons = _kept_reasons(found.sha256, pool, cache or default_cache())
     for path in [path for path, sha256 in found.sha256.items() if sha256 in reasons]:
         found.broken[path] = reasons[found.sha256.pop(path)]
@@ -71,15 +72,11 @@ def _kept_reasons(sha256: dict[Path, str], pool: ThreadPoolExecutor, cache: Path
     if kept.is_file():
         return dict(json.loads(kept.read_text(encoding="utf-8")))
     reasons: dict[str, str] = {}
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=console, disable=not console.is_terminal,
-    ) as bar:  # fmt: skip
-        task = bar.add_task("Checking the images", total=len(sha256))
+    with Report("Checking the images", len(sha256)) as report:
         for path, reason in zip(sha256, pool.map(_reason, sha256), strict=True):
             if reason is not None:
                 reasons[sha256[path]] = reason
-            bar.advance(task)
+            report.advance()
     if TOO_LITTLE_MEMORY not in reasons.values():  # which another time may have
         with writing(kept.parent):
             kept.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -23,6 +25,7 @@ def from_scratch(
     lr: float = 5e-3,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    after_step: Callable[[], object] = lambda: None,
 ) -> float:
     """Test accuracy of the recipe's network trained by cross-entropy on the labelled `rows` of `data` alone.
 
@@ -37,7 +40,9 @@ def from_scratch(
     plan = Schedule(steps, batch_size, lr)
     mean, std = recipe.mean, recipe.std
     images = data.images[rows].to(device)
-    train(backbone, head, images, labels, plan, views=recipe.views, mean=mean, std=std, seed=seed)
+    train(
+        backbone, head, images, labels, plan, views=recipe.views, mean=mean, std=std, seed=seed, after_step=after_step
+    )
     side = (recipe.input_size, recipe.input_size)
     predicted = predict_proba(backbone, head, test.images, side=side, mean=mean, std=std).argmax(axis=1)
     return float((predicted == test.class_of_each()).mean())

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,8 @@ from rich.table import Table
 
 from cpchub.collection.collection import Collection
 from cpchub.common.files import check_free, replacing, write_json
-from cpchub.common.progress import console
+from cpchub.common.progress import Report, console
+from cpchub.common.words import typed
 from cpchub.embedding.job import embed
 from cpchub.encoders.encoder import Encoder
 from cpchub.encoders.load import load
@@ -96,7 +98,21 @@ def run(
     results["seconds"] = round(time.monotonic() - started, 1)
     write_json(out / "results.json", results)
     console.print(f"\nDone in {results['seconds']:.0f} s. All of it is in {out}", soft_wrap=True)
+    for sentence in _what_next(out, own=images is not None):
+        console.print(sentence, soft_wrap=True, markup=False, highlight=False)
     return out / "collection"
+
+
+def _what_next(out: Path, *, own: bool) -> Iterator[str]:
+    """The commands that go on from here."""
+    collection = out / "collection"
+    yield f"Search it: {typed('search', collection, 'IMAGE')}"
+    yield f"Label it in the browser: {typed('demo', collection)}"
+    if own:
+        again = typed("index", "FOLDER", "-o", "OUT", "--encoder", out / "run" / "export")
+        yield f"Embed other images with this encoder: {again}"
+    else:
+        yield f"The same on images of your own: {typed('quickstart', '--images', 'FOLDER')}"
 
 
 def _check_out(out: Path, images: Path | None) -> None:
@@ -201,13 +217,16 @@ def _few_labels(
     y, y_test = train_set.class_of_each(), test_set.class_of_each()
     per_class = tuple(n for n in PER_CLASS if n <= np.bincount(y).min())
     x, x_test = (encode_images(encoder, part) for part in (train_set, test_set))
-    frozen = label_curve(x, y, x_test, y_test, per_class=per_class, seeds=SEEDS)
+    with Report("Classifying", None):
+        frozen = label_curve(x, y, x_test, y_test, per_class=per_class, seeds=SEEDS)
     values = []
-    with console.status(f"   training the same network from scratch, {len(SEEDS)} times for each number of labels"):
+    networks = len(SEEDS) * len(per_class)
+    with Report("Training from scratch", networks, unit="network", rate=False) as report:
+        step = partial(report.advance, 1 / scratch_steps)
         for seed in SEEDS:
             subsets = label_subsets(y, per_class, seed)
             rivals = (
-                from_scratch(recipe, train_set, rows, test_set, steps=scratch_steps, seed=seed)
+                from_scratch(recipe, train_set, rows, test_set, steps=scratch_steps, seed=seed, after_step=step)
                 for rows in subsets.values()
             )
             values.append(list(rivals))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cpchub.common.files import replacing, writing
+from cpchub.common.progress import Report
 from cpchub.fewlabels.labels_saved import Saved
 from cpchub.media.rules import NO_RULES, Rules
 from cpchub_training.data.left_out import NAMED
@@ -39,7 +40,12 @@ def report(
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     curve = figures.label_efficiency(subjects, folder / "label_efficiency.png")
-    drawn = [figures.draw(subject, folder) for subject in subjects]
+    drawn = []
+    with Report("Drawing", len(subjects), unit="encoder", rate=False, left=False) as report:
+        for subject in subjects:
+            report.note = subject.name
+            drawn.append(figures.draw(subject, folder))
+            report.advance()
     with replacing(folder / PAGE) as partial:
         partial.write_text(page(subjects, curve, drawn), encoding="utf-8")
     return folder / PAGE
