@@ -1,24 +1,33 @@
-"""Commands over a collection of images: `classify`, `demo`."""
+"""Commands over a collection of images: `info`, `classify`, `demo`."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from tyro.conf import arg
 
 from cpchub.cli.base import CollectionFolder, Command, EncoderName, Out, Port, Switch, check_out, say, write_csv
 from cpchub.common.extras import need
-from cpchub.common.words import counted
+from cpchub.common.words import counted, shares
 from cpchub.embedding.encoder_of import encoder_of
 from cpchub.errors import OutputError
 
-if TYPE_CHECKING:
-    import pyarrow as pa
 
-CLASSES_SHOWN = 10
+@dataclass(frozen=True)
+class Info(Command):
+    """Tell what is in a collection: images, encoder, index, what could not be read and why, size on disk."""
+
+    collection: CollectionFolder
+
+    def run(self) -> None:
+        from cpchub.cli import tables
+        from cpchub.collection.collection import Collection
+        from cpchub.index.info import info_of
+
+        tables.info(info_of(Collection.open(self.collection)))
 
 
 @dataclass(frozen=True)
@@ -45,17 +54,8 @@ class Classify(Command):
         table = classify(collection, read_labels(self.labels), method=self.method)
         write_csv(table, self.out)
         if self.out is not None:
-            say(f"{counted(table.num_rows, 'prediction')}: {self.out} ({shares(table)})")
-
-
-def shares(table: pa.Table) -> str:
-    """How many images each class has got, the largest first."""
-    found = Counter(table["predicted"].to_pylist()).most_common()
-    named = [f"{name} {count:,}" for name, count in found[:CLASSES_SHOWN]]
-    more = (
-        [f"others {len(table) - sum(count for _, count in found[:CLASSES_SHOWN]):,}"] if found[CLASSES_SHOWN:] else []
-    )
-    return ", ".join(named + more)
+            shown = shares(Counter(table["predicted"].to_pylist()))
+            say(f"{counted(table.num_rows, 'prediction')}: {self.out} ({shown})")
 
 
 @dataclass(frozen=True)

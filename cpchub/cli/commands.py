@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cpchub.cli.base import Command
-from cpchub.cli.collections import Classify, Demo
+from cpchub.cli.collections import Classify, Demo, Info
 from cpchub.cli.embedding import Embed, IndexCommand
 from cpchub.cli.encoders import Fetch, Import, Models, Publish, Show, Verify
 from cpchub.cli.evaluation import Compare, Detect, Eval, ReportCommand
@@ -23,6 +23,7 @@ COMMANDS: dict[str, type[Command]] = {
         Detect,
         Embed,
         IndexCommand,
+        Info,
         Search,
         DuplicatesCommand,
         Outliers,

@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markdown import Markdown
+from rich.markup import escape
 from rich.table import Table
 
 from cpchub.catalog.families import measured, published
 from cpchub.catalog.spec import CARD, ModelSpec
 from cpchub.catalog.vocabulary import data_title, method_title
 from cpchub.catalog.weights import where_the_weights_are
+from cpchub.cli.lines import line
+from cpchub.common.words import shares, size
 
 if TYPE_CHECKING:  # `cpchub models` waits for neither
     from cpchub.hub.release_plan import ReleasePlan
     from cpchub.hub.verify import FileCheck
+    from cpchub.index.info import Info
 
 COLUMNS = ("name", "status", "dim", "input", "method", "data", "kNN", "published", "licence", "weights")
+FAILURES_SHOWN = 10
 ONLY_PIPED = ("status", "input")  # `cpchub show` has them too
 
 
@@ -39,6 +44,37 @@ def models(specs: Sequence[ModelSpec]) -> None:
         row = dict(zip(COLUMNS, _row(spec), strict=True)) | {"weights": where_the_weights_are(spec, host=False)}
         table.add_row(*(row[column] for column in shown))
     console.print(table)
+
+
+def info(facts: Info) -> None:
+    """Print a line a fact, with a tab after its name, and a line for each image that could not be read.
+
+    On a terminal the images that could not be read are a few.
+    """
+    classes = f"{len(facts.labels):,}: {shares(facts.labels)}" if facts.labels else "none"
+    lines: list[tuple[str, ...]] = [
+        ("images", f"{facts.images:,} of {facts.source}"),
+        ("classes", classes),
+        ("encoder", f"{facts.encoder}, vectors of {facts.dim:,} numbers in {facts.dtype}"),
+        ("index", facts.search),
+        ("disk", f"{size(sum(facts.disk.values()))}: " + ", ".join(f"{k} {size(v)}" for k, v in facts.disk.items())),
+        ("failures", f"{len(facts.failures):,}"),
+        *(("failure", path, reason) for path, reason in facts.failures),
+    ]
+    console = Console()
+    if not console.is_terminal:
+        for columns in lines:
+            print(line(*columns))
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    fixed = len(lines) - len(facts.failures)
+    for name, *values in lines[: fixed + FAILURES_SHOWN]:
+        table.add_row(name, escape(": ".join(values)))
+    console.print(table)
+    if len(facts.failures) > FAILURES_SHOWN:
+        print(f"and {len(facts.failures) - FAILURES_SHOWN:,} more, in its failures.parquet")
 
 
 def plan(planned: ReleasePlan) -> None:

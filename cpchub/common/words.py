@@ -1,11 +1,11 @@
-"""Words of sentences: numbers with their nouns, lists, and commands to type."""
+"""Words of sentences: numbers with their nouns, lists, sizes, and commands to type."""
 
 from __future__ import annotations
 
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -25,3 +25,20 @@ def typed(*words: object) -> str:
     if shutil.which("cpchub") is None:
         program = [sys.argv[0]] if Path(sys.argv[0]).name == "cpchub" else [sys.executable, "-m", "cpchub"]
     return shlex.join([*program, *map(str, words)])
+
+
+def size(number: float) -> str:
+    """Bytes in words: 812 bytes, 45 MB, 1.3 GB."""
+    for unit in ("bytes", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}"
+        number /= 1000
+    return f"{number:.1f} GB"
+
+
+def shares(counts: Mapping[str, int], shown: int = 10) -> str:
+    """How many there are of each, the most first: cat 12, dog 3, others 5."""
+    ordered = sorted(counts.items(), key=lambda each: -each[1])
+    named = [f"{name} {count:,}" for name, count in ordered[:shown]]
+    others = sum(count for _, count in ordered[shown:])
+    return ", ".join([*named, f"others {others:,}"] if others else named)

@@ -118,7 +118,7 @@ class Index:
         if encoder is not None:
             collection.check_encoder(encoder.spec)  # also in `__init__`, but here before a large file is read
         setting = Setting.from_manifest(collection.manifest.get("search"), collection.folder)
-        if setting is None or (setting.count, setting.next_id) != (len(collection), collection.manifest["next_id"]):
+        if setting is None or not setting.is_of(collection.manifest):
             raise CollectionError(
                 f"{collection.folder} has no index for the images it holds now; "
                 f"build it again: cpchub index {collection.source} -o {collection.folder}"

@@ -4,6 +4,7 @@ file."""
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -69,6 +70,10 @@ class Setting:
     def exact(self) -> bool:
         """Whether the search is exact."""
         return self.kind == "exact"
+
+    def is_of(self, manifest: Mapping[str, Any]) -> bool:
+        """Whether the index is of the images that a collection with this manifest holds."""
+        return (self.count, self.next_id) == (manifest["count"], manifest["next_id"])
 
     def measured(self, recall: float, queries: int, depth: int, effort: int | None) -> Setting:
         """The same with what calibration found."""

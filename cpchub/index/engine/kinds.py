@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cpchub.common.words import size
 from cpchub.errors import ArgumentError
 from cpchub.index.engine.faiss_import import import_faiss
 from cpchub.index.setting import IndexRequest, Kind
@@ -55,8 +56,8 @@ def choose(count: int, dim: int, wish: IndexRequest) -> IndexPlan:
     needs["hnsw"] = flat + (2 * HNSW_LINKS * LINK + ID) * count
     if wish.memory is not None and needs.get(wish.kind, 0) > wish.memory:
         raise ArgumentError(
-            f"an index of kind {wish.kind} takes {_size(needs[wish.kind])} for {count:,} vectors, more than the "
-            f"{_size(wish.memory)} allowed. Allow as much memory, or leave the kind to cpchub (auto)"
+            f"an index of kind {wish.kind} takes {size(needs[wish.kind])} for {count:,} vectors, more than the "
+            f"{size(wish.memory)} allowed. Allow as much memory, or leave the kind to cpchub (auto)"
         )
     if wish.kind == "exact":
         return IndexPlan("exact", "it was asked for")
@@ -65,19 +66,19 @@ def choose(count: int, dim: int, wish: IndexRequest) -> IndexPlan:
     if wish.recall == 1:
         if wish.memory is not None and flat > wish.memory:
             raise ArgumentError(
-                f"recall 1 cannot be had in {_size(wish.memory)}: every vector has to be compared, and {count:,} take "
-                f"{_size(flat)}. Allow as much memory, or ask for a recall below 1"
+                f"recall 1 cannot be had in {size(wish.memory)}: every vector has to be compared, and {count:,} take "
+                f"{size(flat)}. Allow as much memory, or ask for a recall below 1"
             )
         return IndexPlan("exact", "nothing may be missed (recall 1)")
     if wish.kind == "auto":
         room = wish.memory if wish.memory is not None else math.inf
         if flat <= min(room, EXACT_SCAN):
-            return IndexPlan("exact", f"comparing all {count:,} vectors ({_size(flat)}) takes a few milliseconds")
+            return IndexPlan("exact", f"comparing all {count:,} vectors ({size(flat)}) takes a few milliseconds")
         if code + ID * count > room:
-            return _pq(count, dim, wish, f"RaBitQ's codes of {count:,} vectors ({_size(code + ID * count)}) do not fit")
+            return _pq(count, dim, wish, f"RaBitQ's codes of {count:,} vectors ({size(code + ID * count)}) do not fit")
         if code <= CODE_SCAN:
-            return IndexPlan("rabitq", f"scanning {_size(code)} of codes is several times faster than {_size(flat)}")
-        return IndexPlan("ivf-rabitq", f"{_size(code)} of codes are too many to scan for each query", _lists(count))
+            return IndexPlan("rabitq", f"scanning {size(code)} of codes is several times faster than {size(flat)}")
+        return IndexPlan("ivf-rabitq", f"{size(code)} of codes are too many to scan for each query", _lists(count))
     if wish.kind in ("pq", "ivf-pq"):
         return _pq(count, dim, wish, "it was asked for")
     return IndexPlan(wish.kind, "it was asked for", _lists(count) if wish.kind == "ivf-rabitq" else 0)
@@ -158,20 +159,12 @@ def _pq(count: int, dim: int, wish: IndexRequest, reason: str) -> IndexPlan:
         fitting = [part for part in parts_in if count * (part / 2 + ID) <= wish.memory]
         if not fitting:
             raise ArgumentError(
-                f"{count:,} vectors cannot be indexed in {_size(wish.memory)}: an id takes {ID} bytes and a code at "
-                f"least half a byte, so {_size(count * (ID + 1))} at least"
+                f"{count:,} vectors cannot be indexed in {size(wish.memory)}: an id takes {ID} bytes and a code at "
+                f"least half a byte, so {size(count * (ID + 1))} at least"
             )
         parts = fitting[-1]
-        reason += f" in {_size(wish.memory)}; {parts / 2:g} bytes a vector do"
+        reason += f" in {size(wish.memory)}; {parts / 2:g} bytes a vector do"
     scan = count * parts / 2
     if wish.kind == "ivf-pq" or (wish.kind == "auto" and scan > CODE_SCAN):
         return IndexPlan("ivf-pq", reason, _lists(count), parts)
     return IndexPlan("pq", reason, 0, parts)
-
-
-def _size(number: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}"
-        number /= 1000
-    return f"{number:.1f} GB"

@@ -1,0 +1,69 @@
+"""What is known of a collection: its images, encoder and index, what could not be read, and its size on disk."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cpchub.collection.collection import Collection
+from cpchub.errors import CollectionError
+from cpchub.index.setting import Setting
+
+
+@dataclass(frozen=True)
+class Info:
+    """Facts about a collection.
+
+    labels: images of each class, the most first. search: the index in a sentence, or why there is none. failures: path
+    and reason of each image that could not be read. disk: bytes of each file and folder in it, the most first.
+    """
+
+    images: int
+    source: str
+    labels: Mapping[str, int]
+    encoder: str
+    dim: int
+    dtype: str
+    search: str
+    failures: tuple[tuple[str, str], ...]
+    disk: Mapping[str, int]
+
+
+def info_of(collection: Collection) -> Info:
+    """The facts about a collection. Raises CollectionError where one of its tables is damaged."""
+    labels = Counter(label for label in collection.items["label"].to_pylist() if label is not None)
+    failures = collection.failures.select(["path", "reason"]).to_pylist()
+    return Info(
+        images=len(collection),
+        source=collection.location,
+        labels=dict(labels.most_common()),
+        encoder=collection.encoder_to_load,
+        dim=collection.dim,
+        dtype=collection.dtype,
+        search=_search(collection),
+        failures=tuple((row["path"], row["reason"]) for row in failures),
+        disk=_disk(collection.folder),
+    )
+
+
+def _search(collection: Collection) -> str:
+    again = f"cpchub index {collection.location} -o {collection.folder}"
+    try:
+        setting = Setting.from_manifest(collection.manifest["search"], collection.folder)
+    except CollectionError as error:
+        return str(error)
+    if setting is None:
+        return f"There is none yet; build it: {again}"
+    if not setting.is_of(collection.manifest):
+        return f"It is of an earlier state of the collection; bring it up to date: {again}"
+    return setting.sentence()
+
+
+def _disk(folder: Path) -> dict[str, int]:
+    sizes = {
+        part.name: sum(path.stat().st_size for path in (part, *part.rglob("*")) if path.is_file())
+        for part in folder.iterdir()
+    }
+    return dict(sorted(sizes.items(), key=lambda each: -each[1]))
