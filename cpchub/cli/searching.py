@@ -69,16 +69,22 @@ class Search(Command):
             check_name(self.encoder)
         Collection.open(self.collection)  # before FAISS is loaded
         from cpchub.index import Index
+        from cpchub.index.where import rows_where
 
         index = Index.open(self.collection)
         subjects = [subject_of(text, index) for text in self.images]
         plus, minus = [weighted(text, index) for text in self.plus], [weighted(text, index) for text in self.minus]
         files = [what for what in (*subjects, *(what for what, _ in (*plus, *minus))) if isinstance(what, Path)]
         if missing := [file for file in files if not file.exists()]:
-            raise QueryError(f"there is no file {missing[0]}, and no image of that path in {self.collection}")
+            absent = f"there is no file {missing[0]}, and no image of that path in {self.collection}"
+            raise QueryError(absent + in_words(missing[0]))
+        allowed = len(index) if self.where is None else int(rows_where(index.items, self.where).sum())
+        if not allowed:
+            say(f"None of the {counted(len(index), 'image')} fits --where {self.where!r}; nothing is found")
+            return
         if files:
             index.encoder = encoder_of(index.collection, self.encoder)
-        k = min(self.k, max(1, allowed(index, self.where)))
+        k = min(self.k, allowed)
         if self.each:
             answers = index.search_each(subjects, k, where=self.where)
         else:
@@ -156,8 +162,7 @@ class Outliers(Command):
             table = find_outliers(collection_or_images(self.images, self.encoder, stack, self.rules))
         unusual = sum(table["outlier"].to_pylist())
         write_csv(table if self.all else table.filter(table["outlier"]), self.out)
-        verb = "is an outlier" if unusual == 1 else "are outliers"
-        say(f"{unusual:,} of {counted(table.num_rows, 'image')} {verb}" + (f": {self.out}" if self.out else ""))
+        say(outliers_found(unusual, table.num_rows, everything=self.all) + (f": {self.out}" if self.out else ""))
 
 
 @dataclass(frozen=True)
@@ -203,13 +208,19 @@ def check_sheet(show: Path | None) -> None:
         raise ArgumentError(f"{show} does not end with .png; --show writes a PNG")
 
 
-def allowed(index: Index, where: str | None) -> int:
-    """How many images a condition leaves; where it leaves none, the index refuses to search."""
-    from cpchub.index.where import rows_where
+def outliers_found(unusual: int, images: int, *, everything: bool) -> str:
+    """How many images are far from usual; that none is, where none is."""
+    if unusual:
+        return f"{unusual:,} of {counted(images, 'image')} {'is an outlier' if unusual == 1 else 'are outliers'}"
+    listed = "listed are all of them" if everything else "--all lists all of them"
+    return f"None of {counted(images, 'image')} is far from usual; {listed}, the most unusual first"
 
-    if where is None:
-        return len(index)
-    return int(rows_where(index.items, where).sum())
+
+def in_words(query: Path) -> str:
+    """What to say of a query that is no file but looks like words; empty where it looks like a file."""
+    if query.suffix or len(query.parts) > 1:
+        return ""
+    return ". Words cannot be searched with, since encoders know images only: give an image of what you look for"
 
 
 def subject_of(text: str, index: Index) -> Path | Item:

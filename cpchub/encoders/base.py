@@ -28,6 +28,13 @@ class BaseEncoder(nn.Module):
         self.model: Any = model.eval()  # the type nn.Module does not have timm's methods
         self.spec = spec
 
+    def __repr__(self) -> str:
+        """One line; `encoder.model` shows the layers."""
+        spec = self.spec
+        takes = "x".join(map(str, spec.input_size)) if spec.sample_rate is None else f"{spec.sample_rate:,} Hz"
+        facts = f"{spec.architecture}, {takes} to {spec.dim} numbers, {self.device}, {self.dtype}"
+        return f"{type(self).__name__}({spec.name!r}, {facts})"
+
     @property
     def dim(self) -> int:
         """D, the length of a pooled vector."""

@@ -68,10 +68,21 @@ class TestSearch:
         search("id:3", "--where", "colour == 'red'", status=2)
         assert "no column 'colour'" in search.said.err
 
-    def test_a_condition_that_few_images_fit_gives_those_few_and_none_is_an_error(self, search: Runs) -> None:
+    def test_a_condition_that_few_images_fit_gives_those_few_and_one_that_none_fits_an_empty_answer(
+        self, search: Runs, images: Path, tmp_path: Path
+    ) -> None:
         assert [line[1] for line in search("id:3", "-k", 5, "--where", "label == 'b'")] == ["b/copy.png"]
-        search("id:3", "--where", "label == 'c'", status=2)
-        assert "none of the 9 images fits" in search.said.err
+        sheet = tmp_path / "sheet.png"
+        for query in (["id:3"], ["id:3", "id:4", "--each"], [images / "a" / "001.png", "--show", sheet]):
+            assert search(*query, "--where", "label == 'c'") == []
+            assert search.said.err == "None of the 9 images fits --where \"label == 'c'\"; nothing is found\n"
+        assert not sheet.exists()
+
+    @pytest.mark.parametrize(("query", "told"), [("a red car", True), ("dog", True), ("dog.jpg", False)])
+    def test_a_query_in_words_is_told_that_images_are_searched_with(self, search: Runs, query: str, told: bool) -> None:
+        search(query, status=2)
+        assert f"there is no file {query}" in search.said.err
+        assert ("Words cannot be searched with" in search.said.err) == told
 
     def test_a_path_that_a_search_has_printed_is_a_query(self, search: Runs) -> None:
         assert search("a/005.png", "-k", 3) == search("id:5", "-k", 3)
@@ -163,6 +174,17 @@ class TestOtherCommands:
         assert main(["duplicates", str(images), "--encoder", str(tiny_encoder_folder), "-o", str(out)]) == 0
         assert sorted(images.rglob("*")) == before
         assert "b/copy.png" in out.read_text()
+
+    def test_outliers_says_where_none_is_far_from_usual(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Index.build(import_vectors(tmp_path / "in", np.eye(4), ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]))
+        assert main(["outliers", str(tmp_path / "in")]) == 0
+        said = capsys.readouterr()
+        assert said.out.splitlines() == ['"path","label","similarity","outlier"']
+        assert said.err.splitlines()[-1] == (
+            "None of 4 images is far from usual; --all lists all of them, the most unusual first"
+        )
 
     def test_outliers_and_maps_are_written(
         self, collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

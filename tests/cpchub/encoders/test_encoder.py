@@ -46,6 +46,9 @@ class TestEncode:
         assert vectors.shape == (1, DIM) == (1, encoder.dim)
         assert vectors.dtype == np.float32
 
+    def test_it_is_shown_in_one_line(self, encoder: Encoder) -> None:
+        assert repr(encoder) == "Encoder('tiny-simclr', resnet18, 3x32x32 to 16 numbers, cpu, torch.float32)"
+
     def test_twice_the_same_vectors(self, encoder: Encoder, images: list[Image.Image]) -> None:
         assert np.array_equal(encoder.encode(images), encoder.encode(images))
 

@@ -109,10 +109,10 @@ def _what_next(out: Path, *, own: bool) -> Iterator[str]:
     yield f"Search it: {typed('search', collection, 'IMAGE')}"
     yield f"Label it in the browser: {typed('demo', collection)}"
     if own:
-        again = typed("index", "FOLDER", "-o", "OUT", "--encoder", out / "run" / "export")
+        again = typed("index", "IMAGES", "-o", "OUT", "--encoder", out / "run")
         yield f"Embed other images with this encoder: {again}"
     else:
-        yield f"The same on images of your own: {typed('quickstart', '--images', 'FOLDER')}"
+        yield f"The same on images of your own: {typed('quickstart', '--images', 'IMAGES')}"
 
 
 def _check_out(out: Path, images: Path | None) -> None:
