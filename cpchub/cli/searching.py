@@ -167,11 +167,11 @@ class Outliers(Command):
 
 @dataclass(frozen=True)
 class Map(Command):
-    """Draw a collection as a map: images that the encoder finds alike lie together."""
+    """Draw a collection as a map of its images: those that the encoder finds alike lie together."""
 
     collection: CollectionFolder
     out: Annotated[Path, Out] = Path("map.png")
-    """map.png, coloured by label, or map.parquet with id, path, label, x, y"""
+    """map.png, each image framed in the colour of its label, or map.parquet with id, path, label, x, y"""
     method: Literal["pca", "umap"] = "pca"
     """pca is instant; umap keeps neighbours together and takes minutes"""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,15 +11,14 @@ import pyarrow as pa
 
 from cpchub.collection.tables import write_table
 from cpchub.common.extras import import_extra
-from cpchub.common.files import expanded, replacing
+from cpchub.common.files import expanded
 from cpchub.common.progress import Report
 from cpchub.errors import ArgumentError
 from cpchub.index import Index
+from cpchub.index.map_image import draw_plane
 
 Method = Literal["pca", "umap"]
 BLOCK = 16_384
-MOST_COLOURS = 20
-OTHERS = "#b8bec6"
 
 
 def project_to_plane(vectors: npt.NDArray[Any], method: Method = "pca") -> npt.NDArray[np.float32]:
@@ -44,7 +42,8 @@ def project_to_plane(vectors: npt.NDArray[Any], method: Method = "pca") -> npt.N
 
 
 def draw_map(index: Index, out: str | Path, method: Method = "pca") -> Path:
-    """Write the map of a collection: a plot coloured by label (.png), or a table id, path, label, x, y (.parquet).
+    """Write the map of a collection: thumbnails in frames of their label's colour (.png), or a table id, path, label,
+    x, y (.parquet).
 
     Raises ArgumentError for another ending, and as `project_to_plane` does; OutputError or NoSpaceError if it cannot be
     written.
@@ -57,7 +56,8 @@ def draw_map(index: Index, out: str | Path, method: Method = "pca") -> Path:
         known = {name: index.items[name] for name in ("id", "path", "label")}
         write_table(pa.table({**known, "x": points[:, 0], "y": points[:, 1]}), out)
     else:
-        _draw(points, index.items["label"].to_pylist(), method, out)
+        title = f"{len(points):,} images, {method.upper()}"
+        draw_plane(points, index.items["label"].to_pylist(), index.collection.image, title=title, out=out)
     return out
 
 
@@ -74,28 +74,3 @@ def _pca(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])  # the sign of an axis is arbitrary: fix it
     points = [np.asarray(vectors[start : start + BLOCK]) @ axes for start in range(0, count, BLOCK)]
     return np.asarray(np.concatenate(points) - mean @ axes, dtype=np.float32)
-
-
-def _draw(points: npt.NDArray[np.float32], labels: list[str | None], method: Method, out: Path) -> None:
-    from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 7), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    names = [name for name, _ in Counter(sorted(label for label in labels if label is not None)).most_common()]
-    size = float(np.clip(20_000 / len(points), 1, 30))
-    colours = colormaps["tab20" if len(names) > 10 else "tab10"]
-    drawn = np.array([names[:MOST_COLOURS].index(label) if label in names[:MOST_COLOURS] else -1 for label in labels])
-    style: dict[str, Any] = {"s": size, "linewidths": 0, "alpha": 0.7}
-    if (drawn < 0).any():
-        axes.scatter(*points[drawn < 0].T, color=OTHERS, label="other labels" if names else None, **style)
-    for number, name in enumerate(names[:MOST_COLOURS]):
-        axes.scatter(*points[drawn == number].T, color=colours(number), label=name, **style)
-    if names:
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=max(1, 6 / size**0.5))
-    axes.set(title=f"{len(points):,} images, {method.upper()}", xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-    with replacing(out) as partial:
-        figure.savefig(partial, format="png", dpi=150)
