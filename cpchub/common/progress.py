@@ -78,18 +78,19 @@ class Report:
         rate: bool = True,
         left: bool = True,
         window: float = 30.0,
+        last_line: bool = False,
         console: Console | None = None,
     ) -> None:
         """what: the name of the job. total: how many units there are, None where that is not known.
 
         done: units that were there before, so that they do not count for the rate. unit: their name in the singular;
         bytes are shown as MB. rate, left: whether to show units a second and the time that is left; without `left`,
-        for units that take unlike times, it is the time since the start. console: by default stdout on a
-        terminal, else stderr; nothing is shown on one that is quiet.
+        for units that take unlike times, it is the time since the start. last_line: print how the job ended, although
+        it took less time than a line. console: by default stdout on a terminal, else stderr; a quiet one shows nothing.
         """
         self.what, self.total, self.done, self.note = what, total, float(done), ""
         self._unit, self._shows_rate, self._shows_left = unit, rate, left
-        self._window = window
+        self._window, self._last_line = window, last_line
         self._console = on_terminal() if console is None else console
         self._bar: Progress | None = None
         self._ended, self._lines = Event(), 0
@@ -118,8 +119,8 @@ class Report:
         self._show(False)
         if self._bar is None:
             self._teller.join()
-            if self._lines and kind is None:
-                self._print()
+        if kind is None and (self._lines or self._last_line):
+            self._print()
         self._open.remove(self)
         if self._open:
             self._open[-1]._show(True)

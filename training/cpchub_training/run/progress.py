@@ -16,9 +16,11 @@ class ProgressLine:
     """A context manager around a run: `advance(done, epoch, metrics)`, `say(sentence)`; silent if not `visible`."""
 
     def __init__(self, recipe: Recipe, total: int, done: int, visible: bool) -> None:
-        self.recipe, self.total = recipe, total
+        self.recipe = recipe
         shown = console if visible else Console(quiet=True)
-        self.report = Report(recipe.name, total, done=done, unit="step", rate=False, window=WINDOW, console=shown)
+        self.report = Report(
+            recipe.name, total, done=done, unit="step", rate=False, window=WINDOW, last_line=True, console=shown
+        )
 
     def __enter__(self) -> ProgressLine:
         self.report.__enter__()
@@ -34,8 +36,6 @@ class ProgressLine:
             note += f", kNN {line['knn_train']:.1%}"
         self.report.note = note
         self.report.update(done)
-        if done == self.total:
-            self.say(self.report.state())
 
     def say(self, sentence: str) -> None:
         """Print a sentence above the bar."""
