@@ -12,6 +12,8 @@ from types import ModuleType
 import pytest
 import yaml
 
+from cpchub.catalog.listing import get_spec
+from cpchub.errors import UnknownModelError
 from cpchub_training import losses
 from cpchub_training.losses import in_batch, information, memory, metric
 
@@ -63,6 +65,13 @@ def test_python_in_the_documents_parses_and_imports_what_exists(page: Path) -> N
                     resolve(f"{node.module}.{alias.name}")
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "cpchub":
                 resolve(f"cpchub.{node.attr}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
+def test_no_example_makes_a_folder_with_the_name_of_an_encoder(page: Path) -> None:
+    for folder in re.findall(r"^cpchub .* (?:-o|--out) ([\w./-]+)", page.read_text(encoding="utf-8"), re.MULTILINE):
+        with pytest.raises(UnknownModelError):
+            get_spec(folder)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())

@@ -75,10 +75,14 @@ class Demo(Command):
         need("gradio", extra="demo")
         from cpchub.collection.collection import Collection
         from cpchub.hub.places import check_name
+        from cpchub.index.engine.faiss_import import import_faiss
+        from cpchub_serving.port import check_port
 
         if self.encoder is not None:
             check_name(self.encoder)
-        collection = Collection.open(self.collection)  # before Gradio is loaded
+        collection = Collection.open(self.collection)  # all of this before Gradio is loaded
+        import_faiss()
+        check_port(self.host, self.port)
         from cpchub_serving.app import serve
         from cpchub_serving.page.stopping import leave_process
 

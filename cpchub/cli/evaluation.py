@@ -16,6 +16,8 @@ from cpchub.errors import ArgumentError, SourceError
 Labelled = Annotated[str, arg(metavar="IMAGES", help="cifar10, digits, or a folder with a sub-folder a class")]
 RENAMED = {"--data": "--images"}
 Names = Annotated[str, arg(metavar="LIST")]
+PROTOCOLS = ("knn", "linear", "cpc-linear", "low-label", "resnet-head", "fine-tune", "scratch")
+MODES = ("frozen", "fine-tuned", "scratch")
 Cache = Annotated[Path | None, arg(metavar="FOLDER", help="where features and outcomes are kept")]
 
 
@@ -47,6 +49,7 @@ class Eval(Command):
     def run(self) -> None:
         need("lightning_fabric", extra="train")
         check_places([self.name], [self.images])
+        protocols = _known(self.protocol, PROTOCOLS, "--protocol")
         fractions, seeds = _shares(self.fractions), _whole(self.seeds, "--seeds")
         per_class = _whole(self.per_class, "--per-class")
         from cpchub_training.evaluate import Settings
@@ -54,7 +57,6 @@ class Eval(Command):
 
         settings = Settings(fractions=fractions, per_class=per_class, seeds=seeds)
         settings = settings.with_scratch_pictures(self.scratch_images)
-        protocols = _words(self.protocol)
         measure(self.name, self.images, protocols, settings, out=self.out, cache=self.cache, rules=self.rules)
 
 
@@ -86,6 +88,7 @@ class Compare(Command):
             raise ArgumentError("no encoder to compare; name one or more")
         check_out(self.out)
         check_places(self.names, _words(self.images))
+        protocols = _known(self.protocol, PROTOCOLS, "--protocol")
         fractions, seeds = _shares(self.fractions), _whole(self.seeds, "--seeds")
         from cpchub_training.evaluate import Settings
         from cpchub_training.evaluate.compare import compare
@@ -93,7 +96,7 @@ class Compare(Command):
         compare(
             self.names,
             _words(self.images),
-            _words(self.protocol),
+            protocols,
             Settings(fractions=fractions, seeds=seeds),
             out=self.out,
             cache=self.cache,
@@ -158,6 +161,7 @@ class Detect(Command):
     def run(self) -> None:
         need("lightning_fabric", extra="train")
         seeds = _whole(self.seeds, "--seeds")
+        modes = _known(self.modes, MODES, "--modes")
         check_places([self.name])
         if not self.images.is_dir():
             raise SourceError(f"there is no folder {self.images}; give a folder in the layout of PASCAL VOC")
@@ -167,7 +171,7 @@ class Detect(Command):
         names = ("style", "side", "width", "steps", "batch_size", "lr", "train_split", "test_split")
         settings = Settings(**{name: getattr(self, name) for name in names})
         out = self.out or Path("runs", "detection", Path(self.name).name)
-        rows = measure(self.name, self.images, settings, modes=_words(self.modes), seeds=seeds, out=out)  # type: ignore[arg-type]
+        rows = measure(self.name, self.images, settings, modes=modes, seeds=seeds, out=out)  # type: ignore[arg-type]
         tables.detection(rows)
         say(f"All settings and numbers: {out / 'detection.json'}")
 
@@ -190,6 +194,14 @@ def _shares(text: str) -> tuple[float, ...]:
 def _words(text: str) -> list[str]:
     """What stands between the commas."""
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _known(text: str, names: Sequence[str], flag: str) -> list[str]:
+    """The words of a list, each of which is one of `names`."""
+    words = _words(text)
+    if unknown := [word for word in words if word not in names]:
+        raise ArgumentError(f"{flag} {unknown[0]!r} is none of {', '.join(names)}")
+    return words
 
 
 def _numbers(text: str, flag: str) -> list[float]:

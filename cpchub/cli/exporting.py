@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from cpchub.cli.base import Command, Out, Switch, check_out, say
+from cpchub.common.extras import need
 from cpchub.errors import ArgumentError
 
 FILES = (".onnx", ".pt2")
@@ -62,6 +63,8 @@ class Export(Command):
 
         check_out(out)
         check_name(self.name)
+        if out.suffix == ".onnx":
+            need("onnx", "onnxscript", "onnxruntime", extra="export")
         from cpchub.encoders.load import load
         from cpchub.encoders.onnx_export import export_onnx, export_program
 

@@ -195,7 +195,9 @@ class Merge(Command):
     def run(self) -> None:
         from cpchub.collection.merge import merge
         from cpchub.index import Index
+        from cpchub.index.engine.faiss_import import import_faiss
 
+        import_faiss()  # raises where it is missing, before anything is written
         index = Index.build(merge(self.collections, self.out))
         say(index.setting.sentence())
         say(f"{counted(len(index), 'image')} of {len(self.collections)} collections: {self.out}")
@@ -263,6 +265,7 @@ def collection_or_images(folder: Path, encoder_name: str | None, stack: ExitStac
     from cpchub.embedding.options import EmbedOptions
     from cpchub.hub.places import check_name
     from cpchub.index import Index
+    from cpchub.index.engine.faiss_import import import_faiss
 
     if (folder / MANIFEST).is_file():
         return Index.open(folder)
@@ -270,6 +273,7 @@ def collection_or_images(folder: Path, encoder_name: str | None, stack: ExitStac
         check_name(encoder_name)
     temporary = Path(stack.enter_context(TemporaryDirectory(prefix="cpchub-")))
     listed = Listed.of(folder, temporary / "collection", labels=None, rules=rules)
+    import_faiss()  # raises where it is missing, before anything is embedded
     from cpchub.encoders.load import load
 
     return Index.build(listed.embed(load(encoder_name or bundled_encoder()), EmbedOptions()))

@@ -40,9 +40,14 @@ class Quickstart(Command):
     resumes: ClassVar[bool] = True
 
     def run(self) -> None:
+        from cpchub.index.engine.faiss_import import import_faiss
+        from cpchub_serving.port import check_port
+
         need("lightning_fabric", extra="train")
+        import_faiss()  # raises where it is missing
         if self.serve:
             need("gradio", extra="demo")
+            check_port(Demo.host, self.port)
         images = expanded(self.images) if self.images else None
         if images is not None:
             from cpchub_training.recipes.places import check_own_images

@@ -15,6 +15,7 @@ from cpchub.encoders.audio_encoder import AudioEncoder
 from cpchub.encoders.encoder import Encoder
 from cpchub.errors import ArgumentError
 from cpchub.hub.locate import locate
+from cpchub.hub.places import tell_of_namesake
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -48,6 +49,7 @@ def load(
     """
     text = str(name_or_path)
     if isinstance(name_or_path, str) and (theirs := timm_name(text)) is not None:
+        tell_of_namesake(text)
         text = f"timm/{theirs}"
     chosen_device, chosen_dtype = _device(device), _dtype(dtype)
     if text.startswith("timm/"):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
+from socket import gaierror
 from typing import IO, Any, BinaryIO, Protocol
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -74,12 +75,23 @@ def fetch_file(file: RemoteFile, folder: Path, tell: Tell) -> Path:
     return target
 
 
+def check_answers(file: RemoteFile) -> None:
+    """Raise HubError where nobody answers at the address of a file; what is answered is left to `fetch_file`."""
+    address = address_of(file)
+    try:
+        with opened(Request(address, method="HEAD", headers={"User-Agent": "cpchub"})):
+            return
+    except (OSError, HTTPException, ValueError) as error:
+        if _nobody_is_there(error):
+            raise _unreachable(address, error, kept=False) from error
+
+
 def _until_it_is_whole(attempt: Callable[[], None], out: BinaryIO, address: str) -> None:
     """Try again as long as every few tries bring something."""
     have = 0
 
     def hopeless(error: Exception) -> bool:
-        return is_final(error) or out.seek(0, os.SEEK_END) > have
+        return is_final(error) or out.seek(0, os.SEEK_END) > have or (not have and _nobody_is_there(error))
 
     while True:
         have = out.seek(0, os.SEEK_END)
@@ -95,9 +107,7 @@ def _until_it_is_whole(attempt: Callable[[], None], out: BinaryIO, address: str)
         except (OSError, HTTPException, ValueError) as error:  # ValueError: of an address that cannot be asked for
             if out.seek(0, os.SEEK_END) > have and not is_final(error):
                 continue
-            reason = error.reason if isinstance(error, URLError) else error
-            kept = "; what has arrived is kept, and the same call goes on from there" if have else ""
-            raise HubError(f"{address} cannot be reached, or broke off ({reason}){kept}") from error
+            raise _unreachable(address, error, kept=bool(have)) from error
 
 
 def is_final(error: Exception) -> bool:
@@ -105,6 +115,17 @@ def is_final(error: Exception) -> bool:
     if isinstance(error, HTTPError):
         return error.code < 500 and error.code not in _PASSING
     return isinstance(error, (CpchubError, ValueError))
+
+
+def _nobody_is_there(error: Exception) -> bool:
+    """Whether the connection was refused, or the server's name is not known here: offline, as a rule."""
+    return isinstance(error, URLError) and isinstance(error.reason, (ConnectionRefusedError, gaierror))
+
+
+def _unreachable(address: str, error: Exception, *, kept: bool) -> HubError:
+    reason = error.reason if isinstance(error, URLError) else error
+    more = "; what has arrived is kept, and the same call goes on from there" if kept else ""
+    return HubError(f"{address} cannot be reached, or broke off ({reason}){more}")
 
 
 def _go_on(file: RemoteFile, address: str, out: BinaryIO, version: Path, tell: Tell) -> None:

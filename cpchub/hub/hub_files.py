@@ -59,6 +59,8 @@ def check_reachable(
     """
     access: dict[str, Any] = {"cache_dir": cache_dir, "revision": revision}
     if not any(isinstance(try_to_load_from_cache(repo_id, name, **access), str) for name in filenames):
+        if constants.HF_HUB_OFFLINE:
+            raise LocalEntryNotFoundError("HF_HUB_OFFLINE is set")
         _check_hub_answers(hf_hub_url(repo_id, filenames[0], revision=revision, endpoint=endpoint()), None)
 
 

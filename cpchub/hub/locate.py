@@ -98,7 +98,7 @@ def locate_local(
         if spec.origin is not None:
             return _converted(spec, cache_dir)
         if spec.repo_id is None:
-            raise WeightsUnavailableError(_no_weights(spec))
+            raise WeightsUnavailableError(no_weights(spec))
         name, repo_id = spec.name, spec.repo_id
         if revision is None or _is_commit(revision, spec.revision):
             revision, records = spec.revision, spec.files
@@ -140,7 +140,7 @@ def _from_catalog(
             )
         return verified(public.locate_public(spec, cache_dir), spec.name)
     if spec.repo_id is None:
-        raise WeightsUnavailableError(_no_weights(spec))
+        raise WeightsUnavailableError(no_weights(spec))
     pinned = revision is None or _is_commit(revision, spec.revision)
     fetched = _from_hub(
         spec.repo_id, spec.revision if pinned else revision, token, cache_dir, weights, name=spec.name,
@@ -163,7 +163,7 @@ def _is_commit(revision: str, commit: str | None) -> bool:
     return commit is not None and len(revision) >= 7 and commit.startswith(revision.lower())
 
 
-def _no_weights(spec: ModelSpec) -> str:
+def no_weights(spec: ModelSpec) -> str:
     """Why there are no weights, and the ways out."""
     recipe = (spec.recipe or {}).get("name")
     train = f"`cpchub train {recipe}`" if recipe else "`cpchub train --list` shows the recipes"

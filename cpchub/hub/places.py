@@ -12,8 +12,10 @@ import difflib
 import warnings
 from pathlib import Path
 
+from cpchub.catalog.families import is_here
 from cpchub.catalog.listing import get_spec
 from cpchub.catalog.spec import CONFIG, PICKLE_SUFFIXES, RECIPE, WEIGHTS
+from cpchub.catalog.timm_names import timm_name
 from cpchub.common.files import expanded
 from cpchub.errors import CpchubWarning, ModelFolderError, UnknownModelError
 
@@ -65,24 +67,26 @@ def model_folder(folder: Path) -> Path:
 def check_name(name: str) -> None:
     """Raise for a name that is known to mean nothing, or is out of reach, before torch is imported.
 
-    ModelFolderError for a folder that is not there, UnknownModelError for a name that the catalog does not have,
-    WeightsUnavailableError for a repository that is not here while the Hub cannot be reached. The rest passes: what the
-    Hub or timm has to say comes with the download.
+    ModelFolderError for a folder that is not there, UnknownModelError for a name that the catalog does not have, and
+    what `cpchub.hub.at_hand` raises. The rest passes: what the Hub or timm has to say comes with the download.
     """
-    if name.startswith("timm/"):
+    if name.startswith("timm/") or timm_name(name) is not None:
         return
     folder, repo_id = parse(name)
     if folder is not None:
         check_folder(folder)
-    elif repo_id is None:
-        get_spec(name)
-    elif not _in_catalog(repo_id.partition("@")[0]):
-        from cpchub.hub.client import hub_errors  # here, because they bring the Hub's client, which takes half a second
-        from cpchub.hub.hub_files import check_reachable
+        return
+    if repo_id is None or _in_catalog(repo_id.partition("@")[0]):
+        spec = get_spec(name if repo_id is None else repo_id.partition("@")[0])
+        if is_here(spec):
+            return
+        from cpchub.hub.at_hand import check_spec  # here, because the Hub's client takes half a second to import
 
-        repository, _, revision = repo_id.partition("@")
-        with hub_errors(repository, "Fetching"):
-            check_reachable(repository, [CONFIG], revision=revision or None)
+        check_spec(spec)
+    else:
+        from cpchub.hub.at_hand import check_repository
+
+        check_repository(repo_id)
 
 
 def check_folder(folder: Path) -> None:

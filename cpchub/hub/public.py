@@ -31,7 +31,7 @@ from cpchub.errors import (
     WeightsUnavailableError,
 )
 from cpchub.hub import known_files
-from cpchub.hub.fetch_file import Tell, address_of, fetch_file
+from cpchub.hub.fetch_file import Tell, address_of, check_answers, fetch_file
 
 SCRATCH = "converting-"
 
@@ -45,7 +45,7 @@ def locate_public(spec: ModelSpec, cache_dir: str | Path | None = None, *, keep:
     UnsafeWeightsError, NoSpaceError, OutputError. Nothing half-written is left but what has arrived of a download.
     """
     folder = converted_folder(spec.name, cache_dir)
-    downloads = folder.parent / ".downloads" / spec.name
+    downloads = _downloads(folder)
     kept = Path(keep) if keep is not None else None
     if kept is not None or not (folder / WEIGHTS).is_file() or downloads.exists():
         with writing(folder):
@@ -58,6 +58,29 @@ def locate_public(spec: ModelSpec, cache_dir: str | Path | None = None, *, keep:
                 _make(spec, folder, downloads, kept)
             shutil.rmtree(downloads, ignore_errors=True)
     return of_folder(spec, folder)
+
+
+def check_reachable(spec: ModelSpec) -> None:
+    """Raise where a public encoder cannot be fetched now; its conversion, which needs torch, is not waited for.
+
+    WeightsUnavailableError where the network is forbidden, HubError where no source answers.
+    """
+    origin, folder = _origin(spec), converted_folder(spec.name)
+    _refuse_offline(spec, origin, folder)
+    failures: list[Exception] = []
+    for number, source in enumerate(origin.sources):
+        if all((_downloads(folder) / str(number) / file.name).is_file() for file in source.files):
+            return None
+        try:
+            return check_answers(source.files[0])
+        except HubError as error:
+            failures.append(error)
+    raise _failed(spec, failures)
+
+
+def _downloads(folder: Path) -> Path:
+    """Where the authors' files of a converted folder are, or their parts, until they are converted."""
+    return folder.parent / ".downloads" / folder.name
 
 
 def of_folder(spec: ModelSpec, folder: Path) -> ModelSpec:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,14 @@ from cpchub.common.words import counted
 from cpchub.encoders.encoder import Encoder
 from cpchub.encoders.load import load
 from cpchub.encoders.protocols import ImageEncoder
-from cpchub.errors import ArgumentError, QueryError
+from cpchub.errors import QueryError
 from cpchub.index import Index
 from cpchub_serving.page import clicks, loopback, markup, stopping
 from cpchub_serving.page.label_tab import LabelTab
 from cpchub_serving.page.messages import shown_errors
 from cpchub_serving.page.search_tab import SearchTab
 from cpchub_serving.page.theme import CSS_FILE, theme
+from cpchub_serving.port import check_port, unusable
 from cpchub_serving.visit.finder import Finder
 from cpchub_serving.visit.session import Session
 from cpchub_serving.visit.thumbnails import Thumbnails
@@ -71,8 +71,7 @@ def serve(
     computes in a thread of this process. Raises what `Index.open` and `cpchub.load` raise, and ArgumentError for a
     port that is taken.
     """
-    if port is not None:
-        _check_port(host, port)  # before the encoder is loaded
+    check_port(host, port)  # before the encoder is loaded
     index = Index.open(collection_dir)
     if encoder is None or isinstance(encoder, str):
         encoder = load(encoder or index.collection.encoder_to_load)
@@ -90,24 +89,11 @@ def serve(
                     **launch_options(),
                 )
         except OSError as error:
-            raise _unusable(host, port, error) from error
+            raise unusable(host, port, error) from error
         with stopping.stops_noted() as stopped:
             print(f"{collection_name(index)}, {counted(len(index), 'image')}: {url}  (Ctrl-C stops)", flush=True)
             stopping.wait_until(stopped, page)
             return stopping.close(page)
-
-
-def _check_port(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except (OSError, OverflowError) as error:
-        raise _unusable(host, port, error) from error
-
-
-def _unusable(host: str, port: int | None, error: Exception) -> ArgumentError:
-    ports = "No port from 7860 on can" if port is None else f"Port {port} cannot"
-    return ArgumentError(f"{ports} be used on {host} ({error}); choose another with --port.")
 
 
 def launch_options() -> dict[str, Any]:

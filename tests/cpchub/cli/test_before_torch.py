@@ -15,6 +15,7 @@ import pytest
 from cpchub.collection.import_vectors import import_vectors
 from cpchub.index import Index
 
+NOBODY = "http://127.0.0.1:9"  # where nobody listens
 RUN = """
 import contextlib, io, json, sys, traceback
 class NoTorch:
@@ -45,6 +46,18 @@ WRONG = {
         "There is no folder runs/shrot; did you mean runs/short?",
     ),
     "index an encoder's name": (["index", "photos", "-o", "out", "--encoder", "simclrr"], "did you mean"),
+    "index by a recipe": (
+        ["index", "photos", "-o", "out", "--encoder", "cpc-resnet170"],
+        "there are no weights for it",
+    ),
+    "index by a repository, offline": (
+        ["index", "photos", "-o", "out", "--encoder", "org/none"],
+        "org/none is not in the cache and the Hub cannot be reached",
+    ),
+    "index by the file of its authors, offline": (
+        ["index", "photos", "-o", "out", "--encoder", "dino-resnet50"],
+        "dino-resnet50 could not be fetched: http://127.0.0.1:9/",
+    ),
     "index labels": (["index", "photos", "-o", "out", "--labels", "nowhere.csv"], "nowhere.csv"),
     "index a folder without images": (["index", "runs", "-o", "out"], "no images"),
     "embed": (["embed", "nowhere", "-o", "out"], "no folder of images at {here}/nowhere"),
@@ -55,8 +68,10 @@ WRONG = {
     "outliers": (["outliers", "nowhere"], "no folder of images at {here}/nowhere"),
     "classify": (["classify", "nowhere", "--labels", "labels.csv"], "there is no collection at nowhere"),
     "demo": (["demo", "nowhere"], "there is no collection at nowhere"),
+    "demo at a port": (["demo", "made", "--port", "99999"], "Port 99999 cannot be used"),
     "demo with an encoder": (["demo", "made", "--encoder", "runs/nowhere"], "There is no folder runs/nowhere"),
     "quickstart": (["quickstart", "--images", "nowhere"], "no data set called 'nowhere'"),
+    "quickstart at a port": (["quickstart", "--port", "99999"], "Port 99999 cannot be used"),
     "train a recipe": (["train", "simclr_digit"], "did you mean simclr_digits"),
     "train on a folder": (["train", "simclr_photos", "--images", "nowhere"], "no data set called 'nowhere'"),
     "train on nothing": (["train", "simclr_photos"], "name their folder with --images"),
@@ -67,9 +82,11 @@ WRONG = {
     "eval a run": (["eval", "runs/nowhere", "--images", "digits"], "There is no folder runs/nowhere"),
     "eval on a folder": (["eval", "simclr", "--images", "nowhere"], "no data set called 'nowhere'"),
     "eval on a share": (["eval", "simclr", "--images", "digits", "--fractions", "some"], "give numbers"),
+    "eval by a protocol": (["eval", "simclr", "--images", "digits", "--protocol", "knn,line"], "--protocol 'line'"),
     "compare": (["compare", "simclr", "./nowhere", "--images", "digits"], "There is no folder nowhere"),
     "report": (["report", "runs/nowhere", "--images", "digits"], "There is no folder runs/nowhere"),
     "detect": (["detect", "simclr", "--images", "nowhere"], "there is no folder nowhere"),
+    "detect in a way": (["detect", "simclr", "--images", "photos", "--modes", "cold"], "--modes 'cold' is none of"),
     "export": (["export", "runs/nowhere", "-o", "a.onnx"], "There is no folder runs/nowhere"),
     "import": (["import", "nowhere.pth", "-o", "out"], "there is no file nowhere.pth"),
 }
@@ -103,6 +120,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def answers(here: Path) -> dict[str, Answer]:
     """What each command answers, all of them in one process without torch."""
+    nobody = {"HF_ENDPOINT": NOBODY, "CPCHUB_MIRROR": NOBODY, "HF_HOME": str(here.parent / "cache")}
     commands = {name: command for name, (command, _) in WRONG.items()} | RIGHT
     done = subprocess.run(
         [sys.executable, "-c", RUN],
@@ -111,7 +129,7 @@ def answers(here: Path) -> dict[str, Answer]:
         text=True,
         check=True,
         cwd=here,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=os.environ | nobody | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     return dict(zip(commands, (Answer(*json.loads(line)) for line in done.stdout.splitlines()), strict=True))
 
@@ -121,6 +139,7 @@ def test_what_is_not_there_is_said(name: str, answers: dict[str, Answer], here: 
     answer = answers[name]
     assert answer.status == 2
     assert WRONG[name][1].format(here=here) in " ".join(answer.err.split())
+    assert len(answer.err.splitlines()) == 1  # the client of the Hub adds nothing
     assert sorted(path.name for path in here.iterdir()) == ["made", "photos", "runs"]
 
 

@@ -20,6 +20,7 @@ from cpchub.errors import (
     NoSpaceError,
 )
 from cpchub.hub import fetch_file
+from cpchub.hub.places import check_name
 from tests.cpchub.hub.tiny_moco import HOST, NAME, PATH, left
 from tests.loopback_files import FileServer
 
@@ -70,6 +71,26 @@ class TestBrokenDownload:
         with pytest.raises(HubError, match="answered 503"):
             cpchub.load(NAME)
         assert len(server.asked) == 1 + len(retrying.PAUSES)
+
+    @pytest.mark.parametrize("nobody", ["http://127.0.0.1:9", "http://authors.invalid"])
+    @pytest.mark.usefixtures("server")
+    def test_an_address_where_nobody_is_is_asked_once(self, nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        waits: list[float] = []
+        monkeypatch.setattr(retrying, "wait", waits.append)
+        monkeypatch.setenv("CPCHUB_MIRROR", nobody)
+        for ask in (cpchub.load, check_name):
+            with pytest.raises(HubError, match=f"{NAME} could not be fetched: {nobody}.* cannot be reached"):
+                ask(NAME)
+        assert waits == []
+
+    def test_a_name_is_checked_without_a_download(self, server: FileServer) -> None:
+        server.statuses[PATH] = 503  # that is an answer: what follows from it is left to the download
+        check_name(NAME)
+        server.statuses.clear()
+        cpchub.load(NAME)
+        asked = list(server.asked)
+        check_name(NAME)
+        assert server.asked == asked
 
     def test_a_full_disk_is_one_sentence(self, server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(*_: Any) -> int:

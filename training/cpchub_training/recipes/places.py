@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from cpchub.common.extras import need
 from cpchub.common.files import expanded
 from cpchub.errors import RecipeError, SourceError
 from cpchub.hub.places import check_name
@@ -46,7 +47,10 @@ def check_own_images(name: str) -> None:
     """Raise SourceError for images of one's own that are not there."""
     if not name:
         raise SourceError("this recipe is for images of your own: name their folder with --images")
-    if "://" not in name and not expanded(name).exists():
+    if "://" in name:
+        if name.partition("://")[0].lower() not in ("file", "http", "https"):
+            need("fsspec", extra="scale")
+    elif not expanded(name).exists():
         raise SourceError(
             f"no data set called {name!r}: use 'digits', 'cifar10' or images of your own, in a folder, tar shards, "
             "Parquet, or a list of them"
@@ -56,6 +60,7 @@ def check_own_images(name: str) -> None:
 def _check_recordings(name: str) -> None:
     if not name:
         raise SourceError("this recipe is for recordings of your own: name their folder with --recordings")
+    need("soundfile", extra="audio")
     if name == "fsdd":
         fsdd_folder(data_folder())
     elif not expanded(name).is_dir():
