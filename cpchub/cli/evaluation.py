@@ -1,4 +1,4 @@
-"""Commands that measure encoders: `eval`, `compare`, `report`, and `detect` for detection."""
+"""Commands that measure encoders: `eval`, `compare`, `report`, and `detect`, a benchmark of detection."""
 
 from __future__ import annotations
 
@@ -131,7 +131,8 @@ class ReportCommand(Command):
 
 @dataclass(frozen=True)
 class Detect(Command):
-    """Train Faster R-CNN on an encoder and on the same network from scratch; print their AP beside each other."""
+    """A benchmark, which finds nothing in images of your own: train Faster R-CNN on an encoder and on the same network
+    from scratch, and print their average precision on a test split."""
 
     name: Annotated[Positional[str], arg(metavar="NAME")]
     """run folder, model folder, catalog name, Hub id or timm/NAME"""

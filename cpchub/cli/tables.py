@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # `cpchub models` waits for neither
     from cpchub.hub.release_plan import ReleasePlan
     from cpchub.hub.verify import FileCheck
     from cpchub.index.info import Info
+    from cpchub_training.recipes import Recipe
 
 COLUMNS = ("name", "status", "dim", "input", "method", "data", "kNN", "published", "licence", "weights")
 FAILURES_SHOWN = 10
@@ -43,6 +44,25 @@ def models(specs: Sequence[ModelSpec]) -> None:
     for spec in specs:
         row = dict(zip(COLUMNS, _row(spec), strict=True)) | {"weights": where_the_weights_are(spec, host=False)}
         table.add_row(*(row[column] for column in shown))
+    console.print(table)
+
+
+def recipes(listed: Sequence[Recipe], word_for_data: Callable[[str], str]) -> None:
+    """Print the names of recipes; on a terminal with method, network, images and epochs.
+
+    word_for_data: from a method to the flag that names the images where the recipe names none.
+    """
+    console = Console()
+    if not console.is_terminal:
+        print("\n".join(each.name for each in listed))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("recipe", "method", "network", "images"):
+        table.add_column(column, overflow="fold", no_wrap=column == "recipe")
+    table.add_column("epochs", justify="right")
+    for each in listed:
+        images = each.data or f"yours, by --{word_for_data(each.method)}"
+        table.add_row(each.name, method_title(each.method), each.backbone, images, str(each.epochs))
     console.print(table)
 
 

@@ -67,7 +67,7 @@ class Train(Command):
     """Pretrain an encoder by a recipe: `cpchub train RECIPE --help` lists its fields, `--field value` changes one."""
 
     list: Switch = False
-    """print the names of the recipes"""
+    """print the names of the recipes; on a terminal with what they are of"""
 
     resumes: ClassVar[bool] = True
     shared: ClassVar[bool] = True
@@ -79,9 +79,10 @@ class Train(Command):
         return cls.read(cls, "cpchub train RECIPE", args or ["--help"], registry=OPTIONS)
 
     def run(self) -> None:
+        from cpchub.cli import tables
         from cpchub_training import recipes
 
-        print("\n".join(recipes.names()))
+        tables.recipes([recipes.get(name) for name in recipes.names()], word_for_data)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 import tyro
 
 from cpchub.cli import commands
-from cpchub.cli.main import main
+from cpchub.cli.main import main, overview
 from cpchub.common import extras
 
 
@@ -19,6 +19,10 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     said = capsys.readouterr().out
     assert all(f"  {name} " in said for name in commands.COMMANDS)
+
+
+def test_detect_says_that_it_is_a_benchmark() -> None:
+    assert "detect        A benchmark, which finds nothing in images of your own" in " ".join(overview().split("\n"))
 
 
 def test_nothing_at_all_is_a_usage_error() -> None:
