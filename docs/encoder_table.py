@@ -11,7 +11,7 @@ from cpchub.catalog.licences import in_words
 from cpchub.catalog.listing import list_specs
 from cpchub.catalog.spec import CONFIG, EVALUATION, ModelSpec, read_json
 from cpchub.catalog.timm_names import TIMM_NAMES
-from cpchub.catalog.vocabulary import data_title, method_title
+from cpchub.catalog.vocabulary import data_title, learned_from_labels, method_title
 
 PAGE = Path(__file__).parent / "guides" / "which-encoder.md"
 BLOCK = re.compile(r"<!-- table -->.*?<!-- end of the table -->", re.DOTALL)
@@ -46,7 +46,7 @@ def _row(spec: ModelSpec) -> tuple[str, ...]:
     figure = published(spec)
     return (
         f"`{spec.name}`",
-        f"{method_title(spec.method)}, {data_title(spec.data)}",
+        f"{method_title(spec.method)}, {data_title(spec.data)}{' and its labels' * learned_from_labels(spec.method)}",
         "" if figure is None else f"{figure:.1%}",
         _knn(spec),
         "in the package" if spec.origin is None else spec.origin.sources[0].size_in_words,

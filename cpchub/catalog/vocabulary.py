@@ -176,6 +176,12 @@ def method_title(text: str) -> str:
     return known.title if known else text
 
 
+def learned_from_labels(text: str) -> bool:
+    """Whether the method needs labels; supervised training does."""
+    known = method_of(text)
+    return _compact(text) == "supervised" or (known is not None and known.labels)
+
+
 def same_method(text: str, wanted: str) -> bool:
     """Whether `wanted` names the method, or its whole family (`moco` is MoCo v1, v2 and v3)."""
     known = method_of(text)

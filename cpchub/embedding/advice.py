@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from cpchub.catalog.families import is_here, published
 from cpchub.catalog.listing import list_specs
 from cpchub.catalog.spec import CONFIG, ModelSpec, read_json
-from cpchub.catalog.vocabulary import data_title
+from cpchub.catalog.vocabulary import data_title, learned_from_labels
 from cpchub.catalog.weights import where_the_weights_are
 from cpchub.errors import CpchubError
 from cpchub.media.sources import Listing, Source
@@ -43,10 +43,14 @@ def advice(spec: ModelSpec, source: Source, listing: Listing) -> str:
 
 
 def photo_encoder() -> ModelSpec | None:
-    """The public encoder that fits photos on any machine: free for all uses, of moderate size, of the best published
-    accuracy; one that is here already goes first."""
+    """The public encoder that fits photos on any machine: free for all uses, of moderate size, trained without labels,
+    of the best published accuracy; one that is here already goes first.
+
+    Without labels, since one that has learned the very classes of the probe has a figure that promises too much.
+    """
     specs = list_specs(status="public", license="commercial")
-    fitting = [spec for spec in specs if spec.input_size[1] > LARGE and _is_moderate(spec) and published(spec)]
+    large = (spec for spec in specs if spec.input_size[1] > LARGE and _is_moderate(spec))
+    fitting = [spec for spec in large if published(spec) and not learned_from_labels(spec.method)]
     return max(fitting, key=lambda spec: (is_here(spec), published(spec) or 0.0), default=None)
 
 

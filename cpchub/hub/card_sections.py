@@ -9,7 +9,15 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from cpchub.catalog.spec import WEIGHTS
-from cpchub.catalog.vocabulary import TASKS, data_key, data_set_of, data_title, method_of, method_title
+from cpchub.catalog.vocabulary import (
+    TASKS,
+    data_key,
+    data_set_of,
+    data_title,
+    learned_from_labels,
+    method_of,
+    method_title,
+)
 from cpchub.hub.card_tables import count, table, value
 
 
@@ -20,7 +28,7 @@ def as_list(value: Any) -> list[Any]:
 
 def metadata_of(config: Mapping[str, Any], results: list[Mapping[str, Any]]) -> dict[str, Any]:
     facts = config["cpchub"]
-    supervision = "supervised" if _used_labels(facts) else "self-supervised"
+    supervision = "supervised" if learned_from_labels(facts["method"]) else "self-supervised"
     how_trained = [] if _unknown_method(facts) else [supervision, _slug(facts["method"])]
     known = data_set_of(facts["data"])
     of_sound = "sample_rate" in facts
@@ -157,7 +165,7 @@ def training_section(config: Mapping[str, Any], recipe: Mapping[str, Any]) -> st
     known = method_of(facts["method"])
     link = f"[{known.paper}](https://arxiv.org/abs/{known.arxiv})" if known and known.arxiv else known and known.paper
     paper = f" ({link})" if link else ""
-    how = "with its labels" if _used_labels(facts) else "without labels"
+    how = "with its labels" if learned_from_labels(facts["method"]) else "without labels"
     text = f"## Training\n\n{method_title(facts['method'])}{paper} on {data_title(facts['data'])}, {how}."
     if _unknown_method(facts):
         text = f"## Training\n\nIt was imported; how it was trained on {data_title(facts['data'])} is not known."
@@ -177,7 +185,7 @@ def limits_section(config: Mapping[str, Any], results: list[Mapping[str, Any]]) 
         f"It sees an image as {height} x {width} pixels; what is lost at that size is lost to it.",
         f"It was trained on {data} alone. On images of another kind, measure before you rely on it.",
     ]
-    if _used_labels(facts):
+    if learned_from_labels(facts["method"]):
         limits.append(
             "It was trained to tell the classes of that data apart: differences within a class may be lost to it."
         )
@@ -222,11 +230,6 @@ def _numbers(values: Iterable[Any]) -> str:
 
 def _task(row: Mapping[str, Any]) -> str:
     return TASKS.get(row["task"], row["task"])
-
-
-def _used_labels(facts: Mapping[str, Any]) -> bool:
-    known = method_of(facts["method"])
-    return _slug(facts["method"]) == "supervised" or (known is not None and known.labels)
 
 
 def _unknown_method(facts: Mapping[str, Any]) -> bool:

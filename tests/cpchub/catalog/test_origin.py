@@ -13,16 +13,19 @@ import pytest
 import timm
 import torch
 
-from cpchub.catalog.listing import canonical, catalog_folder
+from cpchub.catalog import listing
+from cpchub.catalog.listing import canonical
 from cpchub.catalog.origin import ORIGIN, Origin
 from cpchub.catalog.spec import ModelSpec, read_json
+from cpchub.cli.main import main
 from cpchub.encoders import model_folder
 from cpchub.errors import ModelFolderError
 from cpchub.importers.format import Conversion
 from cpchub.importers.formats.registry import FORMATS
 from tests.cpchub.official_layouts import plan
 
-FOLDERS = {path.parent.name: path.parent for path in sorted(catalog_folder().glob(f"*/{ORIGIN}"))}
+REAL_CATALOG = listing.catalog_folder()
+FOLDERS = {path.parent.name: path.parent for path in sorted(REAL_CATALOG.glob(f"*/{ORIGIN}"))}
 FILE = {"name": "a.pth", "address": "https://authors.example/a.pth"}
 ORIGIN_JSON = {"citation": "the paper", "links_read": "2026-11-28", "sources": [{"format": "moco", "files": [FILE]}]}
 
@@ -47,8 +50,20 @@ def test_there_are_many() -> None:
     assert len(FOLDERS) >= 35
 
 
+def test_models_lists_each_with_its_size_its_licence_and_where_it_comes_from(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(listing, "catalog_folder", lambda: REAL_CATALOG)
+    assert main(["models", "--status", "public"]) == 0
+    rows = {columns[0]: columns for columns in (line.split("\t") for line in capsys.readouterr().out.splitlines())}
+    assert sorted(rows) == sorted(FOLDERS)
+    for columns in rows.values():
+        assert columns[-2]
+        assert re.fullmatch(r"to be fetched: (size not stated|[\d,]+ MB), from [\w.-]+", columns[-1])
+
+
 def test_no_two_entries_share_a_name() -> None:
-    specs = [ModelSpec.from_folder(path.parent) for path in catalog_folder().glob("*/config.json")]
+    specs = [ModelSpec.from_folder(path.parent) for path in REAL_CATALOG.glob("*/config.json")]
     names = Counter(canonical(name) for spec in specs for name in (spec.name, *spec.aliases))
     assert [name for name, count in names.items() if count > 1] == []
 

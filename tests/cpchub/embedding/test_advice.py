@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cpchub.catalog.families import published
 from cpchub.catalog.listing import get_spec
+from cpchub.catalog.vocabulary import method_of
 from cpchub.cli.main import main
 from cpchub.embedding.advice import photo_encoder
 
@@ -56,3 +58,10 @@ def test_what_is_advised_is_free_for_all_uses_and_of_moderate_size() -> None:
     assert better.license in ("mit", "apache-2.0")
     assert better.input_size == (3, 224, 224)
     assert get_spec(better.name).status == "public"
+
+
+def test_what_is_advised_has_not_learned_the_classes_that_it_was_measured_on() -> None:
+    better, labelled = photo_encoder(), get_spec("supcon-resnet50")
+    assert better is not None
+    assert (published(labelled) or 0) > (published(better) or 0)
+    assert not method_of(better.method).labels

@@ -27,7 +27,7 @@ MOST_PARAMETERS = 50e6  # of an entry that is tried here: a checkpoint of 200 MB
 
 
 def representatives() -> dict[str, ModelSpec]:
-    """The first entry of each network in each layout, by its name. No file of ours has the checksums of some authors."""
+    """The first entry of each network in each layout, by its name, of those whose authors publish no checksum."""
     found: dict[str, ModelSpec] = {}
     for path in sorted(REAL_CATALOG.glob(f"*/{ORIGIN}")):
         spec = ModelSpec.from_folder(path.parent, status="public")
