@@ -141,7 +141,7 @@ def _digits(folder: Path, recipe: Recipe | None) -> _Given:
 def _own_images(images: Path, recipe: Recipe | None, rules: Rules) -> _Given:
     console.print(f"Reading the images of {images}", soft_wrap=True)
     listed = data.own_images(str(images), recipe.rules if recipe else rules)
-    recipe = recipe or _recipe_for(images, len(listed), rules)
+    recipe = recipe or recipe_for(images, len(listed), rules)
     whole = data.in_memory(listed, data.title(str(images)), recipe.stored_size)
     tell_left_out(whole.skipped, len(whole) + len(whole.skipped), whole.name)
     return _Given(images, recipe, "folders" if listed.by_folders else None, *_split(whole))
@@ -160,7 +160,7 @@ def _write_digits(folder: Path, parts: Sequence[data.Images]) -> None:
                     Image.fromarray(image[0]).save(partial, format="PNG")
 
 
-def _recipe_for(images: Path, n: int, rules: Rules) -> Recipe:
+def recipe_for(images: Path, n: int, rules: Rules) -> Recipe:
     """SimCLR for n photos: about 30,000 images seen, but at least one epoch; about two minutes on two cores."""
     if n < 32:
         raise SourceError(f"{images} has {n} images; pretraining needs at least 32, some thousands to be any good")
