@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cpchub.fewlabels.calibration import Calibrated
 from cpchub.fewlabels.curve import LabelCurve, label_curve, label_fractions, label_subsets
 from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.labels_saved import Saved, labels_saved
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cpchub.fewlabels.resnet_head import ResNetHead
 
 __all__ = [
+    "Calibrated",
     "ClassMeans",
     "FineTunedEncoder",
     "KNNClassifier",

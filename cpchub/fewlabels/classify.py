@@ -13,6 +13,7 @@ from cpchub.collection.collection import Collection
 from cpchub.common.csv_table import read_csv
 from cpchub.errors import LabelError
 from cpchub.fewlabels.base import FeatureClassifier
+from cpchub.fewlabels.calibration import Calibrated
 from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.logistic import LogisticProbe
 from cpchub.fewlabels.means import ClassMeans
@@ -20,8 +21,8 @@ from cpchub.media.labels import KNOWN, check_paths, places_of
 
 METHODS: dict[str, Callable[[], FeatureClassifier]] = {
     "logistic": LogisticProbe,
-    "means": ClassMeans,
-    "knn": KNNClassifier,
+    "means": lambda: Calibrated(ClassMeans()),
+    "knn": lambda: Calibrated(KNNClassifier()),
 }
 SHOWN = 3  # examples named in an error
 

@@ -10,25 +10,33 @@ from sklearn.preprocessing import normalize
 from cpchub.errors import ArgumentError
 from cpchub.fewlabels.base import Array, FeatureClassifier, softmax
 
+USUAL = 0.5  # the best T with a label a class, on training images of CIFAR-10 and Tiny-ImageNet
+
 
 class ClassMeans(FeatureClassifier):
     """Each class is the direction of the mean of its unit features; an image goes to the nearest by cosine.
 
     Wang et al., "SimpleShot" (2019), the L2N variant. Probabilities are softmax(cosine / T).
 
-    temperature: T; it sets how sure the probabilities are, never which class wins.
+    temperature: T; it sets how sure the probabilities are, never which class wins. None takes half the mean squared
+        distance of the class means from their middle, so that it means the same however alike an encoder's vectors are.
     """
 
-    def __init__(self, temperature: float = 0.1) -> None:
+    def __init__(self, temperature: float | None = None) -> None:
         self.temperature = temperature
 
     def fit(self, X: Any, y: Any) -> ClassMeans:
         """Average features `[N, D]` by labels `[N]`. Raises LabelError on a single class."""
-        if self.temperature <= 0:
-            raise ArgumentError(f"temperature={self.temperature}: it must be positive")
+        if self.temperature is not None and self.temperature <= 0:
+            raise ArgumentError(
+                f"temperature={self.temperature}: it must be positive, or None to take it from the means"
+            )
         unit, codes = self._training_data(X, y)
         self.means_ = normalize(np.stack([unit[codes == c].mean(axis=0) for c in range(len(self.classes_))]))
+        apart = float(np.square(self.means_ - self.means_.mean(axis=0)).sum(axis=1).mean())
+        usual = USUAL * apart if apart > 0 else 1.0
+        self.temperature_ = usual if self.temperature is None else self.temperature
         return self
 
     def _probabilities(self, unit: Array) -> Array:
-        return softmax(unit @ self.means_.T / self.temperature)
+        return softmax(unit @ self.means_.T / self.temperature_)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, clone
 
-from cpchub.fewlabels import ClassMeans, LogisticProbe
+from cpchub.fewlabels import Calibrated, ClassMeans, LogisticProbe
+from cpchub.fewlabels.calibration import deal
 
 FOLDS = 10  # held-out fits; with up to ten labels a class, each fold holds out one of every class
 
@@ -45,10 +46,13 @@ class Estimate:
         return self.correct / self.total
 
 
-def choose_classifier(names: Sequence[str]) -> tuple[ClassMeans | LogisticProbe, str]:
-    """Class means while a class has a single label (nothing to regularise on), a logistic probe from two on."""
+def choose_classifier(names: Sequence[str]) -> tuple[Calibrated | LogisticProbe, str]:
+    """Class means while a class has a single label (nothing to regularise on), a logistic probe from two on.
+
+    The confidence of both is what held-out labels support.
+    """
     if min(Counter(names).values()) < 2:
-        return ClassMeans(), "nearest class mean"
+        return Calibrated(ClassMeans()), "nearest class mean"
     return LogisticProbe(), "logistic regression"
 
 
@@ -64,7 +68,7 @@ def predict(features: NDArray[np.float32], rows: NDArray[np.int64], names: Seque
         confidence=best_two[:, 1].astype(np.float32),
         margin=(best_two[:, 1] - best_two[:, 0]).astype(np.float32),
         method=method,
-        classifier=LogisticProbe(C=classifier.C_) if isinstance(classifier, LogisticProbe) else clone(classifier),
+        classifier=LogisticProbe(C=classifier.C_) if isinstance(classifier, LogisticProbe) else ClassMeans(),
     )
 
 
@@ -82,23 +86,14 @@ def estimate_accuracy(
     if len(counts) < 2 or max(counts.values()) < 2:
         return None
     correct = total = 0
-    for held_out in _folds(labels):
+    fold_of = deal(labels, FOLDS)
+    for fold in range(fold_of.max() + 1):
+        held_out = fold_of == fold
         fitted = clone(classifier).fit(features[~held_out], labels[~held_out])
         correct += int((fitted.predict(features[held_out]) == labels[held_out]).sum())
         total += int(held_out.sum())
     low, high = wilson_interval(correct, total)
     return Estimate(correct, total, low, high)
-
-
-def _folds(labels: NDArray[np.str_]) -> list[NDArray[np.bool_]]:
-    """Masks `[n]` of the labels to hold out: every class is dealt over the folds like cards; one of a kind stays."""
-    fold_of = np.full(len(labels), -1)
-    random = np.random.default_rng(0)
-    for name in np.unique(labels):
-        members = np.flatnonzero(labels == name)
-        if len(members) > 1:
-            fold_of[random.permutation(members)] = np.arange(len(members)) % FOLDS
-    return [fold_of == fold for fold in range(fold_of.max() + 1)]
 
 
 def wilson_interval(correct: int, total: int, z: float = 1.96) -> tuple[float, float]:

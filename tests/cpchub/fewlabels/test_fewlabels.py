@@ -20,6 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from cpchub.errors import LabelError
 from cpchub.fewlabels import (
+    Calibrated,
     ClassMeans,
     KNNClassifier,
     LabelCurve,
@@ -30,12 +31,12 @@ from cpchub.fewlabels import (
 )
 from cpchub.fewlabels.base import unit_rows
 from cpchub.fewlabels.knn import knn
-from cpchub.fewlabels.logistic import C_GRID, C_ONE_LABEL
+from cpchub.fewlabels.logistic import C_GRID, C_USUAL
 
-CLASSIFIERS = [KNNClassifier(), ClassMeans(), LogisticProbe()]
+CLASSIFIERS = [KNNClassifier(), ClassMeans(), Calibrated(ClassMeans()), LogisticProbe()]
 
 
-@parametrize_with_checks([KNNClassifier(k=5), ClassMeans(), LogisticProbe(C=100.0)])
+@parametrize_with_checks([KNNClassifier(k=5), ClassMeans(), Calibrated(ClassMeans()), LogisticProbe(C=100.0)])
 def test_scikit_learn_accepts_it_as_an_estimator(estimator: Any, check: Any) -> None:
     check(estimator)
 
@@ -212,7 +213,7 @@ def test_class_means_go_by_the_cosine_to_each_mean() -> None:
 def test_the_probe_chooses_its_strength_where_labels_can_be_held_out(digits: Any) -> None:
     pixels, labels = digits
     rows = label_subsets(labels, [1, 10], seed=0)
-    assert LogisticProbe().fit(pixels[rows[1]], labels[rows[1]]).C_ == C_ONE_LABEL
+    assert LogisticProbe().fit(pixels[rows[1]], labels[rows[1]]).C_ == C_USUAL
     assert LogisticProbe().fit(pixels[rows[10]], labels[rows[10]]).C_ in C_GRID
     assert LogisticProbe(C=3.0).fit(pixels[rows[10]], labels[rows[10]]).C_ == 3.0
 
