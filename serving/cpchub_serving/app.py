@@ -45,7 +45,7 @@ def build(index: Index, encoder: ImageEncoder, *, thumbnails: Path | None = None
     with gr.Blocks(
         title=f"{name} · cpchub", analytics_enabled=False, fill_width=True, delete_cache=UPLOADS_KEPT
     ) as page:
-        session = gr.State(lambda: Session(finder.count))
+        session = gr.State(Session(finder.count))  # each visitor gets a copy
         clicks.html(markup.header(name, finder.count, finder.encoder_name, finder.dim))
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Search", id="search"):

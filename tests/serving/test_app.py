@@ -66,7 +66,9 @@ def test_a_program_can_ask_for_neighbours(page_url: str) -> None:
 def test_gradios_own_client_takes_the_answer_as_it_is(page_url: str) -> None:
     from gradio_client import Client
 
-    found = Client(page_url, verbose=False).predict(3, 2, api_name="/neighbours")
+    client = Client(page_url, verbose=False)
+    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/neighbours"]
+    found = client.predict(3, 2, api_name="/neighbours")
     assert found == json.loads(ask(page_url, 3, 2).split("data: ", 1)[1])[0]
 
 

@@ -92,7 +92,7 @@ class LabelTab:
         for save, write in ((save_labels, self.labels_file), (save_predictions, self.predictions_file)):
             save.click(
                 write, [session], [file_name, file_text], show_progress="hidden", api_visibility="private"
-            ).success(None, [file_name, file_text], None, js=SAVE)
+            ).success(None, [file_name, file_text], None, js=SAVE, api_visibility="private")
 
     # -- events -------------------------------------------------------------------------------------------------
 

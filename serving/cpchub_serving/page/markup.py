@@ -15,6 +15,7 @@ from urllib.parse import quote
 from cpchub.errors import QueryError
 
 PALETTE = 10  # class colours in page.css; the eleventh class wears the first colour again
+END = 10  # characters at the end of a name that always stay in sight
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def image_url(path: Path | None) -> str | None:
 def header(name: str, count: int, encoder: str, dim: int) -> str:
     """The page's head: the product, the collection and what it was embedded with."""
     images = f"<b>{count:,}</b> image" + ("" if count == 1 else "s")
-    facts = [images, f"<b>{dim}</b> dimensions", f"encoder <b>{escape(encoder)}</b>"]
+    facts = [images, f'encoder <b title="{dim} dimensions">{escape(encoder)}</b>']
     return (
         '<header class="cpc-header"><div class="cpc-brand"><span class="cpc-mark" aria-hidden="true">'
         "<i></i><i></i><i></i><i></i></span>cpchub</div>"
@@ -112,9 +113,13 @@ def _tile(tile: Tile, act: str, verb: str) -> str:
     return (
         f'<button type="button" class="cpc-tile{colour}{state}" data-act="{act}" data-arg="{tile.row}" title="{name}" '
         f'aria-label="{escape(", ".join([f"{verb} {tile.name}", *said]))}">'
-        f'<span class="cpc-frame">{image}</span>{caption}{meter}<span class="cpc-name">{escape(Path(tile.name).name)}'
-        "</span></button>"
+        f'<span class="cpc-frame">{image}</span>{caption}{meter}{_name(Path(tile.name).name)}</button>'
     )
+
+
+def _name(name: str) -> str:
+    """A file's name in two parts: where room is short the first gives way, for the end tells images apart."""
+    return f'<span class="cpc-name"><span>{escape(name[:-END])}</span><span>{escape(name[-END:])}</span></span>'
 
 
 def pager(page: int, per_page: int, total: int) -> str:

@@ -49,7 +49,9 @@ class SearchTab:
         image.upload(self.upload, [session, image], answer, concurrency_id="encoder", **quiet)
         image.clear(self.clear, [session], answer, **quiet)
         results.query(self.query, [session], answer, **quiet)
-        browse.query(self.query, [session], answer, **quiet).success(None, None, None, js=TO_THE_ANSWER)
+        browse.query(self.query, [session], answer, **quiet).success(
+            None, None, None, js=TO_THE_ANSWER, api_visibility="private"
+        )
         about.back(self.back, [session], answer, **quiet)
         results.neighbours(self.choose_count, [session], answer, **quiet)
         browse.turn(self.turn_page, [session], [session, browse], **waiting, show_progress_on=browse)
@@ -148,9 +150,10 @@ class SearchTab:
             "neighbours", [(k, str(k)) for k in NEIGHBOUR_CHOICES], session.neighbours, "Number of neighbours"
         )
         count = len(answer.neighbours)
+        typical = self.finder.typical_score
         detail = (
-            f"{self.finder.kind.capitalize()} search over {self.finder.count:,} images in {answer.search_ms:.1f} ms, "
-            f"by {self.finder.encoder_name} ({self.finder.dim}-d). The score is the cosine: 1 is the same image."
+            f"{self.finder.how}. The score is the cosine: 1 is the same image, "
+            f"{typical:.2f} is usual for two images of this collection."
         )
         title = f"{count} nearest image{'s' * (count != 1)}"
         if count == 0:
@@ -163,6 +166,7 @@ class SearchTab:
                 markup.image_url(image),
                 neighbour.path,
                 f"{neighbour.score:.3f}",
+                meter=(neighbour.score - typical) / max(1 - typical, 1e-6),
             )
             for neighbour, image in zip(answer.neighbours, images, strict=True)
         ]

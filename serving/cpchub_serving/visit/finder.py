@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cpchub.common.words import counted
 from cpchub.encoders.protocols import ImageEncoder
 from cpchub.errors import QueryError
 from cpchub.index import Index
 from cpchub.media.decode import read_bytes, read_image, resize_side
+
+RANDOM_PAIRS = 1000
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,21 @@ class Finder:
         return self.index.collection.dim
 
     @property
-    def kind(self) -> str:
-        """How the index searches, in a word or two, with the recall that was measured when it was built."""
+    def how(self) -> str:
+        """How the index searches, for visitors, with the recall that was measured when it was built."""
         setting = self.index.collection.manifest["search"]
-        return "exact" if setting["exact"] else f"approximate (recall {setting['recall']:.2f})"
+        if setting["exact"]:
+            return f"Compared with all {counted(self.count, 'image')}"
+        return f"Searched {counted(self.count, 'image')}; about {setting['recall']:.0%} of the nearest are found"
+
+    @cached_property
+    def typical_score(self) -> float:
+        """The median cosine of two images of the collection drawn at random (from 1,000 pairs, always the same)."""
+        if self.count < 2:
+            return 0.0
+        first, step = np.random.default_rng(0).integers([[0], [1]], [[self.count], [self.count]], (2, RANDOM_PAIRS))
+        left, right = (np.asarray(self.features[rows], np.float32) for rows in (first, (first + step) % self.count))
+        return float(np.median(np.einsum("nd,nd->n", left, right)))
 
     def facts(self, row: int) -> dict[str, Any]:
         """What the collection knows of image `row`: path, width, height, label and the other columns of `items`."""

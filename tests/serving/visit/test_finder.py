@@ -74,5 +74,14 @@ def test_the_vectors_of_the_index_serve_and_no_copy_is_made(served) -> None:
     assert "_vectors" not in vars(finder.index.collection)  # where `vectors()` keeps what it has read
 
 
-def test_the_kind_of_search_is_said_in_a_word(finder: Finder) -> None:
-    assert finder.kind == "exact"
+def test_how_the_index_searches_is_said_in_plain_words(finder: Finder, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert finder.how == "Compared with all 60 images"
+    monkeypatch.setitem(finder.index.collection.manifest, "search", {"exact": False, "recall": 0.953})
+    assert finder.how == "Searched 60 images; about 95% of the nearest are found"
+
+
+def test_the_typical_score_is_the_median_of_pairs_of_different_images(finder: Finder) -> None:
+    cosines = np.asarray(finder.features, np.float64) @ np.asarray(finder.features, np.float64).T
+    pairs = cosines[~np.eye(finder.count, dtype=bool)]
+    assert np.quantile(pairs, 0.4) <= finder.typical_score <= np.quantile(pairs, 0.6)
+    assert finder.typical_score < 1
