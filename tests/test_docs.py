@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import doctest
 import re
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import yaml
+from torchvision.datasets import CIFAR10
 
 from cpchub.catalog.listing import get_spec
+from cpchub.collection.import_vectors import import_vectors
 from cpchub.errors import UnknownModelError
 from cpchub_training import losses
 from cpchub_training.losses import in_batch, information, memory, metric
@@ -26,6 +30,7 @@ IDENTIFIERS = sorted(
 # of this project: names with dots, files and folders
 DOTTED = re.compile(r"`((?:cpchub|cpchub_training|cpchub_serving)(?:\.\w+)+)")
 PLACE = re.compile(r"`((?:cpchub|training|serving|tests|docs|benchmarks|model_cards)/[\w./]+)`")
+SHELL = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -65,6 +70,51 @@ def test_python_in_the_documents_parses_and_imports_what_exists(page: Path) -> N
                     resolve(f"{node.module}.{alias.name}")
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "cpchub":
                 resolve(f"cpchub.{node.attr}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
+def test_examples_use_no_name_that_the_page_has_not_given(page: Path) -> None:
+    known = set(dir(builtins))
+    for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        nodes = list(ast.walk(ast.parse(block)))
+        imports = [alias for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for alias in node.names]
+        known |= {alias.asname or alias.name.partition(".")[0] for alias in imports}
+        known |= {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+        known |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+        names = [node for node in nodes if isinstance(node, ast.Name)]
+        known |= {name.id for name in names if isinstance(name.ctx, ast.Store)}
+        assert {name.id for name in names} - known == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
+def test_where_a_page_first_uses_a_file_of_labels_it_says_what_is_in_it(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    if "labels.csv" in text:
+        assert "path,label\n" in text or "`path,label`" in text
+
+
+def test_the_guide_to_few_labels_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = ["cat", "dog"] * 16
+    vectors = np.tile(np.eye(2), (16, 1)) + 0.3 * np.random.default_rng(0).normal(size=(32, 2))
+    import_vectors(tmp_path / "photos-index", vectors, [f"{row}.jpg" for row in range(32)], labels=labels)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in BLOCK.findall((DOCS / "guides" / "few-labels.md").read_text(encoding="utf-8")):
+        exec(compile(block, "docs/guides/few-labels.md", "exec"), names)  # noqa: S102  (the code is ours)
+    assert (tmp_path / "label_curve.png").is_file()
+
+
+def test_the_guide_to_training_says_where_cifar10_is_and_how_it_is_checked() -> None:
+    text = (DOCS / "guides" / "training.md").read_text(encoding="utf-8")
+    assert CIFAR10.url in text
+    assert f"{CIFAR10.tgz_md5}  data/{CIFAR10.filename}" in text
+
+
+def test_no_two_commands_of_a_page_write_one_folder_unless_it_is_the_same_again() -> None:
+    for page in PAGES:
+        for block in SHELL.findall(page.read_text(encoding="utf-8")):
+            out = re.findall(r"^(cpchub export) .*?-o ([\w./-]+)", block, re.MULTILINE)
+            assert len(set(out)) == len(out), page
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())

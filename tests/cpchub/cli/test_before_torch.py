@@ -75,7 +75,10 @@ WRONG = {
     "train a recipe": (["train", "simclr_digit"], "did you mean simclr_digits"),
     "train on a folder": (["train", "simclr_photos", "--images", "nowhere"], "no data set called 'nowhere'"),
     "train on nothing": (["train", "simclr_photos"], "name their folder with --images"),
-    "train on CIFAR-10": (["train", "simclr_resnet18_cifar10_200e"], "CIFAR-10 is not in data"),
+    "train on CIFAR-10": (
+        ["train", "simclr_resnet18_cifar10_200e"],
+        "CIFAR-10 is not in data (data_batch_1 is missing): unpack https://www.cs.toronto.edu/~kriz/cifar-10-python.tar",
+    ),
     "train from an encoder": (["train", "simclr_digits", "--init-from", "./nowhere"], "There is no folder nowhere"),
     "train with another method's flag": (["train", "simclr_digits", "--moco.queue-size", "9"], "--moco.queue-size"),
     "distil": (["distil", "nowhere"], "there is no run folder nowhere"),

@@ -12,6 +12,7 @@ from cpchub.errors import RecipeError, SourceError
 from cpchub.hub.places import check_name
 from cpchub_training.recipes.recipe import Recipe
 
+CIFAR10_ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 HAVE_TEST_PART = ("cifar10", "digits")  # the data sets that are known by name
 
 
@@ -94,7 +95,7 @@ def cifar10_folder(root: Path, needed: str = "data_batch_1") -> Path:
     base = root / "cifar-10-batches-py" if (root / "cifar-10-batches-py").is_dir() else root
     if not (base / needed).is_file():
         raise SourceError(
-            f"CIFAR-10 is not in {root} ({needed} is missing): unpack cifar-10-python.tar.gz there, or set CPCHUB_DATA "
+            f"CIFAR-10 is not in {root} ({needed} is missing): unpack {CIFAR10_ARCHIVE} there, or set CPCHUB_DATA "
             "to the folder it is in"
         )
     return base
