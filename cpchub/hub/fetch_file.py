@@ -61,7 +61,7 @@ def fetch_file(file: RemoteFile, folder: Path, tell: Tell) -> Path:
     with writing(partial):
         out = partial.open("ab")
     try:
-        with out:
+        with writing(partial), out:  # closing writes too: what a full disk did not take is tried once more
             _until_it_is_whole(lambda: _go_on(file, address, out, folder / f"{file.name}{VERSION}", tell), out, address)
     finally:
         if not partial.stat().st_size:

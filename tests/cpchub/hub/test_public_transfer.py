@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 from http.client import HTTPConnection
 from pathlib import Path
@@ -23,6 +24,13 @@ from cpchub.hub import fetch_file
 from cpchub.hub.places import check_name
 from tests.cpchub.hub.tiny_moco import HOST, NAME, PATH, left
 from tests.loopback_files import FileServer
+
+
+class FullDisk(io.FileIO):
+    """Takes no byte."""
+
+    def write(self, _: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class TestBrokenDownload:
@@ -93,14 +101,18 @@ class TestBrokenDownload:
         assert server.asked == asked
 
     def test_a_full_disk_is_one_sentence(self, server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        def full(*_: Any) -> int:
-            with fetch_file.writing(Path("disk")):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return 0
+        opened = Path.open
 
-        monkeypatch.setattr(fetch_file, "_copy", full)
-        with pytest.raises(NoSpaceError, match="no space left"):
-            cpchub.load(NAME)
+        def open_on_a_full_disk(path: Path, mode: str = "r", **options: Any) -> Any:
+            full = mode == "ab" and path.name == "tiny.pth.tar.partial"
+            return io.BufferedWriter(FullDisk(path, "ab")) if full else opened(path, mode, **options)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "open", open_on_a_full_disk)
+            patched.setattr(fetch_file, "_CHUNK", 1000)  # so few bytes wait in the buffer, also when it is closed
+            with pytest.raises(NoSpaceError, match=r"no space left on the disk of .*tiny.pth.tar.partial"):
+                cpchub.load(NAME)
+        cpchub.load(NAME)
 
     def test_a_disk_that_is_full_at_the_conversion_keeps_only_the_download(
         self, server: FileServer, own_cache: Path, monkeypatch: pytest.MonkeyPatch
