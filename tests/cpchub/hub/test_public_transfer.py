@@ -131,6 +131,17 @@ class TestBrokenDownload:
 
 
 class TestWhereTheAddressesLead:
+    def test_a_proxy_is_asked_in_the_place_of_the_host(
+        self, server: FileServer, checkpoint: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for variable in ("no_proxy", "NO_PROXY", "HTTP_PROXY", "REQUEST_METHOD"):
+            monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setenv("http_proxy", server.url)
+        monkeypatch.setenv("CPCHUB_MIRROR", "http://mirror.invalid/authors")
+        server.files = {f"http://mirror.invalid/authors{PATH}": checkpoint}
+        cpchub.load(NAME)
+        assert server.asked == list(server.files)
+
     def test_a_redirect_is_followed(self, server: FileServer, checkpoint: bytes) -> None:
         server.moved[PATH], server.files["/elsewhere"] = "/elsewhere", checkpoint
         cpchub.load(NAME)
