@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, make_dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from tyro.conf import Positional, arg
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
@@ -161,7 +161,8 @@ def options_of(method: str) -> ConstructorRegistry:
         shown = [field for field in whole.fields if not is_hidden(prefixes[info.type] + field.name)]
         if info.type is not Recipe:
             return StructConstructorSpec(lambda **values: replace(info.default, **values), tuple(shown))
-        shown = [replace(field, name=images) if field.name == "data" else field for field in shown]
+        text: Any = Annotated[str, arg(metavar=images.upper())]
+        shown = [replace(field, name=images, type=text) if field.name == "data" else field for field in shown]
         return StructConstructorSpec(
             lambda **values: replace(info.default, data=values.pop(images), **values), tuple(shown)
         )

@@ -98,11 +98,11 @@ def _unrecognized(prog: str, event: Any, help_text: Callable[[], str]) -> str:
 
 def _unknown_words(prog: str, words: Sequence[str], help_text: Callable[[], str]) -> str:
     flag = next((word.partition("=")[0] for word in words if word.startswith("-")), None)
-    if flag is None:
-        return f"{prog} has no place for {words[0]!r}; see {prog} --help"
-    told = help_text()
-    lines = re.findall(r"^[│ ]+(-.*)", told, re.M)
+    lines = re.findall(r"^[│ ]+(-.*)", help_text(), re.M)
     there = [name for line in lines for name in re.findall(r"(?:^|, )(--?[a-z][\w.-]*)", line)]
+    if flag is None:
+        offer = f"did you mean --images {words[0]}?" if "--images" in there else f"see {prog} --help"
+        return f"{prog} has no place for {words[0]!r}; {offer}"
     wanted = flag.replace("_", "-").lower()
     near = [name for name, others in ELSEWHERE.items() if name in there and wanted in others]
     near = near or difflib.get_close_matches(wanted, there, n=1, cutoff=0.75)

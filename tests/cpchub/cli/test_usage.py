@@ -62,6 +62,11 @@ WRONG = {
     "search a b --top-k 3": "cpchub search has no option --top-k; did you mean -k?",
     "search a b -n 3": "cpchub search has no option -n; did you mean -k?",
     "models a b": "cpchub models has no place for 'b'; see cpchub models --help",
+    "quickstart photos": "cpchub quickstart has no place for 'photos'; did you mean --images photos?",
+    "train simclr_photos photos": (
+        "cpchub train simclr_photos has no place for 'photos'; did you mean --images photos?"
+    ),
+    "eval simclr digits": "cpchub eval lacks --images IMAGES; did you mean --images digits?",
     "demo x --port abc": "--port takes a whole number, not 'abc'",
     "train --lst": "cpchub train RECIPE has no option --lst; did you mean --list?",
     "distil": "cpchub distil lacks RUN; see cpchub distil --help",
