@@ -102,7 +102,8 @@ def check_folder(folder: Path) -> None:
     offer = f"did you mean {' or '.join(near)}? Else " if near else ""
     hub = f" (hf-hub:{folder} is the repository of that name)" if len(folder.parts) == 2 and not folder.anchor else ""
     raise ModelFolderError(
-        f"There is no folder {folder}; {offer}give a model folder, a catalog name or a Hub id (org/name){hub}"
+        f"There is no folder {folder}; {offer}give a run folder, a model folder, a catalog name or a Hub id "
+        f"(org/name){hub}"
     )
 
 

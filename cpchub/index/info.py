@@ -39,13 +39,19 @@ def info_of(collection: Collection) -> Info:
         images=len(collection),
         source=collection.location,
         labels=dict(labels.most_common()),
-        encoder=collection.encoder_to_load,
+        encoder=_encoder(collection),
         dim=collection.dim,
         dtype=collection.dtype,
         search=_search(collection),
         failures=tuple((row["path"], row["reason"]) for row in failures),
         disk=_disk(collection.folder),
     )
+
+
+def _encoder(collection: Collection) -> str:
+    """Its name, and where it comes from where the name alone does not tell."""
+    name, loaded = collection.encoder_name, collection.encoder_to_load
+    return name if loaded == name else f"{name} from {loaded}"
 
 
 def _search(collection: Collection) -> str:

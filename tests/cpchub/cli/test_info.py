@@ -36,7 +36,7 @@ def test_info_tells_images_encoder_index_failures_and_disk(
     facts = {name: values for name, *values in told(broken, capsys)}
     assert facts["images"] == [f"3 of {broken.parent / 'photos'}"]
     assert facts["classes"] == ["1: cats 3"]
-    assert facts["encoder"] == [f"{tiny_encoder_folder.resolve()}, vectors of 16 numbers in float32"]
+    assert facts["encoder"] == [f"tiny-simclr from {tiny_encoder_folder.resolve()}, vectors of 16 numbers in float32"]
     assert facts["index"] == [f"There is none yet; build it: cpchub index {broken.parent / 'photos'} -o {broken}"]
     assert facts["failures"] == ["2"]
     assert facts["disk"][0].partition(": ")[2].startswith(tuple(path.name for path in broken.iterdir()))
