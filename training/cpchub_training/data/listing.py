@@ -68,7 +68,8 @@ def listed(name: str, rules: Rules = NO_RULES) -> Listed:
     (`cpchub.media.labels.folder_classes`) where there are two or more and every image is in one.
     """
     source = open_source(name, rules=rules)
-    listing = source.listing()
+    with Report("Listing images", None, console=_console()):
+        listing = source.listing()
     report_listing(listing)
     images = tuple(listing.images)
     names: list[str] | None = None
@@ -91,14 +92,17 @@ def listed(name: str, rules: Rules = NO_RULES) -> Listed:
 
 def report_listing(listing: Listing) -> None:
     """Print what a listing passed over and what cannot be read; under `torchrun` only rank 0 prints."""
-    if os.environ.get("RANK", "0") != "0":
-        return
     notes = list(listing.notes)
     if listing.failures:
         first = listing.failures[0]
         notes.append(f"{len(listing.failures):,} left out, first {first['path']}: {first['reason']}")
     for note in notes:
-        Console(stderr=True).print(note, markup=False, highlight=False, soft_wrap=True)
+        _console().print(note, markup=False, highlight=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    """Stderr, which is that of rank 0 alone under `torchrun`."""
+    return Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
 
 
 def squares(found: Listed, size: int) -> tuple[Tensor, dict[int, str]]:
@@ -112,9 +116,8 @@ def squares(found: Listed, size: int) -> tuple[Tensor, dict[int, str]]:
         except BrokenImageError as error:
             broken[row] = str(error)
 
-    console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
     with (
-        Report("Reading the images", len(found), console=console) as report,
+        Report("Reading the images", len(found), console=_console()) as report,
         ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool,
     ):
         for _ in pool.map(read, range(len(found))):

@@ -81,7 +81,8 @@ def evaluate(
 def run(task: Task, cells: Sequence[Cell]) -> list[Outcome]:
     """The outcome of every cell, from the cache if it is there."""
     outcomes = []
-    with Report("Measuring", len(cells), unit="measurement", rate=False, left=False) as report:
+    what = f"Measuring {task.spec.name}"
+    with Report(what, len(cells), unit="measurement", rate=False, left=False) as report:
         for cell in cells:
             report.note = cell.config if cell.seed is None else f"{cell.config}, seed {cell.seed}"
             path = _path_of(task, cell)
