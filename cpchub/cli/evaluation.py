@@ -171,10 +171,8 @@ class Detect(Command):
 
         names = ("style", "side", "width", "steps", "batch_size", "lr", "train_split", "test_split")
         settings = Settings(**{name: getattr(self, name) for name in names})
-        out = self.out or Path("runs", "detection", Path(self.name).name)
-        rows = measure(self.name, self.images, settings, modes=modes, seeds=seeds, out=out)  # type: ignore[arg-type]
+        rows = measure(self.name, self.images, settings, modes=modes, seeds=seeds, out=self.out)  # type: ignore[arg-type]
         tables.detection(rows)
-        say(f"All settings and numbers: {out / 'detection.json'}")
 
 
 def check_places(names: Sequence[str], data: Sequence[str] = ()) -> None:

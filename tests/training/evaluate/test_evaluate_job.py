@@ -6,15 +6,20 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from cpchub.cli.main import main
-from cpchub.errors import SourceError
+from cpchub.errors import OutputError, SourceError
+from cpchub.fewlabels import LabelCurve
+from cpchub.fewlabels import plot_label_curve as plot
 from cpchub_training.evaluate import Settings
 from cpchub_training.evaluate.job import load_encoder, measure
-from cpchub_training.report import report
+from cpchub_training.evaluate.naming import file_names
+from cpchub_training.report import figures, report
+from tests.tiny_encoder import export_tiny
 from tests.training.evaluate.colours import folder_of_colours
 
 SETTINGS = Settings(fractions=(0.5, 1.0), seeds=(0, 1), scratch_pictures=32)
@@ -124,6 +129,75 @@ def test_a_report_of_two_encoders_sets_them_side_by_side(model_folder: Path, col
     text = report(names, str(colours), out=Path("page")).read_text()
     assert "Side by side" in text
     assert text.count("Nearest neighbours") == 2
+
+
+@pytest.fixture
+def two_seeds(model_folder: Path, here: Path) -> list[str]:
+    """Two run folders whose encoders have one name and different weights."""
+    shutil.copytree(here / "run", here / "runs" / "short")
+    (here / "runs" / "long").mkdir()
+    export_tiny(here / "runs" / "long" / "export", seed=1)
+    (here / "runs" / "long" / "export" / "eval.json").unlink()
+    return ["runs/short", "runs/long"]
+
+
+def test_two_seeds_of_one_recipe_are_two_columns_and_two_folders(
+    two_seeds: list[str], colours: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    flags = ["--images", str(colours), "--protocol", "knn", "-o", "t.csv"]
+    assert main(["compare", *two_seeds, "./runs/short", *flags]) == 0
+    header = next(line for line in capsys.readouterr().out.splitlines() if "measurement" in line)
+    assert [name for name in header.replace("┃", " ").split() if "/" in name] == two_seeds
+    with Path("t.csv").open() as file:
+        assert [row["encoder"] for row in csv.DictReader(file)] == [name for name in two_seeds for _ in range(4)]
+    for folder, name in (("tiny-simclr", "runs/short"), ("runs-long", "runs/long")):
+        written = json.loads(Path("runs/evaluations", folder, "eval.json").read_text())
+        assert written["fingerprint"] == load_encoder(name)[0].spec.fingerprint
+
+
+def test_two_seeds_of_one_recipe_are_two_curves(
+    two_seeds: list[str], colours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in two_seeds:
+        measure(name, str(colours), ["low-label", "scratch"], SETTINGS)
+    drawn: dict[str, LabelCurve] = {}
+
+    def plotted(curves: dict[str, LabelCurve], *place: Any, **how: Any) -> Path:
+        drawn.update(curves)
+        return plot(curves, *place, **how)
+
+    monkeypatch.setattr(figures, "plot_label_curve", plotted)
+    page = report(two_seeds, str(colours))
+    assert list(drawn) == ["runs/short", "from scratch", "runs/long"]
+    assert page.parent == Path("runs/evaluations/tiny-simclr/report")
+    assert {path.name for path in page.parent.glob("*-map.png")} == {"runs-short-map.png", "runs-long-map.png"}
+    assert page.read_text().count("Nearest neighbours") == 2
+
+
+def test_the_measurements_of_another_encoder_are_not_overwritten(two_seeds: list[str], colours: Path) -> None:
+    first, second = two_seeds
+    measure(first, str(colours), ["knn"], SETTINGS, out=Path("numbers"))
+    before = Path("numbers/eval.json").read_bytes()
+    with pytest.raises(OutputError, match="another encoder than runs/long; choose another folder"):
+        measure(second, str(colours), ["knn"], SETTINGS, out=Path("numbers"))
+    assert Path("numbers/eval.json").read_bytes() == before
+
+
+def test_a_run_that_was_trained_anew_has_a_folder_of_its_own_and_keeps_it(two_seeds: list[str], colours: Path) -> None:
+    for name in (*two_seeds, "runs/long"):
+        measure(name, str(colours), ["knn"], SETTINGS)
+    kept = Path("runs/evaluations/runs-long/eval.json").read_bytes()
+    shutil.rmtree("runs/long/export")
+    export_tiny(Path("runs/long/export"), seed=2)
+    for protocol in ("knn", "linear"):
+        measure("runs/long", str(colours), [protocol], SETTINGS)
+    assert Path("runs/evaluations/runs-long/eval.json").read_bytes() == kept
+    assert len(list(Path("runs/evaluations").iterdir())) == 3
+
+
+def test_names_that_make_one_file_name_are_numbered() -> None:
+    assert file_names(["a/b", "a-b", "../c"]) == ["a-b", "a-b-2", "c"]
 
 
 def test_a_report_of_what_was_not_measured_says_how_to_measure_it(model_folder: Path, colours: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -48,7 +49,7 @@ def test_an_encoder_that_there_is_not_is_missed_before_another_is_measured(
     def known(name: str) -> Any:
         if name == "nowhere":
             raise UnknownModelError(name)
-        return None, None
+        return SimpleNamespace(spec=None), None
 
     monkeypatch.setattr(compare, "load_encoder", known)
     monkeypatch.setattr(compare, "home_of", work)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
 from cpchub.common.files import write_json
-from cpchub.common.progress import Report
+from cpchub.common.progress import Report, console
 from cpchub.encoders.load import load
 from cpchub.errors import ArgumentError, RunError, SourceError
 from cpchub.media.decode import read_image
@@ -24,6 +24,7 @@ from cpchub_training.data.left_out import tell_left_out
 from cpchub_training.detection.average_precision import Boxes, coco_ap, voc_ap
 from cpchub_training.detection.network import Style, faster_rcnn, freeze, train_mode
 from cpchub_training.detection.voc import Scene, digest, read_voc
+from cpchub_training.evaluate.naming import DETECTION, DETECTIONS, home_of, identity
 from cpchub_training.evaluate.readable import checked
 from cpchub_training.evaluate.task import check_seeds
 from cpchub_training.run.optimizers import schedule
@@ -64,13 +65,15 @@ def measure(
     *,
     modes: Sequence[Mode] = MODES,
     seeds: Sequence[int] = (0, 1, 2),
-    out: Path,
+    out: Path | None = None,
 ) -> list[dict[str, Any]]:
     """A row a mode: AP in per cent over `seeds`, mean and standard deviation, on the test split at the last step.
 
-    Each detector's numbers are kept in `out` as they are measured, so a call that was stopped goes on;
-    `detection.json` holds the rows. A seed draws the detector's own weights, the order of the images and their flips.
-    Raises SourceError for data that cannot be read, ArgumentError, RunError where training diverges.
+    Each detector's numbers are kept in `out`, by default `runs/detection/NAME`, as they are measured, so a call that
+    was stopped goes on; `detection.json` holds the rows. A seed draws the detector's own weights, the order of the
+    images and their flips.
+    Raises SourceError for data that cannot be read, ArgumentError, RunError where training diverges, OutputError for
+    an `out` with the numbers of a different encoder.
     """
     settings.check()
     check_seeds(seeds)
@@ -80,6 +83,7 @@ def measure(
         raise ArgumentError(f"mode {min(unknown)!r} is not one of {', '.join(MODES)}")
     spec = load(encoder, device="cpu").spec
     spec.check_takes_images("detection")
+    out = home_of(spec, encoder, out, root=DETECTIONS, file=DETECTION)
     train, classes = read_voc(root, settings.train_split)
     test, _ = read_voc(root, settings.test_split, classes)
     train, test = _readable(root, train, test)
@@ -96,8 +100,9 @@ def measure(
             row[f"{metric}_std"] = round(float(np.std(scores, ddof=1)), 4) if len(scores) > 1 else None
         rows.append(row)
     write_json(
-        out / "detection.json",
+        out / DETECTION,
         {
+            **identity(spec),
             "settings": asdict(settings),
             "classes": list(classes),
             "train_pictures": len(train),
@@ -105,10 +110,10 @@ def measure(
             "train_digest": data[0],
             "test_digest": data[1],
             "versions": VERSIONS,
-            "weights_sha256": spec.weights_sha256,
             "results": rows,
         },
     )
+    console.print(f"All settings and numbers: {out / DETECTION}", soft_wrap=True)
     return rows
 
 

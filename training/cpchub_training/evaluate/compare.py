@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from cpchub.catalog.spec import EVALUATION
 from cpchub.common.files import replacing, write_json, writing
@@ -17,7 +17,8 @@ from cpchub.media.rules import NO_RULES, Rules
 from cpchub_training.evaluate.datasets import open_labelled
 from cpchub_training.evaluate.evaluation import evaluate, merged, read_evaluation
 from cpchub_training.evaluate.features import FeatureCache
-from cpchub_training.evaluate.job import home_of, load_encoder
+from cpchub_training.evaluate.job import load_encoder
+from cpchub_training.evaluate.naming import home_of, titles
 from cpchub_training.evaluate.task import Settings
 
 COLUMNS = ("encoder", "data", "config", "labels", "accuracy", "std", "protocol")
@@ -35,8 +36,9 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Measure every encoder on every data set, print the table (a line a measurement, a column an encoder), return it.
 
-    Each encoder's numbers also go into its evaluation folder; `out` is a CSV of all. Raises ArgumentError for two data
-    sets of one name.
+    An encoder that is named twice is measured once. Different encoders of one name are called by what was typed. Each
+    encoder's numbers also go into its evaluation folder; `out` is a CSV of all. Raises ArgumentError for two data sets
+    of one name.
     """
     datasets = [open_labelled(name, rules, cache) for name in data_names]
     called = [data.name for data in datasets]
@@ -45,18 +47,19 @@ def compare(
     if twice := [name for name in called if called.count(name) > 1]:
         raise ArgumentError(f"{len(twice)} data sets are called {twice[0]!r}, and tables go by name; rename a folder")
     lines: list[dict[str, Any]] = []
-    for name in names:  # a missing encoder is found before the others are measured
-        load_encoder(name)
-    for name in names:
+    specs = {name: load_encoder(name)[0].spec for name in names}  # a missing one is found before others are measured
+    once = {spec.fingerprint: name for name, spec in reversed(specs.items())}
+    names = [name for name in specs if name in once.values()]
+    for name, title in zip(names, titles(names, [specs[name] for name in names]), strict=True):
         encoder, _ = load_encoder(name)
-        home = home_of(encoder)
+        home = home_of(encoder.spec, name)
         for data in datasets:
             content = evaluate(encoder, data, protocols, settings=settings, cache=FeatureCache(encoder, cache))
             with writing(home):
                 home.mkdir(parents=True, exist_ok=True)
             write_json(home / EVALUATION, merged(read_evaluation(home / EVALUATION), content))
             for row in [*content["results"], *content.get("rivals", [])]:
-                line = {"encoder": encoder.spec.name, "data": data.name, "accuracy": row["value"]} | row
+                line = {"encoder": title, "data": data.name, "accuracy": row["value"]} | row
                 lines.append({column: line[column] for column in COLUMNS})
     _show(lines)
     if out is not None:
@@ -70,7 +73,8 @@ def compare(
 
 def _show(lines: Sequence[dict[str, Any]]) -> None:
     encoders = list(dict.fromkeys(line["encoder"] for line in lines))
-    table = Table("data", "measurement", "labels", *encoders, title="Test accuracy in per cent")
+    columns = [Column(encoder, overflow="fold") for encoder in encoders]  # whole: the ends of names tell them apart
+    table = Table("data", "measurement", "labels", *columns, title="Test accuracy in per cent")
     cells = {(line["data"], line["config"], line["encoder"]): line for line in lines}
     for data, config in dict.fromkeys((line["data"], line["config"]) for line in lines):
         row = [cells.get((data, config, encoder)) for encoder in encoders]

@@ -27,6 +27,7 @@ from cpchub.fewlabels.labels_saved import labels_saved
 from cpchub_training.evaluate import protocols
 from cpchub_training.evaluate.datasets import DataSet, Labels
 from cpchub_training.evaluate.features import FeatureCache
+from cpchub_training.evaluate.naming import identity, same_encoder
 from cpchub_training.evaluate.task import Cell, Outcome, Settings, Task
 
 FORMAT = 1
@@ -64,9 +65,7 @@ def evaluate(
     )
     content = {
         "format": FORMAT,
-        "model": encoder.spec.name,
-        "weights_sha256": encoder.spec.weights_sha256,
-        "fingerprint": encoder.spec.fingerprint,
+        **identity(encoder.spec),
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version()} | versions(),
         "data": data.facts,
@@ -150,13 +149,13 @@ def curves(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any
 
 
 def merged(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict[str, Any]:
-    """`new`, plus the rows of `old` that `new` did not measure. Rows of other weights or other images are dropped.
+    """`new`, plus the rows of `old` that `new` did not measure. Rows of another encoder or of other images are dropped.
 
     `data` is the data set measured last, `datasets` all of them. Labels saved follow from the rows of both.
     """
     content, facts = dict(new), new["data"]
     kept_facts: list[Mapping[str, Any]] = []
-    if old is not None and old.get("weights_sha256") == new["weights_sha256"]:
+    if old is not None and same_encoder(old, new):
         known = old.get("datasets") or [old["data"]]
         same = any(all(each.get(key) == facts[key] for key in ("name", *DIGESTS)) for each in known)
         kept_facts = [each for each in known if each["name"] != facts["name"]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from cpchub.media.rules import NO_RULES, Rules
 from cpchub_training.evaluate.datasets import open_labelled
 from cpchub_training.evaluate.evaluation import curves, evaluate, merged, read_evaluation
 from cpchub_training.evaluate.features import FeatureCache
+from cpchub_training.evaluate.naming import home_of
 from cpchub_training.evaluate.task import Settings
 
 WAYS = {
@@ -42,11 +42,6 @@ def load_encoder(name: str) -> tuple[Encoder, Path | None]:
     return encoder, encoder.spec.folder if encoder.spec.status == "local" else None
 
 
-def home_of(encoder: Encoder, out: Path | None = None) -> Path:
-    """The folder for an encoder's evaluation and report: `out`, or `runs/evaluations/<name>`."""
-    return out or Path("runs", "evaluations", re.sub(r"[^A-Za-z0-9._-]+", "-", encoder.spec.name))
-
-
 def measure(
     name: str,
     data_name: str,
@@ -60,12 +55,13 @@ def measure(
     """Evaluate, print the table, and write `eval.json` and `label_curve-<data>.png` into `home_of` the encoder.
 
     If the encoder is given as a model folder, the folder's `eval.json` and card are updated too. Rows of an earlier
-    evaluation of the same weights are kept unless they were measured again.
+    evaluation of the same encoder are kept unless they were measured again. Raises OutputError for an `out` with the
+    measurements of a different encoder.
     """
     data = open_labelled(data_name, rules, cache)
     encoder, folder = load_encoder(name)
+    home = home_of(encoder.spec, name, out)
     content = evaluate(encoder, data, protocols, settings=settings, cache=FeatureCache(encoder, cache))
-    home = home_of(encoder, out)
     with writing(home):
         home.mkdir(parents=True, exist_ok=True)
     whole = merged(read_evaluation(home / EVALUATION), content)

@@ -31,14 +31,16 @@ QUERIES, NEIGHBOURS = 8, 7
 def label_efficiency(subjects: Sequence[Subject], out: Path) -> Path | None:
     """Accuracy against labels: every way of one encoder, or the probes of several, and training from scratch."""
     drawn: dict[str, LabelCurve] = {}
+    scratch = [subject.by_way["scratch"] for subject in subjects if "scratch" in subject.by_way]
+    one_rival = all(rows == scratch[0] for rows in scratch)  # encoders of one network have the same
     for subject in subjects:
         for way, rows in subject.by_way.items():
             if len(subjects) > 1 and way not in ("linear", "scratch"):
                 continue
-            name = WAYS.get(way, way) if len(subjects) == 1 or way == "scratch" else subject.name
-            drawn.setdefault(
-                name, LabelCurve.of_points({row["labels"]: row.get("values") or [row["value"]] for row in rows})
-            )
+            name = WAYS.get(way, way)
+            if len(subjects) > 1 and not (way == "scratch" and one_rival):
+                name = subject.name if way == "linear" else f"{name}, network of {subject.name}"
+            drawn[name] = LabelCurve.of_points({row["labels"]: row.get("values") or [row["value"]] for row in rows})
     if not any(len(curve.labels) > 1 for curve in drawn.values()):
         return None
     return plot_label_curve(drawn, out, unit="labelled images (log scale)", title="Accuracy against labels")
@@ -153,12 +155,11 @@ def _save(figure: Figure, out: Path) -> Path:
     return out
 
 
-def draw(subject: Subject, folder: Path) -> Mapping[str, Path | None]:
-    """Every figure of one encoder, by what it shows."""
-    prefix = folder / subject.name.replace("/", "-")
+def draw(subject: Subject, folder: Path, prefix: str) -> Mapping[str, Path | None]:
+    """Every figure of one encoder, by what it shows; the names of the files begin with `prefix`."""
     return {
-        "training": training_curves(subject, prefix.with_name(f"{prefix.name}-training.png")),
-        "confusion": confusion(subject, prefix.with_name(f"{prefix.name}-confusion.png")),
-        "neighbours": neighbours(subject, prefix.with_name(f"{prefix.name}-neighbours.png")),
-        "map": embedding_map(subject, prefix.with_name(f"{prefix.name}-map.png")),
+        "training": training_curves(subject, folder / f"{prefix}-training.png"),
+        "confusion": confusion(subject, folder / f"{prefix}-confusion.png"),
+        "neighbours": neighbours(subject, folder / f"{prefix}-neighbours.png"),
+        "map": embedding_map(subject, folder / f"{prefix}-map.png"),
     }

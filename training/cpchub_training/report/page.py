@@ -14,9 +14,10 @@ from cpchub.fewlabels.labels_saved import Saved
 from cpchub.media.rules import NO_RULES, Rules
 from cpchub_training.data.left_out import NAMED
 from cpchub_training.evaluate.datasets import open_labelled
-from cpchub_training.evaluate.job import WAYS, home_of
+from cpchub_training.evaluate.job import WAYS
+from cpchub_training.evaluate.naming import file_names, home_of
 from cpchub_training.report import figures
-from cpchub_training.report.subject import Row, Subject
+from cpchub_training.report.subject import Row, Subject, subjects_of
 
 PAGE = "report.html"
 HEADLINES = ("linear_probe", "knn_k200")
@@ -35,16 +36,16 @@ def report(
     Raises SourceError for an encoder that has not been measured on the data as it is now.
     """
     data = open_labelled(data_name, rules, cache)
-    subjects = [Subject.of(name, data, cache) for name in names]
-    folder = out or home_of(subjects[0].encoder) / "report"
+    subjects = subjects_of(names, data, cache)
+    folder = out or home_of(subjects[0].encoder.spec, names[0]) / "report"
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     curve = figures.label_efficiency(subjects, folder / "label_efficiency.png")
     drawn = []
     with Report("Drawing", len(subjects), unit="encoder", rate=False, left=False) as report:
-        for subject in subjects:
+        for subject, prefix in zip(subjects, file_names([subject.name for subject in subjects]), strict=True):
             report.note = subject.name
-            drawn.append(figures.draw(subject, folder))
+            drawn.append(figures.draw(subject, folder, prefix))
             report.advance()
     with replacing(folder / PAGE) as partial:
         partial.write_text(page(subjects, curve, drawn), encoding="utf-8")

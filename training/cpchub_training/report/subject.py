@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from cpchub.errors import SourceError
 from cpchub_training.evaluate.datasets import DataSet
 from cpchub_training.evaluate.evaluation import curves, read_evaluation, run
 from cpchub_training.evaluate.features import FeatureCache
-from cpchub_training.evaluate.job import home_of, load_encoder
+from cpchub_training.evaluate.job import load_encoder
+from cpchub_training.evaluate.naming import home_of, identity, same_encoder, titles
 from cpchub_training.evaluate.protocols import linear_protocol
 from cpchub_training.evaluate.task import Settings, Task
 
@@ -30,9 +31,11 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Subject:
-    """An encoder, the data it was measured on, its `eval.json`, and the lines of its training, if there are any."""
+    """An encoder, what it is called, the data it was measured on, its `eval.json`, and the lines of its training, if
+    there are any."""
 
     encoder: Encoder
+    name: str
     data: DataSet
     cache: FeatureCache
     evaluation: Row
@@ -42,19 +45,16 @@ class Subject:
     def of(name: str, data: DataSet, cache: Path | None) -> Subject:
         """Gather it. Raises SourceError where the encoder has not been measured on this data."""
         encoder, folder = load_encoder(name)
-        places = [home_of(encoder), *([folder] if folder else [])]
+        places = [home_of(encoder.spec, name), *([folder] if folder else [])]
         found = [each for place in places if (each := read_evaluation(place / EVALUATION)) and _fits(each, data)]
+        found = [each for each in found if same_encoder(each, identity(encoder.spec))]
         if not found:
             raise SourceError(
                 f"{name} has no measurements on {data.name} as it is now; run `cpchub eval {name}` on the same --images"
             )
         lines = _training(expanded(name) / METRICS)
         most = max(found, key=lambda each: len(each["results"]) + len(each.get("rivals", [])))
-        return Subject(encoder, data, FeatureCache(encoder, cache), most, lines)
-
-    @property
-    def name(self) -> str:
-        return self.encoder.spec.name
+        return Subject(encoder, encoder.spec.name, data, FeatureCache(encoder, cache), most, lines)
 
     @property
     def rows(self) -> list[Row]:
@@ -89,6 +89,16 @@ class Subject:
     def features(self, part: str) -> npt.NDArray[Any]:
         """Unit features of a part, `[N, D]`."""
         return unit_length(self.cache.of(self.data, "train" if part == "train" else "test"))
+
+
+def subjects_of(names: Sequence[str], data: DataSet, cache: Path | None) -> list[Subject]:
+    """The encoders of these names, each once, titled so that two do not look alike. Raises as `Subject.of` does."""
+    found: dict[str, tuple[str, Subject]] = {}
+    for name in names:
+        subject = Subject.of(name, data, cache)
+        found.setdefault(subject.encoder.spec.fingerprint, (name, subject))
+    called = titles([name for name, _ in found.values()], [subject.encoder.spec for _, subject in found.values()])
+    return [replace(subject, name=title) for (_, subject), title in zip(found.values(), called, strict=True)]
 
 
 def _fits(evaluation: Row, data: DataSet) -> bool:
