@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cpchub.encoders.load import create_model, load
     from cpchub.encoders.onnx_export import export_onnx, export_program
     from cpchub.errors import CpchubError
+    from cpchub.fewlabels.head import Head, load_classifier
     from cpchub.hub.locate import find
     from cpchub.hub.publish import publish
     from cpchub.hub.release_plan import plan_release
@@ -49,6 +50,7 @@ __all__ = [
     "Collection",
     "CpchubError",
     "Encoder",
+    "Head",
     "Hit",
     "Index",
     "Item",
@@ -72,6 +74,7 @@ __all__ = [
     "import_vectors",
     "list_models",
     "load",
+    "load_classifier",
     "plan_release",
     "publish",
     "verify_files",
@@ -82,6 +85,7 @@ _HOME = {
     "Collection": "cpchub.collection.collection:Collection",
     "CpchubError": "cpchub.errors:CpchubError",
     "Encoder": "cpchub.encoders.encoder:Encoder",
+    "Head": "cpchub.fewlabels.head:Head",
     "Hit": "cpchub.index:Hit",
     "Index": "cpchub.index:Index",
     "Item": "cpchub.index:Item",
@@ -104,6 +108,7 @@ _HOME = {
     "import_vectors": "cpchub.collection.import_vectors:import_vectors",
     "list_models": "cpchub.catalog.listing:list_models",
     "load": "cpchub.encoders.load:load",
+    "load_classifier": "cpchub.fewlabels.head:load_classifier",
     "plan_release": "cpchub.hub.release_plan:plan_release",
     "publish": "cpchub.hub.publish:publish",
     "verify_files": "cpchub.hub.verify:verify_files",

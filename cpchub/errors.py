@@ -80,7 +80,7 @@ class WorkerError(CpchubError, RuntimeError):
 
 
 class EncoderMismatchError(CpchubError, ValueError):
-    """A collection opened with an encoder other than the one that embedded it."""
+    """A collection or a classifier used with an encoder other than the one that it was made with."""
 
 
 class CollectionError(CpchubError, ValueError):
@@ -93,6 +93,10 @@ class QueryError(CpchubError, ValueError):
 
 class LabelError(CpchubError, ValueError):
     """Labels that do not fit: unknown paths, one class only, too few."""
+
+
+class ClassifierError(CpchubError, ValueError):
+    """A folder that is not a saved classifier, or one that is damaged or comes from a newer version."""
 
 
 class RecipeError(CpchubError, ValueError):

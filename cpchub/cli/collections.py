@@ -1,19 +1,12 @@
-"""Commands over a collection of images: `info`, `classify`, `demo`."""
+"""Commands over a collection of images: `info`, `demo`."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
 
-from tyro.conf import arg
-
-from cpchub.cli.base import CollectionFolder, Command, EncoderName, Out, Port, Switch, check_out, say, write_csv
+from cpchub.cli.base import CollectionFolder, Command, EncoderName, Port, Switch, say
 from cpchub.common.extras import need
-from cpchub.common.words import counted, shares
 from cpchub.embedding.encoder_of import encoder_of
-from cpchub.errors import OutputError
 
 
 @dataclass(frozen=True)
@@ -28,34 +21,6 @@ class Info(Command):
         from cpchub.index.info import info_of
 
         tables.info(info_of(Collection.open(self.collection)))
-
-
-@dataclass(frozen=True)
-class Classify(Command):
-    """Classify the images of a collection from a few labels."""
-
-    collection: CollectionFolder
-    labels: Annotated[Path, arg(metavar="CSV")]
-    """the labels of a few images of each class: a CSV with the columns path,label; paths as in the collection"""
-    out: Annotated[Path | None, Out] = None
-    """CSV to write, columns path,predicted,confidence,label; without it they are printed"""
-    method: Literal["logistic", "means", "knn"] = "logistic"
-    """the classifier"""
-
-    def run(self) -> None:
-        from cpchub.collection.collection import Collection
-
-        check_out(self.out)
-        if self.out is not None and self.out.resolve() == self.labels.resolve():
-            raise OutputError(f"{self.out} is the file of the labels; give --out another name")
-        collection = Collection.open(self.collection)
-        from cpchub.fewlabels.classify import classify, read_labels
-
-        table = classify(collection, read_labels(self.labels), method=self.method)
-        write_csv(table, self.out)
-        if self.out is not None:
-            shown = shares(Counter(table["predicted"].to_pylist()))
-            say(f"{counted(table.num_rows, 'prediction')}: {self.out} ({shown})")
 
 
 @dataclass(frozen=True)

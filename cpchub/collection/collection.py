@@ -33,6 +33,7 @@ from cpchub.collection.manifest import (
     MANIFEST,
     VECTORS,
     check_same_encoder,
+    encoder_to_load,
     finish_commit,
     read_manifest,
 )
@@ -102,12 +103,7 @@ class Collection:
     def encoder_to_load(self) -> str:
         """The argument with which `cpchub.load` finds that encoder again: its folder, `org/name@commit`, or its
         name."""
-        recorded = self.manifest["encoder"]
-        if recorded.get("folder"):
-            return str(recorded["folder"])
-        if recorded.get("repo_id") and recorded["revision"]:  # also for a catalog name: the catalog changes
-            return f"{recorded['repo_id']}@{recorded['revision']}"
-        return self.encoder_name
+        return encoder_to_load(self.manifest["encoder"])
 
     @cached_property
     def items(self) -> pa.Table:

@@ -78,6 +78,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return {"labels": None, "rules": None, "search": None, "created": None, **manifest}
 
 
+def encoder_to_load(recorded: dict[str, Any]) -> str:
+    """The argument with which `cpchub.load` finds a recorded encoder again: folder, `org/name@commit`, or name."""
+    if recorded.get("folder"):
+        return str(recorded["folder"])
+    if recorded.get("repo_id") and recorded.get("revision"):  # also for a catalog name: the catalog changes
+        return f"{recorded['repo_id']}@{recorded['revision']}"
+    return str(recorded["name"])
+
+
 def check_same_encoder(folder: Path, embedded_by: dict[str, Any], spec: HasFingerprint) -> None:
     """Raises EncoderMismatchError, naming both encoders, where their fingerprints differ."""
     if embedded_by["fingerprint"] != spec.fingerprint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,14 @@ AT_ONCE = 65_536  # rows that are predicted together, so that features may be ma
 
 
 class FeatureClassifier(ClassifierMixin, BaseEstimator, ABC):
-    """A classifier over features `[N, D]`; a subclass gives `fit` and `_probabilities`.
+    """A classifier over features `[N, D]`; a subclass gives `fit`, `FITTED` and `_probabilities`.
 
     Only the direction of a feature counts (contrastive encoders are trained that way), so every vector is brought to
     unit length first. The same numbers give the same classifier and the same probabilities, to the last bit, whether
     they are float32 or float64, in C or Fortran order, an array, a list or a table.
     """
 
+    FITTED: ClassVar[tuple[str, ...]]  # what `fit` learns besides `classes_`: arrays, numbers, another classifier
     classes_: Array
 
     def predict_proba(self, X: Any) -> Array:

@@ -7,7 +7,7 @@ tells little, so the temperature is the most probable one, given them and what w
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +73,8 @@ class Calibrated(FeatureClassifier):
     After `fit`, `temperature_` is what the logarithms of its probabilities are divided by: the most probable one for
     labels held out in turn, and 1 where every class has a single label.
     """
+
+    FITTED: ClassVar = ("classifier_", "labels_", "temperature_")
 
     def __init__(self, classifier: ClassifierMixin, random_state: int = 0) -> None:
         self.classifier = classifier

@@ -10,14 +10,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cpchub.collection.collection import Collection
+from cpchub.collection.manifest import FOLDER
 from cpchub.common.csv_table import read_csv
 from cpchub.errors import LabelError
 from cpchub.fewlabels.base import FeatureClassifier
 from cpchub.fewlabels.calibration import Calibrated
+from cpchub.fewlabels.head import Head, learned
 from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.logistic import LogisticProbe
 from cpchub.fewlabels.means import ClassMeans
-from cpchub.media.labels import KNOWN, check_paths, places_of
+from cpchub.media.labels import KNOWN, check_paths, folder_classes, places_of
 
 METHODS: dict[str, Callable[[], FeatureClassifier]] = {
     "logistic": LogisticProbe,
@@ -51,12 +53,23 @@ def read_labels(path: str | Path) -> dict[str, str]:
     return labels
 
 
-def classify(collection: Collection, labels: Mapping[str, str], method: str = "logistic") -> pa.Table:
-    """Fit a classifier on the labelled images and apply it to the whole collection.
+def labels_of_folders(collection: Collection) -> dict[str, str]:
+    """Labels by path: the class folder that each image lies in. Raises LabelError where none lies in one."""
+    kind = collection.manifest.get("source_kind", FOLDER)
+    classes = folder_classes(collection.paths, kind)
+    labels = {path: name for path, name in zip(collection.paths, classes, strict=True) if name is not None}
+    if not labels:
+        raise LabelError(
+            f"no image of {collection.location} lies in a class folder, such as cat/; give a CSV of labels"
+        )
+    return labels
+
+
+def learn(collection: Collection, labels: Mapping[str, str], method: str = "logistic") -> Head:
+    """Fit a classifier on the labelled images of a collection.
 
     labels: path (as in the collection, or of the file itself) -> class. method: "logistic", "means" or "knn".
 
-    Returns a table in the order of the collection: path, predicted, confidence (0..1), label (what was given, or null).
     Raises LabelError on no labels, a path that is not in the collection, a single class, or an unknown method.
     """
     if method not in METHODS:
@@ -66,19 +79,23 @@ def classify(collection: Collection, labels: Mapping[str, str], method: str = "l
     rows = _rows_of(collection, labels)
     vectors = _vectors_of(collection, np.fromiter(rows, dtype=np.int64))
     classifier = METHODS[method]().fit(vectors, np.array(list(rows.values())))
-    predicted, confidence = [], []
-    for _, vectors in collection.vector_shards():
-        probabilities = classifier.predict_proba(vectors)
-        predicted.append(pa.array(classifier.classes_[probabilities.argmax(axis=1)].tolist(), pa.string()))
-        confidence.append(pa.array(probabilities.max(axis=1), pa.float32()))
-    return pa.table(
-        {
-            "path": pa.array(collection.paths, pa.string()),
-            "predicted": pa.chunked_array(predicted),
-            "confidence": pa.chunked_array(confidence),
-            "label": pa.array([rows.get(row) for row in range(len(collection))], pa.string()),
-        }
-    )
+    return learned(classifier, collection, {collection.paths[row]: name for row, name in rows.items()})
+
+
+def classify(
+    collection: Collection, labels: Mapping[str, str], method: str = "logistic", head: Head | None = None
+) -> pa.Table:
+    """Fit a classifier on the labelled images and apply it to the whole collection.
+
+    labels, method: as for `learn`. head: a classifier that is fitted already; the labels may then be empty.
+
+    Returns a table in the order of the collection: path, predicted, confidence (0..1), label (what was given, or null).
+    Raises as `learn` does, and EncoderMismatchError for a head of another encoder.
+    """
+    head = head or learn(collection, labels, method)
+    rows = _rows_of(collection, labels)
+    given = pa.array([rows.get(row) for row in range(len(collection))], pa.string())
+    return head.classify(collection).append_column("label", given)
 
 
 def _vectors_of(collection: Collection, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

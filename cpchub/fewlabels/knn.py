@@ -7,7 +7,7 @@ each of the k nearest neighbours votes with weight exp(s / T), where s is the co
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ class KNNClassifier(FeatureClassifier):
     k: neighbours that vote; all of them where fewer are labelled.
     temperature: T.
     """
+
+    FITTED: ClassVar = ("_features", "_codes")
 
     def __init__(self, k: int = 200, temperature: float = 0.1) -> None:
         self.k = k

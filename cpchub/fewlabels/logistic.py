@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,8 @@ class LogisticProbe(FeatureClassifier):
     fit took.
     """
 
+    FITTED: ClassVar = ("C_", "temperature_", "n_iter_", "_labels", "_centre", "_scale", "_weights", "_intercepts")
+
     def __init__(self, C: float | None = None, max_iter: int = 100, random_state: int = 0) -> None:
         self.C = C
         self.max_iter = max_iter
@@ -59,14 +61,12 @@ class LogisticProbe(FeatureClassifier):
         fitted = softmax_regression.fit(
             exact, codes, [self.C_], classes=len(self.classes_), max_iter=self.max_iter, tol=TO_KEEP
         )
-        self._regression = replace(
-            fitted, weights=fitted.weights.astype(np.float32), intercepts=fitted.intercepts.astype(np.float32)
-        )
+        self._weights, self._intercepts = (part[0].astype(np.float32) for part in (fitted.weights, fitted.intercepts))
         self.n_iter_ = fitted.n_iter
         return self
 
     def _probabilities(self, unit: Array) -> Array:
-        logits = self._regression.logits((unit - self._centre) * self._scale)[0]
+        logits = (unit - self._centre) * self._scale @ self._weights.T + self._intercepts
         return softmax(logits) if self.C is not None else supported(logits, self.temperature_, self._labels)
 
     def _choose(self, X: Array, codes: npt.NDArray[np.int64]) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.preprocessing import normalize
@@ -21,6 +21,8 @@ class ClassMeans(FeatureClassifier):
     temperature: T; it sets how sure the probabilities are, never which class wins. None takes half the mean squared
         distance of the class means from their middle, so that it means the same however alike an encoder's vectors are.
     """
+
+    FITTED: ClassVar = ("means_", "temperature_")
 
     def __init__(self, temperature: float | None = None) -> None:
         self.temperature = temperature

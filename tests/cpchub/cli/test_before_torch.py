@@ -69,6 +69,12 @@ WRONG = {
     "outliers": (["outliers", "nowhere"], "no folder of images at {here}/nowhere"),
     "classify": (["classify", "nowhere", "--labels", "labels.csv"], "there is no collection at nowhere"),
     "classify by labels": (["classify", "made", "--labels", "nowhere.csv"], "no file of labels at nowhere.csv"),
+    "classify by nothing": (["classify", "made"], "takes --labels CSV, or --head with a saved classifier"),
+    "classify by a head": (["classify", "made", "--head", "nowhere"], "there is no folder nowhere. Save one"),
+    "classify into a folder with images": (
+        ["classify", "made", "--labels", "nowhere.csv", "--copy-to", "photos"],
+        "photos exists with other content (a.png)",
+    ),
     "info": (["info", "nowhere"], "there is no collection at nowhere"),
     "map": (["map", "nowhere"], "there is no collection at nowhere"),
     "merge": (["merge", "made", "nowhere", "-o", "out"], "there is no collection at nowhere"),

@@ -65,3 +65,33 @@ def test_the_file_of_the_labels_is_never_overwritten(collection: Path, labels: P
     before = labels.read_text()
     assert main(["classify", str(collection), "--labels", str(labels), "-o", str(labels)]) == 2
     assert labels.read_text() == before
+
+
+def test_a_saved_classifier_says_the_same_of_the_images(
+    collection: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, head = tmp_path / "first.csv", tmp_path / "second.csv", tmp_path / "head"
+    start = ["classify", str(collection)]
+    assert main([*start, "--labels", str(labels), "-o", str(first), "--save", str(head)]) == 0
+    assert "tiny-simclr" in capsys.readouterr().err
+    assert main([*start, "--head", str(head), "-o", str(second)]) == 0
+    rows = [list(csv.DictReader(io.StringIO(out.read_text()))) for out in (first, second)]
+    assert [row | {"label": ""} for row in rows[0]] == rows[1]
+
+
+@pytest.mark.parametrize("more", [["--labels", "labels.csv"], ["--save", "other"], ["--method", "knn"]])
+def test_a_saved_classifier_learns_nothing_more(
+    collection: Path, more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["classify", str(collection), "--head", "head", *more]) == 2
+    assert "--labels" in capsys.readouterr().err
+
+
+def test_images_are_sorted_by_label_and_prediction(
+    collection: Path, labels: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["-o", str(tmp_path / "out.csv"), "--copy-to", str(tmp_path / "sorted")]
+    assert main(["classify", str(collection), "--labels", str(labels), *out]) == 0
+    assert "8 images" in capsys.readouterr().err
+    assert (tmp_path / "sorted" / "cat" / "000.png").read_bytes() == (images / "000.png").read_bytes()
+    assert len(list((tmp_path / "sorted").rglob("*.png"))) == len(list(images.iterdir())) == 8

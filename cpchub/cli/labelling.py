@@ -1,0 +1,107 @@
+"""Commands that learn from a few labels: `classify`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import arg
+
+from cpchub.cli.base import CollectionFolder, Command, Out, check_out, say, write_csv
+from cpchub.common.files import check_free
+from cpchub.common.words import counted, shares, typed
+from cpchub.errors import ArgumentError, OutputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from cpchub.collection.collection import Collection
+
+FOLDERS = "folders"
+LabelFile = Annotated[str | None, arg(metavar="folders|CSV")]
+Method = Literal["logistic", "means", "knn"]
+
+
+@dataclass(frozen=True)
+class Classify(Command):
+    """Classify the images of a collection from a few labels, or by a classifier that was saved."""
+
+    collection: CollectionFolder
+    labels: LabelFile = None
+    """the labels of a few images of each class: a CSV with the columns path,label; paths as in the collection; or
+    "folders" for those of class folders"""
+    out: Annotated[Path | None, Out] = None
+    """CSV to write, columns path,predicted,confidence,label; without it they are printed"""
+    method: Method | None = None
+    """the classifier; logistic by default"""
+    save: Annotated[Path | None, arg(metavar="HEAD")] = None
+    """folder to save the classifier in, for --head and `cpchub.load_classifier`"""
+    head: Annotated[Path | None, arg(metavar="HEAD")] = None
+    """a classifier that --save wrote, in place of --labels"""
+    copy_to: Annotated[Path | None, arg(metavar="FOLDER")] = None
+    """new folder to sort the images into, a folder a class: hard links, or copies where the disk cannot link"""
+
+    def run(self) -> None:
+        from cpchub.collection.collection import Collection
+
+        self.check()
+        collection = Collection.open(self.collection)
+        from cpchub.fewlabels.classify import classify, learn
+        from cpchub.fewlabels.head import check_head_folder, load_classifier
+
+        if self.save is not None:
+            check_head_folder(self.save)
+        if self.head is not None:
+            labels, head = {}, load_classifier(self.head)
+        else:
+            labels = labels_from(self.labels, collection)
+            head = learn(collection, labels, method=self.method or "logistic")
+        table = classify(collection, labels, head=head)
+        write_csv(table, self.out)
+        if self.out is not None:
+            shown = shares(Counter(table["predicted"].to_pylist()))
+            say(f"{counted(table.num_rows, 'prediction')}: {self.out} ({shown})")
+        if self.save is not None:
+            again = typed("classify", "COLLECTION", "--head", head.save(self.save))
+            say(f"Classifier: {self.save}. It is for vectors of {head.encoder['name']}: {again}")
+        if self.copy_to is not None:
+            sort_by(table, collection, self.copy_to)
+
+    def check(self) -> None:
+        """What can be said of the flags alone. Raises ArgumentError and OutputError."""
+        if (self.labels is None) == (self.head is None):
+            both = "gives both" if self.head is not None else "gives neither"
+            raise ArgumentError(f"classify takes --labels CSV, or --head with a saved classifier; this {both}")
+        if self.head is not None and (self.save is not None or self.method is not None):
+            extra = "--save" if self.save is not None else "--method"
+            raise ArgumentError(
+                f"{extra} goes with --labels; what --head names is a classifier that is learned already"
+            )
+        check_out(self.out)
+        if self.out is not None and self.labels is not None and self.out.resolve() == Path(self.labels).resolve():
+            raise OutputError(f"{self.out} is the file of the labels; give --out another name")
+        if self.copy_to is not None:
+            check_free(self.copy_to, way_out="choose a new folder for the sorted images")
+
+
+def labels_from(given: str | None, collection: Collection) -> dict[str, str]:
+    """Labels by path: of a CSV, or of the class folders of the collection. Raises LabelError."""
+    from cpchub.fewlabels.classify import labels_of_folders, read_labels
+
+    return labels_of_folders(collection) if given == FOLDERS else read_labels(given or "")
+
+
+def sort_by(table: pa.Table, collection: Collection, folder: Path) -> None:
+    """Sort the images by their labels, where they have one, and else by what was predicted; say what was done."""
+    import pyarrow.compute as pc
+
+    from cpchub.fewlabels.sorted_folder import sort_images
+
+    done = sort_images(collection, pc.coalesce(table["label"], table["predicted"]).to_pylist(), folder)
+    images = counted(sum(done.classes.values()), "image")
+    say(f"Sorted: {images} in {folder}, {done.linked:,} of them as hard links ({shares(done.classes)})")
+    if done.left_out:
+        path, why = next(iter(done.left_out.items()))
+        say(f"{counted(len(done.left_out), 'image')} could not be had and are left out; one is {path} ({why})")

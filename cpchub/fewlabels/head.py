@@ -1,0 +1,212 @@
+"""A head: a classifier learned from a few labels, kept as a folder, for the vectors of one encoder.
+
+head.safetensors   the arrays of the classifier
+head.json          class names, encoder, calibration, the labels' counts and sha256; written last
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from safetensors import SafetensorError
+
+from cpchub.collection.import_vectors import IMPORTED
+from cpchub.collection.manifest import encoder_to_load
+from cpchub.common.files import check_free, expanded, put_in_place, save_tensors, write_json, writing
+from cpchub.common.hashing import bytes_sha256, file_sha256
+from cpchub.common.words import typed
+from cpchub.errors import ClassifierError, EncoderMismatchError, IntegrityError
+from cpchub.fewlabels.base import FeatureClassifier
+from cpchub.fewlabels.head_state import classifier_of, state_of
+
+if TYPE_CHECKING:
+    from cpchub.catalog.spec import ModelSpec
+    from cpchub.collection.collection import Collection
+
+FORMAT = 1
+FACTS, TENSORS = "head.json", "head.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A fitted classifier and what it was learned from.
+
+    classifier: over vectors `[N, D]` of the encoder. encoder: as the manifest of the collection records it.
+    labels: how many of each class. labels_sha256: of the labels as a CSV, see `sha256_of_labels`.
+    """
+
+    classifier: FeatureClassifier
+    encoder: Mapping[str, Any]
+    labels: Mapping[str, int]
+    labels_sha256: str
+
+    @property
+    def classes(self) -> list[str]:
+        """The class names, in the order of the columns of `predict_proba`."""
+        return [str(name) for name in self.classifier.classes_]
+
+    @property
+    def dim(self) -> int:
+        """D, the dimension of the vectors."""
+        return int(self.classifier.n_features_in_)
+
+    @property
+    def encoder_to_load(self) -> str:
+        """The argument with which `cpchub.load` finds the encoder of the vectors again."""
+        return encoder_to_load(dict(self.encoder))
+
+    def predict_proba(self, vectors: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Class probabilities `[N, C]` of vectors `[N, D]`, which the encoder of this head has made."""
+        return np.asarray(self.classifier.predict_proba(vectors))
+
+    def classify(self, collection: Collection) -> pa.Table:
+        """The class of every image of a collection, in its order: path, predicted, confidence (0..1).
+
+        Raises EncoderMismatchError for a collection of another encoder.
+        """
+        self.check_collection(collection)
+        predicted, confidence = [], []
+        for _, vectors in collection.vector_shards():
+            probabilities = self.predict_proba(vectors)
+            predicted.append(pa.array(self.classifier.classes_[probabilities.argmax(axis=1)].tolist(), pa.string()))
+            confidence.append(pa.array(probabilities.max(axis=1), pa.float32()))
+        columns = {
+            "path": pa.array(collection.paths, pa.string()),
+            "predicted": pa.chunked_array(predicted, pa.string()),
+            "confidence": pa.chunked_array(confidence, pa.float32()),
+        }
+        return pa.table(columns)
+
+    def check_collection(self, collection: Collection) -> None:
+        """Raise EncoderMismatchError, naming both encoders, for a collection of another one."""
+        recorded = collection.manifest["encoder"]
+        self._check(recorded["name"], recorded["fingerprint"], collection.dim, f"{collection.folder} is")
+
+    def check_encoder(self, spec: ModelSpec) -> None:
+        """Raise EncoderMismatchError, naming both, unless `spec` is the encoder of this head: `encoder.spec`."""
+        self._check(spec.name, spec.fingerprint, spec.dim, "these vectors are")
+
+    def _check(self, name: str, fingerprint: str, dim: int, what: str) -> None:
+        own = self.encoder
+        same = fingerprint == own["fingerprint"] and dim == self.dim
+        if same and (fingerprint != IMPORTED or name == own["name"]):
+            return
+        raise EncoderMismatchError(
+            f"the classifier is for vectors of {own['name']!r} (fingerprint {own['fingerprint']}, {self.dim} numbers), "
+            f"but {what} of {name!r} ({fingerprint}, {dim} numbers): embed the images with --encoder "
+            f"{self.encoder_to_load}, or learn a classifier for these"
+        )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the folder of the head, whole or not at all, and return it.
+
+        A head that is there already is replaced. Raises OutputError where `folder` holds anything else, NoSpaceError.
+        """
+        from torch import from_numpy
+
+        import cpchub
+
+        folder = expanded(folder)
+        check_head_folder(folder)
+        arrays, state = state_of(self.classifier)
+        with writing(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+                complete = Path(scratch) / "head"
+                complete.mkdir()
+                tensors = complete / TENSORS
+                save_tensors({name: from_numpy(array) for name, array in arrays.items()}, tensors, {"format": "pt"})
+                facts = {
+                    "format": FORMAT,
+                    "cpchub": cpchub.__version__,
+                    "encoder": dict(self.encoder),
+                    "labels": {"count": dict(self.labels), "sha256": self.labels_sha256},
+                    "classifier": state,
+                    "tensors": {"file": TENSORS, "sha256": file_sha256(tensors)},
+                }
+                write_json(complete / FACTS, facts)
+                put_in_place(complete, folder)
+        return folder
+
+
+def check_head_folder(folder: Path) -> None:
+    """Raise OutputError where a head cannot be saved: a file, or a folder that holds anything else."""
+    check_free(folder, known=(FACTS, TENSORS), way_out="choose another folder for the classifier")
+
+
+def load_classifier(folder: str | Path) -> Head:
+    """Load a classifier that `cpchub classify --save` or `Head.save` wrote. Nothing is unpickled.
+
+    Raises ClassifierError where there is none, or one that is damaged or of a newer version, IntegrityError where the
+    tensors are not those that were saved.
+    """
+    from safetensors.numpy import load_file
+
+    folder = expanded(folder)
+    facts = _read_facts(folder)
+    tensors = folder / TENSORS
+    if not tensors.is_file():
+        raise ClassifierError(f"{folder} has no {TENSORS}; save the classifier again")
+    try:
+        if (found := file_sha256(tensors)) != facts["tensors"]["sha256"]:
+            raise IntegrityError(
+                f"{tensors} has the sha256 {found}, but {FACTS} records {facts['tensors']['sha256']}; save the "
+                "classifier again"
+            )
+        encoder = {str(key): facts["encoder"][key] for key in facts["encoder"]}
+        encoder["name"], encoder["fingerprint"] = str(encoder["name"]), str(encoder["fingerprint"])
+        counts = {str(name): int(count) for name, count in facts["labels"]["count"].items()}
+        head = Head(classifier_of(facts["classifier"], load_file(tensors)), encoder, counts, facts["labels"]["sha256"])
+        shape = head.predict_proba(np.ones((1, head.dim), np.float32)).shape
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, SafetensorError) as error:
+        if isinstance(error, IntegrityError):
+            raise
+        raise ClassifierError(f"{folder} is damaged ({type(error).__name__}: {error}); save it again") from error
+    if shape != (1, len(head.classes)):
+        raise ClassifierError(f"{folder} is damaged: {len(head.classes)} classes, but probabilities of {shape[1]}")
+    return head
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    """The JSON of a head of this version."""
+    path = folder / FACTS
+    how = typed("classify", "COLLECTION", "--labels", "CSV", "--save", folder)
+    if not path.is_file():
+        why = f"{folder} has no {FACTS}" if folder.is_dir() else f"there is no folder {folder}"
+        raise ClassifierError(f"no classifier: {why}. Save one: {how}")
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ClassifierError(f"{path} cannot be read ({error}); save the classifier again: {how}") from error
+    version = facts.get("format") if isinstance(facts, dict) else None
+    if type(version) is not int:
+        raise ClassifierError(f"{path} does not describe a classifier. Save one: {how}")
+    if version > FORMAT:
+        raise ClassifierError(f"{folder} has format {version}, this cpchub reads up to {FORMAT}; upgrade cpchub")
+    return dict(facts)
+
+
+def sha256_of_labels(labels: Mapping[str, str]) -> str:
+    """The sha256 of labels by path: of a CSV with the columns path,label, its lines sorted by path.
+
+    So the same labels have the same hash, however the file that they came from was written.
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("path", "label"), *sorted(labels.items())])
+    return bytes_sha256(text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def learned(classifier: FeatureClassifier, collection: Collection, labels: Mapping[str, str]) -> Head:
+    """The head of a classifier that was fitted on labels by the collection's paths."""
+    return Head(classifier, collection.manifest["encoder"], Counter(labels.values()), sha256_of_labels(labels))

@@ -1,0 +1,55 @@
+"""A fitted classifier as arrays and JSON values, and back: the same probabilities without the labels or the images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from cpchub.fewlabels.base import Array, FeatureClassifier
+from cpchub.fewlabels.calibration import Calibrated
+from cpchub.fewlabels.knn import KNNClassifier
+from cpchub.fewlabels.logistic import LogisticProbe
+from cpchub.fewlabels.means import ClassMeans
+
+KINDS: dict[str, type[FeatureClassifier]] = {
+    kind.__name__: kind for kind in (LogisticProbe, ClassMeans, KNNClassifier, Calibrated)
+}
+
+
+def state_of(classifier: FeatureClassifier, prefix: str = "") -> tuple[dict[str, Array], dict[str, Any]]:
+    """The arrays of a fitted classifier by name, and the rest of it as JSON values."""
+    arrays: dict[str, Array] = {}
+    inner: dict[str, Any] = {}
+    numbers: dict[str, Any] = {"n_features_in_": int(classifier.n_features_in_)}
+    for name in classifier.FITTED:
+        value = getattr(classifier, name)
+        if isinstance(value, FeatureClassifier):
+            of_inner, inner[name] = state_of(value, f"{prefix}{name}.")
+            arrays |= of_inner
+        elif isinstance(value, np.ndarray):
+            arrays[prefix + name] = np.ascontiguousarray(value)
+        else:
+            numbers[name] = value
+    settings = {name: value for name, value in classifier.get_params(deep=False).items() if f"{name}_" not in inner}
+    return arrays, {
+        "kind": type(classifier).__name__,
+        "classes": classifier.classes_.tolist(),
+        "settings": settings,
+        "numbers": numbers,
+        "inner": inner,
+    }
+
+
+def classifier_of(state: Mapping[str, Any], arrays: Mapping[str, Array], prefix: str = "") -> FeatureClassifier:
+    """The classifier that `state_of` took apart. Raises KeyError or TypeError where something is missing."""
+    inner = {name: classifier_of(each, arrays, f"{prefix}{name}.") for name, each in state["inner"].items()}
+    settings = {name.removesuffix("_"): clone(each) for name, each in inner.items()} | state["settings"]
+    classifier = KINDS[state["kind"]](**settings)
+    classifier.classes_ = np.array(state["classes"])
+    fitted = inner | state["numbers"]
+    for name in ("n_features_in_", *classifier.FITTED):
+        setattr(classifier, name, fitted[name] if name in fitted else arrays[prefix + name])
+    return classifier
