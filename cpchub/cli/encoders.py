@@ -208,9 +208,8 @@ class Verify(Command):
                 f"{', '.join(str(check.path) for check in damaged)}. Delete what is left of them and fetch them again; "
                 "for an encoder that ships with cpchub, install it again"
             )
-        say(
-            f"No file differs from its record; {sum(check.state == 'fine' for check in found)} of {len(found)} have one"
-        )
+        for sentence in tables.sound(found):
+            say(sentence)
 
 
 def format_lines() -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -110,6 +110,17 @@ def checks(found: Sequence[FileCheck]) -> None:
     """Print a line a file: how it is, whose it is, and what is wrong with it."""
     for each in found:
         print(f"{each.state}\t{each.encoder}\t{each.path.name}\t{each.detail}".rstrip())
+
+
+def sound(found: Sequence[FileCheck]) -> Iterator[str]:
+    """What the checks of encoders without damage mean: nothing is wrong, and what a file without a record is."""
+    fine = sum(check.state == "fine" for check in found)
+    encoders = list(dict.fromkeys(check.encoder for check in found))
+    whose = f"{encoders[0]} is" if len(encoders) == 1 else f"{len(encoders)} encoders are"
+    yield f"All is well: {whose} as recorded ({fine} {'file' if fine == 1 else 'files'} with a recorded hash)."
+    without = sorted({check.path.name for check in found if check.state == "not on record"})
+    if without:
+        yield f"{', '.join(without)}: no hash is recorded before an encoder is published, so there is none to check."
 
 
 def detection(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -180,9 +180,15 @@ class TestCommand:
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert main(["verify", str(folder)]) == 0
-        lines = capsys.readouterr().out.splitlines()
+        said = capsys.readouterr()
+        lines = said.out.splitlines()
         assert "fine\ttiny-simclr\tmodel.safetensors" in lines
         assert len(lines) == len(files_of(folder))
+        assert said.err.splitlines() == [
+            "All is well: tiny-simclr is as recorded (1 file with a recorded hash).",
+            "README.md, config.json, eval.json, recipe.json: no hash is recorded before an encoder is published, so "
+            "there is none to check.",
+        ]
 
     def test_damage_ends_with_status_2_and_names_the_file(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
