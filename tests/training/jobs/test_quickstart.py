@@ -12,8 +12,9 @@ from PIL import Image
 
 import cpchub
 from cpchub.errors import OutputError, RunError, SourceError
+from cpchub.fewlabels import LabelCurve
 from cpchub_training import recipes
-from cpchub_training.jobs import quickstart
+from cpchub_training.jobs import few_labels, quickstart
 from cpchub_training.recipes import Recipe
 from tests.training.small_runs import TINY
 
@@ -47,19 +48,19 @@ def tiny(images: Path) -> Recipe:
 @pytest.fixture
 def not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """The label curve takes most of the time; the first test has it."""
-    monkeypatch.setattr(quickstart, "_few_labels", lambda *args: {"accuracy": {}})
+    monkeypatch.setattr(quickstart, "compare_few_labels", lambda *args: {"accuracy": {}})
 
 
 def test_a_folder_of_classes_becomes_encoder_collection_and_label_curve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quickstart, "SEEDS", (0,))
+    monkeypatch.setattr(few_labels, "SEEDS", (0,))
     images, out = photos(tmp_path / "photos"), tmp_path / "out"
     collection = quickstart.run(images, out, recipe=tiny(images), scratch_steps=2)
     results = json.loads((out / "results.json").read_text())
     assert results["pictures"] == 40
     assert results["labels_per_class"] == [1, 2, 5, 10]
-    assert set(results["accuracy"]) == {"frozen", "from_scratch"}
+    assert set(results["accuracy"]) == {"frozen", "package", "from_scratch"}
     for name in ("neighbours.png", "label_curve.png"):
         with Image.open(out / name) as image:
             assert min(image.size) > 100
@@ -74,7 +75,7 @@ def test_a_folder_of_classes_becomes_encoder_collection_and_label_curve(
     assert encoder.spec.recipe["data"] == "photos"  # the name of the folder, not where it is
 
     weights = (out / "run" / "export" / "model.safetensors").read_bytes()
-    monkeypatch.setattr(quickstart, "_few_labels", lambda *args: {})
+    monkeypatch.setattr(quickstart, "compare_few_labels", lambda *args: {})
     quickstart.run(images, out, recipe=tiny(images), scratch_steps=2)  # again: trained already
     assert (out / "run" / "export" / "model.safetensors").read_bytes() == weights
 
@@ -125,6 +126,21 @@ def test_a_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="lies among the images"):
         quickstart.run(photos(tmp_path / "photos"), tmp_path / "photos" / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["photos", "thesis.txt"]
+
+
+def test_a_lead_within_its_spread_is_said_to_be_perhaps_chance() -> None:
+    labels, own = (1, 5), LabelCurve((1, 5), np.array([[0.5, 0.8], [0.6, 0.9]]))
+    curves = {
+        "frozen": own,
+        "package": LabelCurve(labels, np.array([[0.4, 0.9], [0.65, 0.85]])),
+        "from_scratch": LabelCurve(labels, np.array([[0.45, 0.5], [0.54, 0.6]])),
+    }
+    package, scratch = few_labels.remarks(curves)
+    assert package == (
+        "Lead of the own encoder over the encoder in the package: +2.5, -2.5 points. That is within its spread: it may "
+        "be chance."
+    )
+    assert scratch == "Lead of the own encoder over training from scratch: +5.5, +30.0 points."
 
 
 @pytest.mark.slow

@@ -12,36 +12,30 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
-from rich.table import Table
 
 from cpchub.collection.collection import Collection
 from cpchub.common.files import check_free, replacing, write_json
-from cpchub.common.progress import Report, console
+from cpchub.common.progress import console
 from cpchub.common.words import typed
 from cpchub.embedding.job import embed
-from cpchub.encoders.encoder import Encoder
 from cpchub.encoders.load import load
 from cpchub.errors import OtherRunError, OutputError, SourceError
-from cpchub.fewlabels import LabelCurve, label_curve, label_subsets, plot_label_curve
 from cpchub.index import Index
 from cpchub.media.contact_sheet import Tile, contact_sheet
 from cpchub.media.rules import NO_RULES, Rules
 from cpchub_training import data, recipes
 from cpchub_training.data.left_out import tell_left_out
-from cpchub_training.evaluate import encode_images, from_scratch
+from cpchub_training.jobs.few_labels import compare_few_labels
 from cpchub_training.jobs.pretrain import export_run
 from cpchub_training.recipes import Recipe
 from cpchub_training.run.loop import train
 
 OURS = ("pictures", "run", "collection", "neighbours.png", "label_curve.png", "results.json")
-PER_CLASS = (1, 2, 5, 10)
-SEEDS = (0, 1, 2)
 SEARCHED = 2000  # images whose neighbours are counted
 
 
@@ -91,8 +85,8 @@ def run(
     results |= _search(collection, index, out / "neighbours.png")
 
     if test_set is not None:
-        _say(6, "Classifying from a few labels, beside the same network trained from scratch on the same labels")
-        results |= _few_labels(recipe, encoder, train_set, test_set, scratch_steps, out / "label_curve.png")
+        _say(6, "Classifying from a few labels, beside the encoder in the package and the network trained from scratch")
+        results |= compare_few_labels(recipe, encoder, train_set, test_set, scratch_steps, out / "label_curve.png")
     else:
         console.print("   Too few images in class folders to measure an accuracy with; label some in the demo.")
     results["seconds"] = round(time.monotonic() - started, 1)
@@ -202,52 +196,6 @@ def _search(collection: Collection, index: Index, sheet: Path) -> dict[str, Any]
     agree = float((given[nearest] == given[asked][:, None])[others].mean())
     console.print(f"   Of the five nearest neighbours of an image, {agree:.1%} show the same class.")
     return {"neighbours_of_same_class": round(agree, 4)}
-
-
-def _few_labels(
-    recipe: Recipe,
-    encoder: Encoder,
-    train_set: data.Images,
-    test_set: data.Images,
-    scratch_steps: int,
-    plot: Path,
-) -> dict[str, Any]:
-    """Test accuracy by number of labels a class: a probe on the frozen encoder, and the network trained from
-    scratch."""
-    y, y_test = train_set.class_of_each(), test_set.class_of_each()
-    per_class = tuple(n for n in PER_CLASS if n <= np.bincount(y).min())
-    x, x_test = (encode_images(encoder, part) for part in (train_set, test_set))
-    with Report("Classifying", None):
-        frozen = label_curve(x, y, x_test, y_test, per_class=per_class, seeds=SEEDS)
-    values = []
-    networks = len(SEEDS) * len(per_class)
-    with Report("Training from scratch", networks, unit="network", rate=False) as report:
-        step = partial(report.advance, 1 / scratch_steps)
-        for seed in SEEDS:
-            subsets = label_subsets(y, per_class, seed)
-            rivals = (
-                from_scratch(recipe, train_set, rows, test_set, steps=scratch_steps, seed=seed, after_step=step)
-                for rows in subsets.values()
-            )
-            values.append(list(rivals))
-    scratch = LabelCurve(per_class, np.array(values))
-
-    table = Table("labels a class", "frozen encoder", "from scratch", "lead", title="Test accuracy, mean of 3 draws")
-    for i, n in enumerate(per_class):
-        lead = 100 * (frozen.mean[i] - scratch.mean[i])
-        cells = [f"{100 * c.mean[i]:.1f} ± {100 * c.std[i]:.1f} %" for c in (frozen, scratch)]
-        table.add_row(str(n), *cells, f"{lead:+.1f} points")
-    console.print(table)
-    plot_label_curve({"frozen encoder": frozen, "from scratch": scratch}, plot)
-    console.print(f"   Label curve: {plot}", soft_wrap=True)
-    curves = {"frozen": frozen, "from_scratch": scratch}
-    return {
-        "labels_per_class": list(per_class),
-        "seeds": list(SEEDS),
-        "accuracy": {
-            name: {"mean": c.mean.round(4).tolist(), "std": c.std.round(4).tolist()} for name, c in curves.items()
-        },
-    }
 
 
 def _say(number: int, what: str) -> None:
