@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import cpchub
+from cpchub.catalog.listing import catalog_folder
 from cpchub.catalog.origin import ORIGIN, Origin
 from cpchub.catalog.spec import CARD, CONFIG, EVALUATION, PUBLISHED_FILES, RECIPE, WEIGHTS
 from cpchub.common.files import check_free, put_in_place, replacing, save_tensors, write_json, writing
@@ -61,7 +62,9 @@ def write(
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
             complete = Path(scratch) / "export"
             complete.mkdir()
-            _write(complete, backbone, facts, recipe, evaluation, _card_of(folder))
+            _write(complete, backbone, facts, recipe, evaluation)
+            text = _card_text(complete, _card_of(folder), by_name=_in_catalog(folder))
+            (complete / CARD).write_text(text, encoding="utf-8")
             _check_features(complete, backbone, facts)
             put_in_place(complete, folder)
     return folder
@@ -72,15 +75,24 @@ def render_card(folder: Path) -> None:
 
     Raises ModelFolderError for a folder that is none, OutputError and NoSpaceError; the card that was there then stays.
     """
+    text = _card_text(folder, _card_of(folder), by_name=_in_catalog(folder))
+    with replacing(folder / CARD) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def _card_text(folder: Path, existing: str, *, by_name: bool) -> str:
+    """The card of the files in a folder, our block put into the text of `existing`."""
     config, recipe, evaluation = (_read(folder / name) for name in (CONFIG, RECIPE, EVALUATION))
     if config is None:
         raise ModelFolderError(f"{folder} has no {CONFIG}; a model folder is what `export` writes")
     found = _read(folder / ORIGIN)
     origin = Origin.of(found, folder / ORIGIN) if found is not None else None
-    rendered = card.render(config, recipe, evaluation, origin=origin)
-    text = card.merge(_card_of(folder), rendered)
-    with replacing(folder / CARD) as partial:
-        partial.write_text(text, encoding="utf-8")
+    return card.merge(existing, card.render(config, recipe, evaluation, by_name=by_name, origin=origin))
+
+
+def _in_catalog(folder: Path) -> bool:
+    """Whether the encoder of a folder is loaded by its name."""
+    return folder.resolve().parent == catalog_folder().resolve()
 
 
 def _card_of(folder: Path) -> str:
@@ -103,20 +115,16 @@ def _write(
     facts: Mapping[str, Any],
     recipe: Mapping[str, Any],
     evaluation: Mapping[str, Any] | None,
-    existing_card: str,
 ) -> None:
     network = _network(facts)
     state = _headless(backbone, network, str(facts["architecture"]))
     weights = folder / WEIGHTS
     save_tensors(state, weights, {"format": "pt"})
     config = _config(network, facts, {"sha256": sha256_of(weights), "size": weights.stat().st_size})
-    settings = _without_paths(recipe)
     write_json(folder / CONFIG, config)
-    write_json(folder / RECIPE, settings)
+    write_json(folder / RECIPE, _without_paths(recipe))
     if evaluation is not None:
         write_json(folder / EVALUATION, dict(evaluation))
-    rendered = card.render(config, settings, evaluation)
-    (folder / CARD).write_text(card.merge(existing_card, rendered), encoding="utf-8")
 
 
 def _network(facts: Mapping[str, Any]) -> Network:

@@ -13,7 +13,6 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]  # comes with huggingface_hub
 
 from cpchub.catalog.origin import Origin
-from cpchub.catalog.spec import default_org
 from cpchub.errors import ModelFolderError
 from cpchub.hub import card_origin, placeholders
 from cpchub.hub.card_sections import (
@@ -42,20 +41,22 @@ def render(
     evaluation: Mapping[str, Any] | None = None,
     *,
     repo_id: str | None = None,
+    by_name: bool = False,
     origin: Origin | None = None,
 ) -> str:
-    """The whole card, front matter and generated block. Without a `repo_id` it speaks of `<CPCHUB_ORG>/<name>`.
+    """The whole card, front matter and generated block.
 
+    repo_id: where it is published; without one, the card says how the folder is loaded.
+    by_name: the encoder is in the catalog and is loaded by its name.
     origin: of a public encoder, which is loaded by its name and not from a repository of ours.
     """
     facts = config["cpchub"]
     results = list((evaluation or {}).get("results", []))
-    repo_id = repo_id or f"{default_org()}/{facts['name']}"
     published = [row for row in results if row.get("published")]
     measured = [row for row in results if not row.get("published")]
     sections = [
         f"# {facts['name']}\n\n{facts['summary']}",
-        loading_section(config, repo_id) if origin is None else card_origin.loading_section(config),
+        card_origin.loading_section(config) if origin is not None else loading_section(config, repo_id, by_name),
         facts_section(config),
         results_section(measured) if measured or not published else "",
         card_origin.published_section(published) if published else "",

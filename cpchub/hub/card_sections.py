@@ -71,40 +71,38 @@ def _source(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"source_name": row["source"], "source_url": row["source_url"]} if row.get("source_url") else {}
 
 
-def loading_section(config: Mapping[str, Any], repo_id: str) -> str:
+def loading_section(config: Mapping[str, Any], repo_id: str | None, by_name: bool = False) -> str:
+    """How it is loaded: from `repo_id`, else by its name in the catalog, else from the folder that the card is in."""
+    name = config["cpchub"]["name"]
     example = "sound.wav" if "sample_rate" in config["cpchub"] else "photo.jpg"
     architecture = str(config["architecture"])
     if _is_timms_own(architecture):
         plain, register = "plain timm", ""
     else:
         plain, register = "timm", f"import cpchub.architectures  # registers {architecture} with timm\n"
-    return f"""## Load it
+    transform = "transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))"
 
-With cpchub, transform included:
+    def with_timm(address: str) -> str:
+        model = f'model = timm.create_model("{address}", pretrained=True).eval()'
+        return f"```python\n{register}import timm\n\n{model}\n{transform}\n```"
 
-```python
+    copied = f"local-dir:{name}"
+    parts = [
+        "With cpchub, transform included:",
+        f'''```python
 import cpchub
 
-encoder = cpchub.load("{repo_id}")
+encoder = cpchub.load("{repo_id or (name if by_name else f"./{name}")}")
 vectors = encoder.encode(["{example}"])  # float32, (1, {config["num_features"]})
-```
-
-With {plain}:
-
-```python
-{register}import timm
-
-model = timm.create_model("hf-hub:{repo_id}", pretrained=True).eval()
-transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
-```
-
-From a copy of this folder, without a network:
-
-```python
-{register}import timm
-
-model = timm.create_model("local-dir:{repo_id.partition("/")[2]}", pretrained=True).eval()
-```"""
+```''',
+    ]
+    if repo_id is not None:
+        parts += [f"With {plain}:", with_timm(f"hf-hub:{repo_id}"), "From a copy of this folder, without a network:"]
+    else:
+        parts.append(f"With {plain}, from a copy of this folder:")
+        if not by_name:
+            parts.insert(0, f"It is not published: `./{name}` stands for the path of this folder.")
+    return "\n\n".join(["## Load it", *parts, with_timm(copied)])
 
 
 def _is_timms_own(architecture: str) -> bool:

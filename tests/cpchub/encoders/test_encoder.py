@@ -248,7 +248,7 @@ def test_every_bundled_encoder_is_as_its_record_card_and_evaluation_say(name: st
     )
     assert evaluation["weights_sha256"] == encoder.spec.weights_sha256
     written = (folder / "README.md").read_text()
-    assert card.merge(written, card.render(config, recipe, evaluation)) == written
+    assert card.merge(written, card.render(config, recipe, evaluation, by_name=True)) == written
 
 
 OFFLINE = """

@@ -14,8 +14,6 @@ import torch
 from huggingface_hub import ModelCard, constants, snapshot_download
 from PIL import Image
 
-from cpchub import catalog
-from cpchub.catalog import listing
 from cpchub.encoders.model_folder import write as write_model_folder
 from cpchub.errors import ModelFolderError
 from cpchub.hub import card
@@ -140,6 +138,19 @@ class TestBody:
             assert torch.equal(there["model"](x), here["model"](x))
             assert np.allclose(ours["vectors"], there["model"](x).numpy(), atol=1e-5)
 
+    def test_a_card_of_what_is_not_published_names_no_repository_and_its_snippets_run_beside_the_folder(
+        self, config: dict[str, Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        text = card.render(config, RECIPE, EVALUATION)
+        assert "cpchub/tiny-simclr" not in text
+        assert "hf-hub:" not in text
+        assert "It is not published" in text
+        Image.new("RGB", (50, 50), "teal").save(tmp_path / "photo.jpg")
+        (tmp_path / "tiny-simclr").symlink_to(folder)
+        monkeypatch.chdir(tmp_path)
+        for snippet in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+            exec(compile(snippet, "card", "exec"), {})  # noqa: S102  our own text, and the point of the test
+
     def test_a_network_of_ours_is_registered_first_by_the_snippets_for_timm(
         self, fresh_interpreters: FreshInterpreters, tmp_path: Path
     ) -> None:
@@ -149,9 +160,9 @@ class TestBody:
         folder = write_model_folder(backbone, tmp_path / "tiny-simclr", facts=facts, recipe=RECIPE, evaluation=None)
         snippets = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
         first = "import cpchub.architectures  # registers resnet18_cifar with timm\n"
-        assert [snippet.startswith(first) for snippet in snippets] == [False, True, True]
+        assert [snippet.startswith(first) for snippet in snippets] == [False, True]
         elsewhere = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-        done = fresh_interpreters.run(snippets[2], cwd=tmp_path, env=elsewhere)
+        done = fresh_interpreters.run(snippets[1], cwd=tmp_path, env=elsewhere)
         assert done.returncode == 0, done.stderr
 
     def test_the_snippets_of_a_network_of_timms_need_timm_alone(self, text: str) -> None:
@@ -258,33 +269,6 @@ class TestCheck:
         body = text.split("---\n", 2)[2]
         with pytest.raises(ModelFolderError, match="front matter"):
             card.check(front + body, "lab/tiny-simclr")
-
-
-SHIPPED = catalog.catalog_folder()
-
-
-class TestShippedCards:
-    @pytest.mark.parametrize("name", sorted(path.parent.name for path in SHIPPED.glob("*/config.json")))
-    def test_they_are_complete(self, name: str) -> None:
-        text = (SHIPPED / name / "README.md").read_text(encoding="utf-8")
-        marks = ("[More Information Needed]", "[optional]", "TODO", "FIXME", "XXX", "TBD", "{{", "}}", "your-username")
-        assert not [mark for mark in marks if mark in text]
-        assert {"license", "library_name", "pipeline_tag", "tags"} <= set(card.front_matter(text))
-        for heading in ("Load it", "Facts", "Training", "Limits"):
-            assert f"\n## {heading}\n" in text
-
-    @pytest.mark.parametrize("name", sorted(path.parent.name for path in SHIPPED.glob("*/model.safetensors")))
-    def test_what_ships_loads_by_its_card_without_a_network(
-        self, name: str, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(listing, "catalog_folder", lambda: SHIPPED)
-        (tmp_path / name).symlink_to(SHIPPED / name)
-        Image.fromarray(np.full((50, 50, 3), 90, np.uint8)).save(tmp_path / "photo.jpg")
-        monkeypatch.chdir(tmp_path)
-        ours, there, here = re.findall(r"```python\n(.*?)```", (SHIPPED / name / "README.md").read_text(), re.DOTALL)
-        assert "hf-hub:" in there  # needs the Hub
-        for snippet in (ours, here):
-            exec(compile(snippet, "card", "exec"), {})  # noqa: S102  our own text
 
 
 def test_the_labels_that_the_encoder_saves_stand_beside_training_from_scratch() -> None:

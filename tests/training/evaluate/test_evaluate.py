@@ -110,6 +110,15 @@ def test_labels_a_class_are_told_only_where_classes_have_equally_many(
         assert told in cell.protocol
 
 
+def test_fractions_that_come_to_the_same_labels_are_measured_once(
+    encoder: Encoder, data: DataSet, cache: FeatureCache
+) -> None:
+    task = Task.blind(encoder, data, cache, replace(SETTINGS, fractions=(0.01, 0.02, 0.1, 1.0), per_class=(1, 3)))
+    labels = {cell.config: cell.labels for cell in low_label_protocol(task)}
+    assert list(labels) == ["lowshot_1pct", "lowshot_10pct", "lowshot_100pct"]
+    assert list(labels.values()) == [3, 9, 90]
+
+
 def test_from_scratch_does_not_depend_on_the_encoders_weights(
     encoder: Encoder, data: DataSet, cache: FeatureCache
 ) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from cpchub_training import methods, recipes
 from cpchub_training.methods import DataFacts
-from cpchub_training.recipes.own_settings import CLAIMED, GROUPS, METHODS, not_of
+from cpchub_training.recipes.own_settings import CLAIMED, GROUPS, METHODS, not_of, only_own
 from cpchub_training.run.backbone import build_backbone
 
 RECIPES = {recipes.get(name).method: name for name in recipes.names()}  # one for each method that has a recipe
@@ -47,3 +47,13 @@ def test_what_a_method_reads_is_what_it_is_said_to_read(method: str) -> None:
 
 def test_a_method_that_nobody_knows_has_all_settings() -> None:
     assert not not_of("somebodys_own")
+
+
+def test_what_is_exported_has_the_settings_of_its_method_and_is_the_same_recipe() -> None:
+    recipe = recipes.get("simclr_digits")
+    own = only_own(recipe.to_dict())
+    assert {"temperature", "projector_dim", "views", "lr"} <= set(own)
+    assert not set(GROUPS) & set(own)
+    assert recipes.Recipe.from_dict(own) == recipe
+    moco = only_own(recipes.get("moco_v2_resnet18_w32_cifar10_cpu").to_dict())
+    assert set(GROUPS) & set(moco) == {"moco"}

@@ -125,16 +125,22 @@ class Task:
     def subsets(self) -> list[Subset]:
         """The label sets of every fraction and number a class, for every seed; each seed's are nested.
 
-        All labels can be chosen in one way only, so that case comes with every seed but the same rows.
+        All labels can be chosen in one way only, so that case comes with every seed but the same rows. Of fractions
+        that come to the same labels, as 1 % and 2 % of some dozen images do, the first is here.
         """
-        found = []
+        found: list[Subset] = []
         for seed in self.settings.seeds:
+            of_seed: list[Subset] = []
             for share, rows in label_fractions(self.y, self.settings.fractions, seed).items():
                 percent = f"{100 * share:g}"
                 words = "all labels" if share == 1 else f"{percent} % of the labels of each class"
-                found.append(Subset(rows, f"{percent}pct".replace(".", "_"), words, seed))
+                of_seed.append(Subset(rows, f"{percent}pct".replace(".", "_"), words, seed))
             for n, rows in label_subsets(self.y, self.settings.per_class, seed).items():
-                found.append(Subset(rows, f"{n}shot", f"{n} labels a class", seed))
+                of_seed.append(Subset(rows, f"{n}shot", f"{n} labels a class", seed))
+            first: dict[frozenset[int], Subset] = {}
+            for each in of_seed:
+                first.setdefault(frozenset(each.rows.tolist()), each)
+            found += first.values()
         return found
 
 

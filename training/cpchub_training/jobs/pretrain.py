@@ -23,6 +23,7 @@ from cpchub_training.jobs.classifier import CLASSIFIER, write_classifier
 from cpchub_training.jobs.lineage import parents_of
 from cpchub_training.methods import Classifying
 from cpchub_training.recipes import Recipe
+from cpchub_training.recipes.own_settings import only_own
 from cpchub_training.run.loop import train
 
 DATA_NAMES = {"cifar10": "CIFAR-10", "digits": "UCI handwritten digits (scikit-learn)", "fsdd": "Free Spoken Digits"}
@@ -58,7 +59,7 @@ def export_run(recipe: Recipe, backbone: nn.Module, folder: Path, n_images: int,
     if isinstance(backbone, ColourPaths) and backbone.space == CHANNELS:
         recipe, backbone = _core_view(recipe, backbone)
     facts = describe(recipe, n_images, name or recipe.name.replace("_", "-"))
-    write_model_folder(backbone, folder, facts=facts, recipe=recipe.to_dict(), evaluation=None)
+    write_model_folder(backbone, folder, facts=facts, recipe=only_own(recipe.to_dict()), evaluation=None)
     if recipe.data in data.HAVE_TEST_PART:
         settings = Settings(fractions=(0.01, 0.1))
         write_json(folder / EVALUATION, evaluate(load(folder), open_labelled(recipe.data), settings=settings))

@@ -1,4 +1,4 @@
-"""Which settings of a recipe a method reads: `cpchub train RECIPE --help` shows these and no others.
+"""Which settings of a recipe a method reads: `cpchub train RECIPE --help` and an encoder's card show these alone.
 
 A setting that no method claims here is read for all of them. A method that is not in the table has all settings.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from typing import Any
 
 from cpchub_training.recipes.cpc_settings import AudioSettings, CPCSettings
 from cpchub_training.recipes.method_settings import BankSettings, CMCSettings, MoCoSettings, SemiSupervisedSettings
@@ -61,3 +62,15 @@ def not_of(method: str) -> frozenset[str]:
     if method not in _OF_METHODS:
         return frozenset()
     return CLAIMED - set(_OF_METHODS[method]) | frozenset(_IMAGES if method == "cpc_audio" else ())
+
+
+def only_own(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe as `Recipe.to_dict` gives it, without the settings that its method does not read."""
+    hidden = not_of(str(recipe["method"]))
+    own: dict[str, Any] = {}
+    for name, value in recipe.items():
+        if name not in GROUPS:
+            own |= {name: value} if name not in hidden else {}
+        elif of_group := {each: setting for each, setting in value.items() if f"{name}.{each}" not in hidden}:
+            own[name] = of_group
+    return own
