@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from socket import gaierror
 from typing import TypeVar
+from urllib.error import URLError
 
 T = TypeVar("T")
 
@@ -34,6 +36,11 @@ def retry(
                 raise
         wait(pause)
     return call()
+
+
+def nobody_is_there(error: Exception) -> bool:
+    """Whether a connection was refused, or the server's name is not known here: offline, as a rule."""
+    return isinstance(error, URLError) and isinstance(error.reason, (ConnectionRefusedError, gaierror))
 
 
 def wait(seconds: float) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
-from socket import gaierror
 from typing import IO, Any, BinaryIO, Protocol
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -20,7 +19,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from cpchub.catalog.origin import RemoteFile
 from cpchub.common.files import PARTIAL, writing
-from cpchub.common.retry import retry
+from cpchub.common.retry import nobody_is_there, retry
 from cpchub.errors import CpchubError, HubError, IntegrityError
 
 VERSION = ".version"
@@ -82,7 +81,7 @@ def check_answers(file: RemoteFile) -> None:
         with opened(Request(address, method="HEAD", headers={"User-Agent": "cpchub"})):
             return
     except (OSError, HTTPException, ValueError) as error:
-        if _nobody_is_there(error):
+        if nobody_is_there(error):
             raise _unreachable(address, error, kept=False) from error
 
 
@@ -91,7 +90,7 @@ def _until_it_is_whole(attempt: Callable[[], None], out: BinaryIO, address: str)
     have = 0
 
     def hopeless(error: Exception) -> bool:
-        return is_final(error) or out.seek(0, os.SEEK_END) > have or (not have and _nobody_is_there(error))
+        return is_final(error) or out.seek(0, os.SEEK_END) > have or (not have and nobody_is_there(error))
 
     while True:
         have = out.seek(0, os.SEEK_END)
@@ -115,11 +114,6 @@ def is_final(error: Exception) -> bool:
     if isinstance(error, HTTPError):
         return error.code < 500 and error.code not in _PASSING
     return isinstance(error, (CpchubError, ValueError))
-
-
-def _nobody_is_there(error: Exception) -> bool:
-    """Whether the connection was refused, or the server's name is not known here: offline, as a rule."""
-    return isinstance(error, URLError) and isinstance(error.reason, (ConnectionRefusedError, gaierror))
 
 
 def _unreachable(address: str, error: Exception, *, kept: bool) -> HubError:

@@ -7,11 +7,12 @@ import time
 import urllib.error
 import urllib.request
 from email.message import Message
+from functools import partial
 from http.client import HTTPException, InvalidURL
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from cpchub.common.retry import PAUSES, retry
+from cpchub.common.retry import PAUSES, nobody_is_there, retry
 from cpchub.errors import BrokenImageError
 from cpchub.media.sources.base import StoredFile
 
@@ -20,6 +21,7 @@ DEADLINE = 120.0  # seconds for a whole image
 LARGEST = 128 << 20  # bytes
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that another try may not meet
 _CHUNK = 1 << 16
+_answered: set[str] = set()  # servers that have, so that a refusal of theirs may pass
 
 
 def stored_file(url: str) -> StoredFile:
@@ -36,7 +38,7 @@ def stored_file(url: str) -> StoredFile:
 def download(url: str) -> bytes:
     """The bytes at a URL. Raises BrokenImageError with the reason, after some tries where another may help."""
     try:
-        return retry(lambda: _download(url), hopeless=_stays, pauses=PAUSES[:2])
+        return retry(lambda: _download(url), hopeless=partial(_stays, url), pauses=PAUSES[:2])
     except urllib.error.HTTPError as error:
         raise BrokenImageError(f"the server answers {error.code} {error.reason}") from error
     except InvalidURL as error:
@@ -65,8 +67,10 @@ def encoded(url: str) -> str:
     return urlunsplit((parts.scheme, host, path, query, ""))
 
 
-def _stays(error: Exception) -> bool:
-    """Whether another try would meet the same."""
+def _stays(url: str, error: Exception) -> bool:
+    """Whether another try would meet the same, as it does offline, where every server refuses from the first on."""
+    if nobody_is_there(error) and urlsplit(url).netloc not in _answered:
+        return True
     if isinstance(error, urllib.error.HTTPError):
         return error.code not in PASSING
     return isinstance(error, InvalidURL) or not isinstance(error, (OSError, HTTPException))
@@ -94,7 +98,14 @@ def _open(url: str, method: str) -> Any:
     request = urllib.request.Request(
         encoded(url), method=method, headers={"User-Agent": "cpchub", "Accept-Encoding": "identity"}
     )
-    return urllib.request.urlopen(request, timeout=TIMEOUT)
+    server = urlsplit(url).netloc
+    try:
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError:
+        _answered.add(server)
+        raise
+    _answered.add(server)
+    return answer
 
 
 def _size(headers: Message) -> int | None:

@@ -258,6 +258,20 @@ class TestAddresses:
                 web.download(url)
         assert not pauses
 
+    def test_a_refusal_is_believed_at_once_of_a_server_that_has_never_answered(
+        self, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(web, "_answered", set())
+        nobody = ("http://127.0.0.1:9/x.png", "http://images.invalid/x.png")
+        for url in nobody:
+            with pytest.raises(BrokenImageError, match="cannot be downloaded"):
+                web.download(url)
+        assert not pauses
+        web._answered.add("127.0.0.1:9")
+        with pytest.raises(BrokenImageError, match="cannot be downloaded"):
+            web.download(nobody[0])
+        assert len(pauses) == 2
+
     def test_a_file_address_means_the_file_of_that_name(self, tmp_path: Path) -> None:
         folder_of_images(tmp_path / "mi niño 100%", 2)
         assert len(open_source((tmp_path / "mi niño 100%").as_uri()).listing().images) == 2
