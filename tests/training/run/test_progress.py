@@ -12,7 +12,7 @@ import pytest
 from cpchub.cli.main import main
 from cpchub.common.progress import Report
 from cpchub_training.evaluate.features import SHARD, FeatureCache
-from cpchub_training.jobs import quickstart
+from cpchub_training.jobs import few_labels, quickstart
 from cpchub_training.report import report
 from cpchub_training.run.loop import train
 from tests.progress_lines import tell_every_update
@@ -86,8 +86,8 @@ def test_the_quickstart_counts_its_networks_from_scratch_and_says_what_to_type_n
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = photos(here / "own photos")
-    monkeypatch.setattr(quickstart, "SEEDS", (0,))
-    monkeypatch.setattr(quickstart, "PER_CLASS", (1, 2))
+    monkeypatch.setattr(few_labels, "SEEDS", (0,))
+    monkeypatch.setattr(few_labels, "PER_CLASS", (1, 2))
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     tell_every_update(monkeypatch)
     quickstart.run(images, here / "my out", recipe=tiny(images), scratch_steps=2)
