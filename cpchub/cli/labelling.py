@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import arg
 
 from cpchub.cli.base import CollectionFolder, Command, Out, check_out, say, write_csv
+from cpchub.cli.estimates import show_estimate, tell_estimate
 from cpchub.common.files import check_free
 from cpchub.common.words import counted, shares, typed
 from cpchub.errors import ArgumentError, OutputError
@@ -48,21 +49,25 @@ class Classify(Command):
 
         self.check()
         collection = Collection.open(self.collection)
-        from cpchub.fewlabels.classify import classify, learn
+        from cpchub.fewlabels.classify import classify, classify_and_estimate
         from cpchub.fewlabels.head import check_head_folder, load_classifier
 
         if self.save is not None:
             check_head_folder(self.save)
         if self.head is not None:
-            labels, head = {}, load_classifier(self.head)
+            head = load_classifier(self.head)
+            table = classify(collection, {}, head=head)
         else:
             labels = labels_from(self.labels, collection)
-            head = learn(collection, labels, method=self.method or "logistic")
-        table = classify(collection, labels, head=head)
+            table, head = classify_and_estimate(collection, labels, method=self.method or "logistic")
         write_csv(table, self.out)
         if self.out is not None:
             shown = shares(Counter(table["predicted"].to_pylist()))
             say(f"{counted(table.num_rows, 'prediction')}: {self.out} ({shown})")
+        if self.head is None:
+            tell_estimate(head.estimate)
+        if self.head is None and head.estimate is not None:
+            show_estimate(head.estimate)
         if self.save is not None:
             again = typed("classify", "COLLECTION", "--head", head.save(self.save))
             say(f"Classifier: {self.save}. It is for vectors of {head.encoder['name']}: {again}")

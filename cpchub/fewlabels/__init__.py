@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cpchub.fewlabels.calibration import Calibrated
 from cpchub.fewlabels.curve import LabelCurve, label_curve, label_fractions, label_subsets
+from cpchub.fewlabels.estimate import ClassEstimate, Estimate, Share, estimate_accuracy
 from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.labels_saved import Saved, labels_saved
 from cpchub.fewlabels.logistic import LogisticProbe
@@ -22,13 +23,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Calibrated",
+    "ClassEstimate",
     "ClassMeans",
+    "Estimate",
     "FineTunedEncoder",
     "KNNClassifier",
     "LabelCurve",
     "LogisticProbe",
     "ResNetHead",
     "Saved",
+    "Share",
+    "estimate_accuracy",
     "label_curve",
     "label_fractions",
     "label_subsets",

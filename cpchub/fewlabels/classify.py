@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from cpchub.common.csv_table import read_csv
 from cpchub.errors import LabelError
 from cpchub.fewlabels.base import FeatureClassifier
 from cpchub.fewlabels.calibration import Calibrated
+from cpchub.fewlabels.estimate import estimate_accuracy
 from cpchub.fewlabels.head import Head, learned
 from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.logistic import LogisticProbe
@@ -74,12 +76,9 @@ def learn(collection: Collection, labels: Mapping[str, str], method: str = "logi
     """
     if method not in METHODS:
         raise LabelError(f"no method {method!r}; there are {', '.join(METHODS)}")
-    if not labels:
-        raise LabelError("no labels to learn from; label a few images of each class")
-    rows = _rows_of(collection, labels)
-    vectors = _vectors_of(collection, np.fromiter(rows, dtype=np.int64))
-    classifier = METHODS[method]().fit(vectors, np.array(list(rows.values())))
-    return learned(classifier, collection, {collection.paths[row]: name for row, name in rows.items()})
+    rows, names, vectors = labelled(collection, labels)
+    classifier = METHODS[method]().fit(vectors, np.array(names))
+    return learned(classifier, collection, dict(zip((collection.paths[row] for row in rows), names, strict=True)))
 
 
 def classify(
@@ -93,9 +92,37 @@ def classify(
     Raises as `learn` does, and EncoderMismatchError for a head of another encoder.
     """
     head = head or learn(collection, labels, method)
-    rows = _rows_of(collection, labels)
-    given = pa.array([rows.get(row) for row in range(len(collection))], pa.string())
-    return head.classify(collection).append_column("label", given)
+    return _with_labels(head.classify(collection), _rows_of(collection, labels))
+
+
+def classify_and_estimate(
+    collection: Collection, labels: Mapping[str, str], method: str = "logistic"
+) -> tuple[pa.Table, Head]:
+    """The table of `classify`, and the classifier with an estimate of its accuracy; it takes ten fits more."""
+    head = learn(collection, labels, method)
+    table, shares = head.apply(collection)
+    _, names, vectors = labelled(collection, labels)
+    estimate = estimate_accuracy(vectors, names, head.classifier, shares)
+    return _with_labels(table, _rows_of(collection, labels)), replace(head, estimate=estimate)
+
+
+def _with_labels(table: pa.Table, rows: Mapping[int, str]) -> pa.Table:
+    given = pa.array([rows.get(row) for row in range(table.num_rows)], pa.string())
+    return table.append_column("label", given)
+
+
+def labelled(
+    collection: Collection, labels: Mapping[str, str]
+) -> tuple[npt.NDArray[np.int64], list[str], npt.NDArray[np.float32]]:
+    """The rows `[n]` of the labelled images, their classes, and their vectors `[n, D]`.
+
+    Raises LabelError on no labels, on a path that is not in the collection, and on one with two classes.
+    """
+    if not labels:
+        raise LabelError("no labels to learn from; label a few images of each class")
+    of_row = _rows_of(collection, labels)
+    rows = np.fromiter(of_row, dtype=np.int64)
+    return rows, list(of_row.values()), _vectors_of(collection, rows)
 
 
 def _vectors_of(collection: Collection, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

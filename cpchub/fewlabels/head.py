@@ -1,7 +1,7 @@
 """A head: a classifier learned from a few labels, kept as a folder, for the vectors of one encoder.
 
 head.safetensors   the arrays of the classifier
-head.json          class names, encoder, calibration, the labels' counts and sha256; written last
+head.json          class names, encoder, calibration, accuracy, the labels' counts and sha256; written last
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from cpchub.common.hashing import bytes_sha256, file_sha256
 from cpchub.common.words import typed
 from cpchub.errors import ClassifierError, EncoderMismatchError, IntegrityError
 from cpchub.fewlabels.base import FeatureClassifier
+from cpchub.fewlabels.estimate import Estimate
 from cpchub.fewlabels.head_state import classifier_of, state_of
 
 if TYPE_CHECKING:
@@ -43,13 +44,15 @@ class Head:
     """A fitted classifier and what it was learned from.
 
     classifier: over vectors `[N, D]` of the encoder. encoder: as the manifest of the collection records it.
-    labels: how many of each class. labels_sha256: of the labels as a CSV, see `sha256_of_labels`.
+    labels: how many of each class. labels_sha256: of the labels as a CSV, see `sha256_of_labels`. estimate: of the
+    accuracy, from these labels; None where they do not allow one.
     """
 
     classifier: FeatureClassifier
     encoder: Mapping[str, Any]
     labels: Mapping[str, int]
     labels_sha256: str
+    estimate: Estimate | None = None
 
     @property
     def classes(self) -> list[str]:
@@ -75,10 +78,15 @@ class Head:
 
         Raises EncoderMismatchError for a collection of another encoder.
         """
+        return self.apply(collection)[0]
+
+    def apply(self, collection: Collection) -> tuple[pa.Table, dict[str, float]]:
+        """The table of `classify`, and the share of each class: its mean probability over all images."""
         self.check_collection(collection)
-        predicted, confidence = [], []
+        predicted, confidence, total = [], [], np.zeros(len(self.classes))
         for _, vectors in collection.vector_shards():
             probabilities = self.predict_proba(vectors)
+            total += probabilities.sum(axis=0, dtype=np.float64)
             predicted.append(pa.array(self.classifier.classes_[probabilities.argmax(axis=1)].tolist(), pa.string()))
             confidence.append(pa.array(probabilities.max(axis=1), pa.float32()))
         columns = {
@@ -86,7 +94,7 @@ class Head:
             "predicted": pa.chunked_array(predicted, pa.string()),
             "confidence": pa.chunked_array(confidence, pa.float32()),
         }
-        return pa.table(columns)
+        return pa.table(columns), dict(zip(self.classes, (total / total.sum()).tolist(), strict=True))
 
     def check_collection(self, collection: Collection) -> None:
         """Raise EncoderMismatchError, naming both encoders, for a collection of another one."""
@@ -132,6 +140,7 @@ class Head:
                     "cpchub": cpchub.__version__,
                     "encoder": dict(self.encoder),
                     "labels": {"count": dict(self.labels), "sha256": self.labels_sha256},
+                    "estimate": None if self.estimate is None else self.estimate.as_json(),
                     "classifier": state,
                     "tensors": {"file": TENSORS, "sha256": file_sha256(tensors)},
                 }
@@ -167,7 +176,9 @@ def load_classifier(folder: str | Path) -> Head:
         encoder = {str(key): facts["encoder"][key] for key in facts["encoder"]}
         encoder["name"], encoder["fingerprint"] = str(encoder["name"]), str(encoder["fingerprint"])
         counts = {str(name): int(count) for name, count in facts["labels"]["count"].items()}
-        head = Head(classifier_of(facts["classifier"], load_file(tensors)), encoder, counts, facts["labels"]["sha256"])
+        estimate = Estimate.of_json(facts["estimate"]) if facts.get("estimate") is not None else None
+        classifier = classifier_of(facts["classifier"], load_file(tensors))
+        head = Head(classifier, encoder, counts, facts["labels"]["sha256"], estimate)
         shape = head.predict_proba(np.ones((1, head.dim), np.float32)).shape
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, SafetensorError) as error:
         if isinstance(error, IntegrityError):

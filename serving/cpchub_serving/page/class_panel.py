@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
+from cpchub.fewlabels.estimate import LEVEL, Estimate
 from cpchub_serving.page import markup
-from cpchub_serving.visit.predictions import Estimate
 from cpchub_serving.visit.session import Session
 
 WIDE = 0.4  # an interval wider than this is shown in place of its middle, which would promise too much
@@ -47,13 +47,14 @@ def estimate_card(session: Session, estimate: Estimate | None) -> str:
     if estimate is None:
         text = "Label a second image of a class to estimate the accuracy."
         return f'<div class="cpc-estimate cpc-waiting"><p>{text}</p><small>{basis}</small></div>'
-    found = f"{estimate.correct} of {estimate.total} labelled images, each held out once"
-    if estimate.high - estimate.low > WIDE:
-        headline = f"{100 * estimate.low:.0f}–{estimate.high:.0%}"
+    share = estimate.accuracy
+    found = f"{share.right} of {share.of} labelled images, each held out once"
+    if share.high - share.low > WIDE:
+        headline = f"{100 * share.low:.0f}–{share.high:.0%}"
         detail = f"{found}: too few to say more. Every label narrows it."
     else:
-        headline = f"{estimate.accuracy:.0%}"
-        detail = f"{found}; 95&nbsp;% interval {estimate.low:.0%} to {estimate.high:.0%}."
+        headline = f"{share.value:.0%}"
+        detail = f"{found}; {100 * LEVEL:.0f}&nbsp;% interval {share.low:.0%} to {share.high:.0%}."
     return (
         f'<div class="cpc-estimate"><div><b>{headline}</b><p>right when held out</p></div>'
         f"<small>{detail}<br>{basis}</small></div>"

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cpchub.errors import LabelError, QueryError
-from cpchub_serving.visit.predictions import Estimate, Predictions, estimate_accuracy, predict
+from cpchub.fewlabels.estimate import Estimate, estimate_accuracy
+from cpchub_serving.visit.predictions import Predictions, predict
 
 VIEWS = ("mixed", "unsure", "sure", "labelled")
 
@@ -151,7 +152,8 @@ class Session:
         if self.predictions is None:
             return None
         rows, names = self._labelled()
-        return estimate_accuracy(features[rows], names, self.predictions.classifier)
+        found = self.predictions
+        return estimate_accuracy(features[rows], names, found.classifier, found.shares)
 
     def arrange(self, view: str | None = None, only: str | None = None) -> NDArray[np.int64]:
         """Choose and fix the order in which images are offered for labelling.

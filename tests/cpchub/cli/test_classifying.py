@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from cpchub.cli.estimates import show_estimate
 from cpchub.cli.main import main
+from cpchub.fewlabels.estimate import estimate_of
+from cpchub.fewlabels.held_out import HeldOut
 
 
 @pytest.fixture
@@ -95,3 +100,33 @@ def test_images_are_sorted_by_label_and_prediction(
     assert "8 images" in capsys.readouterr().err
     assert (tmp_path / "sorted" / "cat" / "000.png").read_bytes() == (images / "000.png").read_bytes()
     assert len(list((tmp_path / "sorted").rglob("*.png"))) == len(list(images.iterdir())) == 8
+
+
+def test_the_accuracy_is_told_with_its_interval_and_by_class(
+    collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels, out = tmp_path / "labels.csv", str(tmp_path / "out.csv")
+    labels.write_text("path,label\n000.png,cat\n001.png,cat\n002.png,dog\n003.png,dog\n004.png,ant\n")
+    assert main(["classify", str(collection), "--labels", str(labels), "-o", out]) == 0
+    said = capsys.readouterr().err
+    assert re.search(r"Accuracy: about \d+% \(90 % interval \d+% to \d+%\); \d of 4 labels right when held out", said)
+    assert "Not tested, since they have one label each: ant" in said
+    assert re.search(r"^dog +2 +\d+% \(\d+-\d+%\)", said, re.MULTILINE)
+    assert "given as, predicted as" in said
+
+
+def test_without_two_labels_of_a_class_no_accuracy_is_claimed(
+    collection: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["classify", str(collection), "--labels", str(labels), "-o", str(tmp_path / "out.csv")]) == 0
+    assert "Accuracy: not known, since no class has two labels" in capsys.readouterr().err
+
+
+def test_many_classes_are_told_by_what_is_confused_most(capsys: pytest.CaptureFixture[str]) -> None:
+    codes = np.repeat(np.arange(20), 2)
+    taken = np.eye(20)[codes]
+    taken[0] = np.eye(20)[7]
+    names = tuple(f"class {number}" for number in range(20))
+    found = HeldOut(names, codes, taken, np.ones(40, bool))
+    show_estimate(estimate_of(found, dict.fromkeys(names, 1.0)))
+    assert "Most confused: class 0 taken for class 7 1" in capsys.readouterr().err

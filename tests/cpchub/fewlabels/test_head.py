@@ -13,7 +13,7 @@ import cpchub
 from cpchub.collection.collection import Collection
 from cpchub.collection.import_vectors import import_vectors
 from cpchub.errors import ClassifierError, EncoderMismatchError, IntegrityError, OutputError
-from cpchub.fewlabels.classify import METHODS, classify, learn
+from cpchub.fewlabels.classify import METHODS, classify, classify_and_estimate, learn
 from cpchub.fewlabels.head import sha256_of_labels
 from tests.cpchub.images import TinyEncoder
 
@@ -36,9 +36,10 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
 def test_a_head_gives_the_same_probabilities_after_it_was_saved(
     collection: Collection, method: str, tmp_path: Path
 ) -> None:
-    head = learn(collection, LABELS, method)
+    _, head = classify_and_estimate(collection, LABELS, method)
     loaded = cpchub.load_classifier(head.save(tmp_path / "head"))
     assert loaded.classes == ["ant", "cat", "dog"]
+    assert loaded.estimate == head.estimate is not None
     assert loaded.labels == {"ant": 3, "cat": 3, "dog": 3}
     expected = head.predict_proba(collection.vectors())
     assert np.abs(loaded.predict_proba(collection.vectors()) - expected).max() <= 1e-5

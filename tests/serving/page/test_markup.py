@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from cpchub.errors import QueryError
+from cpchub.fewlabels.estimate import Estimate, Share
 from cpchub_serving.page import clicks
 from cpchub_serving.page import markup as tiles
 from cpchub_serving.page.class_panel import class_panel, estimate_card
-from cpchub_serving.visit.predictions import Estimate
 from cpchub_serving.visit.session import Session
 
 NASTY = """<img src=x onerror="alert('1')">"""
@@ -68,10 +68,10 @@ def test_an_event_without_a_text_argument_is_refused(data: object) -> None:
 def test_few_held_out_labels_are_shown_as_an_interval_and_many_as_a_share() -> None:
     session = Session(10, classes=["a", "b"], labels={0: "a", 1: "a", 2: "b"})
     session.classify(np.eye(10, dtype=np.float32))
-    few = estimate_card(session, Estimate(0, 4, 0.0, 0.49))
+    few = estimate_card(session, Estimate(Share(0.1, 0.0, 0.49, 0, 4), (), ()))
     assert "<b>0–49%</b>" in few
     assert "too few" in few
-    assert "<b>90%</b>" in estimate_card(session, Estimate(90, 100, 0.83, 0.94))
+    assert "<b>90%</b>" in estimate_card(session, Estimate(Share(0.9, 0.83, 0.94, 90, 100), (), ()))
 
 
 def test_the_estimate_card_says_what_is_missing() -> None:

@@ -61,7 +61,7 @@ def test_an_estimate_needs_two_labels_of_a_class(session: Session, features: Fea
     session.classify(features)
     found = session.estimate(features)
     assert found is not None
-    assert found.total == 2  # the dog and the bird are alone in their classes and cannot be held out
+    assert found.accuracy.of == 2  # the dog and the bird are alone in their classes and cannot be held out
 
 
 def test_held_out_labels_of_separate_classes_are_right_and_the_interval_says_how_sure_that_is(
@@ -71,15 +71,15 @@ def test_held_out_labels_of_separate_classes_are_right_and_the_interval_says_how
     many = labelled(session, features, 8).estimate(features)
     assert few is not None
     assert many is not None
-    assert many.accuracy > 0.9
-    assert many.low <= many.accuracy <= many.high
-    assert many.high - many.low < few.high - few.low
+    assert many.accuracy.value > 0.9
+    assert many.accuracy.low <= many.accuracy.value <= many.accuracy.high
+    assert many.accuracy.high - many.accuracy.low < few.accuracy.high - few.accuracy.low
 
 
 def test_two_labels_a_class_are_not_estimated_below_what_they_are(session: Session, features: Features) -> None:
     found = labelled(session, features, 2).estimate(features)
     assert found is not None
-    assert found.correct >= 5
+    assert found.accuracy.right >= 5
 
 
 def test_labels_given_at_random_are_estimated_near_chance(features: Features) -> None:
@@ -91,5 +91,5 @@ def test_labels_given_at_random_are_estimated_near_chance(features: Features) ->
     session.classify(features)
     found = session.estimate(features)
     assert found is not None
-    assert found.total == COUNT
-    assert found.accuracy < 0.7
+    assert found.accuracy.of == COUNT
+    assert found.accuracy.value < 0.7

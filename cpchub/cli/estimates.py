@@ -1,0 +1,78 @@
+"""How an estimated accuracy is told in the terminal: a sentence, a line a class, and what was taken for what."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cpchub.cli.base import say
+from cpchub.common.words import counted, listed
+
+if TYPE_CHECKING:
+    from cpchub.fewlabels.estimate import Estimate, Share
+
+FEW = 5  # labels a class, below which holding one out takes much away
+NAMED = 3  # classes in a sentence
+SHOWN = 12  # classes of a table; of more, the pairs that are confused most
+
+
+def tell_estimate(estimate: Estimate | None) -> None:
+    """Say the estimated accuracy and how far it can be trusted; or that there is none, and why."""
+    if estimate is None:
+        say("Accuracy: not known, since no class has two labels. Label a second image of a class")
+        return
+    share = estimate.accuracy
+    say(
+        f"Accuracy: about {share.value:.0%} (90 % interval {share.low:.0%} to {share.high:.0%}); {share.right:,} of "
+        f"{counted(share.of, 'label')} right when held out"
+    )
+    say("That holds if the labelled images are like the others; of images chosen because they are unsure it says less")
+    if estimate.alone:
+        more = [f"{len(estimate.alone) - NAMED:,} more"] if len(estimate.alone) > NAMED else []
+        say(f"Not tested, since they have one label each: {listed([*estimate.alone[:NAMED], *more])}")
+    tested = [each.labels for each in estimate.classes if each.recall is not None]
+    if min(tested) < FEW:
+        say("It is rather too low where a class has few labels, since each is then judged by the others alone")
+
+
+def show_estimate(estimate: Estimate) -> None:
+    """Print recall and precision of each class, and the confusion table, or its largest cells, beside the results."""
+    console = Console(file=sys.stderr, highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("class", overflow="fold")
+    for column in ("labels", "recall", "precision"):
+        table.add_column(column, justify="right")
+    for each in estimate.classes:
+        table.add_row(escape(each.name), f"{each.labels:,}", _share(each.recall), _share(each.precision))
+    console.print(table)
+    names = [each.name for each in estimate.classes]
+    if len(names) > SHOWN:
+        _most_confused(names, estimate)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("given as, predicted as", overflow="fold")
+    for name in names:
+        table.add_column(escape(name), justify="right", overflow="fold")
+    for name, row in zip(names, estimate.confusion, strict=True):
+        table.add_row(escape(name), *(f"{cell:,}" if cell else "." for cell in row))
+    console.print(table)
+
+
+def _share(share: Share | None) -> str:
+    return "-" if share is None else f"{share.value:.0%} ({100 * share.low:.0f}-{share.high:.0%})"
+
+
+def _most_confused(names: list[str], estimate: Estimate) -> None:
+    pairs = [
+        (cell, names[given], names[taken])
+        for given, row in enumerate(estimate.confusion)
+        for taken, cell in enumerate(row)
+        if cell and given != taken
+    ]
+    largest = sorted(pairs, key=lambda pair: -pair[0])[:SHOWN]
+    if largest:
+        say("Most confused: " + ", ".join(f"{given} taken for {taken} {cell:,}" for cell, given, taken in largest))
