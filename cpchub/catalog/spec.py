@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cpchub.catalog.origin import ORIGIN, Origin
+from cpchub.common.files import check_free, expanded
 from cpchub.common.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from cpchub.errors import ArgumentError, ModelFolderError
 
@@ -130,6 +131,11 @@ class ModelSpec:
                 f"{folder / CONFIG} does not describe an encoder ({type(error).__name__}: {error}); "
                 "export the folder again, or write it in timm's schema"
             ) from error
+
+
+def check_model_folder(out: Path) -> None:
+    """Raise OutputError where a model folder that is to be written would lie among other files."""
+    check_free(expanded(out), known=PUBLISHED_FILES, way_out="choose another folder for the encoder")
 
 
 def read_json(path: Path) -> dict[str, Any]:

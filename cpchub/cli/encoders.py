@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from cpchub.catalog.spec import check_model_folder
 from cpchub.cli.base import Command, Folder, Out, Switch, say
 from cpchub.errors import ArgumentError, ImportFormatError, IntegrityError
 
@@ -107,6 +108,11 @@ class Import(Command):
             raise ArgumentError("cpchub import needs a checkpoint and -o FOLDER (or --formats)")
         if not any(self.checkpoint.parent.glob(f"{escape(self.checkpoint.name)}*")):  # TensorFlow's is a beginning
             raise ImportFormatError(f"there is no file {self.checkpoint}; name a checkpoint")
+        from cpchub.importers.format_names import check_format
+
+        if self.as_ is not None:
+            check_format(self.as_)
+        check_model_folder(self.out)
         from cpchub.importers.convert import import_checkpoint
 
         imported = import_checkpoint(

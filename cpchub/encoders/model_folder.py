@@ -21,8 +21,8 @@ from torch import Tensor, nn
 import cpchub
 from cpchub.catalog.listing import catalog_folder
 from cpchub.catalog.origin import ORIGIN, Origin
-from cpchub.catalog.spec import CARD, CONFIG, EVALUATION, PUBLISHED_FILES, RECIPE, WEIGHTS
-from cpchub.common.files import check_free, put_in_place, replacing, save_tensors, write_json, writing
+from cpchub.catalog.spec import CARD, CONFIG, EVALUATION, RECIPE, WEIGHTS, check_model_folder
+from cpchub.common.files import put_in_place, replacing, save_tensors, write_json, writing
 from cpchub.encoders.network import Network
 from cpchub.errors import ModelFolderError
 from cpchub.hub import card
@@ -56,7 +56,7 @@ def write(
     """
     _check_facts(facts)
     folder = Path(folder)
-    check_free(folder, known=PUBLISHED_FILES, way_out="choose another folder for the export")
+    check_model_folder(folder)
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:

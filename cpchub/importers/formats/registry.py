@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cpchub.errors import ImportFormatError
 from cpchub.importers.format import NOTHING_CLAIMED, Checkpoint, Claims, Format
+from cpchub.importers.format_names import check_format
 from cpchub.importers.formats.bolts import BoltsCpc, BoltsSimclr
 from cpchub.importers.formats.cmc import Cmc
 from cpchub.importers.formats.google_simclr import GoogleSimclr
@@ -53,8 +54,7 @@ def format_of(checkpoint: Checkpoint, name: str | None = None, claims: Claims = 
     """
     known = {each.name: each for each in FORMATS}
     if name is not None:
-        if name not in known:
-            raise ImportFormatError(f"There is no format {name!r}; there are: {', '.join(known)}")
+        check_format(name)
         return known[name]
     ranked = sorted(((each.detect(checkpoint), each.name) for each in FORMATS), reverse=True)
     sure = [each for confidence, each in ranked if confidence > 0 and confidence == ranked[0][0]]

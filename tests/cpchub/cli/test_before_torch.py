@@ -107,6 +107,8 @@ WRONG = {
     "detect in a way": (["detect", "simclr", "--images", "photos", "--modes", "cold"], "--modes 'cold' is none of"),
     "export": (["export", "runs/nowhere", "-o", "a.onnx"], "There is no folder runs/nowhere"),
     "import": (["import", "nowhere.pth", "-o", "out"], "there is no file nowhere.pth"),
+    "import as a format": (["import", "photos/a.png", "-o", "out", "--as", "mocoo"], "There is no format 'mocoo'"),
+    "import over images": (["import", "photos/a.png", "-o", "photos"], "photos exists with other content (a.png)"),
 }
 RIGHT = {
     "list": ["train", "--list"],

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cpchub.importers.convert import network_of
 from cpchub.importers.format import Claims
+from cpchub.importers.format_names import NAMES
 from cpchub.importers.formats.registry import FORMATS, format_of
 from cpchub.importers.readers.checkpoint import read_checkpoint
 from cpchub.media.decode import resize_side
@@ -98,6 +99,10 @@ def test_half_precision_becomes_float32_and_missing_counters_are_filled_in(tmp_p
     checkpoint = read_checkpoint(tmp_path / "half.pth")
     network, _ = network_of(checkpoint, format_of(checkpoint))
     assert torch.equal(network(some_images(64)), features(net)(some_images(64)))
+
+
+def test_the_names_that_are_known_without_torch_are_those_of_the_formats() -> None:
+    assert [each.name for each in FORMATS] == list(NAMES)
 
 
 def test_any_network_of_timms_is_imported_when_it_is_named(tmp_path: Path) -> None:
