@@ -164,6 +164,8 @@ class Publish(Command):
     """create the repository as a private one"""
     check: Switch = False
     """only say what would be uploaded"""
+    license: Annotated[str | None, arg(metavar="LICENSE")] = None
+    """licence that you give your weights, for example mit; it is written into the folder's config.json first"""
     parent: Annotated[str | None, arg(metavar="COMMIT")] = None
     """only if this is the newest commit there"""
     record: Annotated[Path | None, arg(metavar="ENTRY")] = None
@@ -174,10 +176,14 @@ class Publish(Command):
         from cpchub.hub import publish, release_plan
 
         if self.check:
+            if self.license is not None:
+                raise ArgumentError("--check changes nothing, and --license writes into the folder; leave one out")
             tables.plan(release_plan.plan_release(self.folder, self.repo_id))
             self._say_licence()
             return
-        published = publish.publish(self.folder, self.repo_id, private=self.private, parent=self.parent)
+        published = publish.publish(
+            self.folder, self.repo_id, private=self.private, parent=self.parent, license=self.license
+        )
         print(f"{published.repo_id}@{published.revision}")
         self._say_licence()
         if self.record is not None:

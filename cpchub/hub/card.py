@@ -64,7 +64,11 @@ def render(
         training_section(config, recipe or {}),
         limits_section(config, measured),
         card_origin.origin_section(origin) if origin is not None else "",
-        licence_section(facts, origin.license_note if origin is not None else ""),
+        licence_section(
+            facts,
+            origin.license_note if origin is not None else "",
+            is_published=by_name or origin is not None or repo_id is not None,
+        ),
     ]
     front_matter = yaml.safe_dump(metadata_of(config, results), sort_keys=False, allow_unicode=True)
     block = "\n\n".join([BEGIN, *(section for section in sections if section), END])

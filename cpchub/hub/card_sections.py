@@ -8,6 +8,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from cpchub.catalog.licences import UNKNOWN
 from cpchub.catalog.spec import WEIGHTS
 from cpchub.catalog.vocabulary import (
     TASKS,
@@ -198,12 +199,15 @@ def limits_section(config: Mapping[str, Any], results: list[Mapping[str, Any]]) 
     return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
 
 
-def licence_section(facts: Mapping[str, Any], note: str = "") -> str:
+def licence_section(facts: Mapping[str, Any], note: str = "", *, is_published: bool = True) -> str:
+    """The licence of the weights and the terms of the data; before it is published, how its author chooses one."""
     known = data_set_of(facts["data"])
     terms = known.terms if known else "the terms of its images are their owners' and do not change by this."
     separator = ". " if known else "; "
     parents = ", ".join(f"{each['name']} ({each['license']})" for each in facts.get("derived_from", []))
     derived = f"They were made of {parents}, whose licence goes over to them. " if parents else ""
+    if facts["license"] == UNKNOWN and not parents and not is_published:
+        note = "If you trained them, choose one: `cpchub publish --license LICENSE` writes it here."
     return (
         f"## Data and licence\n\nLicence of the weights: {facts['license']}. {derived}{f'{note} ' if note else ''}"
         f"Training data: {data_title(facts['data'])}{separator}{terms}"

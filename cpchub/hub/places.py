@@ -89,8 +89,11 @@ def check_name(name: str) -> None:
         check_repository(repo_id)
 
 
-def check_folder(folder: Path) -> None:
-    """Raise ModelFolderError, which offers the nearest names, where there is no folder."""
+def check_folder(folder: Path, *, give: str | None = None) -> None:
+    """Raise ModelFolderError, which offers the nearest names, where there is no folder.
+
+    give: what to give instead; by default all that an encoder is named by.
+    """
     if folder.is_file():
         raise ModelFolderError(f"{folder} is a file; give the model folder that holds it together with {CONFIG}")
     if (folder / RECIPE).is_file() and not any((folder / name).is_file() for name in (CONFIG, WEIGHTS)):
@@ -100,11 +103,11 @@ def check_folder(folder: Path) -> None:
     beside = [path.name for path in folder.parent.iterdir()] if folder.parent.is_dir() else []
     near = [str(folder.parent / name) for name in difflib.get_close_matches(folder.name, beside, n=3)]
     offer = f"did you mean {' or '.join(near)}? Else " if near else ""
-    hub = f" (hf-hub:{folder} is the repository of that name)" if len(folder.parts) == 2 and not folder.anchor else ""
-    raise ModelFolderError(
-        f"There is no folder {folder}; {offer}give a run folder, a model folder, a catalog name or a Hub id "
-        f"(org/name){hub}"
-    )
+    if give is None:
+        hub = len(folder.parts) == 2 and not folder.anchor
+        give = "a run folder, a model folder, a catalog name or a Hub id (org/name)"
+        give += f" (hf-hub:{folder} is the repository of that name)" if hub else ""
+    raise ModelFolderError(f"There is no folder {folder}; {offer}give {give}")
 
 
 def tell_of_namesake(name: str) -> None:

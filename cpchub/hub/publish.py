@@ -28,6 +28,7 @@ from cpchub.catalog.spec import (
 from cpchub.common.files import expanded, put_in_place, replacing, write_json, writing
 from cpchub.errors import ArgumentError, ModelFolderError
 from cpchub.hub.client import hub_errors
+from cpchub.hub.derived import state_licence
 from cpchub.hub.places import model_folder
 from cpchub.hub.release_plan import (
     ReleasePlan,
@@ -91,6 +92,7 @@ def publish(
     token: str | None = None,
     endpoint: str | None = None,
     parent: str | None = None,
+    license: str | None = None,
 ) -> Release:
     """Publish a model folder, or that of a run, as `repo_id` (`org/name`; a bare name: to CPCHUB_ORG), in one commit.
 
@@ -98,10 +100,13 @@ def publish(
     Where `org/name` is a folder with an encoder, `hf-hub:org/name` means the Hub (`cpchub.hub.places` has the rule).
     The repository is made if it does not exist. Nothing is uploaded unless the weights are as recorded and the card
     has no placeholder. `parent` is the commit that you take for the newest: if it is not, nothing is uploaded.
+    `license` is the licence that you give your weights: it is written into the folder's `config.json` first.
 
     Raises ModelFolderError, IntegrityError, UnsafeWeightsError, OutputError, HubError, and HubConflictError where the
     repository is changed by somebody else meanwhile.
     """
+    if license is not None:
+        state_licence(folder, license)
     folder, target, repo_id = read_target(folder, repo_id)
     if target is not None:
         planned = plan_for_folder(folder, target)

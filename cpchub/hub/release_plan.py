@@ -61,7 +61,7 @@ def plan_release(
 def read_target(folder: str | Path, repo_id: str) -> tuple[Path, Path | None, str]:
     """The folder, checked; where it goes if that is a folder too; the repository's whole name."""
     folder = model_folder(expanded(folder))
-    check_folder(folder)
+    check_folder(folder, give="a run folder or a model folder")
     refuse_pickles((path.name for path in folder.iterdir()), str(folder))
     spec = verified(ModelSpec.from_folder(folder), str(folder))
     if "cpchub" not in read_json(folder / CONFIG):

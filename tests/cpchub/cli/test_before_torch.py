@@ -81,7 +81,10 @@ WRONG = {
     "fetch": (["fetch", "simclrr"], "did you mean"),
     "show": (["show", "simclrr"], "did you mean"),
     "verify": (["verify", "runs/nowhere"], "There is no folder runs/nowhere"),
-    "publish": (["publish", "nowhere", "you/photos"], "There is no folder nowhere"),
+    "publish": (
+        ["publish", "nowhere", "you/photos"],
+        "There is no folder nowhere; give a run folder or a model folder",
+    ),
     "demo": (["demo", "nowhere"], "there is no collection at nowhere"),
     "demo at a port": (["demo", "made", "--port", "99999"], "Port 99999 cannot be used"),
     "demo with an encoder": (["demo", "made", "--encoder", "runs/nowhere"], "There is no folder runs/nowhere"),
