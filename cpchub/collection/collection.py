@@ -13,6 +13,7 @@ Other tools can read every part: Parquet, JSON and FAISS. `embed` writes a colle
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -88,6 +89,11 @@ class Collection:
     def location(self) -> str:
         """Where the images come from: a folder, a file, or the URL of a bucket."""
         return str(self.manifest["source"])
+
+    @property
+    def index_again(self) -> str:
+        """The command that brings it and its index in step with its source, for a shell."""
+        return shlex.join(["cpchub", "index", self.location, "-o", str(self.folder)])
 
     @property
     def dtype(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import Any, Protocol
 
 from cpchub.errors import CollectionError, EncoderMismatchError
@@ -47,7 +48,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError) as error:
         if not folder.exists():
             raise CollectionError(
-                f"there is no collection at {folder}; make one: cpchub index IMAGES -o {folder}"
+                f"there is no collection at {folder}; make one: cpchub index IMAGES -o {quote(str(folder))}"
             ) from error
         if (folder / PENDING).is_dir():
             why = "embedding stopped before its end; run it again and it goes on"

@@ -66,7 +66,7 @@ def update(
 def read_faiss(collection: Collection, setting: Setting) -> Any:
     """Read the FAISS file, after its checksum was found to be the manifest's. Raises CollectionError."""
     path = collection.folder / INDEX
-    again = f"build it again: cpchub index {collection.source} -o {collection.folder}"
+    again = f"build it again: {collection.index_again}"
     try:
         found = file_sha256(path)
     except OSError as error:

@@ -120,8 +120,8 @@ class Index:
         setting = Setting.from_manifest(collection.manifest.get("search"), collection.folder)
         if setting is None or not setting.is_of(collection.manifest):
             raise CollectionError(
-                f"{collection.folder} has no index for the images it holds now; "
-                f"build it again: cpchub index {collection.source} -o {collection.folder}"
+                f"{collection.folder} has no index for the images it holds now; build it again: "
+                f"{collection.index_again}"
             )
         try:
             index = building.read_faiss(collection, setting)

@@ -55,15 +55,14 @@ def _encoder(collection: Collection) -> str:
 
 
 def _search(collection: Collection) -> str:
-    again = f"cpchub index {collection.location} -o {collection.folder}"
     try:
         setting = Setting.from_manifest(collection.manifest["search"], collection.folder)
     except CollectionError as error:
         return str(error)
     if setting is None:
-        return f"There is none yet; build it: {again}"
+        return f"There is none yet; build it: {collection.index_again}"
     if not setting.is_of(collection.manifest):
-        return f"It is of an earlier state of the collection; bring it up to date: {again}"
+        return f"It is of an earlier state of the collection; bring it up to date: {collection.index_again}"
     return setting.sentence()
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal, get_args
 
 from cpchub.common.hashing import bytes_sha256
@@ -104,7 +105,7 @@ class Setting:
         """
         if section is None:
             return None
-        again = f"build it again: cpchub index IMAGES -o {folder}"
+        again = f"build it again: cpchub index IMAGES -o {quote(str(folder))}"
         version = section.get("version", 1) if isinstance(section, dict) else None
         if not isinstance(version, int):
             raise CollectionError(f"the search section in the manifest of {folder} was edited by hand; {again}")

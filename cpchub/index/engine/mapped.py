@@ -82,4 +82,4 @@ def _make(collection: Collection) -> Path:
 
 
 def _again(collection: Collection) -> str:
-    return f"build the index again: cpchub index {collection.source} -o {collection.folder}"
+    return f"build the index again: {collection.index_again}"

@@ -53,12 +53,12 @@ def test_each_image_that_could_not_be_read_is_a_line_with_its_reason(
 def test_the_index_is_told_in_the_words_of_its_setting_and_as_old_where_images_came_after_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    photos, out = folder_of_images(tmp_path / "photos", 2), tmp_path / "out"
+    photos, out = folder_of_images(tmp_path / "my photos", 2), tmp_path / "out"
     index = Index.build(embed(photos, out, TinyEncoder(), progress=False))
     assert ["index", index.setting.sentence()] in told(out, capsys)
     embed(folder_of_images(photos, 1, first=2), out, TinyEncoder(), progress=False)
     (said,) = [values[0] for name, *values in told(out, capsys) if name == "index"]
-    assert said == f"It is of an earlier state of the collection; bring it up to date: cpchub index {photos} -o {out}"
+    assert said == f"It is of an earlier state of the collection; bring it up to date: cpchub index '{photos}' -o {out}"
 
 
 def test_a_folder_that_is_no_collection_is_one_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
