@@ -15,9 +15,12 @@ from cpchub.errors import ArgumentError, SourceError
 
 Labelled = Annotated[str, arg(metavar="IMAGES", help="cifar10, digits, or a folder with a sub-folder a class")]
 RENAMED = {"--data": "--images"}
-Names = Annotated[str, arg(metavar="LIST")]
 PROTOCOLS = ("knn", "linear", "cpc-linear", "low-label", "resnet-head", "fine-tune", "scratch")
 MODES = ("frozen", "fine-tuned", "scratch")
+MEASURED = "knn,linear,low-label"
+Protocols = Annotated[str, arg(metavar="LIST", help=f"of {', '.join(PROTOCOLS)}; with commas")]
+Fractions = Annotated[str, arg(metavar="LIST", help="per cent of the labels, for the protocols with few labels")]
+Seeds = Annotated[str, arg(metavar="LIST", help="draws of the labels")]
 Cache = Annotated[Path | None, arg(metavar="FOLDER", help="where features and outcomes are kept")]
 
 
@@ -28,14 +31,11 @@ class Eval(Command):
     name: Annotated[Positional[str], arg(metavar="NAME")]
     """run folder, model folder, catalog name, Hub id or timm/NAME"""
     images: Labelled
-    protocol: Names = "knn,linear,low-label"
-    """of knn, linear, cpc-linear, low-label, resnet-head, fine-tune, scratch; with commas"""
-    fractions: Names = "1,2,5,10,20,50,100"
-    """per cent of the labels, for the protocols with few labels"""
-    per_class: Names = ""
-    """numbers of labels a class, for the same, for example 1,2,5"""
-    seeds: Names = "0,1,2"
-    """draws of the labels"""
+    protocol: Protocols = MEASURED
+    fractions: Fractions = "1,2,5,10,20,50,100"
+    per_class: Annotated[str, arg(metavar="LIST")] = ""
+    """numbers of labels a class, for the same protocols, for example 1,2,5"""
+    seeds: Seeds = "0,1,2"
     scratch_images: int | None = None
     """images that training from scratch sees at 1 % of the labels, with repetition; more labels see more"""
     out: Annotated[Path | None, Out] = None
@@ -56,7 +56,7 @@ class Eval(Command):
         from cpchub_training.evaluate.job import measure
 
         settings = Settings(fractions=fractions, per_class=per_class, seeds=seeds)
-        settings = settings.with_scratch_pictures(self.scratch_images)
+        settings = settings.with_scratch_images(self.scratch_images)
         measure(self.name, self.images, protocols, settings, out=self.out, cache=self.cache, rules=self.rules)
 
 
@@ -68,12 +68,9 @@ class Compare(Command):
     """encoders, named as for eval"""
     images: Labelled
     """one or more, with commas"""
-    protocol: Names = "knn,linear,low-label"
-    """as for eval"""
-    fractions: Names = "1,10"
-    """as for eval"""
-    seeds: Names = "0,1,2"
-    """as for eval"""
+    protocol: Protocols = MEASURED
+    fractions: Fractions = "1,10"
+    seeds: Seeds = "0,1,2"
     out: Annotated[Path | None, Out] = None
     """CSV to write: encoder, data, config, labels, accuracy, std, protocol"""
     cache: Cache = None

@@ -10,7 +10,7 @@ from PIL import Image
 from cpchub_training.evaluate import Settings
 from cpchub_training.evaluate.datasets import Part
 
-SETTINGS = Settings(fractions=(0.1, 1.0), per_class=(2,), seeds=(0, 1), scratch_pictures=32)
+SETTINGS = Settings(fractions=(0.1, 1.0), per_class=(2,), seeds=(0, 1), scratch_images=32)
 
 
 def patterns(n: int, seed: int) -> Part:

@@ -95,8 +95,8 @@ def test_seeds_that_cannot_be_measured_with_are_refused(
 def test_nothing_to_measure_is_refused(encoder: Encoder, data: DataSet, cache: FeatureCache) -> None:
     with pytest.raises(ArgumentError, match="no protocol to measure by"):
         evaluate(encoder, data, (), cache=cache)
-    with pytest.raises(ArgumentError, match="scratch_pictures=0"):
-        evaluate(encoder, data, settings=replace(SETTINGS, scratch_pictures=0), cache=cache)
+    with pytest.raises(ArgumentError, match="scratch_images=0"):
+        evaluate(encoder, data, settings=replace(SETTINGS, scratch_images=0), cache=cache)
 
 
 def test_labels_a_class_are_told_only_where_classes_have_equally_many(

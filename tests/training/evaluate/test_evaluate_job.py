@@ -17,12 +17,12 @@ from cpchub.fewlabels import LabelCurve
 from cpchub.fewlabels import plot_label_curve as plot
 from cpchub_training.evaluate import Settings
 from cpchub_training.evaluate.job import load_encoder, measure
-from cpchub_training.evaluate.naming import file_names
+from cpchub_training.evaluate.naming import file_names, home_of
 from cpchub_training.report import figures, report
 from tests.tiny_encoder import export_tiny
 from tests.training.evaluate.colours import folder_of_colours
 
-SETTINGS = Settings(fractions=(0.5, 1.0), seeds=(0, 1), scratch_pictures=32)
+SETTINGS = Settings(fractions=(0.5, 1.0), seeds=(0, 1), scratch_images=32)
 
 
 @pytest.fixture(autouse=True)
@@ -194,6 +194,17 @@ def test_a_run_that_was_trained_anew_has_a_folder_of_its_own_and_keeps_it(two_se
         measure("runs/long", str(colours), [protocol], SETTINGS)
     assert Path("runs/evaluations/runs-long/eval.json").read_bytes() == kept
     assert len(list(Path("runs/evaluations").iterdir())) == 3
+
+
+def test_measurements_that_cannot_be_read_are_not_overwritten(model_folder: Path) -> None:
+    spec = load_encoder(str(model_folder))[0].spec
+    folders = ["tiny-simclr", "mine", f"mine-{spec.fingerprint}"]
+    for taken in folders:
+        assert home_of(spec, "mine") == Path("runs", "evaluations", taken)
+        Path("runs", "evaluations", taken).mkdir(parents=True)
+        Path("runs", "evaluations", taken, "eval.json").write_text("{")
+    with pytest.raises(OutputError, match="cannot be read and is not overwritten"):
+        home_of(spec, "mine")
 
 
 def test_names_that_make_one_file_name_are_numbered() -> None:

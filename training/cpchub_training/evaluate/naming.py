@@ -44,7 +44,8 @@ def home_of(
     """The folder for the measurements of an encoder: `out`, or one in `root` named for it.
 
     Where a different encoder has measurements in `root/NAME`, the folder is named for what was typed instead. file:
-    what a folder of measurements has. Raises OutputError for an `out` with the measurements of another encoder.
+    what a folder of measurements has. Raises OutputError for an `out` with the measurements of another encoder, and
+    where every folder that could be named for it has measurements that cannot be read.
     """
     if out is not None:
         if _owned(out / file, spec) is False:
@@ -55,13 +56,16 @@ def home_of(
     said = _plain(typed)
     own = [root / each for each in (_plain(spec.name), said, f"{said}-{spec.fingerprint}")]
     kept = [folder for folder in (*own, *sorted(root.glob("*/"))) if _owned(folder / file, spec)]
-    return next(iter(kept), None) or next(folder for folder in own if _owned(folder / file, spec) is None)
+    found = next(iter(kept), None) or next((each for each in own if _owned(each / file, spec) is None), None)
+    if found is None:
+        raise OutputError(f"{own[-1] / file} cannot be read and is not overwritten; move it away, or choose --out")
+    return found
 
 
-def same_encoder(measured: Mapping[str, Any], spec_or_other: Mapping[str, Any]) -> bool:
-    """Whether two evaluations are of the same encoder: by fingerprint, by weights where one was written without."""
-    key = "fingerprint" if all(each.get("fingerprint") for each in (measured, spec_or_other)) else "weights_sha256"
-    return measured.get(key) == spec_or_other.get(key)
+def same_encoder(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two files of measurements are of one encoder: by fingerprint, by weights where one has no fingerprint."""
+    key = "fingerprint" if one.get("fingerprint") and other.get("fingerprint") else "weights_sha256"
+    return bool(one.get(key) == other.get(key))
 
 
 def identity(spec: ModelSpec) -> dict[str, str | None]:

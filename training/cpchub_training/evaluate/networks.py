@@ -42,7 +42,7 @@ class ScratchBaseline:
 
 def from_scratch_cells(task: Task) -> list[Cell]:
     """The same network from new weights."""
-    rival = ScratchBaseline(images=task.settings.scratch_pictures)
+    rival = ScratchBaseline(images=task.settings.scratch_images)
 
     def cell(subset: Subset) -> Cell:
         plan = rival.plan(len(subset.rows), len(task.y))

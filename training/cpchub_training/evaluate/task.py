@@ -33,20 +33,20 @@ class Settings:
     fractions: Sequence[float] = FRACTIONS  # of the labels of each class
     per_class: Sequence[int] = ()  # labels a class, beside or instead of the fractions
     seeds: Sequence[int] = SEEDS
-    scratch_pictures: int = 20_000  # that a training from scratch sees at 1 % of the labels, with repetition
+    scratch_images: int = 20_000  # that a training from scratch sees at 1 % of the labels, with repetition
     finetune_steps: int = 300
     head_steps: int = 300
 
     def check(self) -> None:
         """Raise `ArgumentError` for values that cannot be measured with."""
         check_seeds(self.seeds)
-        for name in ("scratch_pictures", "finetune_steps", "head_steps"):
+        for name in ("scratch_images", "finetune_steps", "head_steps"):
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name}={getattr(self, name)} must be 1 or more")
 
-    def with_scratch_pictures(self, images: int | None) -> Settings:
+    def with_scratch_images(self, images: int | None) -> Settings:
         """The same with another length of the trainings from scratch, where one is given."""
-        return self if images is None else replace(self, scratch_pictures=images)
+        return self if images is None else replace(self, scratch_images=images)
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
