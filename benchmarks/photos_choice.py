@@ -26,37 +26,28 @@ from torch import Tensor
 
 from benchmarks.photos_data import TRAIN
 from cpchub.common.files import write_json
-from cpchub.common.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from cpchub.encoders.fast.fast_embedder import cpu_has_bfloat16
 from cpchub.fewlabels.knn import knn
-from cpchub_training import data
+from cpchub_training import data, recipes
 from cpchub_training.data.batches import Batch
 from cpchub_training.recipes import Recipe
 from cpchub_training.run.features import features
 from cpchub_training.run.loop import train
-from cpchub_training.views.settings import Views
 
 BANK = {"tiny": 20_000, "cifar10": 5_000}
 W32: dict[str, Any] = {"channels": [32, 64, 128, 256], "stem_type": "deep", "stem_width": 16}
 W48: dict[str, Any] = {"channels": [48, 96, 192, 368], "stem_type": "deep", "stem_width": 24}
 W64: dict[str, Any] = {"channels": [64, 128, 256, 256], "stem_type": "deep", "stem_width": 32}
 
-BASE = Recipe(
-    "photos_choice",
-    backbone="resnet18",
+BASE = replace(
+    recipes.get("simclr_photos_quickstart"),
+    name="photos_choice",
     backbone_args=W32,
-    stored_size=64,
-    views=Views(size=48, grey_p=0.1),
-    mean=IMAGENET_MEAN,
-    std=IMAGENET_STD,
-    input_size=64,
     epochs=1000,
     batch_size=256,
-    lr=0.2,
     warmup_epochs=0.2,
     schedule="constant",
     ema_decay=0.99,
-    temperature=0.2,
     precision="bf16",
     knn_every=0,
     checkpoint_minutes=1000,

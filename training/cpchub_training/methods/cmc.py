@@ -20,7 +20,7 @@ from torch import Tensor
 from cpchub.architectures.colour_paths import ColourPaths
 from cpchub.errors import RecipeError
 from cpchub_training.losses import info_nce
-from cpchub_training.methods.memory_bank import InstanceContrast, MemoryBank
+from cpchub_training.methods.memory_bank import InstanceContrast, MemoryBank, settings_of
 from cpchub_training.methods.registry import DataFacts, Method, method
 from cpchub_training.recipes import Recipe
 
@@ -80,12 +80,9 @@ class CMC(Method):
             backbone,
             recipe.projector_dim,
             data.n_images,
-            temperature=recipe.temperature,
-            m=recipe.bank.negatives,
-            momentum=recipe.bank.momentum,
             graph=recipe.cmc.graph,
             negatives=recipe.cmc.negatives,
-            start=recipe.bank.start,
+            **settings_of(recipe),
         )
 
     def forward(

@@ -11,7 +11,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from cpchub_training.methods.memory_bank import InstanceContrast, MemoryBank
+from cpchub_training.methods.memory_bank import InstanceContrast, MemoryBank, settings_of
 from cpchub_training.methods.registry import DataFacts, Method, method, width_of
 from cpchub_training.recipes import Recipe
 
@@ -51,11 +51,8 @@ class InstDisc(Method):
             width_of(backbone),
             recipe.projector_dim,
             data.n_images,
-            temperature=recipe.temperature,
-            m=recipe.bank.negatives,
-            momentum=recipe.bank.momentum,
             proximal=recipe.bank.proximal,
-            start=recipe.bank.start,
+            **settings_of(recipe),
         )
 
     def forward(

@@ -7,6 +7,7 @@ with a softmax over the whole bank, or, where that is too large, by noise-contra
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -15,6 +16,13 @@ from torch import Tensor
 
 from cpchub_training.losses import gather, instance_softmax, instdisc_nce
 from cpchub_training.losses.precision import without_autocast
+from cpchub_training.recipes import Recipe
+
+
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """The arguments that every method with a bank takes from a recipe."""
+    bank = recipe.bank
+    return {"temperature": recipe.temperature, "m": bank.negatives, "momentum": bank.momentum, "start": bank.start}
 
 
 class MemoryBank(nn.Module):

@@ -124,19 +124,12 @@ def simclr_photos() -> Recipe:
     The length may be chosen while it runs, until the trapezoid cools down; the average of the weights is what is
     exported.
     """
-    return Recipe(
-        "simclr_photos",
-        backbone="resnet18",
+    return replace(
+        simclr_photos_quickstart(),
+        name="simclr_photos",
         backbone_args={"channels": [64, 128, 256, 256], "stem_type": "deep", "stem_width": 32},
-        data="",  # given with --images
-        stored_size=64,
-        views=Views(size=48, grey_p=0.1),
-        input_size=64,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
         epochs=200,
         batch_size=256,
-        lr=0.2,
         ema_decay=0.999,
         warmup_epochs=0.5,
         schedule="trapezoid",
