@@ -15,7 +15,7 @@ from cpchub.catalog.spec import CARD, ModelSpec
 from cpchub.catalog.vocabulary import data_title, method_title
 from cpchub.catalog.weights import where_the_weights_are
 from cpchub.cli.lines import line
-from cpchub.common.words import shares, size
+from cpchub.common.words import counted, shares, size
 
 if TYPE_CHECKING:  # `cpchub models` waits for neither
     from cpchub.hub.release_plan import ReleasePlan
@@ -117,7 +117,7 @@ def sound(found: Sequence[FileCheck]) -> Iterator[str]:
     fine = sum(check.state == "fine" for check in found)
     encoders = list(dict.fromkeys(check.encoder for check in found))
     whose = f"{encoders[0]} is" if len(encoders) == 1 else f"{len(encoders)} encoders are"
-    yield f"All is well: {whose} as recorded ({fine} {'file' if fine == 1 else 'files'} with a recorded hash)."
+    yield f"All is well: {whose} as recorded ({counted(fine, 'file')} with a recorded hash)."
     without = sorted({check.path.name for check in found if check.state == "not on record"})
     if without:
         yield f"{', '.join(without)}: no hash is recorded before an encoder is published, so there is none to check."

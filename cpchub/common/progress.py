@@ -160,11 +160,11 @@ class Report:
 
     def _count(self) -> str:
         done = int(self.done + 1e-6)  # so that the parts of a unit add up to one
-        if self.total is None:
-            return self._amount(done) if done else ""
         if self._unit == BYTE:
-            return f"{decimal(done)} of {decimal(self.total)}"
-        return f"{done:,} of {counted(self.total, self._unit)}"
+            return f"{decimal(done)} of {decimal(self.total)}" if self.total is not None else decimal(done)
+        if self.total is not None:
+            return f"{done:,} of {counted(self.total, self._unit)}"
+        return counted(done, self._unit) if done else ""
 
     def _amount(self, number: float) -> str:
         if self._unit == BYTE:

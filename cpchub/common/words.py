@@ -30,7 +30,7 @@ def typed(*words: object) -> str:
 def size(number: float) -> str:
     """Bytes in words: 812 bytes, 45 MB, 1.3 GB."""
     for unit in ("bytes", "kB", "MB"):
-        if number < 1000:
+        if number < 999.5:  # what is not rounded to a thousand
             return f"{number:.0f} {unit}"
         number /= 1000
     return f"{number:.1f} GB"

@@ -110,6 +110,8 @@ def test_work_of_unlike_parts_tells_no_remaining_time(clock: Clock) -> None:
     with Report("Listing images", None, console=pipe()) as report:
         clock.now += 12
         assert report.state() == "0:00:12 so far"
+        report.advance()
+        assert report.state().startswith("1 image, ")
 
 
 def test_a_download_that_goes_on_counts_from_what_was_here(clock: Clock) -> None:
