@@ -32,7 +32,7 @@ _PASSING = (408, 425, 429)  # refusals that are over in a while, beside those of
 class Tell(Protocol):
     """Is told how much of a file is here, in bytes, and how much there is, where that is known."""
 
-    def __call__(self, have: int, total: int | None) -> None: ...
+    def __call__(self, have: int, total: int | None, /) -> None: ...
 
 
 def address_of(file: RemoteFile) -> str:

@@ -31,7 +31,7 @@ from cpchub.errors import (
     WeightsUnavailableError,
 )
 from cpchub.hub import known_files
-from cpchub.hub.fetch_file import Tell, address_of, check_answers, fetch_file
+from cpchub.hub.fetch_file import address_of, check_answers, fetch_file
 
 SCRATCH = "converting-"
 
@@ -127,7 +127,7 @@ def _fetched(source: Source, place: Path) -> dict[RemoteFile, str]:
     console = Console(stderr=True, quiet=bool(constants.HF_HUB_DISABLE_PROGRESS_BARS))
     for file in source.files:
         with Report(file.name, None, unit=BYTE, console=console) as report:
-            path = fetch_file(file, place, bar_of(report))
+            path = fetch_file(file, place, report.update)
         try:
             seen[file] = known_files.check(file, path)
         except IntegrityError:
@@ -208,12 +208,3 @@ def _move(place: Path, keep: Path) -> None:
             else:
                 shutil.move(path, keep / path.name)
                 print(f"Kept {keep / path.name}", file=sys.stderr)
-
-
-def bar_of(report: Report) -> Tell:
-    """What shows the progress of one file."""
-
-    def tell(have: int, total: int | None) -> None:
-        report.update(have, total)
-
-    return tell

@@ -7,6 +7,7 @@ saved. The SupCon of ImageNet that HobbitLong/SupContrast points to has this lay
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from cpchub.importers.format import Checkpoint, Claims, Conversion, Facts
 from cpchub.importers.formats.cmc import two_networks
@@ -19,10 +20,7 @@ _PATHS = {"encoder1.": "paths.0.", "encoder2.": "paths.1."}
 _SPACE = "cmc_ydbdr"
 _HEADS = ("head.", "head1.", "head2.", "head_jig.", "head1_jig.", "head2_jig.")
 _JIGSAW = {"linear": "pirl", "mlp": "infomin"}  # options/base_options.py: the methods that solve jigsaws too
-_UNSAID = (
-    "The file does not say how it was trained: its head is that of {}. --method does.",
-    {"linear": "InsDis and MoCo", "mlp": "MoCo v2 and SupCon"},
-)
+_SHARED = {"linear": "InsDis and MoCo", "mlp": "MoCo v2 and SupCon"}  # what else has such a head
 
 
 class PyContrast:
@@ -39,7 +37,7 @@ class PyContrast:
         settings = training_settings(checkpoint)
         double = _double(checkpoint)
         if double is not None:
-            return self._cmc(ledger, double, claims)
+            return self._cmc(ledger, double, claims, settings)
         single = _single(checkpoint)
         if single is None:
             raise ledger.error("it has no model/*encoder.conv1.weight with a model/*head beside it, and no encoder1")
@@ -48,12 +46,12 @@ class PyContrast:
         facts = _trained(checkpoint, start)
         return resnet_plan(ledger, start + encoder, claims, facts, settings=settings)
 
-    def _cmc(self, ledger: Ledger, start: str, claims: Claims) -> Conversion:
+    def _cmc(self, ledger: Ledger, start: str, claims: Claims, settings: dict[str, Any]) -> Conversion:
         """The images are RGB in [0, 1]; the network turns them into Y, Db and Dr itself."""
         _drop_heads(ledger, start)
         architecture, taken = two_networks(ledger, start, _PATHS, claims)
         facts = replace(Facts("cmc"), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-        return ledger.plan(architecture, {"space": _SPACE}, taken, facts, training_settings(ledger.checkpoint))
+        return ledger.plan(architecture, {"space": _SPACE}, taken, facts, settings)
 
 
 def _drop_heads(ledger: Ledger, start: str) -> None:
@@ -70,8 +68,8 @@ def _trained(checkpoint: Checkpoint, start: str) -> Facts:
         return Facts("moco-v1")
     if head == "linear" and has(checkpoint, "contrast/"):  # a memory bank, since nothing is averaged
         return Facts("instdisc")
-    text, whose = _UNSAID
-    return Facts("unknown", method_notes=(text.format(whose[head]),))
+    note = f"The file does not say how it was trained: its head is that of {_SHARED[head]}. --method does."
+    return Facts("unknown", method_notes=(note,))
 
 
 def _single(checkpoint: Checkpoint) -> tuple[str, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -79,4 +80,4 @@ def test_an_older_word_means_todays_and_says_so_in_one_line(words: str, capsys: 
 
 
 def test_what_stands_after_two_dashes_is_no_flag() -> None:
-    assert parsed("duplicates -- --images") == parsed("duplicates -- --images")
+    assert vars(parsed("duplicates -- --images"))["images"] == Path("--images")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from cpchub.catalog.families import published
 from cpchub.catalog.listing import get_spec
-from cpchub.catalog.vocabulary import method_of
+from cpchub.catalog.vocabulary import learned_from_labels
 from cpchub.cli.main import main
 from cpchub.embedding.advice import photo_encoder
 
@@ -64,4 +64,5 @@ def test_what_is_advised_has_not_learned_the_classes_that_it_was_measured_on() -
     better, labelled = photo_encoder(), get_spec("supcon-resnet50")
     assert better is not None
     assert (published(labelled) or 0) > (published(better) or 0)
-    assert not method_of(better.method).labels
+    assert learned_from_labels(labelled.method)
+    assert not learned_from_labels(better.method)

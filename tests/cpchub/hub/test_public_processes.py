@@ -54,6 +54,7 @@ def fetch_here(catalog: Path, url: str, home: Path, killed_at: int, touched: Pat
     os.environ["CPCHUB_MIRROR"] = url
     from huggingface_hub import constants
 
+    from cpchub.common.progress import Report
     from cpchub.hub import fetch_file, public
 
     constants.HF_HOME = str(home)
@@ -72,7 +73,7 @@ def fetch_here(catalog: Path, url: str, home: Path, killed_at: int, touched: Pat
             step()
 
     sys.addaudithook(audited)
-    public.bar_of = lambda *_: lambda have, total: step()
+    Report.update = lambda *_: step()  # type: ignore[method-assign]
     public.locate_public(listing.get_spec(NAME))
     if touched is not None:
         touched.write_text(str(steps))

@@ -49,7 +49,7 @@ def test_an_evaluation_and_its_report_say_where_they_are(
 ) -> None:
     colours = folder_of_colours(here / "colours", each=12)
     tell_every_update(monkeypatch)
-    assert main(["eval", str(tiny_encoder_folder), "--data", str(colours), "--protocol", "knn", "-o", "out"]) == 0
+    assert main(["eval", str(tiny_encoder_folder), "--images", str(colours), "--protocol", "knn", "-o", "out"]) == 0
     said = capsys.readouterr()
     assert re.search(rf"Measuring tiny-simclr: 1 of 4 measurements, knn_k200, {PAST}", said.err)
     assert re.search(r"Embedding colours, train: \d+ of \d+ images, ", said.err)
