@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cpchub.encoders.onnx_export import export_onnx, export_program
     from cpchub.errors import CpchubError
     from cpchub.fewlabels.head import Head, load_classifier
+    from cpchub.fewlabels.label_errors import find_label_errors
     from cpchub.hub.locate import find
     from cpchub.hub.publish import publish
     from cpchub.hub.release_plan import plan_release
@@ -68,6 +69,7 @@ __all__ = [
     "fewlabels",
     "find",
     "find_duplicates",
+    "find_label_errors",
     "find_outliers",
     "get_spec",
     "import_checkpoint",
@@ -102,6 +104,7 @@ _HOME = {
     "fewlabels": "cpchub.fewlabels",
     "find": "cpchub.hub.locate:find",
     "find_duplicates": "cpchub.index.duplicates:find_duplicates",
+    "find_label_errors": "cpchub.fewlabels.label_errors:find_label_errors",
     "find_outliers": "cpchub.index.outliers:find_outliers",
     "get_spec": "cpchub.catalog.listing:get_spec",
     "import_checkpoint": "cpchub.importers.convert:import_checkpoint",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import types
 from collections.abc import Mapping, Sequence
@@ -94,11 +95,11 @@ class Command:
 
     @classmethod
     def command_name(cls) -> str:
-        """What it is called on the command line: Search is `search`, IndexCommand is `index`.
+        """What it is called on the command line: Search is `search`, LabelErrors `label-errors`, IndexCommand `index`.
 
         A command whose name is that of a class in the library has `Command` at its end.
         """
-        return cls.__name__.removesuffix("Command").lower()
+        return re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__.removesuffix("Command")).lower()
 
     @classmethod
     def parse(cls, args: Sequence[str]) -> Command:

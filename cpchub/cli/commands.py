@@ -8,7 +8,7 @@ from cpchub.cli.embedding import Embed, IndexCommand
 from cpchub.cli.encoders import Fetch, Import, Models, Publish, Show, Verify
 from cpchub.cli.evaluation import Compare, Detect, Eval, ReportCommand
 from cpchub.cli.exporting import Export
-from cpchub.cli.labelling import Classify
+from cpchub.cli.labelling import Classify, LabelErrors
 from cpchub.cli.searching import DuplicatesCommand, Map, Merge, Outliers, Search
 from cpchub.cli.training import Distil, Quickstart, Train
 
@@ -31,6 +31,7 @@ COMMANDS: dict[str, type[Command]] = {
         Map,
         Merge,
         Classify,
+        LabelErrors,
         Demo,
         Models,
         Show,

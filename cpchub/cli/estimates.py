@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -32,11 +33,15 @@ def tell_estimate(estimate: Estimate | None) -> None:
     )
     say("That holds if the labelled images are like the others; of images chosen because they are unsure it says less")
     if estimate.alone:
-        more = [f"{len(estimate.alone) - NAMED:,} more"] if len(estimate.alone) > NAMED else []
-        say(f"Not tested, since they have one label each: {listed([*estimate.alone[:NAMED], *more])}")
+        say(f"Not tested, since they have one label each: {some(estimate.alone)}")
     tested = [each.labels for each in estimate.classes if each.recall is not None]
     if min(tested) < FEW:
         say("It is rather too low where a class has few labels, since each is then judged by the others alone")
+
+
+def some(names: Sequence[str]) -> str:
+    """A few of the names in a sentence, and how many there are besides."""
+    return listed([*names[:NAMED], *([f"{len(names) - NAMED:,} more"] if len(names) > NAMED else [])])
 
 
 def show_estimate(estimate: Estimate) -> None:

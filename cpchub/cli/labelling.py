@@ -1,4 +1,4 @@
-"""Commands that learn from a few labels: `classify`."""
+"""Commands that learn from a few labels: `classify`, `label-errors`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import arg
 
 from cpchub.cli.base import CollectionFolder, Command, Out, check_out, say, write_csv
-from cpchub.cli.estimates import show_estimate, tell_estimate
+from cpchub.cli.estimates import show_estimate, some, tell_estimate
+from cpchub.cli.sheets import MOST_ROWS, check_sheet, draw_label_errors
 from cpchub.common.files import check_free
 from cpchub.common.words import counted, shares, typed
 from cpchub.errors import ArgumentError, OutputError
@@ -89,6 +90,41 @@ class Classify(Command):
             raise OutputError(f"{self.out} is the file of the labels; give --out another name")
         if self.copy_to is not None:
             check_free(self.copy_to, way_out="choose a new folder for the sorted images")
+
+
+@dataclass(frozen=True)
+class LabelErrors(Command):
+    """List the labels that the other labels contradict, the worst first; nothing is changed."""
+
+    collection: CollectionFolder
+    labels: Annotated[str, arg(metavar="folders|CSV")]
+    """the labels: a CSV with the columns path,label; paths as in the collection; or "folders" for class folders"""
+    out: Annotated[Path | None, Out] = None
+    """CSV to write, columns path,label,suggested,probability; without it they are printed"""
+    show: Annotated[Path | None, arg(metavar="PNG")] = None
+    """write a contact sheet to this PNG: each of the worst beside the labelled images that are nearest to it"""
+
+    def run(self) -> None:
+        from cpchub.collection.collection import Collection
+
+        check_out(self.out)
+        check_sheet(self.show)
+        if self.out is not None and self.out.resolve() == Path(self.labels).resolve():
+            raise OutputError(f"{self.out} is the file of the labels; give --out another name")
+        collection = Collection.open(self.collection)
+        labels = labels_from(self.labels, collection)
+        from cpchub.fewlabels.label_errors import find_label_errors
+
+        found = find_label_errors(collection, labels, shown=0 if self.show is None else MOST_ROWS)
+        write_csv(found.table, self.out)
+        doubted = counted(found.table.num_rows, "label")
+        say(f"{doubted} of {found.tested:,} in doubt, the worst first" + (f": {self.out}" if self.out else ""))
+        if found.alone:
+            say(f"Not tested, since they have one label each: {some(found.alone)}")
+        if self.show is not None and found.near:
+            draw_label_errors(collection, found, self.show)
+            more = found.table.num_rows > len(found.near)
+            say(f"Contact sheet: {self.show}" + (f", with the worst {len(found.near):,}" if more else ""))
 
 
 def labels_from(given: str | None, collection: Collection) -> dict[str, str]:

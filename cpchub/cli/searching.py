@@ -14,7 +14,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from cpchub.catalog.listing import bundled_encoder
 from cpchub.cli.base import ALL, CollectionFolder, Command, EncoderName, Out, Switch, Which, check_out, say, write_csv
 from cpchub.cli.lines import line, read_column
-from cpchub.cli.sheets import draw_groups, draw_hits
+from cpchub.cli.sheets import check_sheet, draw_groups, draw_hits
 from cpchub.common.words import counted
 from cpchub.embedding.encoder_of import encoder_of
 from cpchub.errors import ArgumentError, QueryError
@@ -201,13 +201,6 @@ class Merge(Command):
         index = Index.build(merge(self.collections, self.out))
         say(index.setting.sentence())
         say(f"{counted(len(index), 'image')} of {len(self.collections)} collections: {self.out}")
-
-
-def check_sheet(show: Path | None) -> None:
-    """Raises ArgumentError for a contact sheet that is no PNG, and what `check_out` does."""
-    check_out(show)
-    if show is not None and show.suffix.lower() != ".png":
-        raise ArgumentError(f"{show} does not end with .png; --show writes a PNG")
 
 
 def outliers_found(unusual: int, images: int, *, everything: bool) -> str:

@@ -1,4 +1,4 @@
-"""What commands draw as contact sheets: what a search found, and groups of duplicates."""
+"""What commands draw as contact sheets: what a search found, groups of duplicates, labels in doubt."""
 
 from __future__ import annotations
 
@@ -7,13 +7,24 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cpchub.errors import BrokenImageError
+from cpchub.cli.base import check_out
+from cpchub.errors import ArgumentError, BrokenImageError
 
 if TYPE_CHECKING:
+    from cpchub.collection.collection import Collection
+    from cpchub.fewlabels.label_errors import LabelErrors
     from cpchub.index import Hit, Index, Item
     from cpchub.index.duplicates import Duplicates
 
 MOST_GROUPS, MOST_TILES = 50, 8  # of duplicates: a sheet is for a look, the table has all
+MOST_ROWS = 50  # of labels in doubt
+
+
+def check_sheet(show: Path | None) -> None:
+    """Raises ArgumentError for a contact sheet that is no PNG, and what `check_out` does."""
+    check_out(show)
+    if show is not None and show.suffix.lower() != ".png":
+        raise ArgumentError(f"{show} does not end with .png; --show writes a PNG")
 
 
 def draw_hits(index: Index, asked: Sequence[Sequence[Path | Item]], answers: Sequence[list[Hit]], out: Path) -> None:
@@ -52,9 +63,26 @@ def draw_groups(index: Index, found: Duplicates, out: Path) -> bool:
     return len(groups) <= MOST_GROUPS and all(len(lines) <= MOST_TILES for lines in groups)
 
 
+def draw_label_errors(collection: Collection, found: LabelErrors, out: Path) -> None:
+    """A contact sheet with a row for each label in doubt: the image, and the labelled images that are nearest to it."""
+    from cpchub.media.contact_sheet import Tile, contact_sheet
+
+    row_of = {path: row for row, path in enumerate(collection.paths)}
+    rows = []
+    for line in found.table.slice(0, len(found.near)).to_pylist():
+        doubt = Tile(_image_of(collection, row_of[line["path"]]), f"{line['label']}? {line['suggested']}", True)
+        near = [Tile(_image_of(collection, row), found.labels[row]) for row in found.near[line["path"]]]
+        rows.append([doubt, *near])
+    contact_sheet(rows, out)
+
+
 def _image(index: Index, row: int) -> Path | bytes:
+    return _image_of(index.collection, row)
+
+
+def _image_of(collection: Collection, row: int) -> Path | bytes:
     """The image of a row; no bytes, which is drawn as an empty card, for one that is no longer in its source."""
     try:
-        return index.collection.image(row)
+        return collection.image(row)
     except BrokenImageError:
         return b""

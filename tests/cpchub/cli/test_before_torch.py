@@ -75,6 +75,7 @@ WRONG = {
         ["classify", "made", "--labels", "nowhere.csv", "--copy-to", "photos"],
         "photos exists with other content (a.png)",
     ),
+    "label-errors": (["label-errors", "made", "--labels", "nowhere.csv"], "no file of labels at nowhere.csv"),
     "info": (["info", "nowhere"], "there is no collection at nowhere"),
     "map": (["map", "nowhere"], "there is no collection at nowhere"),
     "merge": (["merge", "made", "nowhere", "-o", "out"], "there is no collection at nowhere"),
