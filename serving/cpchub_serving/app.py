@@ -86,6 +86,7 @@ def serve(
                     share=False,
                     quiet=True,
                     prevent_thread_lock=True,
+                    _frontend=False,  # no second look at the page: on a busy machine its three seconds are not enough
                     **launch_options(),
                 )
         except OSError as error:

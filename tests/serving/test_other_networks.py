@@ -1,4 +1,4 @@
-"""A page comes up where a proxy is set that knows nothing of this machine, and where another user was first."""
+"""A page comes up where a proxy is set that knows nothing of this machine, where another user was first, and on a busy machine."""
 
 from __future__ import annotations
 
@@ -37,6 +37,14 @@ def test_a_page_comes_up_behind_a_proxy_and_where_another_user_has_taken_gradios
     with urllib.request.urlopen(page.url) as answer:
         assert answer.status == 200
     assert "Traceback" not in page.log
+
+
+def test_a_page_comes_up_on_a_machine_that_is_too_busy_to_answer_within_gradios_three_seconds(
+    start_page: StartPage,
+) -> None:
+    page = start_page(SLOW_TO_ANSWER="1")
+    with urllib.request.urlopen(page.url) as answer:
+        assert answer.status == 200
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
