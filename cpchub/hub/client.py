@@ -95,8 +95,13 @@ def _not_here(error: LocalEntryNotFoundError, repo_id: str) -> CpchubError:
         why, way = f"the Hub cannot be reached{f' ({cause})' if cause else ''}", "connect once"
     return WeightsUnavailableError(
         f"{repo_id} is not in the cache and {why}: {way}, or copy the folder here and load it by its path"
-        f"{no_encoder_beside(repo_id)}"
+        f"{no_encoder_beside(repo_id) or _no_folder(repo_id)}"
     )
+
+
+def _no_folder(repo_id: str) -> str:
+    """For `runs/photos` of somebody who has trained nothing yet; nobody means a folder by `timm/NAME`."""
+    return "" if repo_id.startswith("timm/") else f". There is no folder {repo_id} here"
 
 
 def _refused(error: HfHubHTTPError, repo_id: str, doing: str) -> CpchubError:

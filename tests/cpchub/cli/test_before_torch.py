@@ -54,6 +54,10 @@ WRONG = {
         ["index", "photos", "-o", "out", "--encoder", "org/none"],
         "org/none is not in the cache and the Hub cannot be reached",
     ),
+    "index by a run that nobody has trained": (
+        ["index", "photos", "-o", "out", "--encoder", "trainings/photos"],
+        "There is no folder trainings/photos here",
+    ),
     "index by the file of its authors, offline": (
         ["index", "photos", "-o", "out", "--encoder", "dino-resnet50"],
         "dino-resnet50 could not be fetched: http://127.0.0.1:9/",
@@ -96,7 +100,7 @@ WRONG = {
     "train on nothing": (["train", "simclr_photos"], "name their folder with --images"),
     "train on CIFAR-10": (
         ["train", "simclr_resnet18_cifar10_200e"],
-        "CIFAR-10 is not in data (data_batch_1 is missing): unpack https://www.cs.toronto.edu/~kriz/cifar-10-python.tar",
+        "CIFAR-10 is not in the folder data (data_batch_1 is missing): unpack https://www.cs.toronto.edu/~kriz/cifar-10",
     ),
     "train from an encoder": (["train", "simclr_digits", "--init-from", "./nowhere"], "There is no folder nowhere"),
     "train with another method's flag": (["train", "simclr_digits", "--moco.queue-size", "9"], "--moco.queue-size"),

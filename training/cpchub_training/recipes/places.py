@@ -95,8 +95,8 @@ def cifar10_folder(root: Path, needed: str = "data_batch_1") -> Path:
     base = root / "cifar-10-batches-py" if (root / "cifar-10-batches-py").is_dir() else root
     if not (base / needed).is_file():
         raise SourceError(
-            f"CIFAR-10 is not in {root} ({needed} is missing): unpack {CIFAR10_ARCHIVE} there, or set CPCHUB_DATA "
-            "to the folder it is in"
+            f"CIFAR-10 is not in the folder {root} ({needed} is missing): unpack {CIFAR10_ARCHIVE} there, or "
+            "set CPCHUB_DATA to the folder it is in"
         )
     return base
 
@@ -107,6 +107,6 @@ def fsdd_folder(root: Path) -> Path:
         if place.is_dir():
             return place
     raise SourceError(
-        f"the Free Spoken Digit Dataset is not in {root} (looked for free_spoken_digits/recordings): clone "
+        f"the Free Spoken Digit Dataset is not in the folder {root} (looked for free_spoken_digits/recordings): clone "
         "github.com/Jakobovski/free-spoken-digit-dataset there, or set CPCHUB_DATA to the folder it is in"
     )
