@@ -65,7 +65,7 @@ def find_duplicates(
     copies = min(int(np.bincount(contents).max()), MOST_COPIES)
     neighbours = nearest_others(index, NEIGHBOURS + copies - 1, progress=progress)
     readable = confirm and _can_be_read(index)
-    how, given = "it was given", threshold is not None
+    how, given = "the threshold that you gave", threshold is not None
     if threshold is None:
         small = partial(small_copies, index.collection, progress=False) if readable else None
         usual = usual_distance(index, contents, small)
