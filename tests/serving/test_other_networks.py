@@ -1,4 +1,4 @@
-"""A page comes up where a proxy is set that knows nothing of this machine, where another user was first, and on a busy machine."""
+"""A page comes up where a proxy knows nothing of this machine, where another user was first, and on a busy machine."""
 
 from __future__ import annotations
 
