@@ -50,8 +50,12 @@ class Eval(Command):
         need("lightning_fabric", extra="train")
         check_places([self.name], [self.images])
         protocols = _known(self.protocol, PROTOCOLS, "--protocol")
-        fractions, seeds = _shares(self.fractions), _whole(self.seeds, "--seeds")
+        fractions, seeds = _shares(self.fractions), _seeds(self.seeds)
         per_class = _whole(self.per_class, "--per-class")
+        if per_class and min(per_class) < 1:
+            raise ArgumentError(f"--per-class is {self.per_class!r}; give numbers of labels, each 1 or more")
+        if self.scratch_images is not None and self.scratch_images < 1:
+            raise ArgumentError(f"--scratch-images is {self.scratch_images}; give 1 or more")
         from cpchub_training.evaluate import Settings
         from cpchub_training.evaluate.job import measure
 
@@ -84,9 +88,11 @@ class Compare(Command):
         if not self.names:
             raise ArgumentError("no encoder to compare; name one or more")
         check_out(self.out)
+        if not _words(self.images):
+            raise ArgumentError("no data set to compare on; name one or more with --images")
         check_places(self.names, _words(self.images))
         protocols = _known(self.protocol, PROTOCOLS, "--protocol")
-        fractions, seeds = _shares(self.fractions), _whole(self.seeds, "--seeds")
+        fractions, seeds = _shares(self.fractions), _seeds(self.seeds)
         from cpchub_training.evaluate import Settings
         from cpchub_training.evaluate.compare import compare
 
@@ -158,7 +164,7 @@ class Detect(Command):
 
     def run(self) -> None:
         need("lightning_fabric", extra="train")
-        seeds = _whole(self.seeds, "--seeds")
+        seeds = _seeds(self.seeds)
         modes = _known(self.modes, MODES, "--modes")
         check_places([self.name])
         if not self.images.is_dir():
@@ -184,7 +190,18 @@ def check_places(names: Sequence[str], data: Sequence[str] = ()) -> None:
 
 
 def _shares(text: str) -> tuple[float, ...]:
-    return tuple(number / 100 for number in _numbers(text, "--fractions"))
+    numbers = _numbers(text, "--fractions")
+    if any(not 0 < number <= 100 for number in numbers):
+        raise ArgumentError(f"--fractions is {text!r}; give per cents above 0 and up to 100")
+    return tuple(number / 100 for number in numbers)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    from cpchub_training.recipes.seeds import check_seeds
+
+    seeds = _whole(text, "--seeds")
+    check_seeds(seeds)
+    return seeds
 
 
 def _words(text: str) -> list[str]:
@@ -195,6 +212,8 @@ def _words(text: str) -> list[str]:
 def _known(text: str, names: Sequence[str], flag: str) -> list[str]:
     """The words of a list, each of which is one of `names`."""
     words = _words(text)
+    if not words:
+        raise ArgumentError(f"{flag} names nothing; give one or more of {', '.join(names)}")
     if unknown := [word for word in words if word not in names]:
         raise ArgumentError(f"{flag} {unknown[0]!r} is none of {', '.join(names)}")
     return words

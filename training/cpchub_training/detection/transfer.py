@@ -26,7 +26,7 @@ from cpchub_training.detection.network import Style, faster_rcnn, freeze, train_
 from cpchub_training.detection.voc import Scene, digest, read_voc
 from cpchub_training.evaluate.naming import DETECTION, DETECTIONS, home_of, identity
 from cpchub_training.evaluate.readable import checked
-from cpchub_training.evaluate.task import check_seeds
+from cpchub_training.recipes.seeds import check_seeds
 from cpchub_training.run.optimizers import schedule
 
 Mode = Literal["frozen", "fine-tuned", "scratch"]

@@ -20,6 +20,7 @@ from cpchub.errors import ArgumentError
 from cpchub.fewlabels import label_fractions, label_subsets
 from cpchub_training.evaluate.datasets import DataSet, Labels
 from cpchub_training.evaluate.features import FeatureCache, Kind
+from cpchub_training.recipes.seeds import check_seeds
 
 FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 SEEDS = (0, 1, 2)
@@ -47,13 +48,6 @@ class Settings:
     def with_scratch_images(self, images: int | None) -> Settings:
         """The same with another length of the trainings from scratch, where one is given."""
         return self if images is None else replace(self, scratch_images=images)
-
-
-def check_seeds(seeds: Sequence[int]) -> None:
-    """Raise `ArgumentError` for no seeds, negative seeds, and a seed that is given twice: it would make the spread too
-    small."""
-    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise ArgumentError(f"seeds {list(seeds)} cannot be used: give one or more, each 0 or above, and each once")
 
 
 @dataclass(frozen=True)
