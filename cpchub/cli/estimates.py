@@ -45,26 +45,30 @@ def some(names: Sequence[str]) -> str:
 
 
 def show_estimate(estimate: Estimate) -> None:
-    """Print recall and precision of each class, and the confusion table, or its largest cells, beside the results."""
+    """Print recall and precision of each class and the confusion table, beside the results.
+
+    Of many classes these are the ones that are found least, and the pairs that are confused most.
+    """
     console = Console(file=sys.stderr, highlight=False)
+    few = len(estimate.classes) <= SHOWN
     table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
     table.add_column("class", overflow="fold")
-    for column in ("labels", "recall", "precision"):
+    for column in ("labels", "recall", "precision", *(map(str, range(1, len(estimate.classes) + 1)) if few else ())):
         table.add_column(column, justify="right")
-    for each in estimate.classes:
-        table.add_row(escape(each.name), f"{each.labels:,}", _share(each.recall), _share(each.precision))
+    numbered = list(enumerate(estimate.classes))
+    if not few:
+        say(f"The {SHOWN} of {len(numbered):,} classes that are found least:")
+        numbered = sorted(numbered, key=lambda each: each[1].recall.value if each[1].recall else 1.0)[:SHOWN]
+    for at, each in numbered:
+        taken = [f"{cell:,}" if cell else "." for cell in estimate.confusion[at]] if few else []
+        shares = (_share(each.recall), _share(each.precision))
+        table.add_row(str(at + 1), escape(each.name), f"{each.labels:,}", *shares, *taken)
     console.print(table)
-    names = [each.name for each in estimate.classes]
-    if len(names) > SHOWN:
-        _most_confused(names, estimate)
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("given as, predicted as", overflow="fold")
-    for name in names:
-        table.add_column(escape(name), justify="right", overflow="fold")
-    for name, row in zip(names, estimate.confusion, strict=True):
-        table.add_row(escape(name), *(f"{cell:,}" if cell else "." for cell in row))
-    console.print(table)
+    if few:
+        say("The columns with numbers: as which class the held-out labels of a line were predicted")
+    else:
+        _most_confused([each.name for each in estimate.classes], estimate)
 
 
 def _share(share: Share | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
@@ -50,12 +51,19 @@ class FeatureClassifier(ClassifierMixin, BaseEstimator, ABC):
     def _training_data(self, X: Any, y: Any) -> tuple[Array, npt.NDArray[np.int64]]:
         """Unit features `[N, D]` and class numbers `[N]`; sets `classes_`. Raises LabelError on a single class."""
         X, y = validate_data(self, X, y, dtype=FLOATS)
-        check_classification_targets(y)
+        check_classes(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             only = self.classes_[0]
             raise LabelError(f"labels of one class only ({only}); label at least one example of a second class")
         return unit_rows(X), codes.astype(np.int64)
+
+
+def check_classes(y: Any) -> None:
+    """Raise ValueError for labels that are no classes, as scikit-learn does; few labels of each are usual here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes")
+        check_classification_targets(y)
 
 
 def unit_rows(X: Array) -> Array:

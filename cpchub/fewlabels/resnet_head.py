@@ -8,13 +8,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from cpchub.encoders.fast.quick_conv import use_fast_weight_gradients
 from cpchub.errors import ArgumentError, LabelError
-from cpchub.fewlabels.base import FLOATS, Array
+from cpchub.fewlabels.base import FLOATS, Array, check_classes
 from cpchub.fewlabels.network_training import Schedule
 
 PAPER = {"blocks": 11, "width": 4096, "bottleneck": 1024}  # 196 million parameters
@@ -65,7 +64,7 @@ class ResNetHead(ClassifierMixin, BaseEstimator):
         if self.blocks < 1 or self.steps < 1:
             raise ArgumentError(f"blocks={self.blocks}, steps={self.steps}: both must be at least 1")
         X, y = validate_data(self, X, y, dtype=(*FLOATS, np.float16), allow_nd=True)
-        check_classification_targets(y)
+        check_classes(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise LabelError(f"labels of one class only ({self.classes_[0]}); label at least one of a second class")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -107,3 +109,10 @@ def test_an_interval_stays_within_none_and_all() -> None:
     assert wilson_interval(1, 5)[1] == 1
     low, high = wilson_interval(0.5, 100)
     assert (low, high) == (pytest.approx(0.4188, abs=1e-3), pytest.approx(0.5812, abs=1e-3))
+
+
+def test_two_labels_of_each_of_many_classes_are_no_reason_for_a_warning() -> None:
+    x, y = clouds(400, 200, apart=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ClassMeans().fit(x, y)
