@@ -96,7 +96,7 @@ WRONG = {
     "quickstart": (["quickstart", "--images", "nowhere"], "no data set called 'nowhere'"),
     "quickstart at a port": (["quickstart", "--port", "99999"], "Port 99999 cannot be used"),
     "train a recipe": (["train", "simclr_digit"], "did you mean simclr_digits"),
-    "train on a folder": (["train", "simclr_photos", "--images", "nowhere"], "no data set called 'nowhere'"),
+    "train on a folder": (["train", "simclr_photos", "--images", "nowhere"], "there is no folder or file nowhere, and"),
     "train on nothing": (["train", "simclr_photos"], "name their folder with --images"),
     "train on CIFAR-10": (
         ["train", "simclr_resnet18_cifar10_200e"],
@@ -106,7 +106,7 @@ WRONG = {
     "train with another method's flag": (["train", "simclr_digits", "--moco.queue-size", "9"], "--moco.queue-size"),
     "distil": (["distil", "nowhere"], "there is no run folder nowhere"),
     "eval a run": (["eval", "runs/nowhere", "--images", "digits"], "There is no folder runs/nowhere"),
-    "eval on a folder": (["eval", "simclr", "--images", "nowhere"], "no data set called 'nowhere'"),
+    "eval on a folder": (["eval", "simclr", "--images", "nowhere"], "there is no folder nowhere, and no data set"),
     "eval on a share": (["eval", "simclr", "--images", "digits", "--fractions", "some"], "give numbers"),
     "eval by a protocol": (["eval", "simclr", "--images", "digits", "--protocol", "knn,line"], "--protocol 'line'"),
     "eval by nothing": (["eval", "simclr", "--images", "digits", "--protocol", ","], "--protocol names nothing"),

@@ -40,7 +40,8 @@ def check_labelled(name: str) -> None:
         cifar10_folder(data_folder())
     elif name not in HAVE_TEST_PART and not expanded(name).is_dir():
         raise SourceError(
-            f"no data set called {name!r}: use {', '.join(HAVE_TEST_PART)}, or a folder with a folder a class"
+            f"there is no folder {name}, and no data set called {name!r}: use {', '.join(HAVE_TEST_PART)}, or a folder "
+            "with a folder a class"
         )
 
 
@@ -53,8 +54,8 @@ def check_own_images(name: str) -> None:
             need("fsspec", extra="scale")
     elif not expanded(name).exists():
         raise SourceError(
-            f"no data set called {name!r}: use 'digits', 'cifar10' or images of your own, in a folder, tar shards, "
-            "Parquet, or a list of them"
+            f"there is no folder or file {name}, and no data set called {name!r}: use 'digits', 'cifar10' or images of "
+            "your own, in a folder, tar shards, Parquet, or a list of them"
         )
 
 
