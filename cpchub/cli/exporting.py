@@ -48,6 +48,8 @@ class Export(Command):
         collection = Collection.open(self.name)
         if self.to is None:
             raise ArgumentError(f"{self.name} is a collection; say what to write it for: --to numpy, milvus or lance")
+        if self.dynamic_size or self.opset != Export.opset:
+            raise ArgumentError(f"--opset and --dynamic-size are for an encoder, and {self.name} is a collection")
         count = export_vectors(collection, self.out, self.to, uri=self.uri)
         say(f"{count:,} vectors for {self.to}: {self.out}" + (f" in {self.uri}" if self.uri else ""))
 

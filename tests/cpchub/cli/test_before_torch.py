@@ -120,6 +120,10 @@ WRONG = {
     "detect": (["detect", "simclr", "--images", "nowhere"], "there is no folder nowhere"),
     "detect in a way": (["detect", "simclr", "--images", "photos", "--modes", "cold"], "--modes 'cold' is none of"),
     "export": (["export", "runs/nowhere", "-o", "a.onnx"], "There is no folder runs/nowhere"),
+    "export a collection": (
+        ["export", "made", "-o", "out", "--to", "numpy", "--opset", "17"],
+        "--opset and --dynamic-size are for an encoder, and made is a collection",
+    ),
     "import": (["import", "nowhere.pth", "-o", "out"], "there is no file nowhere.pth"),
     "import as a format": (["import", "photos/a.png", "-o", "out", "--as", "mocoo"], "There is no format 'mocoo'"),
     "import over images": (["import", "photos/a.png", "-o", "photos"], "photos exists with other content (a.png)"),
