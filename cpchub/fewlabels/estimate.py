@@ -4,8 +4,8 @@ Each label is held out in turn. What was right is counted by class, and the clas
 collection: where labels were given to ten images of each class, rare classes would count too much otherwise.
 
 The fits of cross-validation share most of their labels, so their errors are correlated and there is no unbiased
-estimate of their variance (Bengio & Grandvalet 2004). On digits and photos of Imagenette it was up to twice that of as
-many independent images. The intervals are therefore those of half as many.
+estimate of their variance (Bengio & Grandvalet 2004). On training images of Tiny-ImageNet (six classes, 20 to 100
+labels) the intervals of half as many independent images held the true accuracy nine times in ten, as they should.
 """
 
 from __future__ import annotations
