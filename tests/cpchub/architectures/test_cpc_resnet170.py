@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import cpchub
-from cpchub import catalog
+from cpchub.catalog import listing
 from cpchub.hub.publish import publish
 from cpchub_training import data, recipes
 from cpchub_training.jobs.pretrain import export_run
@@ -20,7 +20,7 @@ from cpchub_training.recipes.cpc_settings import CPCSettings
 from cpchub_training.run.loop import train
 from tests.loopback_hub import LoopbackHub
 
-CATALOG = catalog.catalog_folder()
+CATALOG = listing.catalog_folder()
 
 
 def one_step_of_resnet170() -> Recipe:
@@ -52,7 +52,7 @@ def test_resnet170_trains_is_published_and_loads_by_name(tmp_path: Path, hub: Lo
     assert result.metrics["gradient_norm"] > 0
 
     exported = export_run(recipe, result.backbone, tmp_path / "export", 4, name="cpc-resnet170")
-    entry = catalog.catalog_folder() / "cpc-resnet170"  # the catalog of this test
+    entry = listing.catalog_folder() / "cpc-resnet170"  # the catalog of this test
     shutil.copytree(CATALOG / "cpc-resnet170", entry)
     publish(exported, "cpchub/cpc-resnet170", token="secret").record(exported, entry)
     shutil.rmtree(exported)
