@@ -117,7 +117,10 @@ def sound(found: Sequence[FileCheck]) -> Iterator[str]:
     fine = sum(check.state == "fine" for check in found)
     encoders = list(dict.fromkeys(check.encoder for check in found))
     whose = f"{encoders[0]} is" if len(encoders) == 1 else f"{len(encoders)} encoders are"
-    yield f"All is well: {whose} as recorded ({counted(fine, 'file')} with a recorded hash)."
+    if fine:
+        yield f"All is well: {whose} as recorded ({counted(fine, 'file')} with a recorded hash)."
+    else:
+        yield "Nothing could be checked: no file has a recorded hash."
     without = sorted({check.path.name for check in found if check.state == "not on record"})
     if without:
         yield f"{', '.join(without)}: no hash is recorded before an encoder is published, so there is none to check."

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from cpchub.catalog import listing
+from cpchub.cli import tables
 from cpchub.cli.main import main
 from cpchub.encoders.load import load
 from cpchub.errors import IntegrityError, ModelFolderError, WeightsUnavailableError
 from cpchub.hub.integrity import cache_sha256, sha256_of
 from cpchub.hub.locate import find
 from cpchub.hub.publish import publish
-from cpchub.hub.verify import verify_files
+from cpchub.hub.verify import FileCheck, verify_files
 from tests.loopback_hub import LoopbackHub
 from tests.tiny_encoder import export_tiny, files_of
 
@@ -229,3 +230,10 @@ class TestCommand:
     def test_it_takes_one_name_or_all(self, args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["verify", *args]) == 2
         assert "--all" in capsys.readouterr().err
+
+
+def test_files_without_any_recorded_hash_are_not_called_well() -> None:
+    assert list(tables.sound([FileCheck("mine", Path("model.safetensors"), "not on record")])) == [
+        "Nothing could be checked: no file has a recorded hash.",
+        "model.safetensors: no hash is recorded before an encoder is published, so there is none to check.",
+    ]
