@@ -137,10 +137,17 @@ def test_a_lead_within_its_spread_is_said_to_be_perhaps_chance() -> None:
     }
     package, scratch = few_labels.remarks(curves)
     assert package == (
-        "Lead of the own encoder over the encoder in the package: +2.5, -2.5 points. That is within its spread: it may "
-        "be chance."
+        "The own encoder minus the encoder in the package: +2.5, -2.5 points. That is within its spread: it may be "
+        "chance."
     )
-    assert scratch == "Lead of the own encoder over training from scratch: +5.5, +30.0 points."
+    assert scratch == "The own encoder minus training from scratch: +5.5, +30.0 points."
+
+
+@pytest.mark.parametrize(("package", "encoder"), [([0.4, 0.9], "simclr-resnet18"), ([0.4, 0.7], "out/run")])
+def test_the_encoder_that_did_better_is_offered_for_other_images(package: list[float], encoder: str) -> None:
+    results = {"accuracy": {"frozen": {"mean": [0.5, 0.7]}, "package": {"mean": package}}}
+    *_, last = quickstart.what_next(Path("out"), results, own=True)
+    assert f"--encoder {encoder}" in last
 
 
 @pytest.mark.slow

@@ -97,7 +97,7 @@ def remarks(curves: Mapping[str, LabelCurve]) -> Iterator[str]:
         lead = LabelCurve(own.labels, own.values - rival.values)
         points = ", ".join(f"{100 * mean:+.1f}" for mean in lead.mean)
         unsure = [str(n) for n, mean, std in zip(lead.labels, lead.mean, lead.std, strict=True) if abs(mean) <= std]
-        text = f"Lead of the own encoder over {_in_words(name)}: {points} points."
+        text = f"The own encoder minus {_in_words(name)}: {points} points."
         if len(unsure) == len(lead.labels):
             text += " That is within its spread: it may be chance."
         elif unsure:

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
+from cpchub.catalog.listing import bundled_encoder
 from cpchub.collection.collection import Collection
 from cpchub.common.files import check_free, replacing, write_json
 from cpchub.common.progress import console
@@ -92,19 +94,24 @@ def run(
     results["seconds"] = round(time.monotonic() - started, 1)
     write_json(out / "results.json", results)
     console.print(f"\nDone in {results['seconds']:.0f} s. All of it is in {out}", soft_wrap=True)
-    for sentence in _what_next(out, own=images is not None):
+    for sentence in what_next(out, results, own=images is not None):
         console.print(sentence, soft_wrap=True, markup=False, highlight=False)
     return out / "collection"
 
 
-def _what_next(out: Path, *, own: bool) -> Iterator[str]:
-    """The commands that go on from here."""
+def what_next(out: Path, results: Mapping[str, Any], *, own: bool) -> Iterator[str]:
+    """The commands that go on from here; for other images the encoder that did better on these."""
     collection = out / "collection"
     yield f"Search it: {typed('search', collection, 'IMAGE')}"
     yield f"Label it in the browser: {typed('demo', collection)}"
     if own:
-        again = typed("index", "IMAGES", "-o", "OUT", "--encoder", out / "run")
-        yield f"Embed other images with this encoder: {again}"
+        means = {name: fmean(curve["mean"]) for name, curve in results.get("accuracy", {}).items()}
+        if means and means["package"] > means["frozen"]:
+            again = typed("index", "IMAGES", "-o", "OUT", "--encoder", bundled_encoder())
+            yield f"Embed other images with the encoder in the package, which did better on these: {again}"
+        else:
+            again = typed("index", "IMAGES", "-o", "OUT", "--encoder", out / "run")
+            yield f"Embed other images with this encoder: {again}"
     else:
         yield f"The same on images of your own: {typed('quickstart', '--images', 'IMAGES')}"
 
