@@ -27,12 +27,12 @@ from rich.table import Table
 from sklearn.base import ClassifierMixin
 
 import cpchub
+from benchmarks.fewlabels import features_of
 from benchmarks.transfer import Features
 from cpchub.catalog.listing import bundled_encoder
 from cpchub.common.files import write_json
 from cpchub.fewlabels import LogisticProbe, label_subsets
 from cpchub.fewlabels.classify import METHODS
-from cpchub_training.evaluate.datasets import open_labelled
 
 LABELS = (1, 2, 5, 10, 50)
 SEEDS = tuple(range(10))
@@ -92,10 +92,9 @@ def report(folders: Sequence[str], encoder_name: str) -> dict[str, Any]:
     encoder = cpchub.load(encoder_name)
     sets, rows = [], []
     for folder in folders:
-        data = open_labelled(folder)
-        x = encoder.encode([*data.train.images, *data.test.images])
-        sets.append(data.facts)
-        rows += [{"data": data.name} | row for row in measure(x, np.concatenate([data.train.labels, data.test.labels]))]
+        facts, x, y = features_of(folder, encoder)
+        sets.append(facts)
+        rows += [{"data": facts["name"]} | row for row in measure(x, y)]
     return {
         "encoder": encoder.spec.name,
         "protocol": f"mean expected calibration error of {len(SEEDS)} draws of the labels, {BINS} bins of equal width",

@@ -67,8 +67,8 @@ class Classify(Command):
             say(f"{counted(table.num_rows, 'prediction')}: {self.out} ({shown})")
         if self.head is None:
             tell_estimate(head.estimate)
-        if self.head is None and head.estimate is not None:
-            show_estimate(head.estimate)
+            if head.estimate is not None:
+                show_estimate(head.estimate)
         if self.save is not None:
             again = typed("classify", "COLLECTION", "--head", head.save(self.save))
             say(f"Classifier: {self.save}. It is for vectors of {head.encoder['name']}: {again}")
@@ -85,9 +85,7 @@ class Classify(Command):
             raise ArgumentError(
                 f"{extra} goes with --labels; what --head names is a classifier that is learned already"
             )
-        check_out(self.out)
-        if self.out is not None and self.labels is not None and self.out.resolve() == Path(self.labels).resolve():
-            raise OutputError(f"{self.out} is the file of the labels; give --out another name")
+        check_out_beside(self.out, self.labels)
         if self.copy_to is not None:
             check_free(self.copy_to, way_out="choose a new folder for the sorted images")
 
@@ -107,10 +105,8 @@ class LabelErrors(Command):
     def run(self) -> None:
         from cpchub.collection.collection import Collection
 
-        check_out(self.out)
+        check_out_beside(self.out, self.labels)
         check_sheet(self.show)
-        if self.out is not None and self.out.resolve() == Path(self.labels).resolve():
-            raise OutputError(f"{self.out} is the file of the labels; give --out another name")
         collection = Collection.open(self.collection)
         labels = labels_from(self.labels, collection)
         from cpchub.fewlabels.label_errors import find_label_errors
@@ -125,6 +121,13 @@ class LabelErrors(Command):
             draw_label_errors(collection, found, self.show)
             more = found.table.num_rows > len(found.near)
             say(f"Contact sheet: {self.show}" + (f", with the worst {len(found.near):,}" if more else ""))
+
+
+def check_out_beside(out: Path | None, labels: str | None) -> None:
+    """Raise OutputError for an output that cannot be written, or that is the file of the labels."""
+    check_out(out)
+    if out is not None and labels is not None and out.resolve() == Path(labels).resolve():
+        raise OutputError(f"{out} is the file of the labels; give --out another name")
 
 
 def labels_from(given: str | None, collection: Collection) -> dict[str, str]:

@@ -29,6 +29,7 @@ METHODS: dict[str, Callable[[], FeatureClassifier]] = {
     "knn": lambda: Calibrated(KNNClassifier()),
 }
 SHOWN = 3  # examples named in an error
+Labelled = tuple[npt.NDArray[np.int64], list[str], npt.NDArray[np.float32]]  # rows, their classes, their vectors
 
 
 def read_labels(path: str | Path) -> dict[str, str]:
@@ -74,11 +75,16 @@ def learn(collection: Collection, labels: Mapping[str, str], method: str = "logi
 
     Raises LabelError on no labels, a path that is not in the collection, a single class, or an unknown method.
     """
+    return _learn(collection, labels, method)[0]
+
+
+def _learn(collection: Collection, labels: Mapping[str, str], method: str) -> tuple[Head, Labelled]:
     if method not in METHODS:
         raise LabelError(f"no method {method!r}; there are {', '.join(METHODS)}")
-    rows, names, vectors = labelled(collection, labels)
+    rows, names, vectors = found = labelled(collection, labels)
     classifier = METHODS[method]().fit(vectors, np.array(names))
-    return learned(classifier, collection, dict(zip((collection.paths[row] for row in rows), names, strict=True)))
+    by_path = dict(zip((collection.paths[row] for row in rows), names, strict=True))
+    return learned(classifier, collection, by_path), found
 
 
 def classify(
@@ -99,11 +105,10 @@ def classify_and_estimate(
     collection: Collection, labels: Mapping[str, str], method: str = "logistic"
 ) -> tuple[pa.Table, Head]:
     """The table of `classify`, and the classifier with an estimate of its accuracy; it takes ten fits more."""
-    head = learn(collection, labels, method)
+    head, (rows, names, vectors) = _learn(collection, labels, method)
     table, shares = head.apply(collection)
-    _, names, vectors = labelled(collection, labels)
     estimate = estimate_accuracy(vectors, names, head.classifier, shares)
-    return _with_labels(table, _rows_of(collection, labels)), replace(head, estimate=estimate)
+    return _with_labels(table, dict(zip(rows.tolist(), names, strict=True))), replace(head, estimate=estimate)
 
 
 def _with_labels(table: pa.Table, rows: Mapping[int, str]) -> pa.Table:
@@ -111,9 +116,7 @@ def _with_labels(table: pa.Table, rows: Mapping[int, str]) -> pa.Table:
     return table.append_column("label", given)
 
 
-def labelled(
-    collection: Collection, labels: Mapping[str, str]
-) -> tuple[npt.NDArray[np.int64], list[str], npt.NDArray[np.float32]]:
+def labelled(collection: Collection, labels: Mapping[str, str]) -> Labelled:
     """The rows `[n]` of the labelled images, their classes, and their vectors `[n, D]`.
 
     Raises LabelError on no labels, on a path that is not in the collection, and on one with two classes.

@@ -83,9 +83,9 @@ def contradicted(
     places = np.flatnonzero(found.tested)
     p, codes = found.probabilities[places], found.codes[places]
     own = p[np.arange(len(codes)), codes]
-    count = np.maximum(np.bincount(codes, minlength=p.shape[1]), 1)
-    usual = np.bincount(codes, weights=own, minlength=p.shape[1]) / count
-    usual[np.bincount(codes, minlength=p.shape[1]) == 0] = np.inf  # nothing is suggested that was never tested
+    count = np.bincount(codes, minlength=p.shape[1])
+    usual = np.bincount(codes, weights=own, minlength=p.shape[1]) / np.maximum(count, 1)
+    usual[count == 0] = np.inf  # nothing is suggested that was never tested
     likely = np.where(p >= usual, p, -np.inf)
     none = np.isinf(likely.max(axis=1))
     likely[none] = p[none]
