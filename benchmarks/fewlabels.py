@@ -29,7 +29,7 @@ from benchmarks.transfer import Features
 from cpchub.catalog.listing import bundled_encoder
 from cpchub.common.files import write_json
 from cpchub.fewlabels import LogisticProbe
-from cpchub.fewlabels.estimate import LEVEL, estimate_accuracy
+from cpchub.fewlabels.estimate import LEVEL, estimate_accuracy, shares_of
 from cpchub_training.evaluate.datasets import open_labelled
 
 LABELS = (20, 50, 100)
@@ -49,8 +49,7 @@ def one_draw(x: Features, y: np.ndarray, rows: np.ndarray) -> tuple[float, float
     """The estimate, its interval, and the true accuracy; None where no class has two labels."""
     probe = LogisticProbe().fit(x[rows], y[rows].astype(str))
     p = probe.predict_proba(x)
-    shares = dict(zip(probe.classes_.tolist(), p.mean(axis=0, dtype=float).tolist(), strict=True))
-    found = estimate_accuracy(x[rows], y[rows].astype(str).tolist(), probe, shares)
+    found = estimate_accuracy(x[rows], y[rows].astype(str).tolist(), probe, shares_of(probe, p))
     if found is None:
         return None
     right = probe.classes_[p.argmax(axis=1)] == y.astype(str)
@@ -90,7 +89,7 @@ def features_of(folder: str, encoder: Any) -> tuple[dict[str, Any], Features, np
     if not folder.startswith("cifar10:"):
         data = open_labelled(folder)
         x = encoder.encode([*data.train.images, *data.test.images])
-        return data.facts | {"name": data.name}, x, np.concatenate([data.train.labels, data.test.labels])
+        return data.facts, x, np.concatenate([data.train.labels, data.test.labels])
     from torchvision.datasets import CIFAR10
 
     test = CIFAR10(folder.removeprefix("cifar10:"), train=False)

@@ -98,6 +98,11 @@ def estimate_accuracy(
     return None if found is None else estimate_of(found, shares)
 
 
+def shares_of(classifier: FeatureClassifier, probabilities: npt.NDArray[Any]) -> dict[str, float]:
+    """The share of each class in a collection: its mean probability `[N, C]` over all images."""
+    return dict(zip(map(str, classifier.classes_), probabilities.mean(axis=0, dtype=float).tolist(), strict=True))
+
+
 def estimate_of(found: HeldOut, shares: Mapping[str, float]) -> Estimate:
     """The estimate from what held-out labels were taken for; see `estimate_accuracy`."""
     count = len(found.classes)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cpchub.fewlabels import Calibrated, ClassMeans, LogisticProbe
 from cpchub.fewlabels.base import FeatureClassifier
+from cpchub.fewlabels.estimate import shares_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,6 @@ def predict(features: NDArray[np.float32], rows: NDArray[np.int64], names: Seque
         confidence=best_two[:, 1].astype(np.float32),
         margin=(best_two[:, 1] - best_two[:, 0]).astype(np.float32),
         method=method,
-        shares=dict(zip(map(str, classifier.classes_), probabilities.mean(axis=0, dtype=float).tolist(), strict=True)),
+        shares=shares_of(classifier, probabilities),
         classifier=classifier,
     )
