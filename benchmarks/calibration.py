@@ -27,8 +27,7 @@ from rich.table import Table
 from sklearn.base import ClassifierMixin
 
 import cpchub
-from benchmarks.fewlabels import features_of
-from benchmarks.transfer import Features
+from benchmarks.fewlabels.sets import Features, open_set
 from cpchub.catalog.listing import bundled_encoder
 from cpchub.common.files import write_json
 from cpchub.fewlabels import LogisticProbe, label_subsets
@@ -92,9 +91,9 @@ def report(folders: Sequence[str], encoder_name: str) -> dict[str, Any]:
     encoder = cpchub.load(encoder_name)
     sets, rows = [], []
     for folder in folders:
-        facts, x, y = features_of(folder, encoder)
-        sets.append(facts)
-        rows += [{"data": facts["name"]} | row for row in measure(x, y)]
+        found = open_set(folder, encoder)
+        sets.append(found.facts)
+        rows += [{"data": found.name} | row for row in measure(found.x, found.y)]
     return {
         "encoder": encoder.spec.name,
         "protocol": f"mean expected calibration error of {len(SEEDS)} draws of the labels, {BINS} bins of equal width",
