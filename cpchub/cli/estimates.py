@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,13 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from cpchub.cli.base import say
-from cpchub.common.words import counted, listed
+from cpchub.common.words import counted, some
 
 if TYPE_CHECKING:
     from cpchub.fewlabels.estimate import Estimate, Share
 
 FEW = 5  # labels a class, below which holding one out takes much away
-NAMED = 3  # classes in a sentence
 SHOWN = 12  # classes of a table; of more, the pairs that are confused most
 
 
@@ -37,11 +35,6 @@ def tell_estimate(estimate: Estimate | None) -> None:
     tested = [each.labels for each in estimate.classes if each.recall is not None]
     if min(tested) < FEW:
         say("It is rather too low where a class has few labels, since each is then judged by the others alone")
-
-
-def some(names: Sequence[str]) -> str:
-    """A few of the names in a sentence, and how many there are besides."""
-    return listed([*names[:NAMED], *([f"{len(names) - NAMED:,} more"] if len(names) > NAMED else [])])
 
 
 def show_estimate(estimate: Estimate) -> None:

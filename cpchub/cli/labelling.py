@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
-from cpchub.cli.base import CollectionFolder, Command, Out, check_out, say, write_csv
-from cpchub.cli.estimates import show_estimate, some, tell_estimate
+from cpchub.cli.base import CollectionFolder, Command, Out, say, write_csv
+from cpchub.cli.estimates import show_estimate, tell_estimate
+from cpchub.cli.label_files import check_out_beside, labels_from
 from cpchub.cli.sheets import MOST_ROWS, check_sheet, draw_label_errors
 from cpchub.common.files import check_free
-from cpchub.common.words import counted, shares, typed
-from cpchub.errors import ArgumentError, OutputError
+from cpchub.common.words import counted, shares, some, typed
+from cpchub.errors import ArgumentError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from cpchub.collection.collection import Collection
 
-FOLDERS = "folders"
 LabelFile = Annotated[str | None, arg(metavar="folders|CSV")]
 Method = Literal["logistic", "means", "knn"]
 
@@ -61,6 +61,8 @@ class Classify(Command):
         else:
             labels = labels_from(self.labels, collection)
             table, head = classify_and_estimate(collection, labels, method=self.method or "logistic")
+            if not table["label"].null_count:
+                say("Every image has a label already; the predictions show where the classifier sees it otherwise")
         write_csv(table, self.out)
         if self.out is not None:
             shown = shares(Counter(table["predicted"].to_pylist()))
@@ -121,20 +123,6 @@ class LabelErrors(Command):
             draw_label_errors(collection, found, self.show)
             more = found.table.num_rows > len(found.near)
             say(f"Contact sheet: {self.show}" + (f", with the worst {len(found.near):,}" if more else ""))
-
-
-def check_out_beside(out: Path | None, labels: str | None) -> None:
-    """Raise OutputError for an output that cannot be written, or that is the file of the labels."""
-    check_out(out)
-    if out is not None and labels is not None and out.resolve() == Path(labels).resolve():
-        raise OutputError(f"{out} is the file of the labels; give --out another name")
-
-
-def labels_from(given: str | None, collection: Collection) -> dict[str, str]:
-    """Labels by path: of a CSV, or of the class folders of the collection. Raises LabelError."""
-    from cpchub.fewlabels.classify import labels_of_folders, read_labels
-
-    return labels_of_folders(collection) if given == FOLDERS else read_labels(given or "")
 
 
 def sort_by(table: pa.Table, collection: Collection, folder: Path) -> None:

@@ -40,6 +40,7 @@ from cpchub.collection.manifest import (
 )
 from cpchub.collection.tables import is_vector_type, read_table
 from cpchub.common.files import expanded
+from cpchub.common.words import some
 from cpchub.errors import BrokenImageError, CollectionError, QueryError
 from cpchub.media.rules import Rules
 from cpchub.media.sources import ListedImage, Source, open_source
@@ -142,8 +143,8 @@ class Collection:
     @cached_property
     def _vectors(self) -> npt.NDArray[np.float32]:
         vectors, row = np.empty((len(self), self.dim), np.float32), 0
-        for ids, some in self.vector_shards():
-            vectors[row : row + len(ids)] = some
+        for ids, shard in self.vector_shards():
+            vectors[row : row + len(ids)] = shard
             row += len(ids)
         vectors.flags.writeable = False
         return vectors
@@ -162,11 +163,19 @@ class Collection:
             # rows and vectors must stay aligned
             if not np.array_equal(table["id"].to_numpy(), ids[row:end]):
                 raise self._damaged(f"the ids in {VECTORS}/ are not those in {ITEMS}")
-            flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            yield ids[row:end], flat.reshape(-1, self.dim)
+            vectors = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, self.dim)
+            self._check_numbers(vectors, row)
+            yield ids[row:end], vectors
             row = end
         if row != len(self):
             raise self._damaged(f"{VECTORS}/ has {row} vectors for {len(self)} images")
+
+    def _check_numbers(self, vectors: npt.NDArray[Any], first: int) -> None:
+        """Raise CollectionError, naming the images, for NaN or infinity in the vectors of the rows from `first` on."""
+        if not np.isfinite(vectors).all():
+            bad = first + np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+            named = some([f"{row} ({self.paths[row]})" for row in bad[:3]], len(bad))
+            raise self._damaged(f"{VECTORS}/ holds NaN or infinity in {'row' if len(bad) == 1 else 'rows'} {named}")
 
     def path_of(self, row: int) -> Path:
         """The image file of a row.

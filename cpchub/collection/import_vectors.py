@@ -18,6 +18,7 @@ from cpchub.collection.tables import FAILURE_SCHEMA
 from cpchub.collection.writer import write_state
 from cpchub.common.files import check_free, expanded, only_writer, writing
 from cpchub.common.vectors import unit_length, without_direction
+from cpchub.common.words import counted, some
 from cpchub.errors import ArgumentError, CollectionError, OutputError
 
 SHARD = 65_536  # vectors a file
@@ -86,7 +87,11 @@ def _unit(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         raise ArgumentError(f"vectors of shape {unit.shape}; give [N, D] with at least one row")
     bad = without_direction(unit)
     if len(bad):
-        raise ArgumentError(f"vector {bad[0]} is zero or not finite")
+        rows = f"{'row' if len(bad) == 1 else 'rows'} {some([str(row) for row in bad[:3]], len(bad))}"
+        raise ArgumentError(
+            f"{len(bad):,} of {counted(len(unit), 'vector')} {'is' if len(bad) == 1 else 'are'} zero or not finite, in "
+            f"{rows}; leave them out, or compute them again"
+        )
     return unit_length(unit)
 
 

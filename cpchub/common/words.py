@@ -19,6 +19,15 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
+def some(names: Sequence[str], count: int | None = None, shown: int = 3) -> str:
+    """The first few of the names in a sentence, and how many there are besides: a, b, c and 4 more.
+
+    count: how many there are, where `names` has only the first of them.
+    """
+    more = (len(names) if count is None else count) - shown
+    return listed([*names[:shown], *([f"{more:,} more"] if more > 0 else [])])
+
+
 def typed(*words: object) -> str:
     """A command of ours as a shell takes it, by the program's name where the shell finds that, else by its path."""
     program = ["cpchub"]

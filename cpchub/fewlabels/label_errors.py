@@ -17,7 +17,7 @@ import pyarrow as pa
 from cpchub.collection.collection import Collection
 from cpchub.common.vectors import unit_length
 from cpchub.errors import LabelError
-from cpchub.fewlabels.classify import labelled
+from cpchub.fewlabels.given_labels import labelled
 from cpchub.fewlabels.held_out import HeldOut, held_out, settled
 from cpchub.fewlabels.logistic import LogisticProbe
 
