@@ -26,7 +26,7 @@ from benchmarks.fewlabels.sets import open_set
 from cpchub.catalog.listing import bundled_encoder
 from cpchub.common.files import write_json
 
-PARTS = ("coverage",)
+PARTS = ("coverage", "openset")
 PACKAGES = ("torch", "scikit-learn", "numpy")
 OUT = Path(__file__).parents[1] / "results" / "fewlabels.json"
 

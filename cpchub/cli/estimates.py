@@ -13,6 +13,8 @@ from cpchub.cli.base import say
 from cpchub.common.words import counted, some
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from cpchub.fewlabels.estimate import Estimate, Share
 
 FEW = 5  # labels a class, below which holding one out takes much away
@@ -35,6 +37,23 @@ def tell_estimate(estimate: Estimate | None) -> None:
     tested = [each.labels for each in estimate.classes if each.recall is not None]
     if min(tested) < FEW:
         say("It is rather too low where a class has few labels, since each is then judged by the others alone")
+
+
+def tell_none_of_these(table: pa.Table, level: float) -> None:
+    """Say how many images are of no class, and about how many resemble none among those without a label."""
+    import pyarrow.compute as pc
+
+    from cpchub.fewlabels.none_of_these import NONE, share_of_none
+
+    none = pc.sum(pc.equal(table["predicted"], NONE)).as_py()
+    say(
+        f"None of these: {none:,} of {counted(table.num_rows, 'image')}, and {level:.0%} of the images of the labelled "
+        "classes by the way; the accuracy is that of the other images"
+    )
+    rest = table["typical"] if "label" not in table.column_names else table["typical"].filter(table["label"].is_null())
+    if len(rest):
+        share = share_of_none(rest.to_numpy())
+        say(f"About {share:.0%} of the images without a label are of no labelled class, or more")
 
 
 def show_estimate(estimate: Estimate) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import arg
 
 from cpchub.cli.base import CollectionFolder, Command, Out, say, write_csv
-from cpchub.cli.estimates import show_estimate, tell_estimate
+from cpchub.cli.estimates import show_estimate, tell_estimate, tell_none_of_these
 from cpchub.cli.label_files import check_out_beside, labels_from
 from cpchub.cli.sheets import MOST_ROWS, check_sheet, draw_label_errors
 from cpchub.common.files import check_free
@@ -35,9 +35,13 @@ class Classify(Command):
     """the labels of a few images of each class: a CSV with the columns path,label; paths as in the collection; or
     "folders" for those of class folders"""
     out: Annotated[Path | None, Out] = None
-    """CSV to write, columns path,predicted,confidence,label; without it they are printed"""
+    """CSV to write, columns path,predicted,confidence,label, and typical with --none-of-these; without it they are
+    printed"""
     method: Method | None = None
     """the classifier; logistic by default"""
+    none_of_these: Annotated[float | None, arg(metavar="SHARE")] = None
+    """answer "none of these" for images that resemble no labelled class; SHARE of those that do are answered so too:
+    0.05 is one in twenty"""
     save: Annotated[Path | None, arg(metavar="HEAD")] = None
     """folder to save the classifier in, for --head and `cpchub.load_classifier`"""
     head: Annotated[Path | None, arg(metavar="HEAD")] = None
@@ -60,13 +64,15 @@ class Classify(Command):
             table = classify(collection, {}, head=head)
         else:
             labels = labels_from(self.labels, collection)
-            table, head = classify_and_estimate(collection, labels, method=self.method or "logistic")
+            table, head = classify_and_estimate(collection, labels, self.method or "logistic", self.none_of_these)
             if not table["label"].null_count:
                 say("Every image has a label already; the predictions show where the classifier sees it otherwise")
         write_csv(table, self.out)
         if self.out is not None:
             shown = shares(Counter(table["predicted"].to_pylist()))
             say(f"{counted(table.num_rows, 'prediction')}: {self.out} ({shown})")
+        if head.none_of_these is not None:
+            tell_none_of_these(table, head.none_of_these.level)
         if self.head is None:
             tell_estimate(head.estimate)
             if head.estimate is not None:
@@ -82,8 +88,9 @@ class Classify(Command):
         if (self.labels is None) == (self.head is None):
             both = "gives both" if self.head is not None else "gives neither"
             raise ArgumentError(f"classify takes --labels CSV, or --head with a saved classifier; this {both}")
-        if self.head is not None and (self.save is not None or self.method is not None):
-            extra = "--save" if self.save is not None else "--method"
+        learning = {"--save": self.save, "--method": self.method, "--none-of-these": self.none_of_these}
+        extra = next((flag for flag, value in learning.items() if value is not None), None)
+        if self.head is not None and extra is not None:
             raise ArgumentError(
                 f"{extra} goes with --labels; what --head names is a classifier that is learned already"
             )

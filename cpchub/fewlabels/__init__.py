@@ -15,6 +15,7 @@ from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.labels_saved import Saved, labels_saved
 from cpchub.fewlabels.logistic import LogisticProbe
 from cpchub.fewlabels.means import ClassMeans
+from cpchub.fewlabels.none_of_these import NoneOfThese
 from cpchub.fewlabels.plot import plot_label_curve
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "KNNClassifier",
     "LabelCurve",
     "LogisticProbe",
+    "NoneOfThese",
     "ResNetHead",
     "Saved",
     "Share",

@@ -18,6 +18,7 @@ from cpchub.fewlabels.head import Head, learned
 from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.logistic import LogisticProbe
 from cpchub.fewlabels.means import ClassMeans
+from cpchub.fewlabels.none_of_these import fit_none_of_these
 
 METHODS: dict[str, Callable[[], FeatureClassifier]] = {
     "logistic": LogisticProbe,
@@ -26,44 +27,58 @@ METHODS: dict[str, Callable[[], FeatureClassifier]] = {
 }
 
 
-def learn(collection: Collection, labels: Mapping[str, str], method: str = "logistic") -> Head:
+def learn(
+    collection: Collection, labels: Mapping[str, str], method: str = "logistic", none_of_these: float | None = None
+) -> Head:
     """Fit a classifier on the labelled images of a collection.
 
     labels: path (as in the collection, or of the file itself) -> class. method: "logistic", "means" or "knn".
+    none_of_these: find images that resemble no labelled class, at this level; see `NoneOfThese`.
 
-    Raises LabelError on no labels, a path that is not in the collection, a single class, or an unknown method.
+    Raises LabelError on no labels, a path that is not in the collection, a single class, an unknown method, or too few
+    labels for `none_of_these`.
     """
-    return _learn(collection, labels, method)[0]
+    return _learn(collection, labels, method, none_of_these)[0]
 
 
-def _learn(collection: Collection, labels: Mapping[str, str], method: str) -> tuple[Head, Labelled]:
+def _learn(
+    collection: Collection, labels: Mapping[str, str], method: str, none_of_these: float | None
+) -> tuple[Head, Labelled]:
     if method not in METHODS:
         raise LabelError(f"no method {method!r}; there are {', '.join(METHODS)}")
     rows, names, vectors = found = labelled(collection, labels)
     classifier = METHODS[method]().fit(vectors, np.array(names))
     by_path = dict(zip((collection.paths[row] for row in rows), names, strict=True))
-    return learned(classifier, collection, by_path), found
+    head = learned(classifier, collection, by_path)
+    if none_of_these is not None:
+        head = replace(head, none_of_these=fit_none_of_these(collection, names, vectors, none_of_these))
+    return head, found
 
 
 def classify(
-    collection: Collection, labels: Mapping[str, str], method: str = "logistic", head: Head | None = None
+    collection: Collection,
+    labels: Mapping[str, str],
+    method: str = "logistic",
+    head: Head | None = None,
+    none_of_these: float | None = None,
 ) -> pa.Table:
     """Fit a classifier on the labelled images and apply it to the whole collection.
 
-    labels, method: as for `learn`. head: a classifier that is fitted already; the labels may then be empty.
+    labels, method, none_of_these: as for `learn`. head: a classifier that is fitted already; the labels may then be
+    empty.
 
-    Returns a table in the order of the collection: path, predicted, confidence (0..1), label (what was given, or null).
+    Returns the table of `Head.classify` and a column label (what was given, or null).
     Raises as `learn` does, and EncoderMismatchError for a head of another encoder.
     """
-    head = head or learn(collection, labels, method)
+    head = head or learn(collection, labels, method, none_of_these)
     return _with_labels(head.classify(collection), rows_of(collection, labels))
 
 
 def classify_and_estimate(
-    collection: Collection, labels: Mapping[str, str], method: str = "logistic"
+    collection: Collection, labels: Mapping[str, str], method: str = "logistic", none_of_these: float | None = None
 ) -> tuple[pa.Table, Head]:
     """The table of `classify`, and the classifier with an estimate of its accuracy; it takes ten fits more."""
-    head, (rows, names, vectors) = _learn(collection, labels, method)
+    head, (rows, names, vectors) = _learn(collection, labels, method, none_of_these)
     table, shares = head.apply(collection)
     estimate = estimate_accuracy(vectors, names, head.classifier, shares)
     return _with_labels(table, dict(zip(rows.tolist(), names, strict=True))), replace(head, estimate=estimate)

@@ -30,13 +30,15 @@ from cpchub.errors import ClassifierError, EncoderMismatchError, IntegrityError
 from cpchub.fewlabels.base import FeatureClassifier
 from cpchub.fewlabels.estimate import Estimate
 from cpchub.fewlabels.head_state import classifier_of, state_of
+from cpchub.fewlabels.none_of_these import NONE, NoneOfThese
 
 if TYPE_CHECKING:
     from cpchub.catalog.spec import ModelSpec
     from cpchub.collection.collection import Collection
 
-FORMAT = 1
+FORMAT = 2  # since a head may answer "none of these"; of one that does not, 1 is written
 FACTS, TENSORS = "head.json", "head.safetensors"
+NONE_OF_THESE = "none_of_these."  # before the names of its arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +47,8 @@ class Head:
 
     classifier: over vectors `[N, D]` of the encoder. encoder: as the manifest of the collection records it.
     labels: how many of each class. labels_sha256: of the labels as a CSV, see `sha256_of_labels`. estimate: of the
-    accuracy, from these labels; None where they do not allow one.
+    accuracy, from these labels; None where they do not allow one. none_of_these: finds images of no labelled class;
+    None where each image gets a class.
     """
 
     classifier: FeatureClassifier
@@ -53,6 +56,7 @@ class Head:
     labels: Mapping[str, int]
     labels_sha256: str
     estimate: Estimate | None = None
+    none_of_these: NoneOfThese | None = None
 
     @property
     def classes(self) -> list[str]:
@@ -76,25 +80,33 @@ class Head:
     def classify(self, collection: Collection) -> pa.Table:
         """The class of every image of a collection, in its order: path, predicted, confidence (0..1).
 
+        A head with `none_of_these` adds the column typical: the share of labelled images that are no more typical of
+        their class (0..1). Up to its level, predicted is "none of these", and confidence is null.
+
         Raises EncoderMismatchError for a collection of another encoder.
         """
         return self.apply(collection)[0]
 
     def apply(self, collection: Collection) -> tuple[pa.Table, dict[str, float]]:
-        """The table of `classify`, and the share of each class: its mean probability over all images."""
+        """The table of `classify`, and the share of each class: its mean probability over the images that have one."""
         self.check_collection(collection)
-        predicted, confidence, total = [], [], np.zeros(len(self.classes))
+        names, parts = np.array([*self.classes, NONE], object), []
+        total = np.full(len(self.classes), np.finfo(float).tiny)  # where no image has a class, all are alike
         for _, vectors in collection.vector_shards():
             probabilities = self.predict_proba(vectors)
-            total += probabilities.sum(axis=0, dtype=np.float64)
-            predicted.append(pa.array(self.classifier.classes_[probabilities.argmax(axis=1)].tolist(), pa.string()))
-            confidence.append(pa.array(probabilities.max(axis=1), pa.float32()))
-        columns = {
-            "path": pa.array(collection.paths, pa.string()),
-            "predicted": pa.chunked_array(predicted, pa.string()),
-            "confidence": pa.chunked_array(confidence, pa.float32()),
-        }
-        return pa.table(columns), dict(zip(self.classes, (total / total.sum()).tolist(), strict=True))
+            winners, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+            columns = {}
+            none = np.zeros(len(winners), bool)
+            if self.none_of_these is not None:
+                typical = self.none_of_these.p_values(vectors)
+                none = typical <= self.none_of_these.level
+                columns["typical"] = pa.array(typical, pa.float32())
+            total += probabilities[~none].sum(axis=0, dtype=np.float64)
+            predicted = pa.array(names[np.where(none, -1, winners)], pa.string())
+            parts.append(pa.table({"predicted": predicted, "confidence": pa.array(confidence, mask=none), **columns}))
+        found = pa.concat_tables(parts)
+        found = found.add_column(0, "path", pa.array(collection.paths, pa.string()))
+        return found, dict(zip(self.classes, (total / total.sum()).tolist(), strict=True))
 
     def check_collection(self, collection: Collection) -> None:
         """Raise EncoderMismatchError, naming both encoders, for a collection of another one."""
@@ -128,6 +140,8 @@ class Head:
         folder = expanded(folder)
         check_head_folder(folder)
         arrays, state = state_of(self.classifier)
+        if self.none_of_these is not None:
+            arrays |= {NONE_OF_THESE + name: array for name, array in self.none_of_these.arrays().items()}
         with writing(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
@@ -136,12 +150,13 @@ class Head:
                 tensors = complete / TENSORS
                 save_tensors({name: from_numpy(array) for name, array in arrays.items()}, tensors, {"format": "pt"})
                 facts = {
-                    "format": FORMAT,
+                    "format": FORMAT if self.none_of_these is not None else 1,
                     "cpchub": cpchub.__version__,
                     "encoder": dict(self.encoder),
                     "labels": {"count": dict(self.labels), "sha256": self.labels_sha256},
                     "estimate": None if self.estimate is None else self.estimate.as_json(),
                     "classifier": state,
+                    "none_of_these": None if self.none_of_these is None else {"level": self.none_of_these.level},
                     "tensors": {"file": TENSORS, "sha256": file_sha256(tensors)},
                 }
                 write_json(complete / FACTS, facts)
@@ -177,9 +192,16 @@ def load_classifier(folder: str | Path) -> Head:
         encoder["name"], encoder["fingerprint"] = str(encoder["name"]), str(encoder["fingerprint"])
         counts = {str(name): int(count) for name, count in facts["labels"]["count"].items()}
         estimate = Estimate.of_json(facts["estimate"]) if facts.get("estimate") is not None else None
-        classifier = classifier_of(facts["classifier"], load_file(tensors))
-        head = Head(classifier, encoder, counts, facts["labels"]["sha256"], estimate)
+        arrays = load_file(tensors)
+        classifier = classifier_of(facts["classifier"], arrays)
+        detector = None
+        if facts.get("none_of_these") is not None:
+            own = {name.removeprefix(NONE_OF_THESE): arrays[name] for name in arrays if NONE_OF_THESE in name}
+            detector = NoneOfThese.of_arrays(float(facts["none_of_these"]["level"]), own)
+        head = Head(classifier, encoder, counts, facts["labels"]["sha256"], estimate, detector)
         shape = head.predict_proba(np.ones((1, head.dim), np.float32)).shape
+        if detector is not None:
+            detector.p_values(np.ones((1, head.dim), np.float32))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, SafetensorError) as error:
         if isinstance(error, IntegrityError):
             raise

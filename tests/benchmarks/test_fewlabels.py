@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.fewlabels import __main__ as command
-from benchmarks.fewlabels import coverage
+from benchmarks.fewlabels import coverage, openset
 from benchmarks.fewlabels.sets import LabelledSet
 
 
@@ -47,6 +47,16 @@ def test_coverage_has_a_row_for_each_number_of_labels_and_way_to_draw(
     assert found["draws"] == 4
     assert 0 <= found["covered"] <= 1
     assert all(set(coverage.COLUMNS) <= set(row) for row in found["results"])
+
+
+def test_openset_has_a_row_for_each_number_of_labels(blobs: LabelledSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openset, "PER_CLASS", (20,))
+    monkeypatch.setattr(openset, "DRAWS", 2)
+    found = openset.measure([blobs])
+    assert [row["labels_per_class"] for row in found["results"]] == [20]
+    assert 0.5 < found["results"][0]["auroc"] <= 1
+    assert 0 <= found["results"][0]["known_rejected_at_5"] <= found["results"][0]["known_rejected_at_10"] <= 1
+    assert set(openset.COLUMNS) <= set(found["results"][0])
 
 
 def test_a_part_that_is_not_measured_keeps_its_entry(

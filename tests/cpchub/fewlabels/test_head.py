@@ -86,7 +86,7 @@ def test_a_folder_that_is_no_head_or_is_damaged_is_refused(collection: Collectio
     folder = learn(collection, LABELS).save(tmp_path / "head")
     facts = json.loads((folder / "head.json").read_text())
     damaged = {
-        "reads up to 1; upgrade": {**facts, "format": 2},
+        "reads up to 2; upgrade": {**facts, "format": 3},
         "does not describe a classifier": [],
         "is damaged": {**facts, "classifier": {**facts["classifier"], "kind": "Forest"}},
         "4 classes, but": {**facts, "classifier": {**facts["classifier"], "classes": list("abcd")}},
