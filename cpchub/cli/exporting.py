@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -12,18 +12,24 @@ from cpchub.cli.base import Command, Out, Switch, check_out, say
 from cpchub.common.extras import need
 from cpchub.errors import ArgumentError
 
+if TYPE_CHECKING:
+    from cpchub.encoders.onnx_export import Exported
+
 FILES = (".onnx", ".pt2")
 
 
 @dataclass(frozen=True)
 class Export(Command):
-    """Write an encoder for programs without Python (ONNX, torch's exported program), or a collection for another engine
-    (numpy, Milvus, Lance)."""
+    """Write an encoder for programs without Python (ONNX, torch's exported program), alone or with a classifier, or a
+    collection for another engine (numpy, Milvus, Lance)."""
 
-    name: Annotated[Positional[str], arg(metavar="ENCODER|COLLECTION")]
-    """catalog name, run folder, model folder, Hub id or timm/NAME; or a folder that `cpchub index` wrote"""
-    out: Annotated[str, Out]
+    name: Annotated[Positional[str | None], arg(metavar="ENCODER|COLLECTION")] = None
+    """catalog name, run folder, model folder, Hub id or timm/NAME; or a folder that `cpchub index` wrote; with --head
+    the encoder of the classifier without it"""
+    out: Annotated[str | None, Out] = None
     """for an encoder FILE.onnx or FILE.pt2; for a collection the folder to write, with --uri its name in that Milvus"""
+    head: Annotated[str | None, arg(metavar="HEAD")] = None
+    """a classifier that `cpchub classify --save` wrote: the file gives class probabilities"""
     opset: int = 18
     """for ONNX: version of its operators"""
     dynamic_size: Switch = False
@@ -36,27 +42,28 @@ class Export(Command):
     def run(self) -> None:
         from cpchub.collection.manifest import MANIFEST
 
-        if self.to is not None or (Path(self.name) / MANIFEST).is_file():
-            self._collection()
+        if self.out is None or (self.name is None and self.head is None):
+            raise ArgumentError("cpchub export needs an encoder, a collection or --head HEAD, and -o OUT")
+        if self.name is not None and (self.to is not None or (Path(self.name) / MANIFEST).is_file()):
+            self._collection(self.name, self.out)
         else:
-            self._encoder()
+            self._encoder(Path(self.out))
 
-    def _collection(self) -> None:
+    def _collection(self, name: str, out: str) -> None:
         from cpchub.collection.collection import Collection
         from cpchub.collection.export_vectors import export_vectors
 
-        collection = Collection.open(self.name)
+        collection = Collection.open(name)
         if self.to is None:
-            raise ArgumentError(f"{self.name} is a collection; say what to write it for: --to numpy, milvus or lance")
-        if self.dynamic_size or self.opset != Export.opset:
-            raise ArgumentError(f"--opset and --dynamic-size are for an encoder, and {self.name} is a collection")
-        count = export_vectors(collection, self.out, self.to, uri=self.uri)
-        say(f"{count:,} vectors for {self.to}: {self.out}" + (f" in {self.uri}" if self.uri else ""))
+            raise ArgumentError(f"{name} is a collection; say what to write it for: --to numpy, milvus or lance")
+        if self.head is not None or self.dynamic_size or self.opset != Export.opset:
+            raise ArgumentError(f"--head, --opset and --dynamic-size are for an encoder, and {name} is a collection")
+        count = export_vectors(collection, out, self.to, uri=self.uri)
+        say(f"{count:,} vectors for {self.to}: {out}" + (f" in {self.uri}" if self.uri else ""))
 
-    def _encoder(self) -> None:
-        out = Path(self.out)
-        if self.uri is not None:
-            raise ArgumentError(f"--uri is for a collection, and {self.name} is none")
+    def _encoder(self, out: Path) -> None:
+        if self.to is not None or self.uri is not None:
+            raise ArgumentError(f"--to and --uri are for a collection, and {self.name or self.head} is none")
         if out.suffix not in FILES:
             raise ArgumentError(
                 f"{out} ends with neither .onnx nor .pt2, which name an encoder's format; for a collection add --to"
@@ -64,18 +71,28 @@ class Export(Command):
         from cpchub.hub.places import check_name
 
         check_out(out)
-        check_name(self.name)
+        if self.name is not None:
+            check_name(self.name)
         if out.suffix == ".onnx":
             need("onnx", "onnxscript", "onnxruntime", extra="export")
-        from cpchub.encoders.load import load
-        from cpchub.encoders.onnx_export import export_onnx, export_program
-
-        encoder = load(self.name, device="cpu", dtype="float32")
-        if out.suffix == ".onnx":
-            result = export_onnx(encoder, out, opset=self.opset, dynamic_size=self.dynamic_size)
-        else:
-            result = export_program(encoder, out, dynamic_size=self.dynamic_size)
+        result = self._written(out)
         print(result.path)
         inputs, outputs = ", ".join(map(str, result.inputs)), ", ".join(result.outputs)
         runtime = "onnxruntime" if out.suffix == ".onnx" else "the program"
         say(f"images [{inputs}] to {outputs}; {runtime} differs from torch by at most {result.difference:.1e}")
+
+    def _written(self, out: Path) -> Exported:
+        from cpchub.encoders.load import load
+        from cpchub.encoders.onnx_export import Exportable, write_onnx, write_program
+
+        if self.head is None:
+            what = Exportable.of(load(self.name or "", device="cpu", dtype="float32"))
+        else:
+            from cpchub.fewlabels.head import load_classifier
+            from cpchub.fewlabels.head_export import with_head
+
+            head = load_classifier(self.head)
+            what = with_head(load(self.name or head.encoder_to_load, device="cpu", dtype="float32"), head)
+        if out.suffix == ".onnx":
+            return write_onnx(what, out, opset=self.opset, dynamic_size=self.dynamic_size)
+        return write_program(what, out, dynamic_size=self.dynamic_size)

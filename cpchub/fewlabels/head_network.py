@@ -1,0 +1,110 @@
+"""A fitted classifier as a network in torch, so that it can be exported together with its encoder.
+
+    features, the encoder's output [N, D] -> unit length -> logits -> class probabilities [N, C]
+
+A classifier of another kind needs its own `network_of`: see `functools.singledispatch`.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cpchub.errors import ExportError
+from cpchub.fewlabels.base import FeatureClassifier
+from cpchub.fewlabels.calibration import NEVER_SEEN, Calibrated
+from cpchub.fewlabels.knn import KNNClassifier
+from cpchub.fewlabels.logistic import LogisticProbe
+from cpchub.fewlabels.means import ClassMeans
+
+
+class HeadNetwork(nn.Module):
+    """Features `[N, D]` to the class probabilities `[N, C]` of a fitted classifier."""
+
+    def __init__(self, classifier: FeatureClassifier) -> None:
+        super().__init__()
+        self.of_unit = network_of(classifier)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.of_unit(F.normalize(features, dim=1))
+
+
+@singledispatch
+def network_of(classifier: FeatureClassifier) -> nn.Module:
+    """The network of a fitted classifier: unit features `[N, D]` to class probabilities `[N, C]`."""
+    raise ExportError(f"a {type(classifier).__name__} has no network to export; choose another classifier")
+
+
+class Linear(nn.Module):
+    """Probabilities softmax((x - centre) W^T + b)."""
+
+    def __init__(self, weights: Any, intercepts: Any, centre: Any = 0.0) -> None:
+        super().__init__()
+        w = np.asarray(weights, dtype=np.float64)
+        b = np.asarray(intercepts, dtype=np.float64) - w @ np.broadcast_to(centre, w.shape[1])
+        self.register_buffer("weights", _tensor(w))
+        self.register_buffer("intercepts", _tensor(b))
+
+    def forward(self, unit: Tensor) -> Tensor:
+        return F.linear(unit, self.weights, self.intercepts).softmax(dim=1)
+
+
+class Supported(nn.Module):
+    """Probabilities that are no surer than the labels support: `cpchub.fewlabels.calibration.supported`."""
+
+    def __init__(self, network: nn.Module, temperature: float, labels: int) -> None:
+        super().__init__()
+        self.network = network
+        self.temperature, self.labels = float(temperature), float(labels)
+
+    def forward(self, unit: Tensor) -> Tensor:
+        p = self.network(unit)
+        p = (p.clamp_min(torch.finfo(p.dtype).tiny).log() / self.temperature).softmax(dim=1)
+        return (self.labels * p + NEVER_SEEN / p.shape[1]) / (self.labels + NEVER_SEEN)
+
+
+class Neighbours(nn.Module):
+    """The votes of the k nearest labelled features."""
+
+    def __init__(self, features: Any, codes: Any, classes: int, k: int, temperature: float) -> None:
+        super().__init__()
+        self.register_buffer("features", _tensor(features))
+        self.register_buffer("one_hot", _tensor(np.eye(classes)[codes]))
+        self.k, self.temperature = min(k, len(codes)), float(temperature)
+
+    def forward(self, unit: Tensor) -> Tensor:
+        similarity, rows = (unit @ self.features.T).topk(self.k, dim=1)
+        weights = (similarity / self.temperature).softmax(dim=1)
+        return (weights.unsqueeze(2) * self.one_hot[rows]).sum(dim=1)
+
+
+@network_of.register
+def _(classifier: LogisticProbe) -> nn.Module:
+    weights = classifier._scale * classifier._weights
+    plain = Linear(weights, classifier._intercepts, classifier._centre)
+    return plain if classifier.C is not None else Supported(plain, classifier.temperature_, classifier._labels)
+
+
+@network_of.register
+def _(classifier: ClassMeans) -> nn.Module:
+    return Linear(classifier.means_ / classifier.temperature_, np.zeros(len(classifier.classes_)))
+
+
+@network_of.register
+def _(classifier: KNNClassifier) -> nn.Module:
+    classes = len(classifier.classes_)
+    return Neighbours(classifier._features, classifier._codes, classes, classifier.k, classifier.temperature)
+
+
+@network_of.register
+def _(classifier: Calibrated) -> nn.Module:
+    return Supported(network_of(classifier.classifier_), classifier.temperature_, classifier.labels_)
+
+
+def _tensor(values: Any) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
