@@ -5,10 +5,11 @@ from __future__ import annotations
 from cpchub.cli.base import Command
 from cpchub.cli.collections import Demo, Info
 from cpchub.cli.embedding import Embed, IndexCommand
-from cpchub.cli.encoders import Fetch, Import, Models, Publish, Show, Verify
+from cpchub.cli.encoders import Fetch, Import, Models, Show, Verify
 from cpchub.cli.evaluation import Compare, Detect, Eval, ReportCommand
 from cpchub.cli.exporting import Export
 from cpchub.cli.labelling import Classify, LabelErrors
+from cpchub.cli.publishing import Publish
 from cpchub.cli.searching import DuplicatesCommand, Map, Merge, Outliers, Search
 from cpchub.cli.training import Distil, Quickstart, Train
 

@@ -1,4 +1,4 @@
-"""Commands about encoders as such: `models`, `show`, `fetch`, `import`, `publish`, `verify`."""
+"""Commands about encoders as such: `models`, `show`, `fetch`, `import`, `verify`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from cpchub.catalog.spec import check_model_folder
-from cpchub.cli.base import Command, Folder, Out, Switch, say
+from cpchub.cli.base import Command, Out, Switch, say
 from cpchub.errors import ArgumentError, ImportFormatError, IntegrityError
 
 if TYPE_CHECKING:
@@ -150,51 +150,6 @@ class Fetch(Command):
             raise ArgumentError("name the encoders to fetch; `cpchub models --status public` lists those of others")
         for name in self.names:
             print(fetch(name, keep=self.keep))
-
-
-@dataclass(frozen=True)
-class Publish(Command):
-    """Publish an encoder to the Hub (log in with `hf auth login` first), or into a folder that serves as one."""
-
-    folder: Folder
-    """run folder, for example runs/RECIPE, or model folder"""
-    repo_id: Annotated[Positional[str], arg(metavar="REPO_ID")]
-    """org/name, or folder:/path"""
-    private: Switch = False
-    """create the repository as a private one"""
-    check: Switch = False
-    """only say what would be uploaded"""
-    license: Annotated[str | None, arg(metavar="LICENSE")] = None
-    """licence that you give your weights, for example mit; it is written into the folder's config.json first"""
-    parent: Annotated[str | None, arg(metavar="COMMIT")] = None
-    """only if this is the newest commit there"""
-    record: Annotated[Path | None, arg(metavar="ENTRY")] = None
-    """then pin the catalog entry in this folder to the commit, for example model_cards/NAME"""
-
-    def run(self) -> None:
-        from cpchub.cli import tables
-        from cpchub.hub import publish, release_plan
-
-        if self.check:
-            if self.license is not None:
-                raise ArgumentError("--check changes nothing, and --license writes into the folder; leave one out")
-            tables.plan(release_plan.plan_release(self.folder, self.repo_id))
-            self._say_licence()
-            return
-        published = publish.publish(
-            self.folder, self.repo_id, private=self.private, parent=self.parent, license=self.license
-        )
-        print(f"{published.repo_id}@{published.revision}")
-        self._say_licence()
-        if self.record is not None:
-            say(f"Recorded in {published.record(self.folder, self.record)}")
-        say(f'Load it: cpchub.load("{published.repo_id}")')
-
-    def _say_licence(self) -> None:
-        from cpchub.hub.derived import licence_sentence
-
-        if sentence := licence_sentence(self.folder):
-            say(sentence)
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,8 @@ class Classify(Command):
     0.05 is one in twenty"""
     save: Annotated[Path | None, arg(metavar="HEAD")] = None
     """folder to save the classifier in, for --head and `cpchub.load_classifier`"""
-    head: Annotated[Path | None, arg(metavar="HEAD")] = None
-    """a classifier that --save wrote, in place of --labels"""
+    head: Annotated[str | None, arg(metavar="HEAD")] = None
+    """a classifier in place of --labels: the folder that --save wrote, or the org/name it was published as"""
     copy_to: Annotated[Path | None, arg(metavar="FOLDER")] = None
     """new folder to sort the images into, a folder a class: hard links, or copies where the disk cannot link"""
 

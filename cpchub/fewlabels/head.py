@@ -29,6 +29,7 @@ from cpchub.common.words import typed
 from cpchub.errors import ClassifierError, EncoderMismatchError, IntegrityError
 from cpchub.fewlabels.base import FeatureClassifier
 from cpchub.fewlabels.estimate import Estimate
+from cpchub.fewlabels.head_place import head_folder
 from cpchub.fewlabels.head_state import classifier_of, state_of
 from cpchub.fewlabels.none_of_these import NONE, NoneOfThese
 
@@ -169,15 +170,16 @@ def check_head_folder(folder: Path) -> None:
     check_free(folder, known=(FACTS, TENSORS), way_out="choose another folder for the classifier")
 
 
-def load_classifier(folder: str | Path) -> Head:
+def load_classifier(name_or_path: str | Path, token: str | None = None) -> Head:
     """Load a classifier that `cpchub classify --save` or `Head.save` wrote. Nothing is unpickled.
 
-    Raises ClassifierError where there is none, or one that is damaged or of a newer version, IntegrityError where the
-    tensors are not those that were saved.
+    name_or_path: its folder; or the repository it was published as, `org/name` or `org/name@revision`, where there is
+    no such folder here. Raises ClassifierError where there is none, or one that is damaged or of a newer version,
+    IntegrityError where the tensors are not those that were saved, WeightsUnavailableError and HubError.
     """
     from safetensors.numpy import load_file
 
-    folder = expanded(folder)
+    folder = head_folder(name_or_path, (FACTS, TENSORS), token)
     facts = _read_facts(folder)
     tensors = folder / TENSORS
     if not tensors.is_file():

@@ -47,6 +47,8 @@ class Linear(nn.Module):
         super().__init__()
         w = np.asarray(weights, dtype=np.float64)
         b = np.asarray(intercepts, dtype=np.float64) - w @ np.broadcast_to(centre, w.shape[1])
+        self.weights: Tensor
+        self.intercepts: Tensor
         self.register_buffer("weights", _tensor(w))
         self.register_buffer("intercepts", _tensor(b))
 
@@ -73,6 +75,8 @@ class Neighbours(nn.Module):
 
     def __init__(self, features: Any, codes: Any, classes: int, k: int, temperature: float) -> None:
         super().__init__()
+        self.features: Tensor
+        self.one_hot: Tensor
         self.register_buffer("features", _tensor(features))
         self.register_buffer("one_hot", _tensor(np.eye(classes)[codes]))
         self.k, self.temperature = min(k, len(codes)), float(temperature)

@@ -7,7 +7,7 @@ rendered again, here or on the Hub.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # comes with huggingface_hub
@@ -98,8 +98,16 @@ def merge(existing: str, rendered: str, *, local: str = "") -> str:
     return f"---\n{yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)}---\n{body}"
 
 
-def check(card: str, repo_id: str) -> None:
-    """Raise ModelFolderError for a card that should not be published: placeholders, no metadata, wrong names."""
+def loading_snippets(repo_id: str) -> Sequence[str]:
+    """The code with which an encoder is loaded from a repository."""
+    return f'cpchub.load("{repo_id}")', f'"hf-hub:{repo_id}"'
+
+
+def check(card: str, repo_id: str, snippets: Callable[[str], Sequence[str]] = loading_snippets) -> None:
+    """Raise ModelFolderError for a card that should not be published: placeholders, no metadata, wrong names.
+
+    snippets: the code that the generated block must have, for a repository.
+    """
     left = placeholders.first(card, generated=_BLOCK)
     if left is not None:
         raise ModelFolderError(
@@ -111,7 +119,7 @@ def check(card: str, repo_id: str) -> None:
         if not metadata.get(key):
             raise ModelFolderError(f"The card's front matter has no {key}; export the folder again, or add it")
     block = _BLOCK.search(card)
-    if block is None or f'cpchub.load("{repo_id}")' not in block[0] or f'"hf-hub:{repo_id}"' not in block[0]:
+    if block is None or not all(snippet in block[0] for snippet in snippets(repo_id)):
         raise ModelFolderError(f"The card's snippets do not load {repo_id}; render it for that name")
 
 

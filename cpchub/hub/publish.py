@@ -29,6 +29,7 @@ from cpchub.common.files import expanded, put_in_place, replacing, write_json, w
 from cpchub.errors import ArgumentError, ModelFolderError
 from cpchub.hub.client import hub_errors
 from cpchub.hub.derived import state_licence
+from cpchub.hub.package import Package, encoder_package
 from cpchub.hub.places import model_folder
 from cpchub.hub.release_plan import (
     ReleasePlan,
@@ -37,10 +38,10 @@ from cpchub.hub.release_plan import (
     head_of,
     plan_for_folder,
     plan_for_hub,
-    read_target,
     records_as_json,
     refuse_other_parent,
     revision_of,
+    target_of,
 )
 
 
@@ -107,15 +108,29 @@ def publish(
     """
     if license is not None:
         state_licence(folder, license)
-    folder, target, repo_id = read_target(folder, repo_id)
+    package = encoder_package(expanded(folder))
+    return publish_package(package, repo_id, private=private, token=token, endpoint=endpoint, parent=parent)
+
+
+def publish_package(
+    package: Package,
+    repo_id: str,
+    *,
+    private: bool = False,
+    token: str | None = None,
+    endpoint: str | None = None,
+    parent: str | None = None,
+) -> Release:
+    """Publish a package in one commit; arguments and errors are those of `publish`."""
+    target, repo_id = target_of(package, repo_id)
     if target is not None:
-        planned = plan_for_folder(folder, target)
+        planned = plan_for_folder(package, target)
         refuse_other_parent(planned, parent)
-        return _to_folder(planned, folder, target)
+        return _to_folder(planned, package.folder, target)
     api = api_of(token, endpoint)
-    planned = plan_for_hub(folder, repo_id, api)
+    planned = plan_for_hub(package, repo_id, api)
     refuse_other_parent(planned, parent)
-    return _to_hub(planned, folder, private, api)
+    return _to_hub(planned, package.folder, private, api)
 
 
 def _to_hub(planned: ReleasePlan, folder: Path, private: bool, api: HfApi) -> Release:

@@ -1,9 +1,9 @@
-"""What publishing a model folder would change, and on top of which commit."""
+"""What publishing a package would change, and on top of which commit."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,27 +12,15 @@ from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
-from cpchub.catalog.spec import (
-    CARD,
-    CONFIG,
-    EVALUATION,
-    PUBLISHED_FILES,
-    RECIPE,
-    RELEASE,
-    FileRecord,
-    ModelSpec,
-    default_org,
-    read_json,
-)
+from cpchub.catalog.spec import CARD, PUBLISHED_FILES, RELEASE, FileRecord, default_org
 from cpchub.common.files import check_free, expanded, writing
 from cpchub.common.hashing import bytes_sha256, git_blob_sha1
-from cpchub.errors import HubConflictError, ModelFolderError, OutputError
-from cpchub.hub import card
+from cpchub.errors import HubConflictError, OutputError
 from cpchub.hub.client import endpoint as default_endpoint
 from cpchub.hub.client import hub_errors
-from cpchub.hub.derived import check_licence
-from cpchub.hub.integrity import refuse_pickles, sha256_of, verified
-from cpchub.hub.places import check_folder, holds_encoder, model_folder, written_folder, written_repository
+from cpchub.hub.integrity import sha256_of
+from cpchub.hub.package import Package, encoder_package, records_of
+from cpchub.hub.places import holds_encoder, written_folder, written_repository
 
 Change = Literal["new", "changed", "same", "removed"]
 
@@ -52,24 +40,24 @@ def plan_release(
     folder: str | Path, repo_id: str, *, token: str | None = None, endpoint: str | None = None
 ) -> ReleasePlan:
     """What `publish` would do with the same arguments; nothing is made or uploaded. Raises as `publish` does."""
-    folder, target, repo_id = read_target(folder, repo_id)
+    return plan_package(encoder_package(expanded(folder)), repo_id, token=token, endpoint=endpoint)
+
+
+def plan_package(
+    package: Package, repo_id: str, *, token: str | None = None, endpoint: str | None = None
+) -> ReleasePlan:
+    """What `publish_package` would do with the same arguments."""
+    target, repo_id = target_of(package, repo_id)
     if target is not None:
-        return plan_for_folder(folder, target)
-    return plan_for_hub(folder, repo_id, api_of(token, endpoint))
+        return plan_for_folder(package, target)
+    return plan_for_hub(package, repo_id, api_of(token, endpoint))
 
 
-def read_target(folder: str | Path, repo_id: str) -> tuple[Path, Path | None, str]:
-    """The folder, checked; where it goes if that is a folder too; the repository's whole name."""
-    folder = model_folder(expanded(folder))
-    check_folder(folder, give="a run folder or a model folder")
-    refuse_pickles((path.name for path in folder.iterdir()), str(folder))
-    spec = verified(ModelSpec.from_folder(folder), str(folder))
-    if "cpchub" not in read_json(folder / CONFIG):
-        raise ModelFolderError(f"{folder / CONFIG} has no cpchub facts to make a card from; export the folder again")
-    check_licence(folder)
+def target_of(package: Package, repo_id: str) -> tuple[Path | None, str]:
+    """Where a package goes: to a folder, or else to the repository, whose whole name is given. Raises OutputError."""
     target = written_folder(repo_id)
     if target is not None:
-        return folder, target, f"{default_org()}/{spec.name}"
+        return target, f"{default_org()}/{package.name}"
     written = written_repository(repo_id)
     if written is None and holds_encoder(Path(repo_id)):
         raise OutputError(
@@ -77,7 +65,7 @@ def read_target(folder: str | Path, repo_id: str) -> tuple[Path, Path | None, st
             f"hf-hub:{repo_id} to publish to the Hub, or folder:{repo_id} to publish to that folder"
         )
     repo_id = written or repo_id
-    return folder, None, repo_id if "/" in repo_id else f"{default_org()}/{repo_id}"
+    return None, repo_id if "/" in repo_id else f"{default_org()}/{repo_id}"
 
 
 def api_of(token: str | None, endpoint: str | None) -> HfApi:
@@ -92,7 +80,7 @@ def refuse_other_parent(planned: ReleasePlan, parent: str | None) -> None:
         )
 
 
-def plan_for_hub(folder: Path, repo_id: str, api: HfApi) -> ReleasePlan:
+def plan_for_hub(package: Package, repo_id: str, api: HfApi) -> ReleasePlan:
     there: dict[str, RepoFile] = {}
     existing = ""
     with hub_errors(repo_id, "Publishing"):
@@ -103,15 +91,15 @@ def plan_for_hub(folder: Path, repo_id: str, api: HfApi) -> ReleasePlan:
         if CARD in there:
             path = hf_hub_download(repo_id, CARD, revision=head, token=api.token, endpoint=api.endpoint)
             existing = Path(path).read_text(encoding="utf-8")
-    text = _card_for(folder, repo_id, existing)
-    contents = _contents(folder, text)
+    text = package.card_for(repo_id, existing)
+    contents = package.contents(text)
     changes: dict[str, Change] = {
         name: "new" if name not in there else "same" if _is_same(there[name], content) else "changed"
         for name, content in contents.items()
     }
     # a recipe or an evaluation that is no longer there would be taken for that of the new weights
-    changes |= {name: "removed" for name in PUBLISHED_FILES if name in there and name not in contents}
-    return ReleasePlan(repo_id, head, changes, _records(contents), text)
+    changes |= {name: "removed" for name in package.file_names if name in there and name not in contents}
+    return ReleasePlan(repo_id, head, changes, records_of(contents), text)
 
 
 def head_of(api: HfApi, repo_id: str) -> str | None:
@@ -132,16 +120,16 @@ def _is_same(there: RepoFile, content: Path | bytes) -> bool:
     return there.blob_id == git_blob_sha1(data)
 
 
-def plan_for_folder(folder: Path, target: Path) -> ReleasePlan:
+def plan_for_folder(package: Package, target: Path) -> ReleasePlan:
     with writing(target):
-        check_holds_a_release(target)
-        if target.resolve() == folder.resolve():
+        check_holds_a_release(target, package.file_names)
+        if target.resolve() == package.folder.resolve():
             raise OutputError(f"{target} is the folder itself; choose another one to publish to")
-        there = {name: target / name for name in PUBLISHED_FILES if (target / name).is_file()}
+        there = {name: target / name for name in package.file_names if (target / name).is_file()}
         existing = there[CARD].read_text(encoding="utf-8") if CARD in there else ""
         before = {name: FileRecord(sha256_of(path), path.stat().st_size) for name, path in there.items()}
-    text = _card_for(folder, f"{default_org()}/{ModelSpec.from_folder(folder).name}", existing)
-    records = _records(_contents(folder, text))
+    text = package.card_for(f"{default_org()}/{package.name}", existing)
+    records = records_of(package.contents(text))
     changes: dict[str, Change] = {
         name: "new" if name not in before else "same" if before[name] == record else "changed"
         for name, record in records.items()
@@ -160,34 +148,8 @@ def revision_of(records: Mapping[str, FileRecord]) -> str:
     return hashlib.sha1(contents.encode(), usedforsecurity=False).hexdigest()
 
 
-def check_holds_a_release(folder: Path) -> None:
-    """Raise OutputError where a folder that is published to holds anything but a published encoder."""
-    way_out = "only a published encoder is replaced: choose another folder"
-    check_free(folder, known={*PUBLISHED_FILES, RELEASE}, way_out=way_out)
-
-
-def _card_for(folder: Path, repo_id: str, existing: str) -> str:
-    """The card to publish: our block inside the folder's own text, or inside that of the card that is there already."""
-    recipe, evaluation = (
-        read_json(folder / name) if (folder / name).is_file() else None for name in (RECIPE, EVALUATION)
-    )
-    rendered = card.render(read_json(folder / CONFIG), recipe, evaluation, repo_id=repo_id)
-    local = (folder / CARD).read_text(encoding="utf-8") if (folder / CARD).is_file() else ""
-    text = card.merge(existing, rendered, local=local)
-    card.check(text, repo_id)
-    return text
-
-
-def _contents(folder: Path, card_text: str) -> dict[str, Path | bytes]:
-    """What is published, by name: files of the folder, and the card's bytes."""
-    files: dict[str, Path | bytes] = {name: folder / name for name in PUBLISHED_FILES if (folder / name).is_file()}
-    return {**files, CARD: card_text.encode()}
-
-
-def _records(contents: Mapping[str, Path | bytes]) -> dict[str, FileRecord]:
-    return {
-        name: FileRecord(bytes_sha256(content), len(content))
-        if isinstance(content, bytes)
-        else FileRecord(sha256_of(content), content.stat().st_size)
-        for name, content in contents.items()
-    }
+def check_holds_a_release(folder: Path, file_names: Sequence[str] = PUBLISHED_FILES) -> None:
+    """Raise OutputError where a folder that is published to holds anything but a release with these files."""
+    what = "encoder" if file_names == PUBLISHED_FILES else "classifier"
+    way_out = f"only a published {what} is replaced: choose another folder"
+    check_free(folder, known={*file_names, RELEASE}, way_out=way_out)
