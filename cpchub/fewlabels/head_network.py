@@ -21,6 +21,7 @@ from cpchub.fewlabels.calibration import NEVER_SEEN, Calibrated
 from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.logistic import LogisticProbe
 from cpchub.fewlabels.means import ClassMeans
+from cpchub.fewlabels.none_of_these import NoneOfThese
 
 
 class HeadNetwork(nn.Module):
@@ -68,6 +69,23 @@ class Supported(nn.Module):
         p = self.network(unit)
         p = (p.clamp_min(torch.finfo(p.dtype).tiny).log() / self.temperature).softmax(dim=1)
         return (self.labels * p + NEVER_SEEN / p.shape[1]) / (self.labels + NEVER_SEEN)
+
+
+class Typical(nn.Module):
+    """Features `[N, D]` to how typical they are of the class that they are most typical of, `[N]`, -1 to 1."""
+
+    def __init__(self, detector: NoneOfThese) -> None:
+        super().__init__()
+        self.centre: Tensor
+        self.whitening: Tensor
+        self.means: Tensor
+        self.register_buffer("centre", _tensor(detector.centre_))
+        self.register_buffer("whitening", _tensor(detector.whitening_))
+        self.register_buffer("means", _tensor(detector.means_))
+
+    def forward(self, features: Tensor) -> Tensor:
+        white = F.normalize((F.normalize(features, dim=1) - self.centre) @ self.whitening, dim=1)
+        return (white @ self.means.T).amax(dim=1)
 
 
 class Neighbours(nn.Module):

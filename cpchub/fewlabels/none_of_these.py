@@ -95,6 +95,12 @@ class NoneOfThese(OutlierMixin, BaseEstimator):
         """1 for images of the labelled classes, -1 for none of these, `[N]`, as scikit-learn's detectors say it."""
         return np.where(self.p_values(X) > self.level, 1, -1)
 
+    @property
+    def least_typical(self) -> float:
+        """An image is rejected where its `score_samples` is below this; -1 where none is."""
+        allowed = int(np.floor(round(self.level * (1 + len(self.known_)), 6)))
+        return float(self.known_[allowed - 1]) if allowed else -1.0
+
     def _whitened(self, unit: Array) -> Array:
         return np.asarray(normalize((unit - self.centre_) @ self.whitening_))
 

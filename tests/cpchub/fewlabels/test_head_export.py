@@ -16,11 +16,14 @@ from cpchub.cli.main import main
 from cpchub.collection.collection import Collection
 from cpchub.encoders.load import load
 from cpchub.errors import EncoderMismatchError, ExportError
+from cpchub.fewlabels import LogisticProbe
 from cpchub.fewlabels.base import Array, FeatureClassifier
 from cpchub.fewlabels.classify import METHODS, learn
+from cpchub.fewlabels.head import Head
 from cpchub.fewlabels.head_export import with_head
-from cpchub.fewlabels.head_network import HeadNetwork
+from cpchub.fewlabels.head_network import HeadNetwork, Typical
 from cpchub.fewlabels.head_state import KINDS
+from cpchub.fewlabels.none_of_these import NoneOfThese
 from tests.cpchub.fewlabels.test_head import LABELS, made
 
 
@@ -74,6 +77,27 @@ def indexed(tiny_encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory)
     made = ("--labels", str(home / "labels.csv"), "-o", str(home / "out.csv"), "--save", str(home / "head"))
     assert main(["classify", str(home / "index"), *made]) == 0
     return home
+
+
+def test_none_of_these_is_a_second_output_with_its_threshold(
+    tiny_encoder_folder: Path, tmp_path: Path, drawn: tuple[np.ndarray, np.ndarray]
+) -> None:
+    encoder = load(tiny_encoder_folder, device="cpu")
+    x, y = drawn
+    wide = np.concatenate([x, x[:, : encoder.spec.dim - x.shape[1]]], axis=1)
+    detector = NoneOfThese(0.2).fit(wide[:30], y[:30], wide)
+    record = {"name": encoder.spec.name, "fingerprint": encoder.spec.fingerprint}
+    head = Head(LogisticProbe().fit(wide[:30], y[:30].astype(str)), record, {}, "", none_of_these=detector)
+    what = with_head(encoder, head)
+    assert what.outputs == ["probabilities", "typical"]
+    with torch.no_grad():
+        typical = Typical(detector)(torch.from_numpy(wide)).numpy()
+        probabilities, scores = what.network(torch.zeros(2, 3, 32, 32))
+    assert (probabilities.shape, scores.shape) == ((2, 3), (2,))
+    assert np.abs(typical - detector.score_samples(wide)).max() <= 1e-5
+    accepted = typical >= what.facts["none_of_these_below"] - 1e-6
+    assert np.array_equal(accepted, detector.predict(wide) == 1)
+    assert not accepted.all()
 
 
 class TestCommand:
