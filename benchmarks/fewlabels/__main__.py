@@ -26,7 +26,7 @@ from benchmarks.fewlabels.sets import open_set
 from cpchub.catalog.listing import bundled_encoder
 from cpchub.common.files import write_json
 
-PARTS = ("coverage", "openset")
+PARTS = ("coverage", "openset", "unlabelled")
 PACKAGES = ("torch", "scikit-learn", "numpy")
 OUT = Path(__file__).parents[1] / "results" / "fewlabels.json"
 

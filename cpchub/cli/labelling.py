@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
-from cpchub.cli.base import CollectionFolder, Command, Out, say, write_csv
+from cpchub.cli.base import CollectionFolder, Command, Out, Switch, say, write_csv
 from cpchub.cli.estimates import show_estimate, tell_estimate, tell_none_of_these
 from cpchub.cli.label_files import check_out_beside, labels_from
 from cpchub.cli.sheets import MOST_ROWS, check_sheet, draw_label_errors
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from cpchub.collection.collection import Collection
+    from cpchub.fewlabels.estimate import Estimate
+    from cpchub.fewlabels.head import Head
 
 LabelFile = Annotated[str | None, arg(metavar="folders|CSV")]
 Method = Literal["logistic", "means", "knn"]
@@ -42,6 +44,9 @@ class Classify(Command):
     none_of_these: Annotated[float | None, arg(metavar="SHARE")] = None
     """answer "none of these" for images that resemble no labelled class; SHARE of those that do are answered so too:
     0.05 is one in twenty"""
+    use_unlabelled: Switch = False
+    """spread the labels over the graph of nearest neighbours to the images without one, if that gains on held-out
+    labels"""
     save: Annotated[Path | None, arg(metavar="HEAD")] = None
     """folder to save the classifier in, for --head and `cpchub.load_classifier`"""
     head: Annotated[str | None, arg(metavar="HEAD")] = None
@@ -54,7 +59,7 @@ class Classify(Command):
 
         self.check()
         collection = Collection.open(self.collection)
-        from cpchub.fewlabels.classify import classify, classify_and_estimate
+        from cpchub.fewlabels.classify import classify
         from cpchub.fewlabels.head import check_head_folder, load_classifier
 
         if self.save is not None:
@@ -63,10 +68,7 @@ class Classify(Command):
             head = load_classifier(self.head)
             table = classify(collection, {}, head=head)
         else:
-            labels = labels_from(self.labels, collection)
-            table, head = classify_and_estimate(collection, labels, self.method or "logistic", self.none_of_these)
-            if not table["label"].null_count:
-                say("Every image has a label already; the predictions show where the classifier sees it otherwise")
+            table, head, estimate = self.learned(collection)
         write_csv(table, self.out)
         if self.out is not None:
             shown = shares(Counter(table["predicted"].to_pylist()))
@@ -74,14 +76,32 @@ class Classify(Command):
         if head.none_of_these is not None:
             tell_none_of_these(table, head.none_of_these.level)
         if self.head is None:
-            tell_estimate(head.estimate)
-            if head.estimate is not None:
-                show_estimate(head.estimate)
+            tell_estimate(estimate)
+            if estimate is not None:
+                show_estimate(estimate)
         if self.save is not None:
             again = typed("classify", "COLLECTION", "--head", head.save(self.save))
             say(f"Classifier: {self.save}. It is for vectors of {head.encoder['name']}: {again}")
+            if self.use_unlabelled:
+                say("It is that of the labels alone: the neighbours of the images belong to this collection")
         if self.copy_to is not None:
             sort_by(table, collection, self.copy_to)
+
+    def learned(self, collection: Collection) -> tuple[pa.Table, Head, Estimate | None]:
+        """The predictions from the labels, the classifier, and the estimated accuracy of the predictions."""
+        from cpchub.fewlabels.classify import classify_and_estimate, classify_with_unlabelled
+
+        how = (labels_from(self.labels, collection), self.method or "logistic", self.none_of_these)
+        if self.use_unlabelled:
+            table, head, gain = classify_with_unlabelled(collection, *how)
+            estimate = gain.estimate
+            say(gain.sentence())
+        else:
+            table, head = classify_and_estimate(collection, *how)
+            estimate = head.estimate
+        if not table["label"].null_count:
+            say("Every image has a label already; the predictions show where the classifier sees it otherwise")
+        return table, head, estimate
 
     def check(self) -> None:
         """What can be said of the flags alone. Raises ArgumentError and OutputError."""
@@ -89,6 +109,7 @@ class Classify(Command):
             both = "gives both" if self.head is not None else "gives neither"
             raise ArgumentError(f"classify takes --labels CSV, or --head with a saved classifier; this {both}")
         learning = {"--save": self.save, "--method": self.method, "--none-of-these": self.none_of_these}
+        learning["--use-unlabelled"] = self.use_unlabelled or None
         extra = next((flag for flag, value in learning.items() if value is not None), None)
         if self.head is not None and extra is not None:
             raise ArgumentError(

@@ -12,13 +12,14 @@ from cpchub.collection.collection import Collection
 from cpchub.errors import LabelError
 from cpchub.fewlabels.base import FeatureClassifier
 from cpchub.fewlabels.calibration import Calibrated
-from cpchub.fewlabels.estimate import estimate_accuracy
+from cpchub.fewlabels.estimate import estimate_accuracy, estimate_of
 from cpchub.fewlabels.given_labels import Labelled, labelled, rows_of
 from cpchub.fewlabels.head import Head, learned
 from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.logistic import LogisticProbe
 from cpchub.fewlabels.means import ClassMeans
 from cpchub.fewlabels.none_of_these import fit_none_of_these
+from cpchub.fewlabels.unlabelled import WithUnlabelled, with_unlabelled
 
 METHODS: dict[str, Callable[[], FeatureClassifier]] = {
     "logistic": LogisticProbe,
@@ -82,6 +83,27 @@ def classify_and_estimate(
     table, shares = head.apply(collection)
     estimate = estimate_accuracy(vectors, names, head.classifier, shares)
     return _with_labels(table, dict(zip(rows.tolist(), names, strict=True))), replace(head, estimate=estimate)
+
+
+def classify_with_unlabelled(
+    collection: Collection,
+    labels: Mapping[str, str],
+    method: str = "logistic",
+    none_of_these: float | None = None,
+    *,
+    progress: bool = True,
+) -> tuple[pa.Table, Head, WithUnlabelled]:
+    """The table of `classify` with the help of the images that have no label, where these help; and what they gain.
+
+    The graph of nearest neighbours belongs to this collection, so the classifier and its estimate are those of the
+    labels alone; the accuracy of the table is that of `WithUnlabelled`. All vectors are in memory.
+    """
+    head, (rows, names, _) = _learn(collection, labels, method, none_of_these)
+    gain = with_unlabelled(collection.vectors(), rows, names, head.classifier, progress=progress)
+    table, shares = head.apply(collection, gain.probabilities)
+    gain = gain.estimated(shares)
+    estimate = None if gain.without is None else estimate_of(gain.without, shares)
+    return _with_labels(table, dict(zip(rows.tolist(), names, strict=True))), replace(head, estimate=estimate), gain
 
 
 def _with_labels(table: pa.Table, rows: Mapping[int, str]) -> pa.Table:

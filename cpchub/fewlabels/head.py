@@ -88,21 +88,27 @@ class Head:
         """
         return self.apply(collection)[0]
 
-    def apply(self, collection: Collection) -> tuple[pa.Table, dict[str, float]]:
-        """The table of `classify`, and the share of each class: its mean probability over the images that have one."""
+    def apply(
+        self, collection: Collection, probabilities: npt.NDArray[Any] | None = None
+    ) -> tuple[pa.Table, dict[str, float]]:
+        """The table of `classify`, and the share of each class: its mean probability over the images that have one.
+
+        probabilities: those of all images `[N, C]`, where something else than the classifier tells them.
+        """
         self.check_collection(collection)
-        names, parts = np.array([*self.classes, NONE], object), []
+        names, parts, first = np.array([*self.classes, NONE], object), [], 0
         total = np.full(len(self.classes), np.finfo(float).tiny)  # where no image has a class, all are alike
         for _, vectors in collection.vector_shards():
-            probabilities = self.predict_proba(vectors)
-            winners, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+            here = slice(first, first := first + len(vectors))
+            p = self.predict_proba(vectors) if probabilities is None else probabilities[here]
+            winners, confidence = p.argmax(axis=1), p.max(axis=1).astype(np.float32)
             columns = {}
             none = np.zeros(len(winners), bool)
             if self.none_of_these is not None:
                 typical = self.none_of_these.p_values(vectors)
                 none = typical <= self.none_of_these.level
                 columns["typical"] = pa.array(typical, pa.float32())
-            total += probabilities[~none].sum(axis=0, dtype=np.float64)
+            total += p[~none].sum(axis=0, dtype=np.float64)
             predicted = pa.array(names[np.where(none, -1, winners)], pa.string())
             parts.append(pa.table({"predicted": predicted, "confidence": pa.array(confidence, mask=none), **columns}))
         found = pa.concat_tables(parts)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.fewlabels import __main__ as command
-from benchmarks.fewlabels import coverage, openset
+from benchmarks.fewlabels import coverage, openset, unlabelled
 from benchmarks.fewlabels.sets import LabelledSet
 
 
@@ -57,6 +57,16 @@ def test_openset_has_a_row_for_each_number_of_labels(blobs: LabelledSet, monkeyp
     assert 0.5 < found["results"][0]["auroc"] <= 1
     assert 0 <= found["results"][0]["known_rejected_at_5"] <= found["results"][0]["known_rejected_at_10"] <= 1
     assert set(openset.COLUMNS) <= set(found["results"][0])
+
+
+def test_unlabelled_has_a_row_for_each_number_of_labels(blobs: LabelledSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("PER_CLASS", (2, 5)), ("DRAWS", 2), ("LARGE", 200)):
+        monkeypatch.setattr(unlabelled, name, value)
+    found = unlabelled.measure([blobs])
+    assert [row["labels_per_class"] for row in found["results"]] == [2, 5]
+    assert all(0 <= row["used"] <= 1 for row in found["results"])
+    assert set(unlabelled.COLUMNS) <= set(found["results"][0])
+    assert found["large"]["seconds"]["all"] >= found["large"]["seconds"]["graph"]
 
 
 def test_a_part_that_is_not_measured_keeps_its_entry(
