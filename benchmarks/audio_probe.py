@@ -24,6 +24,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.in_one_line import in_one_line
 from cpchub.common.files import write_json
 from cpchub.encoders.load import load
 from cpchub.encoders.model_folder import write
@@ -123,4 +124,4 @@ def mfcc(waveform: np.ndarray, rate: int, count: int, bands: int = 40) -> np.nda
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

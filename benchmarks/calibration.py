@@ -28,6 +28,7 @@ from sklearn.base import ClassifierMixin
 
 import cpchub
 from benchmarks.fewlabels.sets import Features, open_set
+from benchmarks.in_one_line import in_one_line
 from cpchub.catalog.listing import bundled_encoder
 from cpchub.common.files import write_json
 from cpchub.fewlabels import LogisticProbe, label_subsets
@@ -129,4 +130,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

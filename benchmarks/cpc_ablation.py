@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from benchmarks.cpc_dynamics import measured, slices
+from benchmarks.in_one_line import in_one_line, known
 from cpchub.common.files import write_json
 from cpchub_training import data, recipes
 from cpchub_training.recipes import Recipe
@@ -46,9 +47,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/cpc_ablation.json"))
     args = parser.parse_args()
-    if unknown := set(args.variants) - set(VARIANTS):
-        parser.error(f"no variant {', '.join(sorted(unknown))}; there are: {'; '.join(VARIANTS)}")
-
+    variants = known(args.variants, VARIANTS)
     base = replace(recipes.get(args.recipe), knn_every=0)
     if args.epochs:
         base = replace(base, epochs=args.epochs)
@@ -57,7 +56,7 @@ def main() -> None:
     untrained = measured(build_backbone(base), base, images, test)
     rows: list[dict[str, Any]] = [{"variant": "untrained", "runs": [untrained]}]
     say(rows[-1])
-    for variant in args.variants or VARIANTS:
+    for variant in variants:
         runs = [run(replace(VARIANTS[variant](base), seed=seed), images, test) for seed in range(args.seeds)]
         rows.append({"variant": variant, "runs": runs})
         say(rows[-1])
@@ -89,4 +88,4 @@ def say(row: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -19,6 +19,7 @@ import matplotlib
 import numpy as np
 import torch
 
+from benchmarks.in_one_line import in_one_line
 from cpchub.common.files import write_json
 from cpchub.fewlabels import KNNClassifier, LogisticProbe
 from cpchub_training import data, recipes
@@ -107,4 +108,4 @@ def plot(rows: list[dict[str, Any]], path: Path, title: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -24,6 +24,7 @@ import torch
 from PIL import Image, ImageOps
 
 import cpchub
+from benchmarks.in_one_line import in_one_line
 from cpchub.catalog.listing import bundled_encoder
 from cpchub.index.duplicates import find_duplicates
 from cpchub.media.decode import read_image
@@ -122,4 +123,4 @@ def measured(index: cpchub.Index, copies: dict[str, tuple[str, str]], confirm: b
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

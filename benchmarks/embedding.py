@@ -43,6 +43,7 @@ from torch.utils.data import DataLoader
 import cpchub
 from benchmarks.embedding_cost import BATCH, Cost, ours, photos_of_500_pixels, some
 from benchmarks.embedding_decoding import camera, gpu_decoding
+from benchmarks.in_one_line import in_one_line
 from cpchub.encoders.fast.fast_embedder import OPENVINO_FROM
 from cpchub.media.decode import decode_bytes, resize_side
 
@@ -236,4 +237,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -32,6 +32,7 @@ import torch
 from PIL import Image, features
 
 from benchmarks.fuzz_files import FORMATS, WHOLE, write_files
+from benchmarks.in_one_line import in_one_line, known
 from cpchub.catalog.spec import WEIGHTS, FileRecord, ModelSpec
 from cpchub.embedding.job import embed
 from cpchub.errors import BrokenImageError
@@ -179,7 +180,7 @@ def main() -> None:
     options = parser.parse_args()
     rows: dict[str, dict[str, Any]] = {}
     print(f"{'':<16}{'files':>7}{'embedded':>10}{'refused':>9}{'unsteady':>10}{'longest':>10}{'memory':>10}")
-    for format in options.formats.split(","):
+    for format in known(options.formats.split(","), FORMATS):
         with tempfile.TemporaryDirectory() as home:
             row = rows[format] = run_format(format, options.files, options.seed, Path(home))
         if "fault" in row:
@@ -203,4 +204,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

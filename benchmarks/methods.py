@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.in_one_line import in_one_line, known
 from cpchub.fewlabels import KNNClassifier
 from cpchub_training import data, recipes
 from cpchub_training.recipes import Recipe
@@ -91,6 +92,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "methods.json")
     options = parser.parse_args()
+    chosen = known(options.methods, RECIPES)
 
     slice_ = data.load("cifar10").subset(np.arange(options.images))
     test = data.load("cifar10", split="test").subset(np.arange(2000))
@@ -108,7 +110,7 @@ def main() -> None:
         if all(earlier.get(key) == report[key] for key in report if key != "results"):
             report["results"] = earlier["results"]
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    for name in options.methods or RECIPES:
+    for name in chosen:
         if name in {row["method"] for row in report["results"]}:
             continue
         recipe = scaled(name, options.epochs)
@@ -128,4 +130,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 import cpchub
+from benchmarks.in_one_line import in_one_line
 from cpchub.catalog.listing import bundled_encoder
 from cpchub.common.files import write_json
 from cpchub.fewlabels import LabelCurve, label_curve, label_subsets
@@ -119,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.in_one_line import in_one_line, known
 from benchmarks.photos_data import TRAIN
 from cpchub.common.files import write_json
 from cpchub.encoders.fast.fast_embedder import cpu_has_bfloat16
@@ -145,6 +146,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=4)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "photos_choice.json")
     options = parser.parse_args()
+    chosen = known(options.settings, SETTINGS)
     torch.set_num_threads(1)
 
     report: dict[str, Any] = {
@@ -158,7 +160,7 @@ def main() -> None:
         report["results"] = earlier["results"]
     done = {(row["setting"], row["minutes"]) for row in report["results"]}
     images = data.load(str(options.images / TRAIN), size=BASE.stored_size)
-    for name in options.settings or SETTINGS:
+    for name in chosen:
         if (name, options.minutes) in done:
             continue
         recipe, limited = SETTINGS[name], Limited(images, 60 * options.minutes)
@@ -173,4 +175,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

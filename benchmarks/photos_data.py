@@ -20,9 +20,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.in_one_line import in_one_line
 from cpchub.common.files import PARTIAL
 from cpchub.errors import SourceError
 from cpchub_training.data.known import cifar10
+from cpchub_training.recipes.places import cifar10_folder
 
 TRAIN = "tiny-imagenet-cifar10"  # what the training images together are called, on cards too
 HELD_OUT = 5000  # of each set
@@ -81,6 +83,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.out.exists():
         raise SystemExit(f"{options.out} is there already; remove it, or give another --out")
+    cifar10_folder(options.cifar10)  # raises where it is not there, before a hundred thousand files are copied
     partial = options.out.with_name(options.out.name + PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)  # of a call that was killed
     n = lay_out_tiny(options.tiny, partial) + lay_out_cifar10(options.cifar10, partial)
@@ -89,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.in_one_line import in_one_line
 from benchmarks.photos_choice import BANK, bank_rows, held_out_knn
 from benchmarks.photos_data import TRAIN
 from cpchub_training import data
@@ -67,4 +68,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

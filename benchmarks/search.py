@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.in_one_line import in_one_line
 from benchmarks.search_vectors import Vectors, clusters, like, unit
 
 K = 10
@@ -266,4 +267,4 @@ def report(name: str, result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.in_one_line import in_one_line
 from cpchub.collection.import_vectors import import_vectors
 from cpchub.index import Index
 
@@ -117,4 +118,4 @@ def measure(runs: int) -> dict[str, list[float]]:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

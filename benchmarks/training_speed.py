@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.in_one_line import in_one_line
 from cpchub.common.files import write_json
 from cpchub_training import data, recipes
 from cpchub_training.data.batches import Batch
@@ -159,4 +160,4 @@ def synchronised(device: torch.device) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

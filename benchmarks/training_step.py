@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import cpchub.architectures  # noqa: F401  (registers resnet18_cifar)
+from benchmarks.in_one_line import in_one_line
 from cpchub.encoders.fast.quick_conv import use_fast_weight_gradients
 from cpchub_training import data
 from cpchub_training.methods.simclr import SimCLR
@@ -136,4 +137,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 import cpchub
+from benchmarks.in_one_line import in_one_line
 from cpchub.common.files import write_json
 from cpchub.encoders.encoder import ImageLike
 from cpchub.fewlabels import KNNClassifier, label_curve
@@ -121,4 +122,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.in_one_line import in_one_line
 from cpchub.encoders.fast.quick_conv import pays, weight_gradient
 
 # channels in and out, side of the map, kernel, stride: every kind that ResNet-18 and -50 have at 32 to 128 pixels
@@ -98,4 +99,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

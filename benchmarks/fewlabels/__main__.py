@@ -23,6 +23,7 @@ from rich.table import Table
 
 import cpchub
 from benchmarks.fewlabels.sets import open_set
+from benchmarks.in_one_line import in_one_line
 from cpchub.catalog.listing import bundled_encoder
 from cpchub.common.files import write_json
 
@@ -62,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)
