@@ -70,7 +70,7 @@ class TestImporting:
             ({"labels": ["cat"]}, "as many of each"),
             ({"ids": [3] * N}, "ascend"),
             ({"ids": range(-1, N - 1)}, "0 or more"),
-            ({"vectors": np.zeros((N, D))}, "vector 0 is zero"),
+            ({"vectors": np.zeros((N, D))}, "vectors are zero or not finite, in rows 0, 1"),
             ({"vectors": np.zeros((0, D)), "paths": []}, r"shape \(0, 8\)"),
         ],
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cpchub.errors import LabelError, QueryError
-from cpchub.fewlabels.classify import read_labels
+from cpchub.fewlabels.given_labels import read_labels
 from cpchub_serving.visit.session import MAX_CLASSES, Session
 from tests.serving.visit.clouds import COUNT, Features, labelled
 
