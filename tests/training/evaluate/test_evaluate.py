@@ -15,11 +15,12 @@ from PIL import Image
 from cpchub.encoders.encoder import Encoder
 from cpchub.encoders.load import load
 from cpchub.errors import ArgumentError, SourceError
-from cpchub_training.evaluate import FeatureCache, evaluate, evaluation, features, merged, open_labelled
+from cpchub_training.evaluate import FeatureCache, Settings, evaluate, evaluation, features, merged, open_labelled
 from cpchub_training.evaluate.datasets import DataSet
 from cpchub_training.evaluate.evaluation import run
+from cpchub_training.evaluate.in_words import in_words
 from cpchub_training.evaluate.networks import ScratchBaseline, train_and_predict
-from cpchub_training.evaluate.protocols import PROTOCOLS, low_label_protocol
+from cpchub_training.evaluate.protocols import PROTOCOLS, knn_protocol, low_label_protocol
 from cpchub_training.evaluate.task import UNKNOWN, Subset, Task
 from tests.training.evaluate.colours import SETTINGS
 
@@ -145,10 +146,14 @@ def test_an_evaluation_says_what_was_measured_and_how(encoder: Encoder, data: Da
     assert {row["way"] for row in content["labels_saved"]} == {"linear"}
 
 
+def task_of(config: str) -> str:
+    return "low-label" if config.startswith(("lowshot", "scratch")) else "knn"
+
+
 def written(weights: str = "a", test: str = "t", name: str = "d", **values: float) -> dict[str, Any]:
     """An evaluation with these configs and values."""
     rows = [
-        {"dataset": name, "config": config, "value": value, "task": "low-label", "labels": 10}
+        {"dataset": name, "config": config, "value": value, "task": task_of(config), "labels": 10}
         for config, value in values.items()
     ]
     results = [row for row in rows if "scratch" not in str(row["config"])]
@@ -165,6 +170,36 @@ def test_earlier_rows_are_kept_unless_measured_again_or_of_other_weights_or_imag
     elsewhere = merged(written(name="e", test="v", other=0.4), new)
     assert [row["dataset"] for row in elsewhere["results"]] == ["e", "d"]
     assert [facts["name"] for facts in elsewhere["datasets"]] == ["e", "d"]
+
+
+def test_one_set_of_labels_by_two_names_is_one_row() -> None:
+    two_per_cent = merged(None, written(lowshot_2pct=0.4, lowshot_2pct_resnet_head=0.5))
+    both = merged(two_per_cent, written(lowshot_1pct=0.6))
+    assert [row["config"] for row in both["results"]] == ["lowshot_2pct_resnet_head", "lowshot_1pct"]
+
+
+def test_more_neighbours_than_images_are_one_measurement(encoder: Encoder, data: DataSet, cache: FeatureCache) -> None:
+    few = replace(data, train=replace(data.train, labels=data.train.labels[:15]))
+    cells = knn_protocol(Task.blind(encoder, few, cache, SETTINGS))
+    assert [in_words(cell.config, cell.labels) for cell in cells] == ["knn, k = 15", "knn, k = 5", "knn, k = 1"]
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("knn_k20", "knn, k = 20"),
+        ("linear_probe", "linear"),
+        ("cpc_linear", "cpc-linear"),
+        ("lowshot_0_5pct", "low-label, 0.5 %"),
+        ("lowshot_5shot", "low-label, 5 a class"),
+        ("lowshot_10pct_resnet_head", "resnet-head, 10 %"),
+        ("lowshot_1pct_finetune", "fine-tune, 1 %"),
+        ("scratch_100pct", "scratch, 100 %"),
+    ],
+)
+def test_a_measurement_is_called_as_the_option_that_asks_for_it(config: str, words: str) -> None:
+    assert in_words(config, 50) == words
+    assert words.partition(",")[0] in PROTOCOLS
 
 
 def test_labels_saved_follow_from_rows_measured_at_different_times() -> None:
@@ -203,3 +238,9 @@ def test_what_is_no_data_set_or_protocol_is_named(
         open_labelled(str(tmp_path / "one"))
     with pytest.raises(ArgumentError, match="knn, linear"):
         evaluate(encoder, data, ("kmeans",), cache=cache)
+
+
+def test_the_older_name_of_a_setting_is_understood() -> None:
+    old = Settings(scratch_pictures=64)
+    assert old == Settings(scratch_images=64)
+    assert replace(old, seeds=(1,)) == Settings(scratch_images=64, seeds=(1,))

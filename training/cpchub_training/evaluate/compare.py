@@ -17,6 +17,7 @@ from cpchub.media.rules import NO_RULES, Rules
 from cpchub_training.evaluate.datasets import open_labelled
 from cpchub_training.evaluate.evaluation import evaluate, merged, read_evaluation
 from cpchub_training.evaluate.features import FeatureCache
+from cpchub_training.evaluate.in_words import in_words
 from cpchub_training.evaluate.job import load_encoder
 from cpchub_training.evaluate.naming import home_of, titles
 from cpchub_training.evaluate.task import Settings
@@ -75,12 +76,13 @@ def _show(lines: Sequence[dict[str, Any]]) -> None:
     encoders = list(dict.fromkeys(line["encoder"] for line in lines))
     columns = [Column(encoder, overflow="fold") for encoder in encoders]  # whole: the ends of names tell them apart
     table = Table("data", "measurement", "labels", *columns, title="Test accuracy in per cent")
-    cells = {(line["data"], line["config"], line["encoder"]): line for line in lines}
-    for data, config in dict.fromkeys((line["data"], line["config"]) for line in lines):
-        row = [cells.get((data, config, encoder)) for encoder in encoders]
+    rows = [(line["data"], in_words(line["config"], line["labels"])) for line in lines]
+    cells = {(*key, line["encoder"]): line for key, line in zip(rows, lines, strict=True)}
+    for data, words in dict.fromkeys(rows):
+        row = [cells.get((data, words, encoder)) for encoder in encoders]
         best = max(round(each["accuracy"], 4) for each in row if each)
         labels = next(each["labels"] for each in row if each)
-        table.add_row(data, config, f"{labels:,}", *(_cell(each, best) for each in row))
+        table.add_row(data, words, f"{labels:,}", *(_cell(each, best) for each in row))
     console.print(table)
 
 

@@ -27,6 +27,7 @@ from cpchub.fewlabels.labels_saved import labels_saved
 from cpchub_training.evaluate import protocols
 from cpchub_training.evaluate.datasets import DataSet, Labels
 from cpchub_training.evaluate.features import FeatureCache
+from cpchub_training.evaluate.in_words import in_words
 from cpchub_training.evaluate.naming import identity, same_encoder
 from cpchub_training.evaluate.task import Cell, Outcome, Settings, Task
 
@@ -83,7 +84,8 @@ def run(task: Task, cells: Sequence[Cell]) -> list[Outcome]:
     what = f"Measuring {task.spec.name}"
     with Report(what, len(cells), unit="measurement", rate=False, left=False) as report:
         for cell in cells:
-            report.note = cell.config if cell.seed is None else f"{cell.config}, seed {cell.seed}"
+            words = in_words(cell.config, cell.labels)
+            report.note = words if cell.seed is None else f"{words}, seed {cell.seed}"
             path = _path_of(task, cell)
             outcome = _kept(path)
             if outcome is None:
@@ -140,12 +142,20 @@ def curves(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any
     """The low-label rows by the way they learn ("linear", "resnet_head", "finetune", "scratch"), by labels."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        if row["task"] != "low-label":
-            continue
-        kind, _, rest = str(row["config"]).partition("_")
-        way = "scratch" if kind == "scratch" else rest.partition("_")[2] or "linear"
-        found.setdefault(way, []).append(row)
+        if row["task"] == "low-label":
+            found.setdefault(_way(row), []).append(row)
     return {way: sorted(rows, key=lambda row: row["labels"]) for way, rows in found.items()}
+
+
+def _way(row: Mapping[str, Any]) -> str:
+    kind, _, rest = str(row["config"]).partition("_")
+    return "scratch" if kind == "scratch" else rest.partition("_")[2] or "linear"
+
+
+def _measures(row: Mapping[str, Any]) -> tuple[object, ...]:
+    """What a row measures: two rows of the same are one measurement. 1 % and 2 % of few labels can be the same."""
+    what = (_way(row), row["labels"]) if row["task"] == "low-label" else (row["config"],)
+    return row["dataset"], *what
 
 
 def merged(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,11 +170,11 @@ def merged(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict[str, A
         same = any(all(each.get(key) == facts[key] for key in ("name", *DIGESTS)) for each in known)
         kept_facts = [each for each in known if each["name"] != facts["name"]]
         for key in ("results", "rivals"):
-            fresh = {(row["dataset"], row["config"]) for row in new.get(key, [])}
+            fresh = {_measures(row) for row in new.get(key, [])}
             kept = [
                 row
                 for row in old.get(key, [])
-                if (row["dataset"], row["config"]) not in fresh and (row["dataset"] != facts["name"] or same)
+                if _measures(row) not in fresh and (row["dataset"] != facts["name"] or same)
             ]
             content[key] = [*kept, *new.get(key, [])]
     content["datasets"] = [*kept_facts, facts]

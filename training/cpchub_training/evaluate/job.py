@@ -21,6 +21,7 @@ from cpchub.media.rules import NO_RULES, Rules
 from cpchub_training.evaluate.datasets import open_labelled
 from cpchub_training.evaluate.evaluation import curves, evaluate, merged, read_evaluation
 from cpchub_training.evaluate.features import FeatureCache
+from cpchub_training.evaluate.in_words import in_words
 from cpchub_training.evaluate.naming import home_of
 from cpchub_training.evaluate.task import Settings
 
@@ -94,7 +95,9 @@ def show(content: Mapping[str, Any], dataset: str) -> None:
     for row in [*content["results"], *content.get("rivals", [])]:
         if row["dataset"] == dataset:
             spread = f" ± {100 * row['std']:.1f}" if row["std"] is not None else ""
-            table.add_row(row["config"], f"{row['labels']:,}", f"{100 * row['value']:.1f}{spread} %")
+            table.add_row(
+                in_words(row["config"], row["labels"]), f"{row['labels']:,}", f"{100 * row['value']:.1f}{spread} %"
+            )
     console.print(table)
     rows = [row for row in content.get("labels_saved", []) if row["dataset"] == dataset]
     if not rows:

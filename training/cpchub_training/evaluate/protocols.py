@@ -20,7 +20,10 @@ WHEN = "final epoch"  # no checkpoint is chosen
 
 
 def knn_protocol(task: Task) -> list[Cell]:
-    """Weighted kNN as in InstDisc (arXiv 1805.01978, section 3.4), every k of KS in one search."""
+    """Weighted kNN as in InstDisc (arXiv 1805.01978, section 3.4), every k of KS in one search.
+
+    A k above the number of images N uses all N; of several such k the largest is measured.
+    """
 
     @cache
     def votes() -> dict[int, np.ndarray]:
@@ -31,7 +34,8 @@ def knn_protocol(task: Task) -> list[Cell]:
         protocol = f"weighted kNN on frozen features, k={min(k, len(task.y))}, T={TEMPERATURE}, cosine, {WHEN}"
         return Cell("knn", f"knn_k{k}", protocol, len(task.y), lambda: Outcome(votes()[k]))
 
-    return [cell(k) for k in KS]
+    first = {min(k, len(task.y)): k for k in reversed(KS)}
+    return [cell(k) for k in KS if k in first.values()]
 
 
 def linear_protocol(task: Task) -> list[Cell]:

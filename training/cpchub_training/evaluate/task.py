@@ -7,7 +7,7 @@ A protocol gets the test images without their labels, so it cannot choose anythi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -37,6 +37,11 @@ class Settings:
     scratch_images: int = 20_000  # that a training from scratch sees at 1 % of the labels, with repetition
     finetune_steps: int = 300
     head_steps: int = 300
+    scratch_pictures: InitVar[int | None] = None  # the name of scratch_images in 0.1.0
+
+    def __post_init__(self, scratch_pictures: int | None) -> None:
+        if scratch_pictures is not None:
+            object.__setattr__(self, "scratch_images", scratch_pictures)
 
     def check(self) -> None:
         """Raise `ArgumentError` for values that cannot be measured with."""

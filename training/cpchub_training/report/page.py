@@ -14,6 +14,7 @@ from cpchub.fewlabels.labels_saved import Saved
 from cpchub.media.rules import NO_RULES, Rules
 from cpchub_training.data.left_out import NAMED
 from cpchub_training.evaluate.datasets import open_labelled
+from cpchub_training.evaluate.in_words import in_words
 from cpchub_training.evaluate.job import WAYS
 from cpchub_training.evaluate.naming import file_names, home_of
 from cpchub_training.report import figures
@@ -89,7 +90,7 @@ def _numbers(subject: Subject) -> str:
     cards: list[tuple[str, str, str]] = []
     for config in HEADLINES:
         if row := subject.value(config):
-            what = "linear probe, all labels" if config == "linear_probe" else "kNN, k = 200"
+            what = "linear probe, all labels" if config == "linear_probe" else in_words(config, row["labels"])
             cards.append(("", _percent(row), what))
     by_way = subject.by_way
     if frozen := by_way.get("linear"):
@@ -119,7 +120,8 @@ def _comparison(subjects: Sequence[Subject]) -> str:
         for row in rows:
             text = _percent(row) if row else ""
             cells.append(f'<td class="n">{f"<b>{text}</b>" if row and row["value"] == best else text}</td>')
-        lines.append(f'<tr><td>{escape(config)}</td><td class="n">{labels:,}</td>{"".join(cells)}</tr>')
+        words = escape(in_words(config, labels))
+        lines.append(f'<tr><td>{words}</td><td class="n">{labels:,}</td>{"".join(cells)}</tr>')
     table = f'<table><tr><th>measurement</th><th class="n">labels</th>{head}</tr>{"".join(lines)}</table>'
     return f'<section><h2>Side by side</h2><div class="scroll">{table}</div></section>'
 
@@ -192,8 +194,9 @@ def _measurements(subject: Subject, heading: str) -> str:
     lines = []
     for rows, kind in ((subject.rows, ""), (subject.rivals, "rival")):
         lines += [
-            f'<tr class="{kind}"><td>{escape(row["config"])}</td><td class="n">{row["labels"]:,}</td>'
-            f'<td class="n">{_percent(row)}</td><td class="how">{escape(row["protocol"])}</td></tr>'
+            f'<tr class="{kind}"><td>{escape(in_words(row["config"], row["labels"]))}</td>'
+            f'<td class="n">{row["labels"]:,}</td><td class="n">{_percent(row)}</td>'
+            f'<td class="how">{escape(row["protocol"])}</td></tr>'
             for row in rows
         ]
     head = '<tr><th>measurement</th><th class="n">labels</th><th class="n">accuracy</th><th>protocol</th></tr>'
