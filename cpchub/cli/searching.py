@@ -84,7 +84,7 @@ class Search(Command):
             return
         if files:
             index.encoder = encoder_of(index.collection, self.encoder)
-        k = min(self.k, allowed)
+        k = min(self.k, len(index))
         if self.each:
             answers = index.search_each(subjects, k, where=self.where)
         else:

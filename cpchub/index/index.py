@@ -162,10 +162,11 @@ class Index:
         query: an image (path, bytes, PIL image, uint8 array), `Item(id)` of the collection, a vector `[D]`, or a list
         of these, which searches with their mean. plus, minus: images, items or vectors to add to the query and to
         subtract from it, each alone (weight 1) or as (what, weight). where: a condition on the columns, as in
-        `cpchub.index.where`. encoder: embeds the images of the query; default: the index's own.
+        `cpchub.index.where`; where fewer than k images fit it, those are found. encoder: embeds the images of the
+        query; default: the index's own.
 
-        Raises QueryError (no encoder, a filter with an error or without a match, k below 1 or above the number of
-        images that can be found), BrokenImageError, EncoderMismatchError.
+        Raises QueryError (no encoder, a filter with an error, k below 1 or above the number of images),
+        BrokenImageError, EncoderMismatchError.
         """
         parts = weighted(query, plus, minus)
         vectors = self.vectors_of([subject for subject, _ in parts], encoder)
@@ -181,17 +182,15 @@ class Index:
     def search_row(self, row: int, k: int = 5, *, itself: bool = True, where: str | None = None) -> list[Hit]:
         """The k images most like the image in a row, best first; `itself=False` leaves that image out.
 
-        Raises QueryError if there is no such row, for a filter with an error or without a match, and for k below 1 or
-        above the number of images that can be found.
+        Raises QueryError if there is no such row, for a filter with an error, and for k below 1 or above the number of
+        images. Where fewer images fit the filter, those are found.
         """
         vector = self.vectors[self.collection.check_row(row)]
         if itself:
             return self._hits(vector, k, where)[0]
-        mask = self._mask(where)
-        matches, own_match = (len(self), 1) if mask is None else (int(mask.sum()), int(mask[row]))
-        self._check_k(k, matches - own_match)
+        self._check_k(k, len(self) - 1)
         # One hit more, as the image itself is usually among them. It need not be: equal images have equal scores.
-        hits = self._hits(vector, min(k + 1, matches), where)[0]
+        hits = self._hits(vector, k + 1, where)[0]
         return [hit for hit in hits if hit.row != row][:k]
 
     def search_vectors(
@@ -199,14 +198,19 @@ class Index:
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """The k nearest images of each query vector: cosines `[Q, k]` float32 and rows `[Q, k]` int64, best first.
 
-        q: `[Q, D]` (or `[D]`), from the same encoder, of any length: it is scaled to unit length here.
+        q: `[Q, D]` (or `[D]`), from the same encoder, of any length: it is scaled to unit length here. Where fewer than
+        k images fit the filter, there are so many columns; where none does, `[Q, 0]`.
 
-        Raises QueryError for another D, for a vector that is zero or not finite, for a filter with an error or without
-        a match, and for k below 1 or above the number of images that can be found.
+        Raises QueryError for another D, for a vector that is zero or not finite, for a filter with an error, and for k
+        below 1 or above the number of images.
         """
-        mask = self._mask(where)
-        self._check_k(k, None if mask is None else int(mask.sum()))
+        mask = None if where is None else rows_where(self.items, where)
+        self._check_k(k, len(self))
         q = unit(q, self.collection.dim)
+        if mask is not None:
+            k = min(k, int(mask.sum()))
+        if k == 0:
+            return np.empty((len(q), 0), np.float32), np.empty((len(q), 0), np.int64)
         if self._on_device is not None and mask is None:
             return self._on_device.search(q, k)
         return self._engine.search(q, k, mask)
@@ -256,31 +260,19 @@ class Index:
         return encoder
 
     def _hits(self, q: Any, k: int, where: str | None) -> list[list[Hit]]:
-        """The k hits of each query vector."""
+        """The hits of each query vector: k, or as many as fit the filter."""
         scores, rows = self.search_vectors(q, k, where=where)
         items = self.items.select(["id", "path", "label"]).take(rows.reshape(-1)).to_pylist()
         hits = [
             Hit(row, score=score, **item)
             for row, score, item in zip(rows.reshape(-1).tolist(), scores.reshape(-1).tolist(), items, strict=True)
         ]
-        return [hits[start : start + k] for start in range(0, len(hits), k)]
+        found = rows.shape[1]
+        return [hits[query * found : (query + 1) * found] for query in range(len(rows))]
 
-    def _mask(self, where: str | None) -> npt.NDArray[np.bool_] | None:
-        """`[N]`: True for the rows that match the filter; None without a filter."""
-        if where is None:
-            return None
-        mask = rows_where(self.items, where)
-        if not mask.any():
-            raise QueryError(f"none of the {len(self)} images fits the filter {where!r}")
-        return mask
-
-    def _check_k(self, k: int, candidates: int | None = None) -> None:
-        """Raise QueryError if k is not from 1 to `candidates`, the number of images that may be hits (default: all)."""
+    def _check_k(self, k: int, candidates: int) -> None:
+        """Raise QueryError if k is not from 1 to `candidates`, the number of images that may be hits."""
         if candidates == 0:
             raise QueryError("there is no other image to find")
-        if candidates is not None and not 1 <= k <= candidates:
-            raise QueryError(
-                f"k={k}: {candidates} of the {len(self)} images can be found, so k must be 1 to {candidates}"
-            )
-        if not 1 <= k <= len(self):
-            raise QueryError(f"k={k}: the collection has {len(self)} images, so k must be 1 to {len(self)}")
+        if not 1 <= k <= candidates:
+            raise QueryError(f"k={k}: the collection has {len(self)} images, so k must be 1 to {candidates}")

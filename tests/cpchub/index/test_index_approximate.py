@@ -68,9 +68,20 @@ class TestFilters:
     def test_a_narrow_one_is_exact(self, rabitq: Index) -> None:
         assert true_recall(rabitq, clustered(50, 9), mask=np.isin(np.arange(N) % 10, [1, 2, 3])) == 1
 
-    def test_more_than_what_passes_is_refused_with_its_number(self, rabitq: Index) -> None:
-        with pytest.raises(QueryError, match="k=5: 2 of the 4000 images"):
-            rabitq.search_vectors(clustered(1, 0), 5, where="id in (1, 2)")
+    def test_of_fewer_than_k_that_pass_those_are_found(self, rabitq: Index) -> None:
+        scores, rows = rabitq.search_vectors(clustered(3, 0), 5, where="id in (1, 2)")
+        assert scores.shape == (3, 2)
+        assert np.array_equal(np.sort(rows), [[1, 2]] * 3)
+        each = rabitq.search_each([Item(1), Item(2)], where="id in (1, 2)")
+        assert [[hit.id for hit in hits] for hits in each] == [[1, 2], [2, 1]]
+        assert [hit.id for hit in rabitq.search_row(1, itself=False, where="id in (1, 2)")] == [2]
+
+    def test_where_none_passes_the_answer_is_empty(self, rabitq: Index) -> None:
+        scores, rows = rabitq.search_vectors(clustered(3, 0), 5, where="id < 0")
+        assert (scores.shape, rows.shape) == ((3, 0), (3, 0))
+        assert rabitq.search(Item(3), where="id < 0") == []
+        assert rabitq.search_each([Item(3), Item(4)], where="id < 0") == [[], []]
+        assert rabitq.search_row(3, itself=False, where="id == 3") == []
 
 
 class TestATamperedIndex:
