@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Protocol, cast
 
 import pyarrow as pa
 
-from cpchub.common.extras import import_extra
+from cpchub.common.extras import import_extra, need
 from cpchub.common.files import expanded
 from cpchub.common.retry import retry
 from cpchub.errors import BrokenImageError, DependencyError, SourceError
@@ -77,6 +77,7 @@ class Bucket:
 
     @cached_property
     def _filesystem(self) -> tuple[Any, str]:
+        check_store(self.url)
         fsspec = import_extra("fsspec", extra="scale")
         try:
             filesystem, root = fsspec.core.url_to_fs(self.url)
@@ -127,6 +128,19 @@ class Bucket:
         """What the store calls a file below this place, or the place itself."""
         root = self._filesystem[1]
         return f"{root}/{path}" if path else root
+
+
+def check_store(url: str) -> None:
+    """Raise DependencyError where fsspec, or the package of the store that `url` is of, is not installed."""
+    need("fsspec", extra="scale")
+    from fsspec.registry import known_implementations, registry
+
+    kind = url.partition("://")[0].rpartition("::")[2].lower()
+    if kind in registry:  # the store of a program that has registered its own
+        return
+    package = known_implementations.get(kind, {"class": ""})["class"].partition(".")[0]
+    if package not in ("", "fsspec"):  # fsspec's own stores say themselves what they lack
+        need(package, extra=None)
 
 
 class _PatientFile(io.RawIOBase):

@@ -60,6 +60,10 @@ def test_faiss(
     [
         (["export", "simclr", "-o", "a.onnx"], "onnxscript"),
         (["train", "simclr_photos", "--images", "s3://bucket/photos"], "fsspec"),
+        (["train", "simclr_photos", "--images", "s3://bucket/photos"], "s3fs"),
+        (["index", "s3://bucket/photos", "-o", "out"], "s3fs"),
+        (["index", "gs://bucket/photos", "-o", "out"], "gcsfs"),
+        (["index", "simplecache::abfs://bucket/photos", "-o", "out"], "adlfs"),
         (["train", "cpc_audio_librispeech", "--recordings", "photos"], "soundfile"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else value,

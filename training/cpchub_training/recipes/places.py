@@ -10,6 +10,7 @@ from cpchub.common.extras import need
 from cpchub.common.files import expanded
 from cpchub.errors import RecipeError, SourceError
 from cpchub.hub.places import check_name
+from cpchub.media.sources.storage import check_store
 from cpchub_training.recipes.recipe import Recipe
 
 CIFAR10_ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
@@ -51,7 +52,7 @@ def check_own_images(name: str) -> None:
         raise SourceError("this recipe is for images of your own: name their folder with --images")
     if "://" in name:
         if name.partition("://")[0].lower() not in ("file", "http", "https"):
-            need("fsspec", extra="scale")
+            check_store(name)
     elif not expanded(name).exists():
         raise SourceError(
             f"there is no folder or file {name}, and no data set called {name!r}: use 'digits', 'cifar10' or images of "
