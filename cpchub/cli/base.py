@@ -8,7 +8,7 @@ import re
 import sys
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union, get_args, get_origin
 
@@ -23,6 +23,7 @@ from tyro.constructors import (
 
 from cpchub.cli import usage
 from cpchub.common.files import replacing
+from cpchub.common.quiet import is_quiet
 from cpchub.errors import ArgumentError, OutputError
 from cpchub.media.rules import Rules
 
@@ -33,6 +34,7 @@ Folder = Annotated[Positional[Path], arg(metavar="FOLDER")]
 CollectionFolder = Annotated[Positional[Path], arg(metavar="COLLECTION", help="folder that `cpchub index` wrote")]
 Out = arg(aliases=["-o"], metavar="PATH")
 Switch = Annotated[bool, FlagCreatePairsOff]
+Quiet = Annotated[Switch, arg(aliases=["-q"], help="print the answer only: no progress, no remarks, no advice")]
 Port = Annotated[int | None, arg(metavar="PORT", help="port of the page; without it, the first free one from 7860 on")]
 EncoderName = Annotated[str | None, arg(metavar="NAME")]
 
@@ -87,7 +89,9 @@ def json_object(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None
 
 @dataclass(frozen=True)
 class Command:
-    """Base of the commands."""
+    """Base of the commands. quiet: whether to leave out progress and remarks."""
+
+    quiet: Quiet = field(default=False, kw_only=True)
 
     resumes: ClassVar[bool] = False  # whether the same command goes on after Ctrl-C
     renamed: ClassVar[Mapping[str, str]] = {}  # its flags by older names -> today's; "" for a word without a flag
@@ -127,8 +131,9 @@ class Command:
 
 
 def say(sentence: str) -> None:
-    """A sentence on the way, kept out of what is piped on."""
-    print(sentence, file=sys.stderr)
+    """A sentence on the way, kept out of what is piped on; none where `--quiet` is given."""
+    if not is_quiet():
+        print(sentence, file=sys.stderr)
 
 
 def check_out(out: Path | None) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from tyro.conf import Positional, arg
 
 from cpchub.catalog.listing import bundled_encoder
-from cpchub.cli.base import ALL, Command, EncoderName, Out, Switch, Which, say
+from cpchub.cli.base import ALL, Command, EncoderName, Out, Which, say
 from cpchub.common.words import counted
 from cpchub.embedding.encoder_of import encoder_of
 from cpchub.errors import ArgumentError
@@ -53,8 +53,6 @@ class Embed(Command):
     """GPUs to use, for example cuda:0 cuda:1; a process for each"""
     decode: Literal["auto", "cpu"] = "auto"
     """cpu: JPEG files are never decoded on a GPU"""
-    quiet: Switch = False
-    """show no progress and give no advice"""
     rules: Which = ALL
 
     resumes: ClassVar[bool] = True
@@ -75,7 +73,7 @@ class Embed(Command):
         if self.encoder is not None:
             check_name(self.encoder)
         rules = None if self.rules == ALL else self.rules
-        return Listed.of(self.source, self.out, labels=self.labels, rules=rules, progress=not self.quiet)
+        return Listed.of(self.source, self.out, labels=self.labels, rules=rules)
 
     def options(self) -> EmbedOptions:
         from cpchub.embedding.options import EmbedOptions
@@ -125,7 +123,7 @@ class IndexCommand(Embed):
 
         import_faiss()  # raises where it is missing
         collection = self.embed(listed)
-        with Report("Building the index", None, console=Console(stderr=True, quiet=self.quiet)):
+        with Report("Building the index", None, console=Console(stderr=True)):
             index = Index.update(collection, kind=self.kind, recall=self.recall, memory=memory)
         say(index.setting.sentence())
         out = shlex.quote(str(self.out))

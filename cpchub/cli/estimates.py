@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from cpchub.cli.base import say
+from cpchub.common.progress import remarks
 from cpchub.common.words import counted, some
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def show_estimate(estimate: Estimate) -> None:
 
     Of many classes these are the ones that are found least, and the pairs that are confused most.
     """
-    console = Console(file=sys.stderr, highlight=False)
+    console = remarks()
     few = len(estimate.classes) <= SHOWN
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
@@ -76,7 +75,7 @@ def show_estimate(estimate: Estimate) -> None:
         taken = [f"{cell:,}" if cell else "." for cell in estimate.confusion[at]] if few else []
         shares = (_share(each.recall), _share(each.precision))
         table.add_row(str(at + 1), escape(each.name), f"{each.labels:,}", *shares, *taken)
-    console.print(table)
+    console.print(table, highlight=False)
     if few:
         say("The columns with numbers: as which class the held-out labels of a line were predicted")
     else:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from cpchub import __version__
+from cpchub.common.quiet import quiet
 from cpchub.errors import CpchubError, CpchubWarning
 
 STOPPED = 130  # the status of a program that Ctrl-C ended, as shells give it
@@ -62,7 +63,8 @@ def answer(args: list[str]) -> int:
         with plain_warnings():
             command = command_class.parse(args[1:])
             command_class.check_alone()
-            command.run()
+            with quiet(command.quiet):
+                command.run()
     except CpchubError as error:
         say(f"error: {error}")
         return 2

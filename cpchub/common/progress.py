@@ -13,6 +13,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
+from cpchub.common.quiet import is_quiet
 from cpchub.common.words import counted
 
 EVERY, SELDOM = 10.0, 60.0  # seconds between two lines in the first ten minutes, and at most
@@ -24,6 +25,11 @@ console = Console()
 def on_terminal() -> Console:
     """Stdout where it is a terminal, on which our sentences go too; else stderr, so that progress is in no pipe."""
     return console if console.is_terminal else Console(stderr=True)
+
+
+def remarks(shown: bool = True) -> Console:
+    """Where sentences beside the answer go: to stderr; nowhere if not `shown`, or where `--quiet` was given."""
+    return Console(stderr=True, quiet=not shown or is_quiet())
 
 
 class Pace:
@@ -86,12 +92,13 @@ class Report:
         done: units that were there before, so that they do not count for the rate. unit: their name in the singular;
         bytes are shown as MB. rate, left: whether to show units a second and the time that is left; without `left`,
         for units that take unlike times, it is the time since the start. last_line: print how the job ended, although
-        it took less time than a line. console: by default stdout on a terminal, else stderr; a quiet one shows nothing.
+        it took less time than a line. console: by default stdout on a terminal, else stderr; a quiet one shows nothing,
+        and nothing is shown where `--quiet` was given.
         """
         self.what, self.total, self.done, self.note = what, total, float(done), ""
         self._unit, self._shows_rate, self._shows_left = unit, rate, left
         self._window, self._last_line = window, last_line
-        self._console = on_terminal() if console is None else console
+        self._console = Console(quiet=True) if is_quiet() else console or on_terminal()
         self._bar: Progress | None = None
         self._ended, self._lines = Event(), 0
 
@@ -148,7 +155,7 @@ class Report:
         parts = [self._count(), self.note]
         rate = self._pace.rate
         if self._shows_rate and rate is not None:
-            parts.append(f"{self._amount(rate)}/s")
+            parts.append(f"{decimal(int(rate))}/s" if self._unit == BYTE else rate_in_words(rate, self._unit))
         ended = self.total is not None and self.done >= self.total
         if self._shows_left and self.total is not None and not ended:
             left = self._pace.seconds_left(self.total)
@@ -165,11 +172,6 @@ class Report:
         if self.total is not None:
             return f"{done:,} of {counted(self.total, self._unit)}"
         return counted(done, self._unit) if done else ""
-
-    def _amount(self, number: float) -> str:
-        if self._unit == BYTE:
-            return decimal(int(number))
-        return f"{number:,.0f} {self._unit}s" if number >= 10 else f"{number:.1f} {self._unit}s"
 
     def _show(self, now: bool) -> None:
         if self._bar is not None:
@@ -195,6 +197,13 @@ class _State(ProgressColumn):
     def render(self, task: Task) -> Text:
         """The state as text."""
         return Text(self._report.state())
+
+
+def rate_in_words(rate: float, unit: str) -> str:
+    """`85 images/s`, `1.5 images/s`, and of less than one a second how long one takes: `40 s/image`."""
+    if rate >= 1:
+        return f"{rate:,.0f} {unit}s/s" if rate >= 10 else f"{rate:.1f} {unit}s/s"
+    return f"{1 / rate:,.0f} s/{unit}" if rate <= 0.1 else f"{1 / rate:.1f} s/{unit}"
 
 
 def _clock(seconds: float) -> str:

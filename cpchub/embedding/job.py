@@ -20,7 +20,7 @@ from cpchub.collection.items import Row
 from cpchub.collection.manifest import MANIFEST, check_same_encoder, finish_commit
 from cpchub.collection.writer import sweep
 from cpchub.common.files import expanded
-from cpchub.common.progress import Report
+from cpchub.common.progress import Report, remarks
 from cpchub.embedding.advice import advice
 from cpchub.embedding.changes import Changes, shares_content
 from cpchub.embedding.claim import check_is_ours, claimed, recorded
@@ -105,7 +105,7 @@ class Listed:
         """
         out, asked = expanded(out), read_labels_of(labels)
         check_is_ours(out)
-        console = Console(stderr=True, quiet=not progress)
+        console = remarks(progress)
         with Report("Listing images", None, console=console):
             before = recorded(out)
             rules = Rules.from_record(before.get("rules")) if rules is None else rules

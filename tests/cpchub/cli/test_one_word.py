@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cpchub.cli.commands import COMMANDS
+from cpchub.cli.main import main
 from cpchub.cli.training import TrainRecipe
 
 # command -> the words that it needs beside its images
@@ -48,6 +49,30 @@ def test_images_are_named_by_images_in_every_command(name: str) -> None:
     assert str(given.get("images") or given["source"]) == "photos"
     if name in WITHOUT_A_FLAG:
         assert command == COMMANDS[name].parse(["photos", *TAKES_IMAGES[name]])
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_the_same_option_for_quiet(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for recipe in ([], ["simclr_photos"]) if name == "train" else ([],):
+        with pytest.raises(SystemExit):
+            COMMANDS[name].parse([*recipe, "--help"])
+        assert re.search(r"-q, --quiet +print the answer only", capsys.readouterr().out)
+
+
+def test_quiet_is_the_answer_alone(
+    collection: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = min(path.name for path in images.iterdir())
+    capsys.readouterr()
+    assert main(["search", str(collection), first, "--show", str(tmp_path / "a.png"), "-k", "3", "--quiet"]) == 0
+    said = capsys.readouterr()
+    assert (len(said.out.splitlines()), said.err) == (3, "")
+    assert main(["search", str(collection), first, "--show", str(tmp_path / "a.png")]) == 0
+    assert capsys.readouterr().err == f"Contact sheet: {tmp_path / 'a.png'}\n"
+    assert main(["search", str(collection), "nothing.png", "-q"]) == 2
+    assert capsys.readouterr().err.startswith("error: there is no file nothing.png")
+    assert main(["duplicates", str(images), "-q"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from cpchub.common import progress
 from cpchub.common.progress import BYTE, Pace, Report
+from cpchub.common.quiet import quiet
 from cpchub.encoders.load import load
 from tests.processes import wait_for
 
@@ -93,6 +94,17 @@ def test_a_line_has_count_rate_and_remaining_time(clock: Clock) -> None:
         assert report.state().endswith("images/s, in 0:00:20")
 
 
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.001, "1,000 steps/s"), (0.5, "2.0 steps/s"), (1, "1.0 steps/s"), (4, "4.0 s/step"), (90, "90 s/step")],
+)
+def test_slow_units_tell_how_long_one_takes(clock: Clock, seconds: float, words: str) -> None:
+    with Report("Training", 100, unit="step", console=pipe()) as report:
+        clock.now += 10 * seconds
+        report.advance(10)
+        assert report.state().startswith(f"10 of 100 steps, {words}, ")
+
+
 def test_parts_of_a_unit_are_counted_and_not_shown(clock: Clock) -> None:
     with Report("Training from scratch", 12, unit="network", rate=False, console=pipe()) as report:
         clock.now += 30
@@ -163,6 +175,16 @@ def test_a_terminal_gets_a_bar_that_leaves_no_line_behind() -> None:
     assert "Encoding" in written(console)
     after_the_last_erasing = written(console).rpartition("\x1b[2K")[2]
     assert re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", after_the_last_erasing).strip() == ""
+
+
+def test_what_a_quiet_command_reports_is_not_shown() -> None:
+    console = pipe()
+    with quiet(True), Report("Embedding", 2, last_line=True, console=console) as report:
+        report.say("A remark.")
+    assert written(console) == ""
+    with quiet(False), Report("Embedding", 2, last_line=True, console=console):
+        pass
+    assert written(console)
 
 
 def test_a_quiet_console_stays_empty(capsys: pytest.CaptureFixture[str]) -> None:

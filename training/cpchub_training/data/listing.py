@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from cpchub.common.progress import Report
+from cpchub.common.progress import Report, remarks
 from cpchub.errors import BrokenImageError, SourceError
 from cpchub.media.crop import centre_square
 from cpchub.media.damage import TOO_LITTLE_MEMORY, damage_as_failure
@@ -102,7 +102,7 @@ def report_listing(listing: Listing) -> None:
 
 def _console() -> Console:
     """Stderr, which is that of rank 0 alone under `torchrun`."""
-    return Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
+    return remarks(os.environ.get("RANK", "0") == "0")
 
 
 def squares(found: Listed, size: int) -> tuple[Tensor, dict[int, str]]:

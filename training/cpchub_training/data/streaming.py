@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import Tensor
 
+from cpchub.common.progress import remarks
 from cpchub.errors import BrokenImageError, SourceError
 from cpchub_training import data
 from cpchub_training.data.batches import Batch, mixed
@@ -137,7 +137,7 @@ class Stream:
         if path not in self.skipped:
             self.skipped[path] = str(error)
             if len(self.skipped) == 1:
-                Console(stderr=True).print(f"{path} is left out: {error}. Others like it are too.", soft_wrap=True)
+                remarks().print(f"{path} is left out: {error}. Others like it are too.", soft_wrap=True)
 
     def _tell(self) -> None:
         """Report what is left out, if there is more than was reported before."""

@@ -1,0 +1,24 @@
+"""Whether this process keeps to its answers, as `--quiet` asks: no progress and no remarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_quiet = False
+
+
+def is_quiet() -> bool:
+    """Whether progress and remarks are left out now."""
+    return _quiet
+
+
+@contextmanager
+def quiet(wanted: bool) -> Iterator[None]:
+    """Leave progress and remarks out within the block, if that is wanted."""
+    global _quiet
+    before, _quiet = _quiet, _quiet or wanted
+    try:
+        yield
+    finally:
+        _quiet = before
