@@ -13,7 +13,7 @@ from tyro.conf import Positional, arg
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
 from cpchub.cli import usage
-from cpchub.cli.base import ALL, OPTIONS, Command, Port, Switch, Which, say
+from cpchub.cli.base import ALL, OPTIONS, Command, Port, Quiet, Switch, Which, say
 from cpchub.cli.collections import Demo
 from cpchub.common.extras import need
 from cpchub.common.files import expanded
@@ -106,11 +106,12 @@ class TrainRecipe(Command):
             [
                 ("recipe", Annotated[recipes.Recipe, arg(name="")], recipe),
                 ("out", Annotated[Path, run_folder], Path("runs", recipe.name)),
+                ("quiet", Quiet, False),
             ],
         )
         with OPTIONS:
             given = cls.read(flags, f"cpchub train {args[0]}", words, description="", registry=options_of(method))
-        return cls(given.recipe, given.out)
+        return cls(given.recipe, given.out, quiet=given.quiet)
 
     def run(self) -> None:
         from cpchub_training.recipes.places import check_places
@@ -118,11 +119,23 @@ class TrainRecipe(Command):
         check_places(self.recipe)
         from cpchub_training.jobs import pretrain
 
-        if pretrain.run(self.recipe, self.out):
-            out = shlex.quote(str(self.out))
-            of_sound = self.recipe.takes == "sound"
-            use = f'cpchub.load("{self.out}")' if of_sound else f"cpchub index IMAGES -o OUT --encoder {out}"
+        exported = pretrain.run(self.recipe, self.out)
+        if exported is None:
+            return
+        of_sound = self.recipe.takes == "sound"
+        out = shlex.quote(str(self.out))
+        use = f'cpchub.load("{self.out}")' if of_sound else f"cpchub index IMAGES -o OUT --encoder {out}"
+        if exported.trained:
             say(f"Trained {self.recipe.name}. Use it: {use}")
+        else:
+            say(f"{self.out} was finished before, and stays as it is. {how_to_go_on(self.recipe)}. Use it: {use}")
+
+
+def how_to_go_on(recipe: Recipe) -> str:
+    """How to train more than a run that is finished; only a rate without an end can go on in the same folder."""
+    if recipe.schedule == "constant":
+        return f"To train it further, give more than --epochs {recipe.epochs}"
+    return "To train anew, for more --epochs too, name another folder with --out"
 
 
 def method_in(args: Sequence[str], default: str) -> str:
@@ -197,10 +210,11 @@ class Distil(Command):
                 ("run_folder", Annotated[Positional[Path], arg(metavar="RUN", help="run folder of the pretraining")]),
                 ("settings", Annotated[Distillation, arg(name="")]),
                 ("out", Annotated[Path, arg(aliases=["-o"], help="folder for both steps")], Path("runs", "distilled")),
+                ("quiet", Quiet, False),
             ],
         )
         given = cls.read(flags, "cpchub distil", args, description=cls.__doc__, registry=OPTIONS)
-        return cls(given.run_folder, given.out, given.settings)
+        return cls(given.run_folder, given.out, given.settings, quiet=given.quiet)
 
     def run(self) -> None:
         if not self.run_folder.is_dir():

@@ -16,6 +16,8 @@ from typing import Any
 
 import timm
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import cpchub
@@ -68,6 +70,20 @@ def write(
             _check_features(complete, backbone, facts)
             put_in_place(complete, folder)
     return folder
+
+
+def has_weights_of(folder: Path, backbone: Network) -> bool:
+    """Whether `folder` is a complete model folder with the weights of `backbone`."""
+    if not all((folder / name).is_file() for name in (CONFIG, CARD, RECIPE, WEIGHTS)):
+        return False
+    trained = backbone.state_dict()
+    try:
+        there = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError):
+        return False
+    return all(
+        name in trained and torch.equal(trained[name].to("cpu", value.dtype), value) for name, value in there.items()
+    )
 
 
 def render_card(folder: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from cpchub.catalog.spec import read_json
 from cpchub.common.files import write_json, writing
+from cpchub.encoders.model_folder import has_weights_of
 from cpchub.encoders.model_folder import write as write_model_folder
 from cpchub.errors import OtherRunError, RecipeError, SourceError
 from cpchub.fewlabels import label_fractions
@@ -62,13 +63,14 @@ def run(pretrained: Path, out: Path, settings: Distillation) -> dict[str, Any] |
     student = train(recipe, out / "student", images=images.without_labels())
     if not leave_process_group():
         return None
-    write_model_folder(
-        student.backbone,
-        out / "export",
-        facts=describe(recipe, len(images), recipe.name.replace("_", "-")),
-        recipe=recipe.to_dict(),
-        evaluation=None,
-    )
+    if not has_weights_of(out / "export", student.backbone):
+        write_model_folder(
+            student.backbone,
+            out / "export",
+            facts=describe(recipe, len(images), recipe.name.replace("_", "-")),
+            recipe=recipe.to_dict(),
+            evaluation=None,
+        )
     results: dict[str, Any] = {"labels": len(rows), "pictures": len(images), "seed": settings.seed, "accuracy": {}}
     for name, method in (("fine_tuned", tuned.method), ("student", student.method)):
         path = out / CLASSIFIER if name == "student" else out / name / CLASSIFIER

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch.distributed as dist
 import torch.nn as nn
@@ -15,7 +15,7 @@ from cpchub.catalog.spec import EVALUATION
 from cpchub.catalog.vocabulary import method_title
 from cpchub.common.files import write_json
 from cpchub.encoders.load import load
-from cpchub.encoders.model_folder import render_card
+from cpchub.encoders.model_folder import has_weights_of, render_card
 from cpchub.encoders.model_folder import write as write_model_folder
 from cpchub_training import data, methods
 from cpchub_training.evaluate import Settings, evaluate, open_labelled
@@ -26,11 +26,19 @@ from cpchub_training.recipes import Recipe
 from cpchub_training.recipes.own_settings import only_own
 from cpchub_training.run.loop import train
 
+
+class Exported(NamedTuple):
+    """The model folder of a run, and whether this call has trained it: False where the run was finished before."""
+
+    folder: Path
+    trained: bool
+
+
 DATA_NAMES = {"cifar10": "CIFAR-10", "digits": "UCI handwritten digits (scikit-learn)", "fsdd": "Free Spoken Digits"}
 
 
-def run(recipe: Recipe, run_dir: Path) -> Path | None:
-    """Train, export and evaluate `recipe` in `run_dir`; returns the model folder, `run_dir/export`.
+def run(recipe: Recipe, run_dir: Path) -> Exported | None:
+    """Train, export and evaluate `recipe` in `run_dir`; the model folder is `run_dir/export`.
 
     On a data set with a test part the encoder is evaluated as published, and its card has the numbers. Under
     `torchrun` the first rank exports; the others are done after training and return None.
@@ -42,7 +50,8 @@ def run(recipe: Recipe, run_dir: Path) -> Path | None:
         isinstance(result.method, Classifying) and not recipe.ema_decay
     ):  # the classifier was not trained on the averaged weights that are exported
         write_classifier(result.method, recipe, run_dir / CLASSIFIER)
-    return export_run(recipe, result.backbone, run_dir / "export", result.images)
+    folder = export_run(recipe, result.backbone, run_dir / "export", result.images)
+    return Exported(folder, trained=result.steps > 0)
 
 
 def leave_process_group() -> bool:
@@ -55,12 +64,16 @@ def leave_process_group() -> bool:
 
 
 def export_run(recipe: Recipe, backbone: nn.Module, folder: Path, n_images: int, *, name: str | None = None) -> Path:
-    """Write `backbone` as a model folder, then measure that folder and add `eval.json` and its numbers to the card."""
+    """Write `backbone` as a model folder, then measure that folder and add `eval.json` and its numbers to the card.
+
+    A folder that has these weights already stays as it is, with its licence and with what was measured of it.
+    """
     if isinstance(backbone, ColourPaths) and backbone.space == CHANNELS:
         recipe, backbone = _core_view(recipe, backbone)
     facts = describe(recipe, n_images, name or recipe.name.replace("_", "-"))
-    write_model_folder(backbone, folder, facts=facts, recipe=only_own(recipe.to_dict()), evaluation=None)
-    if recipe.data in data.HAVE_TEST_PART:
+    if not has_weights_of(folder, backbone):
+        write_model_folder(backbone, folder, facts=facts, recipe=only_own(recipe.to_dict()), evaluation=None)
+    if recipe.data in data.HAVE_TEST_PART and not (folder / EVALUATION).is_file():
         settings = Settings(fractions=(0.01, 0.1))
         write_json(folder / EVALUATION, evaluate(load(folder), open_labelled(recipe.data), settings=settings))
         render_card(folder)

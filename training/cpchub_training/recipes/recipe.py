@@ -187,10 +187,10 @@ class Recipe:
                 f"decoupled is for simclr with two views, not for {self.method} with {self.n_views}; use --no-decoupled"
             )
         if self.batch_size > n_images:
-            raise RecipeError(
-                f"batch_size={self.batch_size} is more than the {n_images} images; "
-                f"use --batch-size {n_images // 2} or less"
-            )
+            parts = self.accumulate * world_size
+            most = n_images // 2 // parts * parts
+            way_out = f"use --batch-size {most} or less" if most >= 2 * parts else "give more images"
+            raise RecipeError(f"batch_size={self.batch_size} is more than the {n_images} images; {way_out}")
 
 
 _GROUPS: dict[str, type] = {

@@ -39,13 +39,14 @@ from cpchub_training.run.watch import Watch
 @dataclass(frozen=True)
 class Result:
     """The result of a run: the trained method, the encoder to keep, the last line of metrics, and the number of
-    training images.
+    training images. `steps` is the number of steps that this call has taken: 0 where the run was finished before.
     """
 
     method: Method
     backbone: nn.Module
     metrics: dict[str, Any]
     images: int
+    steps: int
 
 
 def train(
@@ -89,7 +90,8 @@ def _method(recipe: Recipe, images: data.TrainingSet) -> Method:
 
 def _run(run: TrainingRun, stop_after_steps: int | None) -> Result:
     """The steps from the last checkpoint on, in a folder that is ours."""
-    stop = run.total if stop_after_steps is None else min(run.total, run.done + stop_after_steps)
+    before = run.done
+    stop = run.total if stop_after_steps is None else min(run.total, before + stop_after_steps)
     with StopBetweenSteps() as stopping, Watch(run, stop) as watch:
         for batch, views in run.images.views(run.plan.batches(run.done, stop), run.recipe, run.device):
             loss, scalars = run.step(batch, views)
@@ -100,7 +102,7 @@ def _run(run: TrainingRun, stop_after_steps: int | None) -> Result:
                 run.save(loss, wait=end)
             if asked and run.done < run.total:
                 raise KeyboardInterrupt(f"stopped at step {run.done} of {run.total}, saved in {run.last}; to go on")
-    return Result(run.method, run.kept, watch.line, len(run.images))
+    return Result(run.method, run.kept, watch.line, len(run.images), run.done - before)
 
 
 def _agreed(asked: bool, step: int, device: torch.device) -> bool:

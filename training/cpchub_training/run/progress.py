@@ -6,7 +6,8 @@ from typing import Any
 
 from rich.console import Console
 
-from cpchub.common.progress import Report, console
+from cpchub.common.progress import Report, console, rate_in_words
+from cpchub.common.words import counted
 from cpchub_training.recipes import Recipe
 
 WINDOW = 300.0  # seconds: epochs with their measurements and checkpoints take turns with epochs without
@@ -16,22 +17,28 @@ class ProgressLine:
     """A context manager around a run: `advance(done, epoch, metrics)`, `say(sentence)`; silent if not `visible`."""
 
     def __init__(self, recipe: Recipe, total: int, done: int, visible: bool) -> None:
-        self.recipe = recipe
+        self.recipe, self.total = recipe, total
+        self.finished = done >= total  # by an earlier call
         shown = console if visible else Console(quiet=True)
         self.report = Report(
             recipe.name, total, done=done, unit="step", rate=False, window=WINDOW, last_line=True, console=shown
         )
 
     def __enter__(self) -> ProgressLine:
-        self.report.__enter__()
+        if self.finished:
+            self.say(f"all {counted(self.total, 'step')} were taken before")
+        else:
+            self.report.__enter__()
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        self.report.__exit__(*exc)
+        if not self.finished:
+            self.report.__exit__(*exc)
 
     def advance(self, done: int, epoch: int, line: dict[str, Any]) -> None:
         note = f"epoch {epoch + 1}/{self.recipe.epochs}, loss {line['loss']:.3f}"
-        note += f", {line['images_per_second']:.0f} images/s"
+        if line["images_per_second"] > 0:
+            note += f", {rate_in_words(line['images_per_second'], 'image')}"
         if "knn_train" in line:
             note += f", kNN {line['knn_train']:.1%}"
         self.report.note = note

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ _SENDS_BUFFERS = next(
     for name in ("forward_sync_buffers", "broadcast_buffers")
     if name in inspect.signature(DistributedDataParallel).parameters
 )
+# on import Lightning turns on notes on precision and ranks, written for its own users
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 _meeting: tuple[Any, Any] = (None, None)  # the process group, and the group over which its ranks wait for each other
 
 
