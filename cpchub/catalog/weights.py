@@ -9,7 +9,9 @@ _MEGABYTE = 1e6
 
 
 def where_the_weights_are(spec: ModelSpec, *, host: bool = True) -> str:
-    """The package, this machine, or how much has to be fetched, and from which host unless that is left out."""
+    """The package, this machine, or how much has to be fetched where that is stated, and from which host unless that
+    is left out.
+    """
     if spec.status == "bundled":
         return "in the package"
     if spec.status == "recipe":
@@ -17,8 +19,9 @@ def where_the_weights_are(spec: ModelSpec, *, host: bool = True) -> str:
     if is_here(spec):
         return "fetched" if spec.origin is not None or spec.repo_id is not None else "here"
     if spec.origin is not None:
-        first = spec.origin.sources[0]
-        return f"to be fetched: {first.size_in_words}" + (f", from {first.host}" if host else "")
-    record = spec.files.get(WEIGHTS)
-    size = "size not stated" if record is None or record.size is None else f"{record.size / _MEGABYTE:,.0f} MB"
-    return f"to be fetched: {size}" + (", from the Hub" if host else "")
+        size, source = spec.origin.sources[0].megabytes, spec.origin.sources[0].host
+    else:
+        record, source = spec.files.get(WEIGHTS), "the Hub"
+        size = None if record is None or record.size is None else record.size / _MEGABYTE
+    told = "to be fetched" + ("" if size is None else f": {size:,.0f} MB")
+    return f"{told}, from {source}" if host else told

@@ -40,6 +40,7 @@ class Models(Command):
 
     def run(self) -> None:
         from cpchub.catalog.listing import list_specs
+        from cpchub.catalog.weights import where_the_weights_are
         from cpchub.cli import tables
 
         found = list_specs(
@@ -55,6 +56,8 @@ class Models(Command):
             offer = "" if "*" in self.pattern else f"; for a part of a name: cpchub models '*{self.pattern}*'"
             say(f"no encoder matches {self.pattern!r} and the options{offer}")
         tables.models(found)
+        if any(where_the_weights_are(spec, host=False) == "to be fetched" for spec in found):
+            say("Where no size is given, the authors of the weights have stated none.")
 
 
 @dataclass(frozen=True)

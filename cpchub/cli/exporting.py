@@ -30,8 +30,8 @@ class Export(Command):
     """for an encoder FILE.onnx or FILE.pt2; for a collection the folder to write, with --uri its name in that Milvus"""
     head: Annotated[str | None, arg(metavar="HEAD")] = None
     """a classifier that `cpchub classify --save` wrote: the file gives class probabilities"""
-    opset: int = 18
-    """for ONNX: version of its operators"""
+    opset: int | None = None
+    """for ONNX: version of its operators, by default 18"""
     dynamic_size: Switch = False
     """for an encoder: let height and width vary, not only the batch"""
     to: Literal["numpy", "milvus", "lance"] | None = None
@@ -56,7 +56,7 @@ class Export(Command):
         collection = Collection.open(name)
         if self.to is None:
             raise ArgumentError(f"{name} is a collection; say what to write it for: --to numpy, milvus or lance")
-        if self.head is not None or self.dynamic_size or self.opset != Export.opset:
+        if self.head is not None or self.dynamic_size or self.opset is not None:
             raise ArgumentError(f"--head, --opset and --dynamic-size are for an encoder, and {name} is a collection")
         count = export_vectors(collection, out, self.to, uri=self.uri)
         say(f"{count:,} vectors for {self.to}: {out}" + (f" in {self.uri}" if self.uri else ""))
@@ -68,6 +68,8 @@ class Export(Command):
             raise ArgumentError(
                 f"{out} ends with neither .onnx nor .pt2, which name an encoder's format; for a collection add --to"
             )
+        if out.suffix == ".pt2" and self.opset is not None:
+            raise ArgumentError(f"--opset is for ONNX, and {out} is torch's exported program; leave it out")
         from cpchub.hub.places import check_name
 
         check_out(out)
@@ -83,7 +85,7 @@ class Export(Command):
 
     def _written(self, out: Path) -> Exported:
         from cpchub.encoders.load import load
-        from cpchub.encoders.onnx_export import Exportable, write_onnx, write_program
+        from cpchub.encoders.onnx_export import OPSET, Exportable, write_onnx, write_program
 
         if self.head is None:
             what = Exportable.of(load(self.name or "", device="cpu", dtype="float32"))
@@ -94,5 +96,5 @@ class Export(Command):
             head = load_classifier(self.head)
             what = with_head(load(self.name or head.encoder_to_load, device="cpu", dtype="float32"), head)
         if out.suffix == ".onnx":
-            return write_onnx(what, out, opset=self.opset, dynamic_size=self.dynamic_size)
+            return write_onnx(what, out, opset=self.opset or OPSET, dynamic_size=self.dynamic_size)
         return write_program(what, out, dynamic_size=self.dynamic_size)

@@ -147,14 +147,12 @@ def card(spec: ModelSpec) -> None:
 
 
 def _card_text(spec: ModelSpec) -> str | None:
-    """The card without its front matter."""
     path = spec.folder / CARD if spec.folder else None
     if path is None or not path.is_file():
         return None
-    text = path.read_text(encoding="utf-8")
-    if text.startswith("---\n"):
-        text = text[4:].partition("\n---\n")[2]
-    return text.strip()
+    from cpchub.hub.card import shown
+
+    return shown(path.read_text(encoding="utf-8"))
 
 
 def _facts(spec: ModelSpec) -> str:

@@ -29,9 +29,11 @@ from cpchub.collection.manifest import (
     FAILURES,
     FOLDER,
     GENERATION,
+    IMPORTED,
     ITEMS,
     LIST,
     MANIFEST,
+    NO_SOURCE,
     VECTORS,
     check_same_encoder,
     encoder_to_load,
@@ -92,8 +94,22 @@ class Collection:
         return str(self.manifest["source"])
 
     @property
+    def source_in_words(self) -> str:
+        """`location`, or that the vectors were imported, where nobody said what they are of."""
+        return "imported vectors" if self.imported and self.location == NO_SOURCE else self.location
+
+    @property
+    def imported(self) -> bool:
+        """Whether the vectors were computed elsewhere, so that no image can be embedded beside them."""
+        return bool(self.manifest["encoder"]["fingerprint"] == IMPORTED)
+
+    @property
     def index_again(self) -> str:
-        """The command that brings it and its index in step with its source, for a shell."""
+        """The command that brings it and its index in step with its source, for a shell; of imported vectors, the call
+        in Python that brings the index in step with them.
+        """
+        if self.imported:
+            return f"cpchub.Index.update(cpchub.Collection.open({str(self.folder)!r}))"
         return shlex.join(["cpchub", "index", self.location, "-o", str(self.folder)])
 
     @property

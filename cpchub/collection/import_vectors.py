@@ -13,7 +13,15 @@ import pyarrow as pa
 
 from cpchub.collection.collection import Collection
 from cpchub.collection.items import as_items
-from cpchub.collection.manifest import FOLDER, FORMAT, MANIFEST, finish_commit, read_manifest
+from cpchub.collection.manifest import (
+    FOLDER,
+    FORMAT,
+    IMPORTED,
+    MANIFEST,
+    NO_SOURCE,
+    finish_commit,
+    read_manifest,
+)
 from cpchub.collection.tables import FAILURE_SCHEMA
 from cpchub.collection.writer import write_state
 from cpchub.common.files import check_free, expanded, only_writer, writing
@@ -22,7 +30,6 @@ from cpchub.common.words import counted, some
 from cpchub.errors import ArgumentError, CollectionError, OutputError
 
 SHARD = 65_536  # vectors a file
-IMPORTED = "imported"
 
 
 def import_vectors(
@@ -33,7 +40,7 @@ def import_vectors(
     ids: Sequence[int] | npt.NDArray[np.int64] | None = None,
     labels: Sequence[str | None] | None = None,
     encoder: str = IMPORTED,
-    source: str | Path = ".",
+    source: str | Path = NO_SOURCE,
 ) -> Collection:
     """Make a collection of vectors that were computed elsewhere, or replace what an imported one holds.
 
@@ -114,7 +121,7 @@ def _imported_before(folder: Path, dim: int) -> dict[str, Any] | None:
         check_free(folder)
         return None
     manifest = read_manifest(folder)
-    if manifest["encoder"]["fingerprint"] != IMPORTED or manifest["dim"] != dim:
+    if not Collection(folder, manifest).imported or manifest["dim"] != dim:
         raise OutputError(f"{folder} holds a collection of other vectors; choose a new folder")
     return manifest
 

@@ -15,6 +15,8 @@ VECTORS = "vectors"
 PENDING = "pending"  # work of a run that has not finished
 COMMIT = "commit"  # a finished run's files on their way to their places
 FOLDER, LIST = "folder", "list"  # of `source_kind`, those whose images are files
+IMPORTED = "imported"  # the fingerprint of vectors that were computed elsewhere
+NO_SOURCE = "."  # the source of imported vectors of which none was named
 GENERATION = b"cpchub.generation"  # in the Parquet metadata: tells files of one run from those of another
 MANIFEST_FIELDS = {
     "generation": int,

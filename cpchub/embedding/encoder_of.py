@@ -24,10 +24,9 @@ def encoder_of(collection: Collection, name: str | None = None) -> Encoder:
     Raises EncoderMismatchError if the vectors were computed elsewhere or the encoder is another one, UnknownModelError,
     ModelFolderError or WeightsUnavailableError if the encoder cannot be loaded.
     """
-    from cpchub.collection.import_vectors import IMPORTED
     from cpchub.encoders.load import load
 
-    if collection.manifest["encoder"]["fingerprint"] == IMPORTED:
+    if collection.imported:
         raise EncoderMismatchError(
             f"the vectors of {collection.folder} were computed elsewhere, so cpchub cannot embed a new image with "
             "the same encoder. Search with an image of the collection: its path, or id:NUMBER."

@@ -75,7 +75,8 @@ def labels_of_folders(collection: Collection) -> dict[str, str]:
     labels = {path: name for path, name in zip(collection.paths, classes, strict=True) if name is not None}
     if not labels:
         raise LabelError(
-            f"no image of {collection.location} lies in a class folder, such as cat/; give a CSV of labels"
+            f"no image of {collection.folder} lies in a class folder, such as cat/ (the first is "
+            f"{collection.paths[0]}); give a CSV of labels"
         )
     return labels
 
@@ -107,12 +108,13 @@ def rows_of(collection: Collection, labels: Mapping[str, str]) -> dict[int, str]
     found = dict(zip(labels, places_of(labels, collection.paths, collection.location), strict=True))
     missing = [path for path, row in found.items() if row is None]
     if missing:
+        whose = f"{'of' if collection.imported else 'below'} {collection.source_in_words}"
         broken = set(collection.failures["path"].to_pylist())
         first = f"{missing[0]} (could not be read)" if missing[0] in broken else missing[0]
         raise LabelError(
             f"labels for images that {collection.folder} does not hold: {some([first], len(missing), 1)}. They are "
-            f"{len(missing):,} of {counted(len(labels), 'label')}; mend or delete their lines. Paths are those below "
-            f"{collection.location}, for example {collection.paths[0]}"
+            f"{len(missing):,} of {counted(len(labels), 'label')}; mend or delete their lines. Paths are those "
+            f"{whose}, for example {collection.paths[0]}"
         )
     classes: dict[int, str] = {}
     for path, row in found.items():

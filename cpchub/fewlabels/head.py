@@ -21,8 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from safetensors import SafetensorError
 
-from cpchub.collection.import_vectors import IMPORTED
-from cpchub.collection.manifest import encoder_to_load
+from cpchub.collection.manifest import IMPORTED, encoder_to_load
 from cpchub.common.files import check_free, expanded, put_in_place, save_tensors, write_json, writing
 from cpchub.common.hashing import bytes_sha256, file_sha256
 from cpchub.common.words import typed

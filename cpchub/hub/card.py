@@ -31,6 +31,7 @@ BEGIN = "<!-- cpchub: generated from config.json, recipe.json and eval.json; wri
 END = "<!-- cpchub: end of the generated block -->"
 _FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)\r?\n---\r?\n?", re.DOTALL)
 _BLOCK = re.compile(r"<!-- cpchub: generated.*?-->.*?<!-- cpchub: end.*?-->", re.DOTALL)
+_MARK = re.compile(r"<!-- cpchub: (?:generated|end).*?-->\n*", re.DOTALL)
 _GENERATED = ("license", "license_name", "library_name", "pipeline_tag", "metrics", "model-index")
 _UNITED = ("tags", "datasets")  # entries of all authors are kept
 
@@ -137,6 +138,11 @@ def front_matter(card: str) -> dict[str, Any]:
     if not isinstance(metadata, dict):
         raise ModelFolderError(f"The card's front matter is a {type(metadata).__name__}, not names and values")
     return metadata
+
+
+def shown(card: str) -> str:
+    """The card for a reader: without its front matter and without the marks of our block."""
+    return _MARK.sub("", _body(card)).strip()
 
 
 def _body(card: str) -> str:

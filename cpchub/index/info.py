@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cpchub.collection.collection import Collection
+from cpchub.collection.manifest import COMMIT, FAILURES, INDEX, ITEMS, MANIFEST, PENDING, VECTORS
 from cpchub.errors import CollectionError
+from cpchub.index.engine.mapped import FOLDER
 from cpchub.index.setting import Setting
+
+PARTS = (MANIFEST, ITEMS, FAILURES, VECTORS, INDEX, FOLDER, PENDING, COMMIT)
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,8 @@ class Info:
     """Facts about a collection.
 
     labels: images of each class, the most first. search: the index in a sentence, or why there is none. failures: path
-    and reason of each image that could not be read. disk: bytes of each file and folder in it, the most first.
+    and reason of each image that could not be read. disk: bytes of each file and folder of the collection, the most
+    first; what else lies in its folder is the user's own.
     """
 
     images: int
@@ -37,7 +42,7 @@ def info_of(collection: Collection) -> Info:
     failures = collection.failures.select(["path", "reason"]).to_pylist()
     return Info(
         images=len(collection),
-        source=collection.location,
+        source=collection.source_in_words,
         labels=dict(labels.most_common()),
         encoder=_encoder(collection),
         dim=collection.dim,
@@ -70,5 +75,6 @@ def _disk(folder: Path) -> dict[str, int]:
     sizes = {
         part.name: sum(path.stat().st_size for path in (part, *part.rglob("*")) if path.is_file())
         for part in folder.iterdir()
+        if part.name in PARTS
     }
     return dict(sorted(sizes.items(), key=lambda each: -each[1]))

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from cpchub.common.csv_table import CsvTable, read_csv
 from cpchub.common.files import expanded
+from cpchub.common.words import counted
 from cpchub.errors import LabelError
 from cpchub.media.sources.base import PATH
 from cpchub.media.sources.columns import LABEL, user_columns
@@ -211,4 +212,5 @@ def _classes_found(labels: Sequence[str | None], kind: str, location: str) -> st
     labelled = sum(label is not None for label in labels)
     names = ", ".join(classes[:SHOWN]) + (", ..." if len(classes) > SHOWN else "")
     word = "class" if len(classes) == 1 else "classes"
-    return f"{len(classes):,} {word} by folders ({names}), of {labelled:,} of {len(labels):,} images"
+    whose = "all images" if labelled == len(labels) else f"{labelled:,} of {counted(len(labels), 'image')}"
+    return f"{len(classes):,} {word} by folders ({names}), of {whose}"

@@ -124,6 +124,10 @@ WRONG = {
         ["export", "made", "-o", "out", "--to", "numpy", "--opset", "17"],
         "--opset and --dynamic-size are for an encoder, and made is a collection",
     ),
+    "export a program by ONNX's operators": (
+        ["export", "simclr", "-o", "a.pt2", "--opset", "20"],
+        "--opset is for ONNX, and a.pt2 is torch's exported program; leave it out",
+    ),
     "import": (["import", "nowhere.pth", "-o", "out"], "there is no file nowhere.pth"),
     "import as a format": (["import", "photos/a.png", "-o", "out", "--as", "mocoo"], "There is no format 'mocoo'"),
     "import over images": (["import", "photos/a.png", "-o", "photos"], "photos exists with other content (a.png)"),

@@ -44,8 +44,12 @@ def test_show_prints_the_card_without_its_front_matter(capsys: pytest.CaptureFix
 
 
 def test_show_takes_a_folder(tiny_encoder_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    card = tiny_encoder_folder / "README.md"
+    assert "<!-- cpchub: generated" in card.read_text()
     assert main(["show", str(tiny_encoder_folder)]) == 0
-    assert "tiny-simclr" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("# tiny-simclr\n")
+    assert "<!--" not in said
 
 
 def test_show_of_an_unknown_name_offers_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cpchub.cli.main import main
+from cpchub.collection.import_vectors import import_vectors
 from cpchub.embedding.job import embed
 from cpchub.encoders.load import load
 from cpchub.index import Index
@@ -40,6 +43,27 @@ def test_info_tells_images_encoder_index_failures_and_disk(
     assert facts["index"] == [f"There is none yet; build it: cpchub index {broken.parent / 'photos'} -o {broken}"]
     assert facts["failures"] == ["2"]
     assert facts["disk"][0].partition(": ")[2].startswith(tuple(path.name for path in broken.iterdir()))
+
+
+def test_the_size_on_disk_is_that_of_the_collection_alone(
+    broken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(broken, out)
+    (out / "predictions.csv").write_bytes(bytes(50_000_000))
+    (disk,) = [values[0] for name, *values in told(out, capsys) if name == "disk"]
+    assert "MB" not in disk
+    assert "predictions.csv" not in disk
+
+
+def test_imported_vectors_are_called_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    import_vectors(out, np.eye(3, dtype=np.float32), ["0.jpg", "1.jpg", "2.jpg"])
+    facts = {name: values for name, *values in told(out, capsys)}
+    assert facts["images"] == ["3 of imported vectors"]
+    assert facts["index"][0].endswith(f"build it: cpchub.Index.update(cpchub.Collection.open('{out}'))")
+    assert main(["classify", str(out), "--labels", "folders"]) == 2
+    assert f"no image of {out} lies in a class folder, such as cat/ (the first is 0.jpg)" in capsys.readouterr().err
 
 
 def test_each_image_that_could_not_be_read_is_a_line_with_its_reason(

@@ -14,7 +14,8 @@ from cpchub.collection.collection import Collection
 from cpchub.common.csv_table import read_csv
 from cpchub.embedding.job import embed
 from cpchub.errors import LabelError, SourceError
-from cpchub.fewlabels.classify import classify, read_labels
+from cpchub.fewlabels.classify import classify
+from cpchub.fewlabels.given_labels import read_labels
 from cpchub.media.labels import folder_classes, places_of
 from cpchub.media.sources.lists import read_list
 from tests.cpchub.images import TinyEncoder, an_image, folder_of_images, save
@@ -214,7 +215,7 @@ class TestClassFolders:
         shard = write_tar(tmp_path / "photos.tar", {"cat/0.png": png(0), "cat/1.png": png(1), "dog/2.png": png(2)})
         collection = run(shard, tmp_path / "out", labels="folders")
         assert sorted(labels_of(collection).values(), key=str) == ["cat", "cat", "dog"]
-        assert collection.notes == ("2 classes by folders (cat, dog), of 3 of 3 images",)
+        assert collection.notes == ("2 classes by folders (cat, dog), of all images",)
 
     @pytest.mark.parametrize(
         ("kind", "paths", "classes"),
