@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from cpchub.collection.copies import IDENTICAL, small_copies, usual_distance
 from cpchub.errors import ArgumentError
 from cpchub.index import Index
-from cpchub.index.near_groups import Group, Grouping, small_copies
-from cpchub.index.near_threshold import IDENTICAL, calibrate_threshold, cosine_text, threshold_reaching, usual_distance
+from cpchub.index.near_groups import Group, Grouping
+from cpchub.index.near_threshold import calibrate_threshold, cosine_text, threshold_reaching
 from cpchub.index.neighbours import Neighbours, nearest_others
 
 NEIGHBOURS = 10  # of other content
@@ -68,7 +69,7 @@ def find_duplicates(
     how, given = "the threshold that you gave", threshold is not None
     if threshold is None:
         small = partial(small_copies, index.collection, progress=False) if readable else None
-        usual = usual_distance(index, contents, small)
+        usual = usual_distance(index.vectors, contents, small)
         threshold, how = calibrate_threshold(neighbours, contents, usual, confirmed=readable)
     least = min(threshold, IDENTICAL)
     grouping = Grouping(index, contents, least, confirm=confirm, readable=readable, progress=progress)

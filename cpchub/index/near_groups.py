@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
 
-from cpchub.collection.collection import Collection
-from cpchub.common.progress import Report
+from cpchub.collection.copies import small_copies
 from cpchub.common.vectors import unit_length
-from cpchub.errors import CpchubError
 from cpchub.index import Index
 from cpchub.index.neighbours import Neighbours
 from cpchub.index.same_file import files_of
-from cpchub.media.decode import read_image
-from cpchub.media.whole import MOST_DIFFERENT, SIDE, Small, differences, same_aspect, small_copy
+from cpchub.media.whole import MOST_DIFFERENT, Small, differences, same_aspect
 
 MANY = 1000  # images that are linked by near pairs, up to which all are compared with all that are kept
 AT_ONCE = 4096  # pairs
@@ -200,24 +194,3 @@ def _split(numbers: Rows) -> list[Rows]:
     """The places of each number, in order."""
     order = np.argsort(numbers, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
-
-
-def small_copies(collection: Collection, rows: Sequence[int], *, progress: bool = True) -> dict[int, Small]:
-    """The images of some rows as `cpchub.media.whole` compares them, without those that cannot be read."""
-
-    def read(row: int) -> Small | None:
-        try:
-            return small_copy(read_image(collection.image(row), size=SIDE))
-        except CpchubError:  # missing, unreachable or damaged
-            return None
-
-    found: dict[int, Small] = {}
-    with (
-        Report("Comparing whole images", len(rows), console=Console(stderr=True, quiet=not progress)) as report,
-        ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="read-images") as pool,
-    ):
-        for row, small in zip(rows, pool.map(read, rows), strict=True):
-            if small is not None:
-                found[row] = small
-            report.advance()
-    return found

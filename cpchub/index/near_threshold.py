@@ -3,51 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
-from cpchub.index import Index
+from cpchub.collection.copies import COPY, COPY_IF_CONFIRMED, IDENTICAL, PHOTOS, cosine_at, distance_at
 from cpchub.index.neighbours import Neighbours
-from cpchub.media.whole import MOST_DIFFERENT, Small, differences
 
 FAR_FROM_USUAL = 5.0  # standard deviations
 FAR_IF_CONFIRMED = 4.0  # the same, where pairs are compared as whole images as well
-# Of the distance of any two images, which most copies stay below: set on photos with the bundled encoders, of which
-# `benchmarks/duplicates.py` measures precision and recall.
-COPY = 0.2
-COPY_IF_CONFIRMED = 0.3  # the same, where pairs are compared as whole images as well: of an untrained network too
-IDENTICAL = 1 - 1e-6  # the highest threshold: rounding keeps equal vectors a little apart
 LEAST_SPREAD = 1e-3  # of the log distances: rounding alone must not make all images duplicates
 FEWEST = 20  # images, below which there is no usual distance to the nearest other one
-SAMPLE, SMALL_SAMPLE = 1000, 48  # images, of which all pairs tell the usual distance; the second, if they are read
-PHOTOS = 0.29  # the usual distance of two photos for an untrained network, the least that was measured
-
-
-def usual_distance(
-    index: Index, contents: npt.NDArray[np.int64], small: Callable[[list[int]], dict[int, Small]] | None
-) -> float | None:
-    """The median Euclidean distance of two images that are not the same; None where no two are different.
-
-    small: gives images by their rows for `cpchub.media.whole`, which tells copies; without it, and for what cannot
-    be read, two of different bytes are taken for different images.
-    """
-    rows = np.unique(contents, return_index=True)[1]
-    count = min(len(rows), SAMPLE if small is None else SMALL_SAMPLE)
-    rows = np.sort(rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)])
-    vectors = np.asarray(index.vectors[rows], dtype=np.float32)
-    different = np.triu(np.ones((count, count), np.bool_), 1)
-    images = {} if small is None else small(rows.tolist())
-    known = [place for place, row in enumerate(rows.tolist()) if row in images]
-    if known:
-        all_known = np.stack([images[int(rows[place])] for place in known])
-        for place, image in zip(known, all_known, strict=True):
-            different[place, known] &= differences(image, all_known) > MOST_DIFFERENT
-    if not different.any():
-        return None
-    cosines = (vectors @ vectors.T)[different].astype(np.float64)
-    return float(np.median(np.sqrt(np.maximum(2 - 2 * cosines, 0))))
 
 
 def calibrate_threshold(
@@ -63,7 +29,7 @@ def calibrate_threshold(
     """
     copy = COPY * (PHOTOS if usual is None else usual)
     distances, one_each = neighbours.distances(), np.unique(contents, return_index=True)[1]
-    other = (contents[neighbours.rows] != contents[:, None]) & (distances > max(copy, _distance(IDENTICAL)))
+    other = (contents[neighbours.rows] != contents[:, None]) & (distances > max(copy, distance_at(IDENTICAL)))
     ordinary = one_each[other[one_each].any(axis=1)]
     nearest = distances[ordinary, other[ordinary].argmax(axis=1)]
     few = len(one_each) < FEWEST
@@ -76,9 +42,9 @@ def calibrate_threshold(
     far = float(np.exp(median - deviations * max(above - median, LEAST_SPREAD)))
     if confirmed and far * COPY < copy * COPY_IF_CONFIRMED:
         return _by_share(COPY_IF_CONFIRMED, usual)
-    threshold = _cosine(far)
+    threshold = cosine_at(far)
     return threshold, (
-        f"the nearest other image that is no copy is usually at {cosine_text(_cosine(float(np.exp(median))))}; "
+        f"the nearest other image that is no copy is usually at {cosine_text(cosine_at(float(np.exp(median))))}; "
         f"{cosine_text(threshold)} is {deviations:g} standard deviations of the log distance nearer"
     )
 
@@ -96,21 +62,13 @@ def threshold_reaching(cosine: float) -> str:
 
 
 def _by_share(share: float, usual: float | None) -> tuple[float, str]:
-    threshold = _cosine(share * (PHOTOS if usual is None else usual))
+    threshold = cosine_at(share * (PHOTOS if usual is None else usual))
     if usual is None:
         return threshold, (
             f"no two are different as whole images; {cosine_text(threshold)} is {share:g} of the distance of two "
             "photos for an untrained network"
         )
     return threshold, (
-        f"two images are usually at {cosine_text(_cosine(usual))}; {cosine_text(threshold)} is {share:g} of that "
+        f"two images are usually at {cosine_text(cosine_at(usual))}; {cosine_text(threshold)} is {share:g} of that "
         "distance, and copies mostly lie nearer"
     )
-
-
-def _cosine(distance: float) -> float:
-    return min(1 - distance**2 / 2, IDENTICAL)
-
-
-def _distance(cosine: float) -> float:
-    return math.sqrt(2 - 2 * cosine)
