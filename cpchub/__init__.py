@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cpchub.encoders.load import create_model, load
     from cpchub.encoders.onnx_export import export_onnx, export_program
     from cpchub.errors import CpchubError
+    from cpchub.fewlabels.choice.next_images import find_next_labels
     from cpchub.fewlabels.head import Head, load_classifier
     from cpchub.fewlabels.label_errors import find_label_errors
     from cpchub.hub.locate import find
@@ -70,6 +71,7 @@ __all__ = [
     "find",
     "find_duplicates",
     "find_label_errors",
+    "find_next_labels",
     "find_outliers",
     "get_spec",
     "import_checkpoint",
@@ -105,6 +107,7 @@ _HOME = {
     "find": "cpchub.hub.locate:find",
     "find_duplicates": "cpchub.index.duplicates:find_duplicates",
     "find_label_errors": "cpchub.fewlabels.label_errors:find_label_errors",
+    "find_next_labels": "cpchub.fewlabels.choice.next_images:find_next_labels",
     "find_outliers": "cpchub.index.outliers:find_outliers",
     "get_spec": "cpchub.catalog.listing:get_spec",
     "import_checkpoint": "cpchub.importers.convert:import_checkpoint",

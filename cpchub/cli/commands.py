@@ -9,6 +9,7 @@ from cpchub.cli.encoders import Fetch, Import, Models, Show, Verify
 from cpchub.cli.evaluation import Compare, Detect, Eval, ReportCommand
 from cpchub.cli.exporting import Export
 from cpchub.cli.labelling import Classify, LabelErrors
+from cpchub.cli.next_labels import LabelNext
 from cpchub.cli.publishing import Publish
 from cpchub.cli.searching import DuplicatesCommand, Map, Merge, Outliers, Search
 from cpchub.cli.training import Distil, Quickstart, Train
@@ -33,6 +34,7 @@ COMMANDS: dict[str, type[Command]] = {
         Merge,
         Classify,
         LabelErrors,
+        LabelNext,
         Demo,
         Models,
         Show,

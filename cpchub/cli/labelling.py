@@ -11,7 +11,7 @@ from tyro.conf import arg
 
 from cpchub.cli.base import CollectionFolder, Command, Out, Switch, say, write_csv
 from cpchub.cli.estimates import show_estimate, tell_estimate, tell_none_of_these
-from cpchub.cli.label_files import check_out_beside, labels_from
+from cpchub.cli.label_files import LabelFiles, check_out_beside, labels_from
 from cpchub.cli.sheets import MOST_ROWS, check_sheet, draw_label_errors
 from cpchub.common.files import check_free
 from cpchub.common.words import counted, shares, some, typed
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from cpchub.fewlabels.estimate import Estimate
     from cpchub.fewlabels.head import Head
 
-LabelFile = Annotated[str | None, arg(metavar="folders|CSV")]
 Method = Literal["logistic", "means", "knn"]
 
 
@@ -33,9 +32,9 @@ class Classify(Command):
     """Classify the images of a collection from a few labels, or by a classifier that was saved."""
 
     collection: CollectionFolder
-    labels: LabelFile = None
+    labels: LabelFiles = ()
     """the labels of a few images of each class: a CSV with the columns path,label; paths as in the collection; or
-    "folders" for those of class folders"""
+    "folders" for those of class folders; may be given again"""
     out: Annotated[Path | None, Out] = None
     """CSV to write, columns path,predicted,confidence,label, and typical with --none-of-these; without it they are
     printed"""
@@ -105,7 +104,7 @@ class Classify(Command):
 
     def check(self) -> None:
         """What can be said of the flags alone. Raises ArgumentError and OutputError."""
-        if (self.labels is None) == (self.head is None):
+        if bool(self.labels) == (self.head is not None):
             both = "gives both" if self.head is not None else "gives neither"
             raise ArgumentError(f"classify takes --labels CSV, or --head with a saved classifier; this {both}")
         learning = {"--save": self.save, "--method": self.method, "--none-of-these": self.none_of_these}
@@ -125,8 +124,9 @@ class LabelErrors(Command):
     """List the labels that the other labels contradict, the worst first; nothing is changed."""
 
     collection: CollectionFolder
-    labels: Annotated[str, arg(metavar="folders|CSV")]
-    """the labels: a CSV with the columns path,label; paths as in the collection; or "folders" for class folders"""
+    labels: LabelFiles = ()
+    """the labels: a CSV with the columns path,label; paths as in the collection; or "folders" for class folders; may be
+    given again"""
     out: Annotated[Path | None, Out] = None
     """CSV to write, columns path,label,suggested,probability; without it they are printed"""
     show: Annotated[Path | None, arg(metavar="PNG")] = None
@@ -135,6 +135,8 @@ class LabelErrors(Command):
     def run(self) -> None:
         from cpchub.collection.collection import Collection
 
+        if not self.labels:
+            raise ArgumentError("label-errors looks through labels; name a CSV of them, or folders, with --labels")
         check_out_beside(self.out, self.labels)
         check_sheet(self.show)
         collection = Collection.open(self.collection)

@@ -1,4 +1,4 @@
-"""What commands draw as contact sheets: what a search found, groups of duplicates, labels in doubt."""
+"""What commands draw as contact sheets: what a search found, groups of duplicates, labels in doubt or to be given."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MOST_GROUPS, MOST_TILES = 50, 8  # of duplicates: a sheet is for a look, the table has all
 MOST_ROWS = 50  # of labels in doubt
+ACROSS = 6  # images to label, in a row
 
 
 def check_sheet(show: Path | None) -> None:
@@ -74,6 +75,18 @@ def draw_label_errors(collection: Collection, found: LabelErrors, out: Path) -> 
         near = [Tile(_image_of(collection, row), found.labels[row]) for row in found.near[line["path"]]]
         rows.append([doubt, *near])
     contact_sheet(rows, out)
+
+
+def draw_next(collection: Collection, rows: Sequence[int], out: Path) -> bool:
+    """A contact sheet of the images to label, numbered as in the list; returns whether all of them are on it."""
+    from cpchub.media.contact_sheet import Tile, contact_sheet
+
+    shown = rows[: ACROSS * MOST_ROWS]
+    tiles = [
+        Tile(_image_of(collection, row), f"{number}. {collection.paths[row]}") for number, row in enumerate(shown, 1)
+    ]
+    contact_sheet([tiles[at : at + ACROSS] for at in range(0, len(tiles), ACROSS)], out, first_apart=False)
+    return len(shown) == len(rows)
 
 
 def _image(index: Index, row: int) -> Path | bytes:

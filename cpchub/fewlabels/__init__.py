@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cpchub.fewlabels.calibration import Calibrated
+from cpchub.fewlabels.choice.next_rows import Next, label_next
 from cpchub.fewlabels.curve import LabelCurve, label_curve, label_fractions, label_subsets
 from cpchub.fewlabels.estimate import ClassEstimate, Estimate, Share, estimate_accuracy
 from cpchub.fewlabels.knn import KNNClassifier
@@ -31,6 +32,7 @@ __all__ = [
     "KNNClassifier",
     "LabelCurve",
     "LogisticProbe",
+    "Next",
     "NoneOfThese",
     "ResNetHead",
     "Saved",
@@ -38,6 +40,7 @@ __all__ = [
     "estimate_accuracy",
     "label_curve",
     "label_fractions",
+    "label_next",
     "label_subsets",
     "labels_saved",
     "plot_label_curve",

@@ -7,7 +7,7 @@ likely than a guess.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,13 +50,7 @@ def find_label_errors(collection: Collection, labels: Mapping[str, str], shown: 
     Raises LabelError where no class has two labels, on a single class, or a path that is not in the collection.
     """
     rows, names, vectors = labelled(collection, labels)
-    if len(set(names)) < 2:
-        raise LabelError(f"labels of one class only ({names[0]}); nothing can contradict them")
-    probe = LogisticProbe().fit(vectors, np.asarray(names))
-    found = held_out(vectors, names, settled(probe), all_of_them=True)
-    if found is None:
-        raise LabelError("no class has two labels, so none can be held out; label more images of each class")
-    worst, suggested, probability = contradicted(found)
+    found, worst, suggested, probability = doubted_labels(vectors, names)
     paths = [collection.paths[rows[at]] for at in worst]
     table = pa.table(
         {
@@ -74,6 +68,22 @@ def find_label_errors(collection: Collection, labels: Mapping[str, str], shown: 
     counts = np.bincount(found.codes)
     alone = [name for name, count in zip(found.classes, counts, strict=True) if count == 1]
     return LabelErrors(table, dict(zip(rows.tolist(), names, strict=True)), near, int(found.tested.sum()), alone)
+
+
+def doubted_labels(
+    vectors: npt.NDArray[np.float32], names: Sequence[str]
+) -> tuple[HeldOut, npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """The labels `[L]` of vectors `[L, D]`, held out, and those in doubt as `contradicted` gives them.
+
+    Raises LabelError on a single class, and where no class has two labels.
+    """
+    if len(set(names)) < 2:
+        raise LabelError(f"labels of one class only ({', '.join(set(names))}); nothing can contradict them")
+    probe = LogisticProbe().fit(vectors, np.asarray(names))
+    found = held_out(vectors, names, settled(probe), all_of_them=True)
+    if found is None:
+        raise LabelError("no class has two labels, so none can be held out; label more images of each class")
+    return found, *contradicted(found)
 
 
 def contradicted(

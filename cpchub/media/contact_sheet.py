@@ -31,8 +31,10 @@ class Tile:
     highlighted: bool = False
 
 
-def contact_sheet(rows: Sequence[Sequence[Tile]], out: str | Path, title: str | None = None) -> Path:
-    """Draw rows of tiles, the first of each row set apart, and write them as PNG; returns the path.
+def contact_sheet(
+    rows: Sequence[Sequence[Tile]], out: str | Path, title: str | None = None, *, first_apart: bool = True
+) -> Path:
+    """Draw rows of tiles and write them as PNG; returns the path. The first of each row is set apart, unless not asked.
 
     An image that cannot be read is drawn as an empty card that says so. Raises QueryError without tiles, OutputError
     or NoSpaceError where `out` cannot be written.
@@ -41,7 +43,8 @@ def contact_sheet(rows: Sequence[Sequence[Tile]], out: str | Path, title: str | 
     if not columns:
         raise QueryError("a contact sheet needs at least one image")
     top = MARGIN + (TITLE if title else 0)
-    width = 2 * MARGIN + columns * TILE + (columns - 1) * GAP + (AFTER_FIRST if columns > 1 else 0)
+    apart = AFTER_FIRST if first_apart and columns > 1 else 0
+    width = 2 * MARGIN + columns * TILE + (columns - 1) * GAP + apart
     height = top + len(rows) * (TILE + CAPTION) + (len(rows) - 1) * GAP + MARGIN
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -50,9 +53,9 @@ def contact_sheet(rows: Sequence[Sequence[Tile]], out: str | Path, title: str | 
     for number, row in enumerate(rows):
         y = top + number * (TILE + CAPTION + GAP)
         for column, tile in enumerate(row):
-            x = MARGIN + column * (TILE + GAP) + (AFTER_FIRST if column else 0)
+            x = MARGIN + column * (TILE + GAP) + (apart if column else 0)
             _draw_tile(sheet, draw, tile, x, y)
-    if columns > 1:
+    if apart:
         x = MARGIN + TILE + (GAP + AFTER_FIRST) // 2
         draw.line((x, top, x, height - MARGIN - CAPTION), fill="#e0e3e8", width=2)
     out = Path(out)

@@ -80,6 +80,12 @@ WRONG = {
         "photos exists with other content (a.png)",
     ),
     "label-errors": (["label-errors", "made", "--labels", "nowhere.csv"], "no file of labels at nowhere.csv"),
+    "label-next": (["label-next", "nowhere"], "there is no collection at nowhere"),
+    "label-next by labels": (["label-next", "made", "--labels", "nowhere.csv"], "no file of labels at nowhere.csv"),
+    "label-next into a file that is there": (
+        ["label-next", "made", "-o", "photos/a.png"],
+        "photos/a.png exists and may hold labels; give --out another name",
+    ),
     "info": (["info", "nowhere"], "there is no collection at nowhere"),
     "map": (["map", "nowhere"], "there is no collection at nowhere"),
     "merge": (["merge", "made", "nowhere", "-o", "out"], "there is no collection at nowhere"),
@@ -139,6 +145,8 @@ RIGHT = {
     "help of sound": ["train", "cpc_audio_librispeech", "--help"],
     "help": ["--help"],
     "search by a path of the collection": ["search", "made", "a", "-k", "1"],
+    "images to label": ["label-next", "../labelled/index", "-n", "2"],
+    "images to label beside labels": ["label-next", "../labelled/index", "--labels", "../labelled/labels.csv"],
 }
 
 
@@ -156,6 +164,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (here / "photos").mkdir()
     (here / "photos" / "a.png").touch()
     Index.build(import_vectors(here / "made", np.eye(2, dtype=np.float32), ["a", "b"]))
+    index = import_vectors(here.parent / "labelled" / "index", np.eye(6, dtype=np.float32), list("abcdef"))
+    (index.folder.parent / "labels.csv").write_text("path,label\na,cat\nb,dog\n")
     return here
 
 
@@ -205,3 +215,10 @@ def test_the_help_of_a_recipe_has_the_settings_of_its_method_and_no_others(answe
 
 def test_images_of_the_collection_are_searched_with(answers: dict[str, Answer]) -> None:
     assert answers["search by a path of the collection"].out == "1.0000\ta\n"
+
+
+def test_images_to_label_are_chosen_with_labels_and_without(answers: dict[str, Answer]) -> None:
+    chosen, beside = answers["images to label"], answers["images to label beside labels"]
+    assert (chosen.status, beside.status) == (0, 0), chosen.err + beside.err
+    assert len(chosen.out.splitlines()) == 2
+    assert {line.split("\t")[0] for line in beside.out.splitlines()} == set("cdef")
