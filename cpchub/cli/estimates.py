@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from cpchub.fewlabels.estimate import Estimate, Share
+    from cpchub.fewlabels.multi_label import MultiLabelEstimate
 
 FEW = 5  # labels a class, below which holding one out takes much away
 SHOWN = 12  # classes of a table; of more, the pairs that are confused most
@@ -80,6 +81,31 @@ def show_estimate(estimate: Estimate) -> None:
         say("The columns with numbers: as which class the held-out labels of a line were predicted")
     else:
         _most_confused([each.name for each in estimate.classes], estimate)
+
+
+def show_classes(estimate: MultiLabelEstimate) -> None:
+    """Say how well several classes of an image are told, and print recall and precision of each class."""
+    if estimate.macro_f1 is None:
+        say("How good it is, is not known, since no class has two labels. Label a second image of a class")
+        return
+    say(
+        f"Macro F1: about {estimate.macro_f1:.2f}, the mean of the classes' harmonic means of recall and precision on "
+        "held-out labels"
+    )
+    console = remarks()
+    table = Table("class", box=None, pad_edge=False, header_style="bold")
+    for column in ("labels", "recall", "precision"):
+        table.add_column(column, justify="right")
+    shown = sorted(estimate.classes, key=lambda each: each.recall.value if each.recall else 1.0)
+    if len(shown) > SHOWN:
+        say(f"The {SHOWN} of {len(shown):,} classes that are found least:")
+    else:
+        shown = list(estimate.classes)
+    for each in shown[:SHOWN]:
+        table.add_row(escape(each.name), f"{each.labels:,}", _share(each.recall), _share(each.precision))
+    console.print(table, highlight=False)
+    if estimate.alone:
+        say(f"Not tested, since they have one label each: {some(estimate.alone)}")
 
 
 def _share(share: Share | None) -> str:

@@ -26,14 +26,15 @@ def check_out_beside(out: Path | None, labels: Sequence[str]) -> None:
         raise OutputError(f"{out} is the file of the labels; give --out another name")
 
 
-def labels_from(given: Sequence[str], collection: Collection) -> dict[str, str]:
+def labels_from(given: Sequence[str], collection: Collection, *, several: bool = False) -> dict[str, str]:
     """Labels by path: of CSV files, or of the class folders of the collection. Of several the later one counts.
 
-    What is left aside or replaced is said. Raises LabelError.
+    several: a label of a CSV may be `a;b`, or `;` for none of the classes. What is left aside or replaced is said.
+    Raises LabelError.
     """
     labels: dict[str, str] = {}
     for each in given:
-        more = _labels_of(each, collection)
+        more = _labels_of(each, collection, several)
         replaced = [path for path, label in more.items() if labels.get(path, label) != label]
         if replaced:
             first = some(replaced, len(replaced), 1)
@@ -42,7 +43,7 @@ def labels_from(given: Sequence[str], collection: Collection) -> dict[str, str]:
     return labels
 
 
-def _labels_of(given: str, collection: Collection) -> dict[str, str]:
+def _labels_of(given: str, collection: Collection, several: bool) -> dict[str, str]:
     from cpchub.fewlabels.given_labels import labels_of_folders, read_label_file
 
     if given == FOLDERS:
@@ -50,7 +51,7 @@ def _labels_of(given: str, collection: Collection) -> dict[str, str]:
         if without := len(collection) - len(labels):
             say(f"Without a label: {counted(without, 'image')} in no class folder")
         return labels
-    read = read_label_file(given)
+    read = read_label_file(given, several=several)
     if read.left_aside:
         say(f"{counted(len(read.by_path), 'label')} in {given}; left aside: {listed(read.left_aside)}")
     return read.by_path

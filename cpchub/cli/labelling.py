@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import arg
 
 from cpchub.cli.base import CollectionFolder, Command, Out, Switch, say, write_csv
-from cpchub.cli.estimates import show_estimate, tell_estimate, tell_none_of_these
+from cpchub.cli.estimates import show_classes, show_estimate, tell_estimate, tell_none_of_these
 from cpchub.cli.label_files import LabelFiles, check_out_beside, labels_from
 from cpchub.cli.sheets import MOST_ROWS, check_sheet, draw_label_errors
 from cpchub.common.files import check_free
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cpchub.fewlabels.estimate import Estimate
     from cpchub.fewlabels.head import Head
 
+FOR_ONE_CLASS = ("--none-of-these", "--use-unlabelled", "--copy-to")
 Method = Literal["logistic", "means", "knn"]
 
 
@@ -43,6 +44,9 @@ class Classify(Command):
     none_of_these: Annotated[float | None, arg(metavar="SHARE")] = None
     """answer "none of these" for images that resemble no labelled class; SHARE of those that do are answered so too:
     0.05 is one in twenty"""
+    multi_label: Switch = False
+    """an image may be of several classes, its label is `a;b` then, or of none, which is `;`; CSV columns
+    path,predicted, p_CLASS for each class with its probability, and label"""
     use_unlabelled: Switch = False
     """spread the labels over the graph of nearest neighbours to the images without one, if that gains on held-out
     labels"""
@@ -59,22 +63,29 @@ class Classify(Command):
         self.check()
         collection = Collection.open(self.collection)
         from cpchub.fewlabels.classify import classify
+        from cpchub.fewlabels.given_labels import classes_of
         from cpchub.fewlabels.head import check_head_folder, load_classifier
 
         if self.save is not None:
             check_head_folder(self.save)
         if self.head is not None:
             head = load_classifier(self.head)
+            if head.several is not None and self.copy_to is not None:
+                raise ArgumentError(f"--copy-to sorts by one class an image, and {self.head} tells several")
             table = classify(collection, {}, head=head)
         else:
             table, head, estimate = self.learned(collection)
         write_csv(table, self.out)
         if self.out is not None:
-            shown = shares(Counter(table["predicted"].to_pylist()))
-            say(f"{counted(table.num_rows, 'prediction')}: {self.out} ({shown})")
+            predicted = table["predicted"].to_pylist()
+            if head.several is not None:
+                predicted = [name for label in predicted for name in classes_of(label) or ["no class"]]
+            say(f"{counted(table.num_rows, 'prediction')}: {self.out} ({shares(Counter(predicted))})")
         if head.none_of_these is not None:
             tell_none_of_these(table, head.none_of_these.level)
-        if self.head is None:
+        if self.head is None and head.several is not None:
+            show_classes(head.several)
+        elif self.head is None:
             tell_estimate(estimate)
             if estimate is not None:
                 show_estimate(estimate)
@@ -88,10 +99,14 @@ class Classify(Command):
 
     def learned(self, collection: Collection) -> tuple[pa.Table, Head, Estimate | None]:
         """The predictions from the labels, the classifier, and the estimated accuracy of the predictions."""
-        from cpchub.fewlabels.classify import classify_and_estimate, classify_with_unlabelled
+        from cpchub.fewlabels.classify import classify_and_estimate, classify_multi_label, classify_with_unlabelled
 
-        how = (labels_from(self.labels, collection), self.method or "logistic", self.none_of_these)
-        if self.use_unlabelled:
+        labels, method = labels_from(self.labels, collection, several=self.multi_label), self.method or "logistic"
+        how = (labels, method, self.none_of_these)
+        estimate = None
+        if self.multi_label:
+            table, head = classify_multi_label(collection, labels, method)
+        elif self.use_unlabelled:
             table, head, gain = classify_with_unlabelled(collection, *how)
             estimate = gain.estimate
             say(gain.sentence())
@@ -108,11 +123,17 @@ class Classify(Command):
             both = "gives both" if self.head is not None else "gives neither"
             raise ArgumentError(f"classify takes --labels CSV, or --head with a saved classifier; this {both}")
         learning = {"--save": self.save, "--method": self.method, "--none-of-these": self.none_of_these}
-        learning["--use-unlabelled"] = self.use_unlabelled or None
-        extra = next((flag for flag, value in learning.items() if value is not None), None)
-        if self.head is not None and extra is not None:
+        learning |= {"--use-unlabelled": self.use_unlabelled or None, "--multi-label": self.multi_label or None}
+        given = [flag for flag, value in learning.items() if value is not None]
+        if self.head is not None and given:
             raise ArgumentError(
-                f"{extra} goes with --labels; what --head names is a classifier that is learned already"
+                f"{given[0]} goes with --labels; what --head names is a classifier that is learned already"
+            )
+        copying = ["--copy-to"] if self.copy_to is not None else []
+        for_one_class = [flag for flag in [*given, *copying] if flag in FOR_ONE_CLASS]
+        if self.multi_label and for_one_class:
+            raise ArgumentError(
+                f"{for_one_class[0]} is for one class an image, and --multi-label tells several, or none"
             )
         check_out_beside(self.out, self.labels)
         if self.copy_to is not None:

@@ -17,6 +17,7 @@ from cpchub.fewlabels.labels_saved import Saved, labels_saved
 from cpchub.fewlabels.logistic import LogisticProbe
 from cpchub.fewlabels.means import ClassMeans
 from cpchub.fewlabels.none_of_these import NoneOfThese
+from cpchub.fewlabels.one_vs_rest import OneVsRest
 from cpchub.fewlabels.plot import plot_label_curve
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ __all__ = [
     "LogisticProbe",
     "Next",
     "NoneOfThese",
+    "OneVsRest",
     "ResNetHead",
     "Saved",
     "Share",

@@ -14,11 +14,13 @@ from cpchub.fewlabels.base import FeatureClassifier
 from cpchub.fewlabels.calibration import Calibrated
 from cpchub.fewlabels.estimate import estimate_accuracy, estimate_of
 from cpchub.fewlabels.given_labels import Labelled, labelled, rows_of
-from cpchub.fewlabels.head import Head, learned
+from cpchub.fewlabels.head import Head, learned, sha256_of_labels
 from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.logistic import LogisticProbe
 from cpchub.fewlabels.means import ClassMeans
+from cpchub.fewlabels.multi_label import estimate_classes, indicators
 from cpchub.fewlabels.none_of_these import fit_none_of_these
+from cpchub.fewlabels.one_vs_rest import OneVsRest
 from cpchub.fewlabels.unlabelled import WithUnlabelled, with_unlabelled
 
 METHODS: dict[str, Callable[[], FeatureClassifier]] = {
@@ -45,10 +47,9 @@ def learn(
 def _learn(
     collection: Collection, labels: Mapping[str, str], method: str, none_of_these: float | None
 ) -> tuple[Head, Labelled]:
-    if method not in METHODS:
-        raise LabelError(f"no method {method!r}; there are {', '.join(METHODS)}")
+    classifier = _made(method)
     rows, names, vectors = found = labelled(collection, labels)
-    classifier = METHODS[method]().fit(vectors, np.array(names))
+    classifier.fit(vectors, np.array(names))
     by_path = dict(zip((collection.paths[row] for row in rows), names, strict=True))
     head = learned(classifier, collection, by_path)
     if none_of_these is not None:
@@ -104,6 +105,30 @@ def classify_with_unlabelled(
     gain = gain.estimated(shares)
     estimate = None if gain.without is None else estimate_of(gain.without, shares)
     return _with_labels(table, dict(zip(rows.tolist(), names, strict=True))), replace(head, estimate=estimate), gain
+
+
+def classify_multi_label(
+    collection: Collection, labels: Mapping[str, str], method: str = "logistic"
+) -> tuple[pa.Table, Head]:
+    """The table of `Head.classify` for labels of several classes each (`a;b`, or `;` for none), and the classifier.
+
+    Raises as `learn` does, and LabelError for a class that all or none of the labels have.
+    """
+    rows, names, vectors = labelled(collection, labels)
+    classes, of_class = indicators(names)
+    classifier = OneVsRest(_made(method)).fit(vectors, of_class, classes)
+    by_path = dict(zip((collection.paths[row] for row in rows), names, strict=True))
+    counts = dict(zip(classes, of_class.sum(axis=0).tolist(), strict=True))
+    several = estimate_classes(vectors, of_class, classifier)
+    head = Head(classifier, collection.manifest["encoder"], counts, sha256_of_labels(by_path), several=several)
+    return _with_labels(head.classify(collection), dict(zip(rows.tolist(), names, strict=True))), head
+
+
+def _made(method: str) -> FeatureClassifier:
+    """A classifier by the name of its method. Raises LabelError for an unknown one."""
+    if method not in METHODS:
+        raise LabelError(f"no method {method!r}; there are {', '.join(METHODS)}")
+    return METHODS[method]()
 
 
 def _with_labels(table: pa.Table, rows: Mapping[int, str]) -> pa.Table:

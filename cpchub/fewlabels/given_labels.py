@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from cpchub.common.words import counted, some
 from cpchub.errors import LabelError
 from cpchub.media.labels import KNOWN, check_paths, folder_classes, places_of
 
+SEVERAL = ";"  # between the classes of one image
 Labelled = tuple[npt.NDArray[np.int64], list[str], npt.NDArray[np.float32]]  # rows, their classes, their vectors
 
 
@@ -27,16 +28,29 @@ class GivenLabels:
     left_aside: tuple[str, ...] = ()
 
 
+def classes_of(label: str) -> list[str]:
+    """The classes of a label for several, each once, in alphabetical order: `b; a` are two, and `;` is none."""
+    return sorted({name.strip() for name in label.split(SEVERAL)} - {""})
+
+
+def joined(names: Sequence[str]) -> str:
+    """Several classes as a label; none are `;`."""
+    return SEVERAL.join(names) or SEVERAL
+
+
 def read_labels(path: str | Path) -> dict[str, str]:
     """Labels by path from a CSV file with the columns `path` and `label`; see `read_label_file`."""
     return read_label_file(path).by_path
 
 
-def read_label_file(path: str | Path) -> GivenLabels:
+def read_label_file(path: str | Path, *, several: bool = False) -> GivenLabels:
     """Labels from a CSV file with the columns `path` and `label`; other columns do not count.
 
+    several: a label may name several classes, `a;b`, or none of them, `;`.
+
     A line without a label is an image not labelled yet. It is left aside and counted, and so is a line that repeats
-    another. Raises LabelError where the file or a column is missing, a path has two labels, or no line has a label.
+    another. Raises LabelError where the file or a column is missing, a path has two labels, no line has a label, or one
+    has several classes that must not.
     """
     path = Path(path)
     if not path.exists():
@@ -50,6 +64,13 @@ def read_label_file(path: str | Path) -> GivenLabels:
     contradictions: dict[str, str] = {}  # path -> the first of them
     for name, label, line in zip(table.column("path"), table.column("label"), table.lines, strict=True):
         empty += not label
+        if SEVERAL in label:
+            if not several:
+                raise LabelError(
+                    f"{path}, line {line}: {label!r} has a semicolon, as for several classes of one image; `cpchub "
+                    "classify --multi-label` takes those, and all else takes one class without a semicolon"
+                )
+            label = joined(classes_of(label))
         if label and labels.setdefault(name, label) != label:
             contradictions.setdefault(name, f"{path}, line {line}: {name} is {label} here and {labels[name]} above")
         repeated += bool(label)

@@ -30,13 +30,15 @@ from cpchub.fewlabels.base import FeatureClassifier
 from cpchub.fewlabels.estimate import Estimate
 from cpchub.fewlabels.head_place import head_folder
 from cpchub.fewlabels.head_state import classifier_of, state_of
+from cpchub.fewlabels.multi_label import MultiLabelEstimate, apply_several
 from cpchub.fewlabels.none_of_these import NONE, NoneOfThese
+from cpchub.fewlabels.one_vs_rest import OneVsRest
 
 if TYPE_CHECKING:
     from cpchub.catalog.spec import ModelSpec
     from cpchub.collection.collection import Collection
 
-FORMAT = 2  # since a head may answer "none of these"; of one that does not, 1 is written
+FORMAT = 2  # since a head may answer "none of these" or several classes; of one that does not, 1 is written
 FACTS, TENSORS = "head.json", "head.safetensors"
 NONE_OF_THESE = "none_of_these."  # before the names of its arrays
 
@@ -48,7 +50,8 @@ class Head:
     classifier: over vectors `[N, D]` of the encoder. encoder: as the manifest of the collection records it.
     labels: how many of each class. labels_sha256: of the labels as a CSV, see `sha256_of_labels`. estimate: of the
     accuracy, from these labels; None where they do not allow one. none_of_these: finds images of no labelled class;
-    None where each image gets a class.
+    None where each image gets a class. several: the estimate by class where an image may be of several classes, or of
+    none; None where it is of one.
     """
 
     classifier: FeatureClassifier
@@ -57,6 +60,7 @@ class Head:
     labels_sha256: str
     estimate: Estimate | None = None
     none_of_these: NoneOfThese | None = None
+    several: MultiLabelEstimate | None = None
 
     @property
     def classes(self) -> list[str]:
@@ -81,7 +85,9 @@ class Head:
         """The class of every image of a collection, in its order: path, predicted, confidence (0..1).
 
         A head with `none_of_these` adds the column typical: the share of labelled images that are no more typical of
-        their class (0..1). Up to its level, predicted is "none of these", and confidence is null.
+        their class (0..1). Up to its level, predicted is "none of these", and confidence is null. Where an image may be
+        of several classes, predicted is all of them, as `a;b`, or `;` for none, and in place of confidence there is a
+        column for each class, its name after `p_`, with the probability (0..1).
 
         Raises EncoderMismatchError for a collection of another encoder.
         """
@@ -95,6 +101,8 @@ class Head:
         probabilities: those of all images `[N, C]`, where something else than the classifier tells them.
         """
         self.check_collection(collection)
+        if isinstance(self.classifier, OneVsRest):
+            return apply_several(self.classifier, collection)
         names, parts, first = np.array([*self.classes, NONE], object), [], 0
         total = np.full(len(self.classes), np.finfo(float).tiny)  # where no image has a class, all are alike
         for _, vectors in collection.vector_shards():
@@ -156,12 +164,13 @@ class Head:
                 tensors = complete / TENSORS
                 save_tensors({name: from_numpy(array) for name, array in arrays.items()}, tensors, {"format": "pt"})
                 facts = {
-                    "format": FORMAT if self.none_of_these is not None else 1,
+                    "format": 1 if self.none_of_these is None and self.several is None else FORMAT,
                     "cpchub": cpchub.__version__,
                     "encoder": dict(self.encoder),
                     "labels": {"count": dict(self.labels), "sha256": self.labels_sha256},
                     "estimate": None if self.estimate is None else self.estimate.as_json(),
                     "classifier": state,
+                    "several": None if self.several is None else self.several.as_json(),
                     "none_of_these": None if self.none_of_these is None else {"level": self.none_of_these.level},
                     "tensors": {"file": TENSORS, "sha256": file_sha256(tensors)},
                 }
@@ -201,11 +210,12 @@ def load_classifier(name_or_path: str | Path, token: str | None = None) -> Head:
         estimate = Estimate.of_json(facts["estimate"]) if facts.get("estimate") is not None else None
         arrays = load_file(tensors)
         classifier = classifier_of(facts["classifier"], arrays)
+        several = MultiLabelEstimate.of_json(facts["several"]) if facts.get("several") is not None else None
         detector = None
         if facts.get("none_of_these") is not None:
             own = {name.removeprefix(NONE_OF_THESE): arrays[name] for name in arrays if NONE_OF_THESE in name}
             detector = NoneOfThese.of_arrays(float(facts["none_of_these"]["level"]), own)
-        head = Head(classifier, encoder, counts, facts["labels"]["sha256"], estimate, detector)
+        head = Head(classifier, encoder, counts, facts["labels"]["sha256"], estimate, detector, several)
         shape = head.predict_proba(np.ones((1, head.dim), np.float32)).shape
         if detector is not None:
             detector.p_values(np.ones((1, head.dim), np.float32))

@@ -10,6 +10,7 @@ import yaml  # type: ignore[import-untyped]  # comes with huggingface_hub
 from cpchub.catalog.licences import UNKNOWN
 from cpchub.fewlabels.estimate import LEVEL, Estimate, Share
 from cpchub.fewlabels.head import Head
+from cpchub.fewlabels.multi_label import MultiLabelEstimate
 
 BEGIN = "<!-- cpchub: generated from head.json; write above or below this block -->"
 END = "<!-- cpchub: end of the generated block -->"
@@ -30,7 +31,7 @@ def render(head: Head, repo_id: str, license: str = UNKNOWN) -> str:
         f"{labels:,} labels on the vectors of the frozen encoder {encoder['name']}.",
         _loading(head, repo_id),
         _encoder(head),
-        _accuracy(head.estimate),
+        _accuracy(head.estimate) if head.several is None else _of_several(head.several),
         _classes(head),
         f"## Labels\n\n{labels:,} labels with the sha256 `{head.labels_sha256}` (of a CSV with the columns path,label "
         "and its lines sorted by path). The labels and the images are not in this repository.",
@@ -88,9 +89,20 @@ def _accuracy(estimate: Estimate | None) -> str:
     )
 
 
+def _of_several(estimate: MultiLabelEstimate) -> str:
+    what = "## Accuracy\n\nAn image may be of several classes, or of none. "
+    if estimate.macro_f1 is None:
+        return what + "Nothing is estimated: the labels were too few to hold one out."
+    return (
+        f"{what}Macro F1 is estimated at {estimate.macro_f1:.2f} from the labels alone: each was held out in turn and "
+        "predicted by the others. The estimate is for images like those that were labelled."
+    )
+
+
 def _classes(head: Head) -> str:
     rows = ["| Class | Labels | Recall | Precision |", "|---|---|---|---|"]
-    found = {} if head.estimate is None else {each.name: each for each in head.estimate.classes}
+    estimate = head.estimate or head.several
+    found = {} if estimate is None else {each.name: each for each in estimate.classes}
     for name in head.classes:
         each = found.get(name)
         recall, precision = (None, None) if each is None else (each.recall, each.precision)

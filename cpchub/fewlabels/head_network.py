@@ -7,6 +7,7 @@ A classifier of another kind needs its own `network_of`: see `functools.singledi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -22,6 +23,7 @@ from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.logistic import LogisticProbe
 from cpchub.fewlabels.means import ClassMeans
 from cpchub.fewlabels.none_of_these import NoneOfThese
+from cpchub.fewlabels.one_vs_rest import OneVsRest
 
 
 class HeadNetwork(nn.Module):
@@ -39,6 +41,17 @@ class HeadNetwork(nn.Module):
 def network_of(classifier: FeatureClassifier) -> nn.Module:
     """The network of a fitted classifier: unit features `[N, D]` to class probabilities `[N, C]`."""
     raise ExportError(f"a {type(classifier).__name__} has no network to export; choose another classifier")
+
+
+class Each(nn.Module):
+    """The probability of each class on its own: that of the second of two classes, by the network of each class."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, unit: Tensor) -> Tensor:
+        return torch.stack([network(unit)[:, 1] for network in self.networks], dim=1)
 
 
 class Linear(nn.Module):
@@ -103,6 +116,11 @@ class Neighbours(nn.Module):
         similarity, rows = (unit @ self.features.T).topk(self.k, dim=1)
         weights = (similarity / self.temperature).softmax(dim=1)
         return (weights.unsqueeze(2) * self.one_hot[rows]).sum(dim=1)
+
+
+@network_of.register
+def _(classifier: OneVsRest) -> nn.Module:
+    return Each([network_of(each) for each in classifier.classifiers_])
 
 
 @network_of.register

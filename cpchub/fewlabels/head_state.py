@@ -13,9 +13,10 @@ from cpchub.fewlabels.calibration import Calibrated
 from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.logistic import LogisticProbe
 from cpchub.fewlabels.means import ClassMeans
+from cpchub.fewlabels.one_vs_rest import OneVsRest
 
 KINDS: dict[str, type[FeatureClassifier]] = {
-    kind.__name__: kind for kind in (LogisticProbe, ClassMeans, KNNClassifier, Calibrated)
+    kind.__name__: kind for kind in (LogisticProbe, ClassMeans, KNNClassifier, Calibrated, OneVsRest)
 }
 
 
@@ -29,11 +30,18 @@ def state_of(classifier: FeatureClassifier, prefix: str = "") -> tuple[dict[str,
         if isinstance(value, FeatureClassifier):
             of_inner, inner[name] = state_of(value, f"{prefix}{name}.")
             arrays |= of_inner
+        elif isinstance(value, list):
+            inner[name] = []
+            for number, each in enumerate(value):
+                of_inner, state = state_of(each, f"{prefix}{name}.{number}.")
+                arrays |= of_inner
+                inner[name].append(state)
         elif isinstance(value, np.ndarray):
             arrays[prefix + name] = np.ascontiguousarray(value)
         else:
             numbers[name] = value
-    settings = {name: value for name, value in classifier.get_params(deep=False).items() if f"{name}_" not in inner}
+    learned = {_setting(name) for name in inner}
+    settings = {name: value for name, value in classifier.get_params(deep=False).items() if name not in learned}
     return arrays, {
         "kind": type(classifier).__name__,
         "classes": classifier.classes_.tolist(),
@@ -43,10 +51,21 @@ def state_of(classifier: FeatureClassifier, prefix: str = "") -> tuple[dict[str,
     }
 
 
+def _setting(name: str) -> str:
+    """The setting that what was fitted is cloned from: `classifier` of `classifier_`, and of each of `classifiers_`."""
+    return name.removesuffix("_").removesuffix("s")
+
+
 def classifier_of(state: Mapping[str, Any], arrays: Mapping[str, Array], prefix: str = "") -> FeatureClassifier:
     """The classifier that `state_of` took apart. Raises KeyError or TypeError where something is missing."""
-    inner = {name: classifier_of(each, arrays, f"{prefix}{name}.") for name, each in state["inner"].items()}
-    settings = {name.removesuffix("_"): clone(each) for name, each in inner.items()} | state["settings"]
+    inner: dict[str, Any] = {}
+    for name, each in state["inner"].items():
+        if isinstance(each, list):
+            inner[name] = [classifier_of(one, arrays, f"{prefix}{name}.{n}.") for n, one in enumerate(each)]
+        else:
+            inner[name] = classifier_of(each, arrays, f"{prefix}{name}.")
+    first = {name: each[0] if isinstance(each, list) else each for name, each in inner.items()}
+    settings = {_setting(name): clone(each) for name, each in first.items()} | state["settings"]
     classifier = KINDS[state["kind"]](**settings)
     classifier.classes_ = np.array(state["classes"])
     fitted = inner | state["numbers"]
