@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cpchub.cli.auditing import Audit
 from cpchub.cli.base import Command
 from cpchub.cli.collections import Demo, Info
 from cpchub.cli.embedding import Embed, IndexCommand
@@ -34,6 +35,7 @@ COMMANDS: dict[str, type[Command]] = {
         Merge,
         Classify,
         LabelErrors,
+        Audit,
         LabelNext,
         Demo,
         Models,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from cpchub.fewlabels.estimate import Estimate, Share
+    from cpchub.fewlabels.how_many import LabelsNeeded
     from cpchub.fewlabels.multi_label import MultiLabelEstimate
 
-FEW = 5  # labels a class, below which holding one out takes much away
 SHOWN = 12  # classes of a table; of more, the pairs that are confused most
 
 
@@ -31,12 +32,23 @@ def tell_estimate(estimate: Estimate | None) -> None:
         f"Accuracy: about {share.value:.0%} (90 % interval {share.low:.0%} to {share.high:.0%}); {share.right:,} of "
         f"{counted(share.of, 'label')} right when held out"
     )
-    say("That holds if the labelled images are like the others; of images chosen because they are unsure it says less")
+    say(
+        "That holds if the labelled images are like the others. Images clicked because they are unsure are no random "
+        "sample: `cpchub audit` draws one, for an accuracy that does not depend on the choice"
+    )
     if estimate.alone:
         say(f"Not tested, since they have one label each: {some(estimate.alone)}")
-    tested = [each.labels for each in estimate.classes if each.recall is not None]
-    if min(tested) < FEW:
-        say("It is rather too low where a class has few labels, since each is then judged by the others alone")
+
+
+def tell_labels_needed(found: LabelsNeeded | None, plot: Path | None) -> None:
+    """Say how many more labels a target takes, and draw the growth of the accuracy where that is asked for."""
+    if found is None:
+        return
+    say(found.sentence)
+    if plot is not None:
+        from cpchub.fewlabels.growth_plot import plot_labels_needed
+
+        say(f"Growth of the accuracy: {plot_labels_needed(found, plot)}")
 
 
 def tell_none_of_these(table: pa.Table, level: float) -> None:

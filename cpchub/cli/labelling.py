@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import arg
 
 from cpchub.cli.base import CollectionFolder, Command, Out, Switch, say, write_csv
-from cpchub.cli.estimates import show_classes, show_estimate, tell_estimate, tell_none_of_these
+from cpchub.cli.estimates import (
+    show_classes,
+    show_estimate,
+    tell_estimate,
+    tell_labels_needed,
+    tell_none_of_these,
+)
 from cpchub.cli.label_files import LabelFiles, check_out_beside, labels_from
 from cpchub.cli.sheets import MOST_ROWS, check_sheet, draw_label_errors
 from cpchub.common.files import check_free
@@ -23,8 +29,9 @@ if TYPE_CHECKING:
     from cpchub.collection.collection import Collection
     from cpchub.fewlabels.estimate import Estimate
     from cpchub.fewlabels.head import Head
+    from cpchub.fewlabels.how_many import LabelsNeeded
 
-FOR_ONE_CLASS = ("--none-of-these", "--use-unlabelled", "--copy-to")
+FOR_ONE_CLASS = ("--none-of-these", "--use-unlabelled", "--copy-to", "--target", "--plot")
 Method = Literal["logistic", "means", "knn"]
 
 
@@ -50,6 +57,10 @@ class Classify(Command):
     use_unlabelled: Switch = False
     """spread the labels over the graph of nearest neighbours to the images without one, if that gains on held-out
     labels"""
+    target: float | None = None
+    """the accuracy for which to say how many more labels it takes; 0.95 by default"""
+    plot: Annotated[Path | None, arg(metavar="PNG")] = None
+    """draw the growth of the accuracy with the labels, up to the target, to this PNG"""
     save: Annotated[Path | None, arg(metavar="HEAD")] = None
     """folder to save the classifier in, for --head and `cpchub.load_classifier`"""
     head: Annotated[str | None, arg(metavar="HEAD")] = None
@@ -89,6 +100,7 @@ class Classify(Command):
             tell_estimate(estimate)
             if estimate is not None:
                 show_estimate(estimate)
+            tell_labels_needed(self.needed(collection, table, head), self.plot)
         if self.save is not None:
             again = typed("classify", "COLLECTION", "--head", head.save(self.save))
             say(f"Classifier: {self.save}. It is for vectors of {head.encoder['name']}: {again}")
@@ -117,6 +129,15 @@ class Classify(Command):
             say("Every image has a label already; the predictions show where the classifier sees it otherwise")
         return table, head, estimate
 
+    def needed(self, collection: Collection, table: pa.Table, head: Head) -> LabelsNeeded | None:
+        """How many more labels the target takes."""
+        from cpchub.fewlabels.classify import labels_needed
+        from cpchub.fewlabels.how_many import TARGET
+
+        given = table.filter(table["label"].is_valid())
+        labels = dict(zip(given["path"].to_pylist(), given["label"].to_pylist(), strict=True))
+        return labels_needed(collection, labels, head, table, self.target or TARGET)
+
     def check(self) -> None:
         """What can be said of the flags alone. Raises ArgumentError and OutputError."""
         if bool(self.labels) == (self.head is not None):
@@ -124,6 +145,7 @@ class Classify(Command):
             raise ArgumentError(f"classify takes --labels CSV, or --head with a saved classifier; this {both}")
         learning = {"--save": self.save, "--method": self.method, "--none-of-these": self.none_of_these}
         learning |= {"--use-unlabelled": self.use_unlabelled or None, "--multi-label": self.multi_label or None}
+        learning |= {"--target": self.target, "--plot": self.plot}
         given = [flag for flag, value in learning.items() if value is not None]
         if self.head is not None and given:
             raise ArgumentError(
@@ -136,6 +158,9 @@ class Classify(Command):
                 f"{for_one_class[0]} is for one class an image, and --multi-label tells several, or none"
             )
         check_out_beside(self.out, self.labels)
+        check_sheet(self.plot, "--plot")
+        if self.target is not None and not 0 < self.target < 1:
+            raise ArgumentError(f"--target {self.target:g}: give an accuracy between 0 and 1, such as 0.95")
         if self.copy_to is not None:
             check_free(self.copy_to, way_out="choose a new folder for the sorted images")
 

@@ -21,11 +21,11 @@ MOST_ROWS = 50  # of labels in doubt
 ACROSS = 6  # images to label, in a row
 
 
-def check_sheet(show: Path | None) -> None:
-    """Raises ArgumentError for a contact sheet that is no PNG, and what `check_out` does."""
+def check_sheet(show: Path | None, flag: str = "--show") -> None:
+    """Raises ArgumentError for a contact sheet, or another image, that is no PNG, and what `check_out` does."""
     check_out(show)
     if show is not None and show.suffix.lower() != ".png":
-        raise ArgumentError(f"{show} does not end with .png; --show writes a PNG")
+        raise ArgumentError(f"{show} does not end with .png; {flag} writes a PNG")
 
 
 def draw_hits(index: Index, asked: Sequence[Sequence[Path | Item]], answers: Sequence[list[Hit]], out: Path) -> None:

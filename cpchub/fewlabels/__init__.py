@@ -12,6 +12,8 @@ from cpchub.fewlabels.calibration import Calibrated
 from cpchub.fewlabels.choice.next_rows import Next, label_next
 from cpchub.fewlabels.curve import LabelCurve, label_curve, label_fractions, label_subsets
 from cpchub.fewlabels.estimate import ClassEstimate, Estimate, Share, estimate_accuracy
+from cpchub.fewlabels.growth_plot import plot_labels_needed
+from cpchub.fewlabels.how_many import LabelsNeeded, how_many_labels
 from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.labels_saved import Saved, labels_saved
 from cpchub.fewlabels.logistic import LogisticProbe
@@ -32,6 +34,7 @@ __all__ = [
     "FineTunedEncoder",
     "KNNClassifier",
     "LabelCurve",
+    "LabelsNeeded",
     "LogisticProbe",
     "Next",
     "NoneOfThese",
@@ -40,12 +43,14 @@ __all__ = [
     "Saved",
     "Share",
     "estimate_accuracy",
+    "how_many_labels",
     "label_curve",
     "label_fractions",
     "label_next",
     "label_subsets",
     "labels_saved",
     "plot_label_curve",
+    "plot_labels_needed",
 ]
 
 _NETWORKS = {"FineTunedEncoder": "finetune", "ResNetHead": "resnet_head"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from cpchub.fewlabels.calibration import Calibrated
 from cpchub.fewlabels.estimate import estimate_accuracy, estimate_of
 from cpchub.fewlabels.given_labels import Labelled, labelled, rows_of
 from cpchub.fewlabels.head import Head, learned, sha256_of_labels
+from cpchub.fewlabels.how_many import TARGET, LabelsNeeded, how_many_labels
 from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.logistic import LogisticProbe
 from cpchub.fewlabels.means import ClassMeans
@@ -105,6 +107,19 @@ def classify_with_unlabelled(
     gain = gain.estimated(shares)
     estimate = None if gain.without is None else estimate_of(gain.without, shares)
     return _with_labels(table, dict(zip(rows.tolist(), names, strict=True))), replace(head, estimate=estimate), gain
+
+
+def labels_needed(
+    collection: Collection, labels: Mapping[str, str], head: Head, table: pa.Table, target: float = TARGET
+) -> LabelsNeeded | None:
+    """How many more labels of a collection bring the classifier to an accuracy of `target`; see `how_many_labels`.
+
+    head, table: what was learned from the labels, and what it says of the images. None where the labels tell nothing.
+    """
+    _, names, vectors = labelled(collection, labels)
+    predicted = Counter(table["predicted"].to_pylist())
+    shares = {name: (predicted[name] + 1) / (len(table) + len(head.classes)) for name in head.classes}
+    return how_many_labels(vectors, names, head.classifier, shares, target, len(collection))
 
 
 def classify_multi_label(

@@ -3,15 +3,20 @@
 Each label is held out in turn. What was right is counted by class, and the classes are weighted by their shares of the
 collection: where labels were given to ten images of each class, rare classes would count too much otherwise.
 
+Labels that were drawn at random may miss classes of the collection. How many images are of these, the classes with a
+single label tell (Good, 1953): such a label was of a class that no other label had, and the next one may be too. So it
+counts as wrong. Where there are as many labels of each class, somebody has chosen them, and no class is missing.
+
 The fits of cross-validation share most of their labels, so their errors are correlated and there is no unbiased
-estimate of their variance (Bengio & Grandvalet 2004). On training images of Tiny-ImageNet (six classes, 20 to 100
-labels) the intervals of half as many independent images held the true accuracy nine times in ten, as they should.
+estimate of their variance (Bengio & Grandvalet 2004). On training images of Tiny-ImageNet and CIFAR-10 and on the
+digits of scikit-learn (20 to 100 labels, classes equal and unequal, 1,420 draws with a ridge classifier) the intervals
+of half as many independent images held the true accuracy nine times in ten, as they should.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from math import sqrt
 from statistics import NormalDist
 from typing import Any
@@ -20,11 +25,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cpchub.fewlabels.base import FeatureClassifier
-from cpchub.fewlabels.held_out import HeldOut, held_out, settled
+from cpchub.fewlabels.held_out import HeldOut, as_many_of_each, held_out, settled
 
 LEVEL = 0.90
+# Chosen on the images named above.
 CORRELATED = 2.0  # how many held-out labels tell as much as one image that has nothing to do with the fit
 PRIOR = 2.0  # labels of a class that is as good as the average, added to each
+GAIN = 0.1  # the error falls as labels ** -GAIN, from the labels of a fit without some to all of them
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,8 @@ def estimate_accuracy(
 
     None while no class has two labels, or there is one class only.
     """
-    found = held_out(features, labels, settled(classifier))
+    _, codes = np.unique(np.asarray(labels), return_inverse=True)
+    found = held_out(features, labels, settled(classifier), at_random=not as_many_of_each(codes))
     return None if found is None else estimate_of(found, shares)
 
 
@@ -112,14 +120,8 @@ def estimate_of(found: HeldOut, shares: Mapping[str, float]) -> Estimate:
     tested, right = confusion.sum(axis=1), confusion.diagonal()
     share = np.array([shares[name] for name in found.classes], float)
     share /= share.sum()
-    usual = float(((right + 0.5) / (tested + 1))[tested > 0].mean())
-    recall = (right + PRIOR * usual) / (tested + PRIOR)
-    accuracy = float((share * recall).sum())
-    variance = float((share**2 * recall * (1 - recall) / (tested + PRIOR)).sum())
-    known = accuracy * (1 - accuracy) / variance
-    total = share_of(accuracy, known, int(right.sum()), int(tested.sum()))
-    unseen = float((share * recall)[tested == 0].sum())  # of classes that could not be tested; at worst all are wrong
-    total = replace(total, low=wilson_interval(accuracy - unseen, known / CORRELATED)[0])
+    accuracy, low, high = _accuracy(found, share, given, tested, right)
+    total = Share(accuracy, low, high, int(right.sum()), int(tested.sum()))
     weighted = confusion * (share / np.maximum(tested, 1))[:, None]
     classes = []
     for at, name in enumerate(found.classes):
@@ -129,6 +131,29 @@ def estimate_of(found: HeldOut, shares: Mapping[str, float]) -> Estimate:
         precision = share_of(certain, taken, hits, taken) if certain is not None and taken else None
         classes.append(ClassEstimate(name, int(given[at]), of_class, precision))
     return Estimate(total, tuple(classes), tuple(tuple(map(int, row)) for row in confusion))
+
+
+def _accuracy(
+    found: HeldOut,
+    share: npt.NDArray[np.float64],
+    given: npt.NDArray[Any],
+    tested: npt.NDArray[Any],
+    right: npt.NDArray[Any],
+) -> tuple[float, float, float]:
+    """The accuracy and its interval, from the labels of each class `[C]`: given, held out, and right when held out.
+
+    The upper end takes classes that could not be tested to be as good as the others, and the lower end to be wrong.
+    """
+    of = tested if found.even else np.where(tested, tested, given)  # drawn at random, what is alone counts as wrong
+    usual = float(((right + 0.5) / (of + 1))[of > 0].mean()) if found.even else float(right.sum() / of.sum())
+    images = 1 / float((share**2 / (of + PRIOR * found.even)).sum()) / CORRELATED
+
+    def with_all(recall: npt.NDArray[np.float64]) -> float:
+        return 1 - (1 - float((share * recall).sum())) * found.learned_from**GAIN
+
+    recall = (right + PRIOR * usual) / (of + PRIOR)
+    worst, best = (np.where(tested, recall, at) for at in (0.0, usual))
+    return with_all(recall), wilson_interval(with_all(worst), images)[0], wilson_interval(with_all(best), images)[1]
 
 
 def share_of(value: float, labels: float, right: int, of: int) -> Share:

@@ -90,7 +90,7 @@ def test_labels_is_a_file_of_path_and_label_in_every_command(name: str, capsys: 
     with pytest.raises(SystemExit):
         COMMANDS[name].parse(["--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert ("--labels" in said) == (name in ("embed", "index", "classify", "label-errors", "label-next"))
+    assert ("--labels" in said) == (name in ("embed", "index", "classify", "label-errors", "label-next", "audit"))
     if "--labels" in said:
         assert re.search(r"--labels (folders\|)?CSV the [^:]*labels[^:]*: a CSV with the columns path,label", said)
 

@@ -10,7 +10,7 @@ import pytest
 from cpchub.fewlabels import Calibrated, ClassMeans, LogisticProbe
 from cpchub.fewlabels.base import FeatureClassifier
 from cpchub.fewlabels.estimate import Estimate, estimate_accuracy, estimate_of, wilson_interval
-from cpchub.fewlabels.held_out import HeldOut, held_out, settled
+from cpchub.fewlabels.held_out import HeldOut, as_many_of_each, held_out, settled
 from tests.cpchub.fewlabels.test_calibration import CLASSIFIERS, clouds
 
 NAMES = np.array(["ant", "bee", "cat"])
@@ -102,6 +102,52 @@ def test_what_a_probe_has_chosen_is_kept_while_labels_are_held_out() -> None:
     assert found is not None
     assert found.tested.all()
     assert np.allclose(found.probabilities.sum(axis=1), 1)
+
+
+def test_twenty_labels_drawn_at_random_from_ten_classes_tell_of_the_classes_that_they_miss() -> None:
+    names, inside, errors = np.array([f"class {at}" for at in range(10)]), [], []
+    for seed in range(24):
+        x, y = clouds(500, 10, apart=0.6, seed=seed)
+        rows = np.random.default_rng(seed).permutation(500)[:20]
+        classifier = Calibrated(ClassMeans()).fit(x[rows], names[y[rows]])
+        p = classifier.predict_proba(x)
+        shares = dict(zip(classifier.classes_.tolist(), p.mean(axis=0).tolist(), strict=True))
+        found = estimate_accuracy(x[rows], names[y[rows]].tolist(), classifier, shares)
+        truth = float(np.delete(classifier.classes_[p.argmax(axis=1)] == names[y], rows).mean())
+        assert found is not None
+        inside.append(found.accuracy.low <= truth <= found.accuracy.high)
+        errors.append(found.accuracy.value - truth)
+    assert np.mean(inside) >= 0.8
+    assert abs(np.mean(errors)) < 0.1
+
+
+def test_a_label_that_is_alone_counts_as_wrong_where_labels_were_drawn_at_random() -> None:
+    codes = np.array([0] * 12 + [1] * 6 + [2])
+    p = np.where(np.arange(19)[:, None] < 18, np.eye(3)[codes], np.nan)
+    shares = {"ant": 0.63, "bee": 0.32, "cat": 0.05}
+    chosen, drawn = (
+        estimate_of(HeldOut(("ant", "bee", "cat"), codes, p, codes < 2, even=even), shares).accuracy
+        for even in (True, False)
+    )
+    assert drawn.value < chosen.value - 0.01
+    assert (drawn.right, drawn.of) == (18, 18)
+
+
+def test_labels_of_as_many_images_a_class_were_chosen_and_others_drawn() -> None:
+    assert as_many_of_each(np.repeat(np.arange(10), 5))
+    assert as_many_of_each(np.repeat(np.arange(4), [10, 11, 9, 12]))
+    random = [np.unique(np.random.default_rng(seed).integers(0, 10, 50), return_inverse=True)[1] for seed in range(20)]
+    assert not any(as_many_of_each(each) for each in random)
+
+
+def test_a_class_that_a_fold_loses_is_held_to_be_impossible_there() -> None:
+    x, y = clouds(24, 2, apart=3)
+    rows = np.r_[np.flatnonzero(y == 0)[:9], np.flatnonzero(y == 1)[:2]]
+    found = held_out(x[rows], NAMES[y[rows]].tolist(), ClassMeans(), at_random=True)
+    assert found is not None
+    assert found.tested.all()
+    assert np.allclose(found.probabilities.sum(axis=1), 1)
+    assert 0.8 < found.learned_from < 0.95
 
 
 def test_an_interval_stays_within_none_and_all() -> None:
