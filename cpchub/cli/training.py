@@ -174,7 +174,8 @@ def options_of(method: str) -> ConstructorRegistry:
         shown = [field for field in whole.fields if not is_hidden(prefixes[info.type] + field.name)]
         if info.type is not Recipe:
             return StructConstructorSpec(lambda **values: replace(info.default, **values), tuple(shown))
-        text: Any = Annotated[str, arg(metavar=images.upper())]
+        said = None if images == "images" else "fsdd, or a folder of WAV, FLAC or Ogg files"
+        text: Any = Annotated[str, arg(metavar=images.upper(), help=said)]
         shown = [replace(field, name=images, type=text) if field.name == "data" else field for field in shown]
         return StructConstructorSpec(
             lambda **values: replace(info.default, data=values.pop(images), **values), tuple(shown)

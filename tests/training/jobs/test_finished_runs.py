@@ -29,7 +29,7 @@ def test_a_finished_run_says_so_and_how_to_go_on_and_keeps_its_encoder(
 
     TrainRecipe(recipe, out).run()
     said = capsys.readouterr()
-    assert said.out == f"{recipe.name}: all 4 steps were taken before\n"
+    assert said.out == f"{recipe.name}: finished before, at step 4\n"
     assert said.err.startswith(f"{out} was finished before, and stays as it is. To train anew, for more --epochs too, ")
     assert {path: path.read_bytes() for path in (out / "export").iterdir()} == before
 

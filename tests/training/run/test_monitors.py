@@ -125,6 +125,11 @@ def test_collapse_is_said_in_words() -> None:
     assert "point one way" in said(simclr, line(negative_similarity=0.999))
     assert "is not learning" in said(simclr, line(loss=math.log(31)))
     assert said(simclr, line(step=1, loss=math.log(31))) == ""  # at the start it is as it must be
+    assert said(simclr, line(loss=math.log(31)), warmup_epochs=9) == ""  # and until the rate has its height
+    short = Advice(replace(RECIPE, epochs=1, warmup_epochs=0), 1000, 3, simclr)
+    assert short.about(line(step=3, loss=math.log(128))) == []
+    teacher = said(simclr, line(loss=math.log(31)), teacher="runs/a")
+    assert teacher.endswith("is not learning. Try a lower rate")
 
 
 def test_a_queue_longer_than_the_data_and_one_that_still_fills_are_said() -> None:

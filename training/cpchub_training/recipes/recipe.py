@@ -65,8 +65,8 @@ class Recipe:
     std: tuple[float, float, float] = (0.2470, 0.2435, 0.2616)
     input_size: int = 32  # what the finished encoder takes; may be larger than the views (arXiv 1906.06423)
     # optimisation
-    epochs: int = 200  # passes over the images
-    batch_size: int = 512  # images a step, of all GPUs together
+    epochs: int = 200  # passes over the data
+    batch_size: int = 512  # images, or recordings, a step, of all GPUs together
     optimizer: Literal["sgd", "adam", "adamw", "lars"] = "sgd"  # what turns gradients into steps
     lr: float = 0.06  # learning rate, for this batch size
     momentum: float = 0.9  # beta1 of Adam
@@ -109,6 +109,11 @@ class Recipe:
         if self.method in ("cpc_v1", "cpc_v2"):
             return "patches"
         return "sound" if self.method == "cpc_audio" else "images"
+
+    @property
+    def unit(self) -> str:
+        """What its data consists of, in the singular."""
+        return "recording" if self.takes == "sound" else "image"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -189,8 +194,8 @@ class Recipe:
         if self.batch_size > n_images:
             parts = self.accumulate * world_size
             most = n_images // 2 // parts * parts
-            way_out = f"use --batch-size {most} or less" if most >= 2 * parts else "give more images"
-            raise RecipeError(f"batch_size={self.batch_size} is more than the {n_images} images; {way_out}")
+            way_out = f"use --batch-size {most} or less" if most >= 2 * parts else f"give more {self.unit}s"
+            raise RecipeError(f"batch_size={self.batch_size} is more than the {n_images} {self.unit}s; {way_out}")
 
 
 _GROUPS: dict[str, type] = {

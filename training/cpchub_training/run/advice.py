@@ -10,6 +10,9 @@ from cpchub_training.methods import Method
 from cpchub_training.methods.moco import MoCo
 from cpchub_training.recipes import Recipe
 
+FEWEST = 20  # steps before which a loss says nothing
+FLAGS = "a lower --lr, a longer --warmup-epochs, or another --temperature"  # `distil` has others
+
 
 class Advice:
     """Reads the metrics of one run line by line; `about` returns the new sentences about a line."""
@@ -17,6 +20,7 @@ class Advice:
     def __init__(self, recipe: Recipe, n_images: int, steps_per_epoch: int, method: Method) -> None:
         self.recipe, self.n_images = recipe, n_images
         self.total = recipe.epochs * steps_per_epoch
+        self.warm = recipe.warmup_epochs * steps_per_epoch  # steps of a rate that still rises tell little
         self.chance = method.chance
         self.queue = method.K if isinstance(method, MoCo) else None
         self.said: set[str] = set()
@@ -49,12 +53,12 @@ class Advice:
                     "the loss rises while real keys replace the queue's random ones: expected until step "
                     f"{min(filled, self.total):,}",
                 )
-        late = step >= 0.2 * self.total
+        late = step > self.warm and step >= max(FEWEST, 0.2 * self.total)
         if late and "log_k" in line and loss > 0.99 * line["log_k"]:
             yield (
                 "chance",
                 f"the loss is {loss:.3f} and one that tells nothing apart has {line['log_k']:.3f}: the encoder is not "
-                "learning. Try a lower --lr, a longer --warmup-epochs, or another --temperature",
+                f"learning. Try {'a lower rate' if self.recipe.teacher else FLAGS}",
             )
         if "effective_rank" in line and line["effective_rank"] < 2:
             yield (

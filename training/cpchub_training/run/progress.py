@@ -7,7 +7,6 @@ from typing import Any
 from rich.console import Console
 
 from cpchub.common.progress import Report, console, rate_in_words
-from cpchub.common.words import counted
 from cpchub_training.recipes import Recipe
 
 WINDOW = 300.0  # seconds: epochs with their measurements and checkpoints take turns with epochs without
@@ -26,7 +25,7 @@ class ProgressLine:
 
     def __enter__(self) -> ProgressLine:
         if self.finished:
-            self.say(f"all {counted(self.total, 'step')} were taken before")
+            self.say(f"finished before, at step {self.total:,}")
         else:
             self.report.__enter__()
         return self
@@ -38,7 +37,7 @@ class ProgressLine:
     def advance(self, done: int, epoch: int, line: dict[str, Any]) -> None:
         note = f"epoch {epoch + 1}/{self.recipe.epochs}, loss {line['loss']:.3f}"
         if line["images_per_second"] > 0:
-            note += f", {rate_in_words(line['images_per_second'], 'image')}"
+            note += f", {rate_in_words(line['images_per_second'], self.recipe.unit)}"
         if "knn_train" in line:
             note += f", kNN {line['knn_train']:.1%}"
         self.report.note = note
