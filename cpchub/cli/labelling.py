@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cpchub.fewlabels.how_many import LabelsNeeded
 
 FOR_ONE_CLASS = ("--none-of-these", "--use-unlabelled", "--copy-to", "--target", "--plot")
-Method = Literal["logistic", "means", "knn"]
+Method = Literal["auto", "logistic", "ridge", "shrunk-means", "means", "knn"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Classify(Command):
     """CSV to write, columns path,predicted,confidence,label, and typical with --none-of-these; without it they are
     printed"""
     method: Method | None = None
-    """the classifier; logistic by default"""
+    """the classifier; by default the one that predicts held-out labels best"""
     none_of_these: Annotated[float | None, arg(metavar="SHARE")] = None
     """answer "none of these" for images that resemble no labelled class; SHARE of those that do are answered so too:
     0.05 is one in twenty"""
@@ -111,9 +111,11 @@ class Classify(Command):
 
     def learned(self, collection: Collection) -> tuple[pa.Table, Head, Estimate | None]:
         """The predictions from the labels, the classifier, and the estimated accuracy of the predictions."""
+        from cpchub.fewlabels.auto import AutoClassifier
         from cpchub.fewlabels.classify import classify_and_estimate, classify_multi_label, classify_with_unlabelled
 
-        labels, method = labels_from(self.labels, collection, several=self.multi_label), self.method or "logistic"
+        labels = labels_from(self.labels, collection, several=self.multi_label)
+        method = self.method or ("logistic" if self.multi_label else "auto")
         how = (labels, method, self.none_of_these)
         estimate = None
         if self.multi_label:
@@ -125,6 +127,8 @@ class Classify(Command):
         else:
             table, head = classify_and_estimate(collection, *how)
             estimate = head.estimate
+        if isinstance(head.classifier, AutoClassifier):
+            say(f"Method: {head.classifier.why_}")
         if not table["label"].null_count:
             say("Every image has a label already; the predictions show where the classifier sees it otherwise")
         return table, head, estimate

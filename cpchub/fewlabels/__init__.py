@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cpchub.fewlabels.auto import AutoClassifier
 from cpchub.fewlabels.calibration import Calibrated
 from cpchub.fewlabels.choice.next_rows import Next, label_next
 from cpchub.fewlabels.curve import LabelCurve, label_curve, label_fractions, label_subsets
@@ -21,12 +22,15 @@ from cpchub.fewlabels.means import ClassMeans
 from cpchub.fewlabels.none_of_these import NoneOfThese
 from cpchub.fewlabels.one_vs_rest import OneVsRest
 from cpchub.fewlabels.plot import plot_label_curve
+from cpchub.fewlabels.ridge import RidgeProbe
+from cpchub.fewlabels.shrunk_means import ShrunkMeans
 
 if TYPE_CHECKING:
     from cpchub.fewlabels.finetune import FineTunedEncoder
     from cpchub.fewlabels.resnet_head import ResNetHead
 
 __all__ = [
+    "AutoClassifier",
     "Calibrated",
     "ClassEstimate",
     "ClassMeans",
@@ -40,8 +44,10 @@ __all__ = [
     "NoneOfThese",
     "OneVsRest",
     "ResNetHead",
+    "RidgeProbe",
     "Saved",
     "Share",
+    "ShrunkMeans",
     "estimate_accuracy",
     "how_many_labels",
     "label_curve",

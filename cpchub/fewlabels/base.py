@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.preprocessing import normalize
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from cpchub.errors import LabelError
+from cpchub.errors import ArgumentError, LabelError
 
 Array = npt.NDArray[Any]
 FLOATS = (np.float32, np.float64)  # what else comes, float16 for one, becomes the first
-VALUES_AT_ONCE = 1 << 22  # that are float64 for a moment
+VALUES_AT_ONCE = 1 << 19  # that are float64 for a moment, and stay in a CPU's cache
 AT_ONCE = 65_536  # rows that are predicted together, so that features may be mapped from a disk
 
 
@@ -50,13 +50,35 @@ class FeatureClassifier(ClassifierMixin, BaseEstimator, ABC):
 
     def _training_data(self, X: Any, y: Any) -> tuple[Array, npt.NDArray[np.int64]]:
         """Unit features `[N, D]` and class numbers `[N]`; sets `classes_`. Raises LabelError on a single class."""
+        return self._weighted_data(X, y, None)[:2]
+
+    def _weighted_data(
+        self, X: Any, y: Any, sample_weight: Any, class_weight: Any = None
+    ) -> tuple[Array, npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Unit features `[N, D]`, class numbers `[N]` and weights `[N]`; sets `classes_`.
+
+        A label of weight two counts as two labels, and one of weight zero is left out. class_weight: class -> a factor
+        for the weights of its labels, or "balanced", as scikit-learn has it.
+
+        Raises LabelError where less than two classes are left, ArgumentError for a class weight that is not positive.
+        """
         X, y = validate_data(self, X, y, dtype=FLOATS)
         check_classes(y)
+        weights = np.ones(len(y))
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+            counted = weights > 0
+            X, y, weights = X[counted], y[counted], weights[counted]
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            only = self.classes_[0]
+            only = self.classes_[0] if len(y) else "none has a weight"
             raise LabelError(f"labels of one class only ({only}); label at least one example of a second class")
-        return unit_rows(X), codes.astype(np.int64)
+        if class_weight is not None:
+            weights = weights * compute_sample_weight(class_weight, y)
+            if not (weights > 0).all():
+                least = y[weights.argmin()]
+                raise ArgumentError(f"the class weight of {least} is not above 0; leave out its labels instead")
+        return unit_rows(X), codes.astype(np.int64), weights
 
 
 def check_classes(y: Any) -> None:
@@ -76,7 +98,10 @@ def unit_rows(X: Array) -> Array:
     unit = np.empty(X.shape, dtype=np.float32)
     rows = max(1, VALUES_AT_ONCE // X.shape[1])
     for at in range(0, len(X), rows):
-        unit[at : at + rows] = normalize(np.array(X[at : at + rows], dtype=np.float64, order="C"), copy=False)
+        part = np.array(X[at : at + rows], dtype=np.float64, order="C")
+        length = np.sqrt(np.einsum("ij,ij->i", part, part))
+        length[length == 0] = 1
+        np.divide(part, length[:, None], out=unit[at : at + rows], casting="same_kind")
     return unit
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from cpchub.collection.collection import Collection
 from cpchub.errors import LabelError
+from cpchub.fewlabels.auto import AutoClassifier
 from cpchub.fewlabels.base import FeatureClassifier
 from cpchub.fewlabels.calibration import Calibrated
 from cpchub.fewlabels.estimate import estimate_accuracy, estimate_of
@@ -23,21 +24,26 @@ from cpchub.fewlabels.means import ClassMeans
 from cpchub.fewlabels.multi_label import estimate_classes, indicators
 from cpchub.fewlabels.none_of_these import fit_none_of_these
 from cpchub.fewlabels.one_vs_rest import OneVsRest
+from cpchub.fewlabels.ridge import RidgeProbe
+from cpchub.fewlabels.shrunk_means import ShrunkMeans
 from cpchub.fewlabels.unlabelled import WithUnlabelled, with_unlabelled
 
 METHODS: dict[str, Callable[[], FeatureClassifier]] = {
+    "auto": AutoClassifier,
     "logistic": LogisticProbe,
+    "ridge": RidgeProbe,
+    "shrunk-means": lambda: Calibrated(ShrunkMeans()),
     "means": lambda: Calibrated(ClassMeans()),
     "knn": lambda: Calibrated(KNNClassifier()),
 }
 
 
 def learn(
-    collection: Collection, labels: Mapping[str, str], method: str = "logistic", none_of_these: float | None = None
+    collection: Collection, labels: Mapping[str, str], method: str = "auto", none_of_these: float | None = None
 ) -> Head:
     """Fit a classifier on the labelled images of a collection.
 
-    labels: path (as in the collection, or of the file itself) -> class. method: "logistic", "means" or "knn".
+    labels: path (as in the collection, or of the file itself) -> class. method: one of `METHODS`.
     none_of_these: find images that resemble no labelled class, at this level; see `NoneOfThese`.
 
     Raises LabelError on no labels, a path that is not in the collection, a single class, an unknown method, or too few
@@ -62,7 +68,7 @@ def _learn(
 def classify(
     collection: Collection,
     labels: Mapping[str, str],
-    method: str = "logistic",
+    method: str = "auto",
     head: Head | None = None,
     none_of_these: float | None = None,
 ) -> pa.Table:
@@ -79,7 +85,7 @@ def classify(
 
 
 def classify_and_estimate(
-    collection: Collection, labels: Mapping[str, str], method: str = "logistic", none_of_these: float | None = None
+    collection: Collection, labels: Mapping[str, str], method: str = "auto", none_of_these: float | None = None
 ) -> tuple[pa.Table, Head]:
     """The table of `classify`, and the classifier with an estimate of its accuracy; it takes ten fits more."""
     head, (rows, names, vectors) = _learn(collection, labels, method, none_of_these)
@@ -91,7 +97,7 @@ def classify_and_estimate(
 def classify_with_unlabelled(
     collection: Collection,
     labels: Mapping[str, str],
-    method: str = "logistic",
+    method: str = "auto",
     none_of_these: float | None = None,
     *,
     progress: bool = True,
@@ -131,7 +137,10 @@ def classify_multi_label(
     """
     rows, names, vectors = labelled(collection, labels)
     classes, of_class = indicators(names)
-    classifier = OneVsRest(_made(method)).fit(vectors, of_class, classes)
+    one = _made(method)
+    if isinstance(one, AutoClassifier):
+        one.set_params(class_weight=None)  # most images are not of a class, and its labels tell how many
+    classifier = OneVsRest(one).fit(vectors, of_class, classes)
     by_path = dict(zip((collection.paths[row] for row in rows), names, strict=True))
     counts = dict(zip(classes, of_class.sum(axis=0).tolist(), strict=True))
     several = estimate_classes(vectors, of_class, classifier)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cpchub.errors import ExportError
+from cpchub.fewlabels.auto import AutoClassifier
 from cpchub.fewlabels.base import FeatureClassifier
 from cpchub.fewlabels.calibration import NEVER_SEEN, Calibrated
 from cpchub.fewlabels.knn import KNNClassifier
@@ -24,6 +25,8 @@ from cpchub.fewlabels.logistic import LogisticProbe
 from cpchub.fewlabels.means import ClassMeans
 from cpchub.fewlabels.none_of_these import NoneOfThese
 from cpchub.fewlabels.one_vs_rest import OneVsRest
+from cpchub.fewlabels.ridge import RidgeProbe
+from cpchub.fewlabels.shrunk_means import T_USUAL, ShrunkMeans
 
 
 class HeadNetwork(nn.Module):
@@ -73,7 +76,7 @@ class Linear(nn.Module):
 class Supported(nn.Module):
     """Probabilities that are no surer than the labels support: `cpchub.fewlabels.calibration.supported`."""
 
-    def __init__(self, network: nn.Module, temperature: float, labels: int) -> None:
+    def __init__(self, network: nn.Module, temperature: float, labels: float) -> None:
         super().__init__()
         self.network = network
         self.temperature, self.labels = float(temperature), float(labels)
@@ -102,20 +105,21 @@ class Typical(nn.Module):
 
 
 class Neighbours(nn.Module):
-    """The votes of the k nearest labelled features."""
+    """The votes of the k nearest labelled features, each counting by its weight."""
 
-    def __init__(self, features: Any, codes: Any, classes: int, k: int, temperature: float) -> None:
+    def __init__(self, features: Any, votes: Any, k: int, temperature: float) -> None:
         super().__init__()
         self.features: Tensor
-        self.one_hot: Tensor
+        self.votes: Tensor  # [N, C]
         self.register_buffer("features", _tensor(features))
-        self.register_buffer("one_hot", _tensor(np.eye(classes)[codes]))
-        self.k, self.temperature = min(k, len(codes)), float(temperature)
+        self.register_buffer("votes", _tensor(votes))
+        self.k, self.temperature = min(k, len(votes)), float(temperature)
 
     def forward(self, unit: Tensor) -> Tensor:
         similarity, rows = (unit @ self.features.T).topk(self.k, dim=1)
         weights = (similarity / self.temperature).softmax(dim=1)
-        return (weights.unsqueeze(2) * self.one_hot[rows]).sum(dim=1)
+        votes = (weights.unsqueeze(2) * self.votes[rows]).sum(dim=1)
+        return votes / votes.sum(dim=1, keepdim=True)
 
 
 @network_of.register
@@ -137,8 +141,24 @@ def _(classifier: ClassMeans) -> nn.Module:
 
 @network_of.register
 def _(classifier: KNNClassifier) -> nn.Module:
-    classes = len(classifier.classes_)
-    return Neighbours(classifier._features, classifier._codes, classes, classifier.k, classifier.temperature)
+    votes = np.eye(len(classifier.classes_))[classifier._codes] * classifier._weights[:, None]
+    return Neighbours(classifier._features, votes, classifier.k, classifier.temperature)
+
+
+@network_of.register
+def _(classifier: RidgeProbe) -> nn.Module:
+    plain = Linear(classifier._weights.T, classifier._intercepts, classifier._centre)
+    return Supported(plain, classifier.temperature_, classifier._labels)
+
+
+@network_of.register
+def _(classifier: ShrunkMeans) -> nn.Module:
+    return Linear(classifier._weights / T_USUAL, classifier._intercepts / T_USUAL, classifier._centre)
+
+
+@network_of.register
+def _(classifier: AutoClassifier) -> nn.Module:
+    return network_of(classifier.classifier_)
 
 
 @network_of.register

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
+from cpchub.fewlabels.auto import AutoClassifier
 from cpchub.fewlabels.base import Array, FeatureClassifier
 from cpchub.fewlabels.calibration import Calibrated
 from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.logistic import LogisticProbe
 from cpchub.fewlabels.means import ClassMeans
 from cpchub.fewlabels.one_vs_rest import OneVsRest
+from cpchub.fewlabels.ridge import RidgeProbe
+from cpchub.fewlabels.shrunk_means import ShrunkMeans
 
 KINDS: dict[str, type[FeatureClassifier]] = {
-    kind.__name__: kind for kind in (LogisticProbe, ClassMeans, KNNClassifier, Calibrated, OneVsRest)
+    kind.__name__: kind
+    for kind in (
+        AutoClassifier,
+        LogisticProbe,
+        RidgeProbe,
+        ShrunkMeans,
+        ClassMeans,
+        KNNClassifier,
+        Calibrated,
+        OneVsRest,
+    )
 }
 
 
@@ -41,7 +55,8 @@ def state_of(classifier: FeatureClassifier, prefix: str = "") -> tuple[dict[str,
         else:
             numbers[name] = value
     learned = {_setting(name) for name in inner}
-    settings = {name: value for name, value in classifier.get_params(deep=False).items() if name not in learned}
+    given = {name: value for name, value in classifier.get_params(deep=False).items() if name not in learned}
+    settings = {name: None if isinstance(value, np.ndarray) else value for name, value in given.items()}  # only for fit
     return arrays, {
         "kind": type(classifier).__name__,
         "classes": classifier.classes_.tolist(),
@@ -64,9 +79,10 @@ def classifier_of(state: Mapping[str, Any], arrays: Mapping[str, Array], prefix:
             inner[name] = [classifier_of(one, arrays, f"{prefix}{name}.{n}.") for n, one in enumerate(each)]
         else:
             inner[name] = classifier_of(each, arrays, f"{prefix}{name}.")
-    first = {name: each[0] if isinstance(each, list) else each for name, each in inner.items()}
-    settings = {_setting(name): clone(each) for name, each in first.items()} | state["settings"]
-    classifier = KINDS[state["kind"]](**settings)
+    kind = KINDS[state["kind"]]
+    first = {_setting(name): each[0] if isinstance(each, list) else each for name, each in inner.items()}
+    wrapped = {name: clone(each) for name, each in first.items() if name in signature(kind).parameters}
+    classifier = kind(**wrapped, **state["settings"])
     classifier.classes_ = np.array(state["classes"])
     fitted = inner | state["numbers"]
     for name in ("n_features_in_", *classifier.FITTED):

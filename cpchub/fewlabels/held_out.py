@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
+from cpchub.fewlabels.auto import AutoClassifier
 from cpchub.fewlabels.base import FeatureClassifier
-from cpchub.fewlabels.calibration import Calibrated, deal
-from cpchub.fewlabels.logistic import ENOUGH_FOR_ONE_SPLIT, LogisticProbe
+from cpchub.fewlabels.calibration import ENOUGH_FOR_ONE_SPLIT, Calibrated, deal
+from cpchub.fewlabels.logistic import LogisticProbe
+from cpchub.fewlabels.ridge import RidgeProbe
 
 FOLDS = 10  # with up to ten labels a class, each fold holds out one of every class
 EVEN = 0.3  # of the spread of the counts of classes that labels drawn at random have; more even ones were chosen so
@@ -42,11 +44,13 @@ class HeldOut:
 
 def settled(classifier: FeatureClassifier) -> FeatureClassifier:
     """A fitted classifier's settings, not fitted: what it has chosen from the labels is not chosen again."""
-    if isinstance(classifier, LogisticProbe):
-        return LogisticProbe(C=classifier.C_, max_iter=classifier.max_iter)
+    if isinstance(classifier, AutoClassifier):
+        return settled(classifier.classifier_)
     inner = classifier.classifier if isinstance(classifier, Calibrated) else classifier
     plain: FeatureClassifier = clone(inner)
-    return plain
+    if isinstance(classifier, LogisticProbe):
+        return plain.set_params(C=classifier.C_)
+    return plain.set_params(alpha=classifier.alpha_) if isinstance(classifier, RidgeProbe) else plain
 
 
 def as_many_of_each(codes: npt.NDArray[np.int64]) -> bool:

@@ -25,23 +25,29 @@ class KNNClassifier(FeatureClassifier):
 
     k: neighbours that vote; all of them where fewer are labelled.
     temperature: T.
+    class_weight: class -> what its votes count, or "balanced"; by default every vote counts alike.
     """
 
-    FITTED: ClassVar = ("_features", "_codes")
+    FITTED: ClassVar = ("_features", "_codes", "_weights")
 
-    def __init__(self, k: int = 200, temperature: float = 0.1) -> None:
+    def __init__(self, k: int = 200, temperature: float = 0.1, class_weight: Any = None) -> None:
         self.k = k
         self.temperature = temperature
+        self.class_weight = class_weight
 
-    def fit(self, X: Any, y: Any) -> KNNClassifier:
-        """Remember features `[N, D]` and labels `[N]`. Raises LabelError on a single class."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> KNNClassifier:
+        """Remember features `[N, D]` and labels `[N]`, whose votes are weighted by `[N]`.
+
+        Raises LabelError on a single class.
+        """
         if self.k < 1 or self.temperature <= 0:
             raise ArgumentError(f"k={self.k}, temperature={self.temperature}: both must be positive")
-        self._features, self._codes = self._training_data(X, y)
+        self._features, self._codes, self._weights = self._weighted_data(X, y, sample_weight, self.class_weight)
         return self
 
     def _probabilities(self, unit: Array) -> Array:
-        batches = _votes(self._features, self._codes, len(self.classes_), unit, (self.k,), self.temperature)
+        bank, ks = (self._features, self._codes), (self.k,)
+        batches = _votes(*bank, len(self.classes_), unit, ks, self.temperature, self._weights)
         shares = [(votes / votes.sum(axis=1, keepdims=True)).astype(unit.dtype) for (votes,) in batches]
         return np.concatenate(shares)
 
@@ -70,10 +76,12 @@ def _votes(
     queries: npt.NDArray[np.float32],
     ks: Sequence[int],
     temperature: float,
+    of_rows: npt.NDArray[np.float64] | None = None,
 ) -> Iterator[list[npt.NDArray[np.float64]]]:
     """The votes `[B, classes]` of each batch of queries, one array for each k; the nearest neighbour's vote counts 1.
 
-    bank: unit features `[N, D]`. codes: their class numbers `[N]`. queries: unit features `[Q, D]`.
+    bank: unit features `[N, D]`. codes: their class numbers `[N]`. queries: unit features `[Q, D]`. of_rows: what the
+    vote of each counts, `[N]`.
     """
     import torch
 
@@ -85,6 +93,8 @@ def _votes(
             q = torch.from_numpy(np.require(queries[start : start + QUERIES_AT_ONCE], requirements="W"))
             similarity, rows = top_k_of_blocks(q, blocks, min(max(ks), len(bank)))
             weights = ((similarity - similarity[:, :1]).double() / temperature).exp()
+            if of_rows is not None:
+                weights = weights * torch.from_numpy(np.require(of_rows, requirements="W"))[rows]
             voted = labels[rows]
             none = weights.new_zeros(len(q), classes)
             votes = [none.scatter_add(1, voted[:, :k], weights[:, :k]).numpy() for k in ks]

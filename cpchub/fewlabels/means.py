@@ -27,14 +27,15 @@ class ClassMeans(FeatureClassifier):
     def __init__(self, temperature: float | None = None) -> None:
         self.temperature = temperature
 
-    def fit(self, X: Any, y: Any) -> ClassMeans:
-        """Average features `[N, D]` by labels `[N]`. Raises LabelError on a single class."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> ClassMeans:
+        """Average features `[N, D]`, weighted by `[N]`, by labels `[N]`. Raises LabelError on a single class."""
         if self.temperature is not None and self.temperature <= 0:
             raise ArgumentError(
                 f"temperature={self.temperature}: it must be positive, or None to take it from the means"
             )
-        unit, codes = self._training_data(X, y)
-        self.means_ = normalize(np.stack([unit[codes == c].mean(axis=0) for c in range(len(self.classes_))]))
+        unit, codes, weights = self._weighted_data(X, y, sample_weight)
+        of_class = np.eye(len(self.classes_))[codes] * weights[:, None]
+        self.means_ = normalize((of_class.T @ unit / of_class.sum(axis=0)[:, None]).astype(np.float32))
         apart = float(np.square(self.means_ - self.means_.mean(axis=0)).sum(axis=1).mean())
         usual = USUAL * apart if apart > 0 else 1.0
         self.temperature_ = usual if self.temperature is None else self.temperature

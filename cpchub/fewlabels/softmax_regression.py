@@ -46,6 +46,7 @@ def fit(
     strengths: Sequence[float],
     *,
     used: npt.NDArray[np.bool_] | None = None,
+    weights: npt.NDArray[np.floating] | None = None,
     classes: int | None = None,
     max_iter: int = 100,
     tol: float = 1e-4,
@@ -54,6 +55,7 @@ def fit(
     """Fit features `[N, D]` to class numbers `[N]`, once for each C of `strengths`.
 
     used: which rows each model learns from, `[K, N]`; all of them by default.
+    weights: what each row counts, `[N]`; one by default.
     tol: a model is done when no component of its mean gradient, scaled by its curvature, is larger.
 
     Warns with scikit-learn's `ConvergenceWarning` where `max_iter` is not enough.
@@ -66,15 +68,17 @@ def fit(
     k, c = len(strengths), classes or int(codes.max()) + 1
     rows = torch.ones(len(z), k) if used is None else torch.from_numpy(used.T.copy())
     rows = rows.to(z)
+    if weights is not None:
+        rows = rows * torch.from_numpy(np.ascontiguousarray(weights)).to(z)[:, None]
     counts = rows.sum(dim=0)
     penalties = 1 / (torch.tensor(list(strengths), dtype=z.dtype, device=z.device) * counts)  # of the mean loss
     problem = _Problem(z, torch.from_numpy(codes).to(device), rows / counts, penalties, c)
     solution, iterations, converged = _minimise(problem, max_iter, tol)
     if not converged:
         warnings.warn(f"{max_iter} iterations of Newton's method were not enough", ConvergenceWarning, stacklevel=2)
-    weights = basis @ solution[:-1].permute(1, 0, 2)  # [K, D, C]
-    intercepts = solution[-1] - centre @ weights
-    return Regressions(weights.transpose(1, 2).cpu().numpy(), intercepts.cpu().numpy(), iterations)
+    found = basis @ solution[:-1].permute(1, 0, 2)  # [K, D, C]
+    intercepts = solution[-1] - centre @ found
+    return Regressions(found.transpose(1, 2).cpu().numpy(), intercepts.cpu().numpy(), iterations)
 
 
 def _eigenbasis(x: Tensor) -> Tensor:

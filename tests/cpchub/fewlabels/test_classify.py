@@ -73,7 +73,7 @@ def test_labels_that_do_not_fit_are_refused_by_name(collection: Collection) -> N
         classify(collection, {"red/00.png": "red", "red/01.png": "red"})
     with pytest.raises(LabelError, match="no labels to learn from"):
         classify(collection, {})
-    with pytest.raises(LabelError, match="no method 'forest'; there are logistic, means, knn"):
+    with pytest.raises(LabelError, match="no method 'forest'; there are auto, logistic, ridge, shrunk-means"):
         classify(collection, {}, method="forest")
 
 

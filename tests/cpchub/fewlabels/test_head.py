@@ -47,7 +47,7 @@ def test_a_head_gives_the_same_probabilities_after_it_was_saved(
 
 
 def test_a_head_says_what_it_was_learned_from(collection: Collection, tmp_path: Path) -> None:
-    folder = learn(collection, LABELS).save(tmp_path / "head")
+    folder = learn(collection, LABELS, "logistic").save(tmp_path / "head")
     facts = json.loads((folder / "head.json").read_text())
     assert facts["encoder"]["name"] == "elsewhere"
     assert facts["classifier"]["classes"] == ["ant", "cat", "dog"]
@@ -83,7 +83,7 @@ def test_a_folder_that_is_no_head_or_is_damaged_is_refused(collection: Collectio
         cpchub.load_classifier(tmp_path / "nowhere")
     with pytest.raises(ClassifierError, match=r"has no head\.json"):
         cpchub.load_classifier(tmp_path)
-    folder = learn(collection, LABELS).save(tmp_path / "head")
+    folder = learn(collection, LABELS, "logistic").save(tmp_path / "head")
     facts = json.loads((folder / "head.json").read_text())
     damaged = {
         "reads up to 2; upgrade": {**facts, "format": 3},

@@ -93,7 +93,7 @@ def test_the_command_says_what_the_unlabelled_images_gain_and_saves_the_classifi
     collection = import_vectors(tmp_path / "index", vectors, [f"{row}.png" for row in range(len(codes))])
     lines = "".join(f"{row}.png,{'ab'[codes[row]]}\n" for row in drawn(codes, 6))
     (tmp_path / "labels.csv").write_text("path,label\n" + lines)
-    start = ["classify", str(collection.folder), "--labels", str(tmp_path / "labels.csv")]
+    start = ["classify", str(collection.folder), "--labels", str(tmp_path / "labels.csv"), "--method", "logistic"]
     right = []
     for name, more in (("without", []), ("with", ["--use-unlabelled"])):
         out = ["-o", str(tmp_path / f"{name}.csv"), "--save", str(tmp_path / name)]

@@ -15,7 +15,7 @@ from cpchub_training.evaluate.task import Cell, Outcome, Protocol, Subset, Task
 
 KS = (200, 20, 5, 1)
 TEMPERATURE = 0.1
-PROBE = {"probe": 2}  # rises where LogisticProbe gives other predictions, so that kept outcomes are measured again
+PROBE = {"probe": 3}  # rises where LogisticProbe gives other predictions, so that kept outcomes are measured again
 WHEN = "final epoch"  # no checkpoint is chosen
 
 
