@@ -93,7 +93,7 @@ $(DEMO): | $(BIN)/python
 
 $(TEST): | $(BIN)/python
 	@echo "Installing what the tests need, with faiss-$(FAISS). The first time this takes minutes: torch is large."
-	$(call install,train+demo+$(FAISS)+test,$(DEMO) $(TEST))
+	$(call install,train+demo+api+$(FAISS)+test,$(DEMO) $(TEST))
 
 $(DOCS): | $(BIN)/python
 	@echo "Installing what the documentation needs."

@@ -41,7 +41,7 @@ class Demo(Command):
         from cpchub.collection.collection import Collection
         from cpchub.hub.places import check_name
         from cpchub.index.engine.faiss_import import import_faiss
-        from cpchub_serving.port import check_port
+        from cpchub_serving.process.port import check_port
 
         if self.encoder is not None:
             check_name(self.encoder)
@@ -49,7 +49,7 @@ class Demo(Command):
         import_faiss()
         check_port(self.host, self.port)
         from cpchub_serving.app import serve
-        from cpchub_serving.page.stopping import leave_process
+        from cpchub_serving.process.stops import leave_process
 
         encoder = encoder_of(collection, self.encoder)
         ended = serve(self.collection, encoder=encoder, host=self.host, port=self.port, open_browser=self.open)

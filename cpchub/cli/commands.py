@@ -13,6 +13,7 @@ from cpchub.cli.labelling import Classify, LabelErrors
 from cpchub.cli.next_labels import LabelNext
 from cpchub.cli.publishing import Publish
 from cpchub.cli.searching import DuplicatesCommand, Map, Merge, Outliers, Search
+from cpchub.cli.serving import Serve
 from cpchub.cli.training import Distil, Quickstart, Train
 
 COMMANDS: dict[str, type[Command]] = {
@@ -38,6 +39,7 @@ COMMANDS: dict[str, type[Command]] = {
         Audit,
         LabelNext,
         Demo,
+        Serve,
         Models,
         Show,
         Fetch,

@@ -62,8 +62,9 @@ class Export(Command):
         say(f"{count:,} vectors for {self.to}: {out}" + (f" in {self.uri}" if self.uri else ""))
 
     def _encoder(self, out: Path) -> None:
-        if self.to is not None or self.uri is not None:
-            raise ArgumentError(f"--to and --uri are for a collection, and {self.name or self.head} is none")
+        for flag, given in (("--to", self.to), ("--uri", self.uri)):
+            if given is not None:
+                raise ArgumentError(f"{flag} is for a collection, and {self.name or self.head} is none")
         if out.suffix not in FILES:
             raise ArgumentError(
                 f"{out} ends with neither .onnx nor .pt2, which name an encoder's format; for a collection add --to"

@@ -41,7 +41,7 @@ class Quickstart(Command):
 
     def run(self) -> None:
         from cpchub.index.engine.faiss_import import import_faiss
-        from cpchub_serving.port import check_port
+        from cpchub_serving.process.port import check_port
 
         need("lightning_fabric", extra="train")
         import_faiss()  # raises where it is missing

@@ -88,6 +88,11 @@ class EncodedImage:
             width, height = self._image.size if self._scaled else self._load().size
             return (height, width) if self._orientation >= 5 else (width, height)
 
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Width and height as the header has them; no pixel is decoded for it."""
+        return self._image.size
+
     def rgb(self, at_least: tuple[int, int] | None = None) -> Image.Image:
         """The upright 8-bit RGB image; to be called once.
 

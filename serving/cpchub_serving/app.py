@@ -18,7 +18,8 @@ from cpchub_serving.page.label_tab import LabelTab
 from cpchub_serving.page.messages import shown_errors
 from cpchub_serving.page.search_tab import SearchTab
 from cpchub_serving.page.theme import CSS_FILE, theme
-from cpchub_serving.port import check_port, unusable
+from cpchub_serving.process import stops
+from cpchub_serving.process.port import check_port, unusable
 from cpchub_serving.visit.finder import Finder
 from cpchub_serving.visit.session import Session
 from cpchub_serving.visit.thumbnails import Thumbnails
@@ -75,7 +76,7 @@ def serve(
     index = Index.open(collection_dir)
     if encoder is None or isinstance(encoder, str):
         encoder = load(encoder or index.collection.encoder_to_load)
-    with stopping.own_uploads(), stopping.stops_interrupt():
+    with stopping.own_uploads(), stops.stops_interrupt():
         page = build(index, encoder)
         try:
             with loopback.asked_directly(host):
@@ -91,7 +92,7 @@ def serve(
                 )
         except OSError as error:
             raise unusable(host, port, error) from error
-        with stopping.stops_noted() as stopped:
+        with stops.stops_noted() as stopped:
             print(f"{collection_name(index)}, {counted(len(index), 'image')}: {url}  (Ctrl-C stops)", flush=True)
             stopping.wait_until(stopped, page)
             return stopping.close(page)

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from cpchub_serving.page import stopping
+from cpchub_serving.process import stops
 from tests.processes import wait_for
 from tests.serving.conftest import Page, StartPage
 from tests.serving.visitors import computing, nobody, uploaded, uploading, watching
@@ -62,7 +63,7 @@ def test_ctrl_c_and_sigterm_end_the_page_and_remove_what_was_uploaded(
 @pytest.mark.slow
 @pytest.mark.parametrize("state", EVERY_STATE)
 def test_fifty_pages_in_a_row_end_in_every_state(start_page: StartPage, state: str) -> None:
-    seconds = [stop(start_page(EVERY_STATE[state][1]), state, stopping.STOPS[number % 2]) for number in range(50)]
+    seconds = [stop(start_page(EVERY_STATE[state][1]), state, stops.STOPS[number % 2]) for number in range(50)]
     print(f"{state}: {sum(seconds) / 50:.2f} s to end, {max(seconds):.2f} s at most")
 
 

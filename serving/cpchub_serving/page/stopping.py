@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import sys
 import tempfile
 import threading
 import time
@@ -18,7 +16,6 @@ import gradio as gr
 
 from cpchub.common.files import writing
 
-STOPS = (signal.SIGINT, signal.SIGTERM)
 ANSWERS_END = 1  # seconds that requests under way get before they are cancelled: a stream may have no end
 SERVER_ENDS = 3  # seconds that the whole server gets; only a job that cannot be cancelled takes longer
 
@@ -48,42 +45,6 @@ def own_uploads() -> Iterator[None]:
                 os.environ["GRADIO_TEMP_DIR"] = usual
 
 
-@contextmanager
-def stops_interrupt() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt in this block, as Ctrl-C does."""
-    with _handled_by(signal.default_int_handler):
-        yield
-
-
-@contextmanager
-def stops_noted() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM are noted in this block; yields what tells whether one has come.
-
-    They are not raised: an exception of a signal can strike anywhere, also where Python drops exceptions. They are
-    noted even where this process was told to ignore them, as shells tell what they start in the background.
-    """
-    came = False
-
-    def note(*_: Any) -> None:
-        nonlocal came
-        came = True
-
-    with _handled_by(note):
-        yield lambda: came
-
-
-@contextmanager
-def _handled_by(handler: Callable[..., Any]) -> Iterator[None]:
-    # Python lets only the main thread take signals; a page that another thread serves is ended by who started that.
-    here = STOPS if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, handler) for number in here}
-    try:
-        yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
-
-
 def wait_until(stopped: Callable[[], bool], page: gr.Blocks) -> None:
     """Return when a stop was asked for, or somebody else has closed the page."""
     while page.is_running and not stopped():
@@ -102,10 +63,3 @@ def close(page: gr.Blocks) -> bool:
     threading.Thread(target=page.close, kwargs={"verbose": False}, daemon=True).start()
     server.thread.join(SERVER_ENDS)
     return not server.thread.is_alive()
-
-
-def leave_process(status: int) -> None:
-    """End the process at once, with what it computes: the interpreter would wait for some threads and crash others."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)

@@ -1,0 +1,1 @@
+"""The HTTP API: vectors, search and classification for programs, on FastAPI."""

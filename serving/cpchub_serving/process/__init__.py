@@ -1,0 +1,1 @@
+"""What every served process needs: a port, and an end."""
