@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -68,8 +69,13 @@ def test_fewer_images_than_a_batch_are_told_a_batch_size_that_works(
         replace(recipe, batch_size=int(size[1])).check(images, ranks)
 
 
-def test_lightning_tells_nothing_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lightning_tells_nothing_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
     monkeypatch.setattr(ranks, "cpu_has_bfloat16", lambda: True)
+    srun = tmp_path / "srun"  # as on a machine of a Slurm cluster
+    srun.touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     told: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
@@ -80,3 +86,4 @@ def test_lightning_tells_nothing_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
     finally:
         logger.removeHandler(handler)
     assert told == []
+    assert [str(warning.message) for warning in recwarn] == []

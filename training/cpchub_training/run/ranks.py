@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -21,6 +22,7 @@ import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.utilities.warnings import PossibleUserWarning
 from torch.nn.parallel import DistributedDataParallel
 
 from cpchub.encoders.fast.fast_embedder import cpu_has_bfloat16
@@ -53,9 +55,12 @@ def launch(accelerator: str = "auto", precision: str = "fp32") -> Fabric:
     local_ranks, nodes = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"))
     # buffers are the same on every rank, so broadcasting a bank before each step would be wasted
     several: Any = DDPStrategy(timeout=PATIENCE, **{_SENDS_BUFFERS: False}) if local_ranks * nodes > 1 else "auto"
-    fabric = Fabric(accelerator=accelerator, devices=local_ranks, num_nodes=nodes, precision=numbers, strategy=several)
     try:
-        fabric.launch()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PossibleUserWarning)  # to use Slurm's srun; our ranks come from torchrun
+            options: Any = {"devices": local_ranks, "num_nodes": nodes, "precision": numbers, "strategy": several}
+            fabric = Fabric(accelerator=accelerator, **options)
+            fabric.launch()
         if world_size() > 1:
             _group()  # now, while all are there
     except RuntimeError as error:
