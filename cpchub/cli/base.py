@@ -23,7 +23,7 @@ from tyro.constructors import (
 
 from cpchub.cli import usage
 from cpchub.common.files import replacing
-from cpchub.common.quiet import is_quiet
+from cpchub.common.quiet import remark
 from cpchub.errors import ArgumentError, OutputError
 from cpchub.media.rules import Rules
 
@@ -52,6 +52,7 @@ class RuleFlags(Rules):
     """follow links that lead out of the source too"""
 
 
+say = remark
 Which = Annotated[RuleFlags, arg(name="")]
 ALL = RuleFlags()  # where no flag is given
 OPTIONS = ConstructorRegistry()  # tyro's rules for parsing arguments, plus ours for `X | None`
@@ -128,12 +129,6 @@ class Command:
     def run(self) -> None:
         """Do the job; raises CpchubError for bad input."""
         raise AssertionError(f"{type(self).__name__} lacks its run()")
-
-
-def say(sentence: str) -> None:
-    """A sentence on the way, kept out of what is piped on; none where `--quiet` is given."""
-    if not is_quiet():
-        print(sentence, file=sys.stderr)
 
 
 def check_out(out: Path | None) -> None:

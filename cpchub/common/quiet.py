@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,3 +23,9 @@ def quiet(wanted: bool) -> Iterator[None]:
         yield
     finally:
         _quiet = before
+
+
+def remark(sentence: str) -> None:
+    """Print a sentence beside the answer, kept out of what is piped on; none where `--quiet` is given."""
+    if not _quiet:
+        print(sentence, file=sys.stderr)

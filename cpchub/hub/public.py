@@ -22,6 +22,7 @@ from cpchub.catalog.origin import Origin, RemoteFile, Source, converted_folder
 from cpchub.catalog.spec import WEIGHTS, ModelSpec
 from cpchub.common.files import locked, put_in_place, writing
 from cpchub.common.progress import BYTE, Report
+from cpchub.common.quiet import remark
 from cpchub.errors import (
     HubError,
     ImportFormatError,
@@ -193,7 +194,7 @@ def _holds_all(spec: ModelSpec, keep: Path) -> bool:
         paths = [keep / file.name for file in source.files]
         if all(path.is_file() for path in paths):
             for path in paths:
-                print(f"{path} is there already and stays as it is", file=sys.stderr)
+                remark(f"{path} is there already and stays as it is")
             return True
     return False
 
@@ -204,7 +205,7 @@ def _move(place: Path, keep: Path) -> None:
         keep.mkdir(parents=True, exist_ok=True)
         for path in sorted(place.iterdir()):
             if (keep / path.name).exists():
-                print(f"{keep / path.name} is there already and stays as it is", file=sys.stderr)
+                remark(f"{keep / path.name} is there already and stays as it is")
             else:
                 shutil.move(path, keep / path.name)
-                print(f"Kept {keep / path.name}", file=sys.stderr)
+                remark(f"Kept {keep / path.name}")
