@@ -4,8 +4,9 @@
 
 Each `SET` is a folder with a folder a class, or `cifar10` (see `sets.py`). A part is a module of this package with
 `measure(sets)`, the entry of the JSON file, whose "results" are rows; `COLUMNS`, those that are shown; and
-`title(found)`, what was found in a sentence. What the parts are about is said where they are. A part that is not
-measured now keeps its entry. Nothing is chosen on these sets.
+`title(found)`, what was found in a sentence. A part with `draw(found, png)` has a plot too, beside the JSON file. What
+the parts are about is said where they are. A part that is not measured now keeps its entry. Nothing is chosen on these
+sets.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from benchmarks.in_one_line import in_one_line
 from cpchub.catalog.listing import bundled_encoder
 from cpchub.common.files import write_json
 
-PARTS = ("coverage", "openset", "unlabelled")
+PARTS = ("coverage", "openset", "unlabelled", "choice")
 PACKAGES = ("torch", "scikit-learn", "numpy")
 OUT = Path(__file__).parents[1] / "results" / "fewlabels.json"
 
@@ -59,6 +60,8 @@ def main() -> None:
             "versions": {package: version(package) for package in PACKAGES} | {"python": platform.python_version()},
         } | part.measure(sets)
         write_json(options.out, found)
+        if hasattr(part, "draw"):
+            part.draw(found[name], options.out.with_name(f"{options.out.stem}_{name}.png"))
         show(part, found[name])
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.fewlabels import __main__ as command
-from benchmarks.fewlabels import coverage, openset, unlabelled
+from benchmarks.fewlabels import choice, coverage, openset, unlabelled
 from benchmarks.fewlabels.sets import LabelledSet
 
 
@@ -67,6 +67,23 @@ def test_unlabelled_has_a_row_for_each_number_of_labels(blobs: LabelledSet, monk
     assert all(0 <= row["used"] <= 1 for row in found["results"])
     assert set(unlabelled.COLUMNS) <= set(found["results"][0])
     assert found["large"]["seconds"]["all"] >= found["large"]["seconds"]["graph"]
+
+
+def test_choice_compares_with_a_random_choice_and_draws_it(
+    blobs: LabelledSet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(choice, "PER_CLASS", (1, 3))
+    monkeypatch.setattr(choice, "SEEDS", 3)
+    found = choice.measure([blobs])
+    assert [row["chosen"] for row in found["results"]] == [
+        *(name for name in choice.WAYS for _ in choice.PER_CLASS),
+        "typical clustering",
+    ]
+    assert found["first_batch"]["blobs"]["auto"] > found["first_batch"]["blobs"]["random"]
+    assert found["best"]["blobs"]["labels_for_one_of_random"] < choice.BEST
+    assert choice.title(found).startswith("1 of 1 sets")
+    choice.draw(found, tmp_path / "choice.png")
+    assert (tmp_path / "choice.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_part_that_is_not_measured_keeps_its_entry(

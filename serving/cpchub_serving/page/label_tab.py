@@ -131,13 +131,13 @@ class LabelTab:
     @shown_errors
     def choose_view(self, session: Session, event: gr.EventData) -> tuple[Any, ...]:
         """Another order of the images, or the same one with the newest labels."""
-        session.arrange(view=clicks.read_arg(event))
+        session.arrange(view=clicks.read_arg(event), features=self.finder.features)
         return self._drawn(session)
 
     @shown_errors
     def choose_class(self, session: Session, event: gr.EventData) -> tuple[Any, ...]:
         """One class only, or all."""
-        session.arrange(only=clicks.read_arg(event))
+        session.arrange(only=clicks.read_arg(event), features=self.finder.features)
         return self._drawn(session)
 
     @shown_errors

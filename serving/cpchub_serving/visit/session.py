@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cpchub.errors import LabelError, QueryError
+from cpchub.fewlabels.choice.next_rows import label_next
 from cpchub.fewlabels.estimate import Estimate, estimate_accuracy
 from cpchub_serving.visit.predictions import Predictions, predict
 
@@ -25,6 +26,7 @@ VIEWS = ("mixed", "unsure", "sure", "labelled")
 MAX_CLASSES = 50
 MAX_NAME = 40
 UNDO_DEPTH = 200
+HELPFUL = 48  # images that are chosen as the most helpful ones; a page
 
 Query = int | str  # a row of the collection, or the path of an uploaded image
 
@@ -45,6 +47,7 @@ class Session:
     view: str = "mixed"
     only: str | None = None
     _order: NDArray[np.int64] | None = None
+    _helpful: list[int] = field(default_factory=list)
     _undo: list[tuple[list[str], str | None, dict[int, str]]] = field(default_factory=list)
 
     # -- classes ------------------------------------------------------------------------------------------------
@@ -155,9 +158,12 @@ class Session:
         found = self.predictions
         return estimate_accuracy(features[rows], names, found.classifier, found.shares)
 
-    def arrange(self, view: str | None = None, only: str | None = None) -> NDArray[np.int64]:
+    def arrange(
+        self, view: str | None = None, only: str | None = None, features: NDArray[np.float32] | None = None
+    ) -> NDArray[np.int64]:
         """Choose and fix the order in which images are offered for labelling.
 
+        With `features` "unsure" begins with the images whose labels help most, as `cpchub label-next` chooses them.
         The order stays as it is while labels come in, so that images do not move under the pointer; calling
         this again sorts anew. `only` keeps the images that are labelled or predicted as one class.
         """
@@ -169,6 +175,8 @@ class Session:
             if only:
                 self._check_class(only)
             self.only = only or None
+        chosen = label_next(features, self.labels, HELPFUL) if features is not None and self.view == "unsure" else []
+        self._helpful = [each.row for each in chosen]
         self._sort_anew()
         return self.order
 
@@ -199,6 +207,9 @@ class Session:
             certainty = self.predictions.margin if self.view == "unsure" else -self.predictions.confidence
             rows = np.argsort(certainty, kind="stable")
             rows = rows[~np.isin(rows, labelled)]
+        if self.view == "unsure":
+            helpful = np.array([row for row in self._helpful if row not in self.labels], dtype=np.int64)
+            rows = np.concatenate([helpful, rows[~np.isin(rows, helpful)]])
         if self.only is None:
             return rows
         is_class = np.zeros(self.count, dtype=bool)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cpchub.errors import LabelError, QueryError
-from cpchub_serving.visit.session import Session, mixed_order
+from cpchub.fewlabels import label_next
+from cpchub_serving.visit.session import HELPFUL, Session, mixed_order
 from tests.serving.visit.clouds import COUNT, Features, labelled
 
 
@@ -22,6 +23,20 @@ def test_unsure_first_starts_with_the_smallest_margin_and_leaves_labelled_images
     order = session.arrange(view="unsure")
     assert len(order) == COUNT - 6
     assert (np.diff(found.margin[order]) >= 0).all()
+
+
+def test_unsure_begins_with_the_images_whose_labels_help_most_and_goes_on_by_the_margin(
+    session: Session, features: Features
+) -> None:
+    typical = session.arrange(view="unsure", features=features)
+    assert typical[:5].tolist() == [each.row for each in label_next(features, {}, 5)]
+    assert sorted(typical.tolist()) == list(range(COUNT))
+    found = labelled(session, features, 2).predictions
+    assert found is not None
+    order = session.arrange(features=features)
+    assert order[:5].tolist() == [each.row for each in label_next(features, session.labels, 5)]
+    assert len(order) == len(set(order.tolist())) == COUNT - 6
+    assert (np.diff(found.margin[order[HELPFUL:]]) >= 0).all()
 
 
 def test_sure_first_of_one_class_holds_that_class_only(session: Session, features: Features) -> None:
