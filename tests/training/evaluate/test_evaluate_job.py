@@ -85,8 +85,10 @@ def test_a_model_folder_gets_its_numbers_and_its_card(
     out = Path("runs/evaluations/tiny-simclr")
     with Image.open(out / "label_curve-colours.png") as image:
         assert image.format == "PNG"
-    shown = capsys.readouterr().out
+    shown, remarks = capsys.readouterr()
     assert "labels saved" in shown
+    assert remarks.splitlines()[-1] == f"Evaluation: {out / 'eval.json'}"  # beside what may be piped on
+    assert "eval.json" not in shown
     assert "low-label, 50 %" in shown
     assert "lowshot" not in shown
 

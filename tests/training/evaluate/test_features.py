@@ -88,7 +88,7 @@ def test_a_changed_data_set_is_noticed_and_embedded_anew(
     after = open_labelled(str(colour_folder))
     assert after.train.digest != before.train.digest
     assert not np.array_equal(cache.of(after, "train"), x)
-    assert "have changed" in " ".join(capsys.readouterr().out.split())
+    assert "have changed" in " ".join(capsys.readouterr().err.split())
     moved = colour_folder / "red" / Path(str(changed)).name
     moved.rename(colour_folder / "blue" / "moved.png")
     assert open_labelled(str(colour_folder)).train.digest != after.train.digest

@@ -16,7 +16,8 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
 from cpchub.common.files import write_json
-from cpchub.common.progress import Report, console
+from cpchub.common.progress import Report
+from cpchub.common.quiet import remark
 from cpchub.encoders.load import load
 from cpchub.errors import ArgumentError, RunError, SourceError
 from cpchub.media.decode import read_image
@@ -113,7 +114,7 @@ def measure(
             "results": rows,
         },
     )
-    console.print(f"All settings and numbers: {out / DETECTION}", soft_wrap=True)
+    remark(f"All settings and numbers: {out / DETECTION}")
     return rows
 
 

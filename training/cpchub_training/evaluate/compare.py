@@ -12,6 +12,7 @@ from rich.table import Column, Table
 from cpchub.catalog.spec import EVALUATION
 from cpchub.common.files import replacing, write_json, writing
 from cpchub.common.progress import console
+from cpchub.common.quiet import remark
 from cpchub.errors import ArgumentError
 from cpchub.media.rules import NO_RULES, Rules
 from cpchub_training.evaluate.datasets import open_labelled
@@ -68,7 +69,7 @@ def compare(
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(lines)
-        console.print(f"Table: {out}", soft_wrap=True)
+        remark(f"Table: {out}")
     return lines
 
 

@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cpchub.common.files import only_writer, replacing, write_json, writing
-from cpchub.common.progress import Report, console
+from cpchub.common.progress import Report
+from cpchub.common.quiet import remark
 from cpchub.encoders.encoder import Encoder
 from cpchub.errors import ModelFolderError, OutputError
 from cpchub_training.evaluate.datasets import DataSet, Part
@@ -82,7 +83,7 @@ class FeatureCache:
                 with only_writer(about.parent):
                     kept = json.loads(about.read_text(encoding="utf-8"))
                     if (kept["data"], kept["part"]) == (name, part) and kept["digest"] != digest:
-                        console.print(f"{name}, {part}: the images or labels have changed, so they are embedded anew")
+                        remark(f"{name}, {part}: the images or labels have changed, so they are embedded anew")
                         shutil.rmtree(about.parent)
             except (OutputError, FileNotFoundError):  # another process makes them now, or has removed them
                 continue

@@ -11,6 +11,7 @@ from rich.table import Table
 from cpchub.catalog.spec import EVALUATION
 from cpchub.common.files import write_json, writing
 from cpchub.common.progress import console
+from cpchub.common.quiet import remark
 from cpchub.encoders.encoder import Encoder
 from cpchub.encoders.load import load
 from cpchub.encoders.model_folder import render_card
@@ -71,12 +72,12 @@ def measure(
     by_way = label_curves(whole, data.name)
     if any(len(curve.labels) > 1 for curve in by_way.values()):
         plot = plot_label_curve(by_way, home / f"label_curve-{data.name}.png", unit="labels", title=encoder.spec.name)
-        console.print(f"Label curve: {plot}", soft_wrap=True)
+        remark(f"Label curve: {plot}")
     if folder is not None:
         write_json(folder / EVALUATION, merged(read_evaluation(folder / EVALUATION), content))
         render_card(folder)
-        console.print(f"{folder / EVALUATION} and the card beside it have the new numbers", soft_wrap=True)
-    console.print(f"Evaluation: {home / EVALUATION}", soft_wrap=True)
+        remark(f"{folder / EVALUATION} and the card beside it have the new numbers")
+    remark(f"Evaluation: {home / EVALUATION}")
     return whole
 
 
