@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cpchub.fewlabels import Calibrated, ClassMeans, LogisticProbe
+from cpchub.fewlabels.auto import CALLED, AutoClassifier
 from cpchub.fewlabels.base import FeatureClassifier
 from cpchub.fewlabels.estimate import shares_of
 
@@ -30,20 +29,12 @@ class Predictions:
     classifier: FeatureClassifier
 
 
-def choose_classifier(names: Sequence[str]) -> tuple[Calibrated | LogisticProbe, str]:
-    """Class means while a class has a single label (nothing to regularise on), a logistic probe from two on.
-
-    The confidence of both is what held-out labels support.
-    """
-    if min(Counter(names).values()) < 2:
-        return Calibrated(ClassMeans()), "nearest class mean"
-    return LogisticProbe(), "logistic regression"
-
-
 def predict(features: NDArray[np.float32], rows: NDArray[np.int64], names: Sequence[str]) -> Predictions:
-    """Fit on the labelled rows and classify all `[N, D]` features. Needs at least two classes among `names`."""
-    classifier, method = choose_classifier(names)
-    classifier.fit(features[rows], np.asarray(names))
+    """Fit on the labelled rows and classify all `[N, D]` features. Needs at least two classes among `names`.
+
+    The classes count alike, since nobody clicks them in the shares that they have.
+    """
+    classifier = AutoClassifier().fit(features[rows], np.asarray(names))
     probabilities = classifier.predict_proba(features)
     best_two = np.partition(probabilities, -2, axis=1)[:, -2:]
     return Predictions(
@@ -51,7 +42,7 @@ def predict(features: NDArray[np.float32], rows: NDArray[np.int64], names: Seque
         chosen=probabilities.argmax(axis=1),
         confidence=best_two[:, 1].astype(np.float32),
         margin=(best_two[:, 1] - best_two[:, 0]).astype(np.float32),
-        method=method,
+        method=CALLED[classifier.method_],
         shares=shares_of(classifier, probabilities),
         classifier=classifier,
     )

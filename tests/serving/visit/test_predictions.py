@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cpchub.fewlabels import AutoClassifier
 from cpchub_serving.visit.session import Session
 from tests.serving.visit.clouds import COUNT, Features, labelled
 
@@ -18,13 +19,16 @@ def test_nothing_is_classified_until_two_classes_have_a_label(session: Session, 
     assert set(found.classes) == {"cat", "dog"}
 
 
-def test_one_label_a_class_uses_class_means_and_two_a_logistic_probe(session: Session, features: Features) -> None:
+def test_one_label_a_class_uses_class_means_and_two_what_predicts_them_best(
+    session: Session, features: Features
+) -> None:
     one = labelled(session, features, 1).predictions
     assert one is not None
-    assert one.method == "nearest class mean"
+    assert one.method == "shrunk class means"
     two = labelled(session, features, 2).predictions
     assert two is not None
-    assert two.method == "logistic regression"
+    assert isinstance(two.classifier, AutoClassifier)
+    assert two.classifier.why_.startswith(f"{two.method}, 100% right on held-out labels")
 
 
 @pytest.mark.parametrize("per_class", [1, 3])
