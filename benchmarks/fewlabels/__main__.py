@@ -28,7 +28,7 @@ from benchmarks.in_one_line import in_one_line
 from cpchub.catalog.listing import bundled_encoder
 from cpchub.common.files import write_json
 
-PARTS = ("classifiers", "speed", "coverage", "openset", "unlabelled", "choice")
+PARTS = ("classifiers", "speed", "coverage", "growth", "errors", "openset", "unlabelled", "choice")
 PACKAGES = ("torch", "scikit-learn", "numpy")
 OUT = Path(__file__).parents[1] / "results" / "fewlabels.json"
 

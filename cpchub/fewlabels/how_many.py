@@ -7,7 +7,7 @@ same few labels, so their errors go up and down together; the covariance of the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,13 @@ class LabelsNeeded:
     sizes: npt.NDArray[np.int64]
     accuracies: npt.NDArray[np.float64]
     law: PowerLaw
+
+    def for_target(self, target: float) -> LabelsNeeded:
+        """The answer for another target, from what was measured. Raises ArgumentError for one that is no share."""
+        check_target(target)
+        reached = self.now[0] >= target
+        more, low, high = (0, 0, 0) if reached else _more(self.law, target, self.most, self.given)
+        return replace(self, target=target, more=more, low=low, high=high)
 
     @property
     def sentence(self) -> str:
@@ -96,8 +103,8 @@ def how_many_labels(
     errors, covariance = _weighted(wrong, (share / np.bincount(codes))[codes])
     law = PowerLaw.fitted(len(drawn), sizes, errors, covariance)
     now, at_most = law.accuracy(given), law.accuracy(max(most, given))
-    answer = (0, 0, 0) if now[0] >= target else _more(law, target, most, given)
-    return LabelsNeeded(target, given, most, *answer, now, at_most, sizes, 1 - errors, law)
+    found = LabelsNeeded(target, given, most, 0, 0, 0, now, at_most, sizes, 1 - errors, law)
+    return found.for_target(target)
 
 
 def check_target(target: float) -> None:

@@ -132,3 +132,20 @@ def test_many_classes_are_told_by_what_is_confused_most(capsys: pytest.CaptureFi
     assert "Most confused: class 0 taken for class 7 1" in said
     assert "The 12 of 20 classes that are found least:\n" in said
     assert len(said.splitlines()) == 1 + 1 + 12 + 1
+
+
+def test_a_target_is_answered_and_the_growth_drawn(
+    collection: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, plot = tmp_path / "predictions.csv", tmp_path / "growth.png"
+    labels.write_text("path,label\n000.png,cat\n001.png,dog\n002.png,cat\n003.png,dog\n004.png,cat\n")
+    start = ["classify", str(collection), "--labels", str(labels), "-o", str(out)]
+    assert main([*start, "--target", "0.9", "--plot", str(plot)]) == 0
+    said = capsys.readouterr().err
+    assert "90 %" in said.replace("(90 % interval", "")
+    assert f"Growth of the accuracy: {plot}" in said
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert main([*start, "--plot", "growth.pdf"]) == 2
+    assert "--plot writes a PNG" in capsys.readouterr().err
+    assert main(["classify", str(collection), "--head", "head", "--target", "0.9"]) == 2
+    assert "--target goes with --labels" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cpchub.errors import ArgumentError
-from cpchub.fewlabels import Calibrated, ClassMeans, how_many_labels, plot_labels_needed
+from cpchub.fewlabels import Calibrated, ClassMeans, how_many, how_many_labels, plot_labels_needed
 from cpchub.fewlabels.how_many import LabelsNeeded, growth
 from cpchub.fewlabels.power_law import PowerLaw
 from tests.cpchub.fewlabels.test_calibration import clouds
@@ -65,6 +65,8 @@ def test_the_answer_is_a_sentence_and_a_number_with_an_interval() -> None:
     assert found.low <= found.more <= (found.high or found.most)
     assert f"{found.more:,}" in found.sentence
     assert "more labels for 75 %" in found.sentence
+    other = found.for_target(0.7)
+    assert (other.target, other.more) == (0.7, needed(0.25, 80, 0.7).more)
 
 
 def test_a_target_that_is_reached_takes_no_label() -> None:
@@ -77,6 +79,14 @@ def test_what_the_encoder_does_not_tell_apart_no_label_reaches() -> None:
     found = needed(0.0, 80, 0.95, most=2000)
     assert found.more is None
     assert "not reachable with this encoder: 2,000 labels would give about" in found.sentence
+
+
+def test_of_very_many_labels_some_are_enough_for_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(how_many, "ENOUGH", 60)
+    found = needed(0.25, 400, 0.9)
+    assert found.sizes.max() == 54
+    assert found.given == 400
+    assert found.now[0] > found.law.accuracy(60)[0]
 
 
 def test_labels_that_tell_nothing_yet_have_no_answer() -> None:
