@@ -18,7 +18,7 @@ from cpchub.errors import ArgumentError, LabelError
 Array = npt.NDArray[Any]
 FLOATS = (np.float32, np.float64)  # what else comes, float16 for one, becomes the first
 VALUES_AT_ONCE = 1 << 19  # that are float64 for a moment, and stay in a CPU's cache
-AT_ONCE = 65_536  # rows that are predicted together, so that features may be mapped from a disk
+AT_ONCE = 4096  # rows that are predicted together: a cache holds them, and features may be mapped from a disk
 
 
 class FeatureClassifier(ClassifierMixin, BaseEstimator, ABC):
