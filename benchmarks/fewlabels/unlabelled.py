@@ -19,7 +19,7 @@ from sklearn.neighbors import kneighbors_graph
 from sklearn.semi_supervised import LabelSpreading
 
 from benchmarks.fewlabels.sets import LabelledSet
-from cpchub.fewlabels import LogisticProbe, label_subsets
+from cpchub.fewlabels import AutoClassifier, label_subsets
 from cpchub.fewlabels.base import unit_rows
 from cpchub.fewlabels.propagation import NEIGHBOURS, SPREAD, neighbour_graph
 from cpchub.fewlabels.unlabelled import with_unlabelled
@@ -33,11 +33,11 @@ COLUMNS = ("data", "labels_per_class", "accuracy", "gain", "spread_of_gain", "le
 def one_draw(each: LabelledSet, graph: Any, near: Any, rows: Any) -> tuple[float, float, bool, float]:
     """The accuracy of the classifier, that with unlabelled images, whether they were used, that of LabelSpreading."""
     names, rest = each.labels, np.delete(np.arange(len(each.y)), rows)
-    probe = LogisticProbe().fit(each.x[rows], names[rows])
-    alone = float((probe.predict(each.x[rest]) == names[rest]).mean())
-    found = with_unlabelled(each.x, rows, names[rows].tolist(), probe, graph=graph)
+    classifier = AutoClassifier().fit(each.x[rows], names[rows])
+    alone = float((classifier.predict(each.x[rest]) == names[rest]).mean())
+    found = with_unlabelled(each.x, rows, names[rows].tolist(), classifier, graph=graph)
     p = found.probabilities
-    together = alone if p is None else float((probe.classes_[p[rest].argmax(axis=1)] == names[rest]).mean())
+    together = alone if p is None else float((classifier.classes_[p[rest].argmax(axis=1)] == names[rest]).mean())
     given = np.full(len(each.y), -1)
     given[rows] = each.y[rows]
     with warnings.catch_warnings():
@@ -52,11 +52,11 @@ def seconds() -> dict[str, float]:
     x = (rng.normal(size=(CLUSTERS, DIM))[y] + 2 * rng.normal(size=(LARGE, DIM))).astype(np.float32)
     rows = np.arange(10 * CLUSTERS)
     names = [str(code) for code in y[rows]]
-    probe = LogisticProbe().fit(x[rows], names)
+    classifier = AutoClassifier().fit(x[rows], names)
     start = time.process_time()
     graph = neighbour_graph(x)
     of_graph = time.process_time() - start
-    with_unlabelled(x, rows, names, probe, graph=graph)
+    with_unlabelled(x, rows, names, classifier, graph=graph)
     return {"graph": round(of_graph, 1), "all": round(time.process_time() - start, 1)}
 
 

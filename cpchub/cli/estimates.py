@@ -59,13 +59,13 @@ def tell_none_of_these(table: pa.Table, level: float) -> None:
 
     none = pc.sum(pc.equal(table["predicted"], NONE)).as_py()
     say(
-        f"None of these: {none:,} of {counted(table.num_rows, 'image')}, and {level:.0%} of the images of the labelled "
-        "classes by the way; the accuracy is that of the other images"
+        f"None of these: {none:,} of {counted(table.num_rows, 'image')}. About {level:.0%} of the images of the "
+        "labelled classes are among them, if the labelled images are like the others of their classes"
     )
     rest = table["typical"] if "label" not in table.column_names else table["typical"].filter(table["label"].is_null())
     if len(rest):
-        share = share_of_none(rest.to_numpy())
-        say(f"About {share:.0%} of the images without a label are of no labelled class, or more")
+        share = share_of_none(rest.to_numpy(), level)
+        say(f"Of the images without a label, about {share:.0%} or more are of no labelled class")
 
 
 def show_estimate(estimate: Estimate) -> None:

@@ -99,6 +99,8 @@ class Classify(Command):
         elif self.head is None:
             tell_estimate(estimate)
             if estimate is not None:
+                if head.none_of_these is not None:
+                    say("It is the accuracy on images of the labelled classes; those of others are not counted")
                 show_estimate(estimate)
             tell_labels_needed(self.needed(collection, table, head), self.plot)
         if self.save is not None:

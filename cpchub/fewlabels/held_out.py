@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class HeldOut:
     `tested [N]` is False for a label that no fit could do without, the only one of its class for example; its
     probabilities are NaN. learned_from: the share of the labels that a fit had, in the mean. even: labels of each class
     were held out in turn; False where they were held out as at random, so that a class may have lost all of its labels.
+    fold_of: the fold in which each label was held out `[N]`, -1 for one that was not tested.
     """
 
     classes: tuple[str, ...]
@@ -35,6 +36,7 @@ class HeldOut:
     tested: npt.NDArray[np.bool_]
     learned_from: float = 1.0
     even: bool = True
+    fold_of: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def right(self) -> npt.NDArray[np.bool_]:
@@ -91,7 +93,7 @@ def held_out(
         probabilities[out] = predicted_without(features, codes, out, classifier, len(classes))
         kept += [float((~out).mean())] * int(out.sum())
     names, learned_from = tuple(map(str, classes)), float(np.mean(kept))
-    return HeldOut(names, codes.astype(np.int64), probabilities, fold_of >= 0, learned_from, not at_random)
+    return HeldOut(names, codes.astype(np.int64), probabilities, fold_of >= 0, learned_from, not at_random, fold_of)
 
 
 def predicted_without(

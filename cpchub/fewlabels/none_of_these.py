@@ -131,13 +131,13 @@ def fit_none_of_these(collection: Collection, names: Sequence[str], vectors: Arr
     return NoneOfThese(level).fit(vectors, np.asarray(names), vectors_of(collection, rows))
 
 
-def share_of_none(p_values: Array) -> float:
-    """About which share of images with these p-values `[N]` are of no labelled class, 0 to 1.
+def share_of_none(p_values: Array, level: float = UPPER) -> float:
+    """About which share of images with these p-values `[N]` are of no labelled class, 0 to 1; with few labels too low.
 
     Those of labelled classes have p-values spread evenly over 0 to 1, so twice as many as lie above one half (Storey,
-    2002). With few labels this is too low.
+    2002), and no more than 1 / (1 - level) as many as are not rejected at a level.
     """
-    return float(max(0.0, 1 - (p_values > UPPER).mean() / (1 - UPPER)))
+    return float(max(0.0, *(1 - (p_values > at).mean() / (1 - at) for at in (UPPER, level))))
 
 
 def _check_enough(tested: int, level: float) -> None:

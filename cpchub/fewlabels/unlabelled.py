@@ -15,9 +15,9 @@ import numpy.typing as npt
 from sklearn.base import clone
 
 from cpchub.fewlabels.base import Array, FeatureClassifier
-from cpchub.fewlabels.calibration import best_temperature, deal, supported
+from cpchub.fewlabels.calibration import best_temperature, supported
 from cpchub.fewlabels.estimate import Estimate, estimate_of
-from cpchub.fewlabels.held_out import FOLDS, HeldOut, held_out, settled
+from cpchub.fewlabels.held_out import HeldOut, as_many_of_each, held_out, settled
 from cpchub.fewlabels.propagation import neighbour_graph, propagate
 
 if TYPE_CHECKING:
@@ -80,21 +80,19 @@ def with_unlabelled(
     codes = codes.astype(np.int64)
     plain = settled(classifier)
     graph = neighbour_graph(vectors, progress=progress) if graph is None else graph
-    found = held_out(vectors[rows], names, plain)
+    found = held_out(vectors[rows], names, plain, at_random=not as_many_of_each(codes))
     spread = np.log(propagate(graph, rows, codes, len(classes)) + DOUBT)
     if found is None:
         logits = _log(classifier.predict_proba(vectors)) + spread
         return WithUnlabelled(True, supported(logits, 1.0, len(rows)))
-    alone = _log(found.probabilities)
-    together = alone + _held_out_spread(graph, rows, codes, found)
-    tested = found.tested
-    (_, loss_alone), (temperature, loss) = (
-        best_temperature(each[tested], codes[tested], len(rows)) for each in (alone, together)
-    )
-    with_them = HeldOut(found.classes, found.codes, supported(together, temperature, len(rows)), tested)
+    alone, tested = _log(found.probabilities), found.tested
+    usual, loss_alone = best_temperature(alone[tested], codes[tested], len(rows))
+    together = alone / usual + _held_out_spread(graph, rows, codes, found)
+    temperature, loss = best_temperature(together[tested], codes[tested], len(rows))
+    with_them = replace(found, probabilities=supported(together, temperature, len(rows)))
     if loss >= loss_alone or with_them.right.sum() < found.right.sum():
         return WithUnlabelled(False, None, found, with_them)
-    logits = _log(clone(plain).fit(vectors[rows], codes).predict_proba(vectors)) + spread
+    logits = _log(clone(plain).fit(vectors[rows], codes).predict_proba(vectors)) / usual + spread
     return WithUnlabelled(True, supported(logits, temperature, len(rows)), found, with_them)
 
 
@@ -102,10 +100,9 @@ def _held_out_spread(
     graph: csr_array, rows: npt.NDArray[np.int64], codes: npt.NDArray[np.int64], found: HeldOut
 ) -> Array:
     """Logarithms of what spreads to each label `[n, C]` from those of other folds; NaN for one that is not tested."""
-    fold_of = np.where(found.tested, deal(codes, FOLDS), -1)
     spread = np.full(found.probabilities.shape, np.nan)
-    for fold in range(fold_of.max() + 1):
-        out = fold_of == fold
+    for fold in np.unique(found.fold_of[found.tested]):
+        out = found.fold_of == fold
         spread[out] = propagate(graph, rows[~out], codes[~out], len(found.classes))[rows[out]]
     return np.asarray(np.log(spread + DOUBT))
 

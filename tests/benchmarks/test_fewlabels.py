@@ -50,10 +50,13 @@ def test_coverage_has_a_row_for_each_number_of_labels_and_way_to_draw(
 
 
 def test_openset_has_a_row_for_each_number_of_labels(blobs: LabelledSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openset, "PER_CLASS", (20,))
-    monkeypatch.setattr(openset, "DRAWS", 2)
+    for name, value in (("PER_CLASS", (20,)), ("DRAWS", 2), ("DRAWS_CHOSEN", 1), ("CHOSEN_PER_CLASS", 5)):
+        monkeypatch.setattr(openset, name, value)
     found = openset.measure([blobs])
-    assert [row["labels_per_class"] for row in found["results"]] == [20]
+    assert [(row["labels_per_class"], row["chosen"]) for row in found["results"]] == [
+        (20, "at random"),
+        (5, "label-next"),
+    ]
     assert 0.5 < found["results"][0]["auroc"] <= 1
     assert 0 <= found["results"][0]["known_rejected_at_5"] <= found["results"][0]["known_rejected_at_10"] <= 1
     assert set(openset.COLUMNS) <= set(found["results"][0])

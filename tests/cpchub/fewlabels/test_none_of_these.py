@@ -114,7 +114,7 @@ def test_the_command_answers_none_of_these_and_a_saved_head_does(
     said = capsys.readouterr().err
     rows = read(tmp_path / "a.csv")
     none = [row for row in rows if row["predicted"] == NONE]
-    assert f"None of these: {len(none)} of 600 images, and 5% of the images of the labelled classes" in said
+    assert f"None of these: {len(none)} of 600 images. About 5% of the images of the labelled classes" in said
     assert sum(row["path"][0] in "345" for row in none) > 200
     assert all(row["confidence"] == "" and float(row["typical"]) <= 0.05 for row in none)
     assert all(float(row["typical"]) > 0.05 for row in rows if row["predicted"] != NONE)

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 import cpchub
 from cpchub.cli.main import main
 from cpchub.collection.import_vectors import import_vectors
-from cpchub.fewlabels import LogisticProbe
+from cpchub.fewlabels import LogisticProbe, estimate_accuracy
 from cpchub.fewlabels.propagation import SPREAD, neighbour_graph, propagate, solve
 from cpchub.fewlabels.unlabelled import WithUnlabelled, with_unlabelled
 
@@ -84,6 +84,21 @@ def test_with_one_label_a_class_the_gain_cannot_be_measured() -> None:
     found = outcome(vectors, codes, drawn(codes, 1))
     assert found.used
     assert "cannot be measured, since no class has two labels" in found.sentence()
+
+
+def test_labels_are_held_out_as_for_the_estimate_of_the_classifier() -> None:
+    vectors, codes = corners()
+    for rows in (drawn(codes, 6), np.concatenate([np.flatnonzero(codes == 0)[:12], np.flatnonzero(codes == 1)[:2]])):
+        names = [str(code) for code in codes[rows]]
+        probe = LogisticProbe().fit(vectors[rows], names)
+        found = with_unlabelled(vectors, rows, names, probe).estimated({"0": 0.5, "1": 0.5})
+        alone = estimate_accuracy(vectors[rows], names, probe, {"0": 0.5, "1": 0.5})
+        assert alone is not None
+        assert found.without is not None
+        assert found.with_them is not None
+        assert found.without.right.sum() == alone.accuracy.right
+        assert np.array_equal(found.with_them.tested, found.without.tested)
+        assert found.estimate is not None
 
 
 def test_the_command_says_what_the_unlabelled_images_gain_and_saves_the_classifier_of_the_labels(
