@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cpchub.encoders.onnx_export import export_onnx, export_program
     from cpchub.errors import CpchubError
     from cpchub.fewlabels.choice.next_images import find_next_labels
-    from cpchub.fewlabels.head import Head, load_classifier
+    from cpchub.fewlabels.heads.head import Head, load_classifier
     from cpchub.fewlabels.label_errors import find_label_errors
     from cpchub.hub.locate import find
     from cpchub.hub.publish import publish
@@ -89,7 +89,7 @@ _HOME = {
     "Collection": "cpchub.collection.collection:Collection",
     "CpchubError": "cpchub.errors:CpchubError",
     "Encoder": "cpchub.encoders.encoder:Encoder",
-    "Head": "cpchub.fewlabels.head:Head",
+    "Head": "cpchub.fewlabels.heads.head:Head",
     "Hit": "cpchub.index:Hit",
     "Index": "cpchub.index:Index",
     "Item": "cpchub.index:Item",
@@ -114,7 +114,7 @@ _HOME = {
     "import_vectors": "cpchub.collection.import_vectors:import_vectors",
     "list_models": "cpchub.catalog.listing:list_models",
     "load": "cpchub.encoders.load:load",
-    "load_classifier": "cpchub.fewlabels.head:load_classifier",
+    "load_classifier": "cpchub.fewlabels.heads.head:load_classifier",
     "plan_release": "cpchub.hub.release_plan:plan_release",
     "publish": "cpchub.hub.publish:publish",
     "verify_files": "cpchub.hub.verify:verify_files",

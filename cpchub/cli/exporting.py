@@ -91,8 +91,8 @@ class Export(Command):
         if self.head is None:
             what = Exportable.of(load(self.name or "", device="cpu", dtype="float32"))
         else:
-            from cpchub.fewlabels.head import load_classifier
-            from cpchub.fewlabels.head_export import with_head
+            from cpchub.fewlabels.heads.export import with_head
+            from cpchub.fewlabels.heads.head import load_classifier
 
             head = load_classifier(self.head)
             what = with_head(load(self.name or head.encoder_to_load, device="cpu", dtype="float32"), head)

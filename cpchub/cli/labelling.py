@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from cpchub.collection.collection import Collection
     from cpchub.fewlabels.estimate import Estimate
-    from cpchub.fewlabels.head import Head
+    from cpchub.fewlabels.heads.head import Head
     from cpchub.fewlabels.how_many import LabelsNeeded
 
 FOR_ONE_CLASS = ("--none-of-these", "--use-unlabelled", "--copy-to", "--target", "--plot")
@@ -75,7 +75,7 @@ class Classify(Command):
         collection = Collection.open(self.collection)
         from cpchub.fewlabels.classify import classify
         from cpchub.fewlabels.given_labels import classes_of
-        from cpchub.fewlabels.head import check_head_folder, load_classifier
+        from cpchub.fewlabels.heads.head import check_head_folder, load_classifier
 
         if self.save is not None:
             check_head_folder(self.save)

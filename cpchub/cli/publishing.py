@@ -63,7 +63,7 @@ class Publish(Command):
 
     def _head(self) -> None:
         from cpchub.cli import tables
-        from cpchub.fewlabels import head_release
+        from cpchub.fewlabels.heads import release as head_release
 
         if self.record is not None:
             raise ArgumentError(f"--record is for an encoder, and {self.folder} is a classifier")

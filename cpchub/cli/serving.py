@@ -64,7 +64,7 @@ class Serve(Command):
             )  # fmt: skip
         limits = Limits(body=self.max_mb * MB, images=self.max_images, rate=self.rate)
         from cpchub.encoders.load import load
-        from cpchub.fewlabels.head import load_classifier
+        from cpchub.fewlabels.heads.head import load_classifier
         from cpchub.index import Index
         from cpchub_serving.api import app, server
         from cpchub_serving.api.service import Service

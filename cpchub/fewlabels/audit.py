@@ -18,7 +18,7 @@ from cpchub.common.words import some
 from cpchub.errors import ArgumentError, LabelError
 from cpchub.fewlabels.estimate import Share, wilson_interval
 from cpchub.fewlabels.given_labels import rows_of
-from cpchub.fewlabels.head import Head, load_classifier
+from cpchub.fewlabels.heads.head import Head, load_classifier
 from cpchub.fewlabels.none_of_these import NONE
 
 WIDTH = 0.1

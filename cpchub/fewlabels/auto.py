@@ -85,15 +85,8 @@ class AutoClassifier(FeatureClassifier):
 
 
 def _why(chosen: str, found: dict[str, Tested]) -> str:
-    """The choice in a sentence: the share of held-out labels that is right, and the log loss."""
-
-    def said(name: str) -> str:
-        each = found[name]
-        return f"{CALLED[name]} {each.right / each.of:.0%} ({each.loss / each.of:.2f})"
-
-    others = listed([said(name) for name in found if name != chosen])
-    own = found[chosen]
-    return (
-        f"{CALLED[chosen]}, {own.right / own.of:.0%} right on held-out labels with a log loss of "
-        f"{own.loss / own.of:.2f}; {others}"
-    )
+    """The choice in a sentence, with the log loss of each; their accuracy is told by the estimate, which weighs classes
+    by their shares."""
+    loss = {name: f"{each.loss / each.of:.2f}" for name, each in found.items()}
+    others = listed([f"{CALLED[name]} {loss[name]}" for name in found if name != chosen])
+    return f"{CALLED[chosen]}, with a log loss of {loss[chosen]} on held-out labels; {others}"

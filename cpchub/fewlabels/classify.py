@@ -16,7 +16,7 @@ from cpchub.fewlabels.base import FeatureClassifier
 from cpchub.fewlabels.calibration import Calibrated
 from cpchub.fewlabels.estimate import estimate_accuracy, estimate_of
 from cpchub.fewlabels.given_labels import Labelled, labelled, rows_of
-from cpchub.fewlabels.head import Head, learned, sha256_of_labels
+from cpchub.fewlabels.heads.head import Head, learned, sha256_of_labels
 from cpchub.fewlabels.how_many import TARGET, LabelsNeeded, how_many_labels
 from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.logistic import LogisticProbe

@@ -16,7 +16,7 @@ from PIL import Image
 
 from cpchub.encoders.protocols import ImageEncoder
 from cpchub.errors import BrokenImageError, QueryError
-from cpchub.fewlabels.head import Head
+from cpchub.fewlabels.heads.head import Head
 from cpchub.index import Index
 from cpchub.index.index import Hit
 from cpchub.index.query import Item

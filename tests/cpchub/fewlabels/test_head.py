@@ -14,7 +14,7 @@ from cpchub.collection.collection import Collection
 from cpchub.collection.import_vectors import import_vectors
 from cpchub.errors import ClassifierError, EncoderMismatchError, IntegrityError, OutputError
 from cpchub.fewlabels.classify import METHODS, classify, classify_and_estimate, learn
-from cpchub.fewlabels.head import sha256_of_labels
+from cpchub.fewlabels.heads.head import sha256_of_labels
 from tests.cpchub.images import TinyEncoder
 
 LABELS = {f"{row}.jpg": ("cat", "dog", "ant")[row % 3] for row in range(9)}

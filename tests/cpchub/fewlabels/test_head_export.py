@@ -19,10 +19,10 @@ from cpchub.errors import EncoderMismatchError, ExportError
 from cpchub.fewlabels import LogisticProbe
 from cpchub.fewlabels.base import Array, FeatureClassifier
 from cpchub.fewlabels.classify import METHODS, learn
-from cpchub.fewlabels.head import Head
-from cpchub.fewlabels.head_export import with_head
-from cpchub.fewlabels.head_network import HeadNetwork, Typical
-from cpchub.fewlabels.head_state import KINDS
+from cpchub.fewlabels.heads.export import with_head
+from cpchub.fewlabels.heads.head import Head
+from cpchub.fewlabels.heads.network import HeadNetwork, Typical
+from cpchub.fewlabels.heads.state import KINDS
 from cpchub.fewlabels.none_of_these import NoneOfThese
 from tests.cpchub.fewlabels.test_head import LABELS, made
 

@@ -16,8 +16,8 @@ from cpchub.cli.main import main
 from cpchub.errors import ClassifierError, EncoderMismatchError
 from cpchub.fewlabels import LogisticProbe
 from cpchub.fewlabels.estimate import estimate_accuracy
-from cpchub.fewlabels.head import Head
-from cpchub.fewlabels.head_release import licence_of, plan_head_release, publish_head
+from cpchub.fewlabels.heads.head import Head
+from cpchub.fewlabels.heads.release import licence_of, plan_head_release, publish_head
 from cpchub.hub.publish import publish
 from tests.loopback_hub import LoopbackHub
 from tests.tiny_encoder import DIM, export_tiny

@@ -17,7 +17,7 @@ from cpchub.errors import LabelError
 from cpchub.fewlabels import ClassMeans, LogisticProbe
 from cpchub.fewlabels.classify import classify, classify_multi_label
 from cpchub.fewlabels.given_labels import classes_of, joined, read_label_file
-from cpchub.fewlabels.head_card import render
+from cpchub.fewlabels.heads.card import render
 from cpchub.fewlabels.multi_label import estimate_classes, indicators
 from cpchub.fewlabels.one_vs_rest import OneVsRest
 

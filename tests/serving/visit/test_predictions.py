@@ -28,7 +28,7 @@ def test_one_label_a_class_uses_class_means_and_two_what_predicts_them_best(
     two = labelled(session, features, 2).predictions
     assert two is not None
     assert isinstance(two.classifier, AutoClassifier)
-    assert two.classifier.why_.startswith(f"{two.method}, 100% right on held-out labels")
+    assert two.classifier.why_.startswith(f"{two.method}, with a log loss of 0.")
 
 
 @pytest.mark.parametrize("per_class", [1, 3])

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from cpchub.encoders.encoder import Encoder
 from cpchub.encoders.onnx_export import Exportable
 from cpchub.errors import ArgumentError
-from cpchub.fewlabels.head import Head
-from cpchub.fewlabels.head_network import HeadNetwork, Typical
+from cpchub.fewlabels.heads.head import Head
+from cpchub.fewlabels.heads.network import HeadNetwork, Typical
 
 
 def with_head(encoder: Encoder, head: Head) -> Exportable:

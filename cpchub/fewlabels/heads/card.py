@@ -9,7 +9,7 @@ import yaml  # type: ignore[import-untyped]  # comes with huggingface_hub
 
 from cpchub.catalog.licences import UNKNOWN
 from cpchub.fewlabels.estimate import LEVEL, Estimate, Share
-from cpchub.fewlabels.head import Head
+from cpchub.fewlabels.heads.head import Head
 from cpchub.fewlabels.multi_label import MultiLabelEstimate
 
 BEGIN = "<!-- cpchub: generated from head.json; write above or below this block -->"

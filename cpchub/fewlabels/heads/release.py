@@ -12,8 +12,8 @@ from cpchub.catalog.licences import UNKNOWN, Parent, in_words, inherited, is_fre
 from cpchub.catalog.spec import CARD, ModelSpec
 from cpchub.common.files import expanded
 from cpchub.errors import ClassifierError, EncoderMismatchError
-from cpchub.fewlabels import head_card
-from cpchub.fewlabels.head import FACTS, TENSORS, Head, load_classifier
+from cpchub.fewlabels.heads import card as head_card
+from cpchub.fewlabels.heads.head import FACTS, TENSORS, Head, load_classifier
 from cpchub.hub.locate import locate
 from cpchub.hub.package import Package
 from cpchub.hub.publish import Release, publish_package

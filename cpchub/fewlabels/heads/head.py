@@ -28,8 +28,8 @@ from cpchub.common.words import typed
 from cpchub.errors import ClassifierError, EncoderMismatchError, IntegrityError
 from cpchub.fewlabels.base import FeatureClassifier
 from cpchub.fewlabels.estimate import Estimate
-from cpchub.fewlabels.head_place import head_folder
-from cpchub.fewlabels.head_state import classifier_of, state_of
+from cpchub.fewlabels.heads.place import head_folder
+from cpchub.fewlabels.heads.state import classifier_of, state_of
 from cpchub.fewlabels.multi_label import MultiLabelEstimate, apply_several
 from cpchub.fewlabels.none_of_these import NONE, NoneOfThese
 from cpchub.fewlabels.one_vs_rest import OneVsRest
