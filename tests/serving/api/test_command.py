@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 from cpchub.cli.main import main
+from cpchub.errors import ArgumentError
+from cpchub_serving.api import server
 from tests.processes import PATIENCE, wait_for
 
 
@@ -41,6 +44,13 @@ def test_a_key_that_can_be_guessed_is_refused(
     (tmp_path / "keys.txt").write_text("# none yet\n")
     assert main(["serve", "nowhere", "--port", "0", "--keys", str(tmp_path / "keys.txt")]) != 0
     assert "has none; write one a line" in capsys.readouterr().err
+
+
+def test_the_socket_is_known_to_be_tcp_so_that_answers_are_sent_at_once() -> None:
+    with server._listening("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP
+    with pytest.raises(ArgumentError, match="Port 70000 cannot be used"):
+        server._listening("127.0.0.1", 70_000)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
