@@ -38,7 +38,7 @@ class Batcher:
         self._encode = encode
         self._limits = limits
         self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="api-network")
         self._task: asyncio.Task[None] | None = None
         self._rate = USUAL_RATE
         self.waiting = 0  # images that wait or are computed

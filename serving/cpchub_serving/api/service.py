@@ -62,8 +62,8 @@ class Service:
         self.heads = dict(heads)
         self.limits = limits
         self.batcher = Batcher(lambda batch: encoder.encode(batch, normalize=True), limits)
-        self._decoders = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
-        self._searches = ThreadPoolExecutor(1, thread_name_prefix="search")
+        self._decoders = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="api-decode")
+        self._searches = ThreadPoolExecutor(1, thread_name_prefix="api-search")
 
     async def stop(self) -> None:
         """Answer what was accepted, then end the threads."""

@@ -204,7 +204,7 @@ class TestOtherCommands:
             ("COLLECTION -o out", "--to numpy, milvus or lance"),
             ("COLLECTION -o out.onnx", "--to numpy, milvus or lance"),
             ("simclr -o out", "for a collection add --to"),
-            ("simclr -o out.onnx --uri a.db", "--to and --uri are for a collection"),
+            ("simclr -o out.onnx --uri a.db", "--uri is for a collection"),
             ("nowhere --to numpy -o out", "there is no collection at nowhere"),
         ],
     )

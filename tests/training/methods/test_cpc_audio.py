@@ -163,7 +163,7 @@ def test_a_stopped_run_that_goes_on_equals_one_never_stopped(folder: Path, tmp_p
 def test_a_recipe_for_a_folder_ends_as_an_encoder_of_sound(folder: Path, tmp_path: Path) -> None:
     exported = pretrain.run(small(data=str(folder), epochs=1), tmp_path / "run")
     assert exported is not None
-    encoder = cpchub.load(exported, device="cpu")
+    encoder = cpchub.load(exported.folder, device="cpu")
     assert encoder.spec.sample_rate == 8000
     assert encoder.encode(sorted(folder.rglob("*.*"))).shape == (10, 5)
     assert "9 recordings of recordings" in encoder.spec.summary
