@@ -63,6 +63,7 @@ class Serve(Command):
                 stacklevel=2,
             )  # fmt: skip
         limits = Limits(body=self.max_mb * MB, images=self.max_images, rate=self.rate)
+        from cpchub.embedding.encoder_of import encoder_of
         from cpchub.encoders.load import load
         from cpchub.fewlabels.heads.head import load_classifier
         from cpchub.index import Index
@@ -73,9 +74,7 @@ class Serve(Command):
         if len(heads) < len(self.head):
             raise ArgumentError("two classifiers have the same name; rename the folder of one")
         index = None if self.collection is None else Index.open(self.collection)
-        encoder = (
-            load(self.encoder or index.collection.encoder_to_load) if index is not None else load(self.encoder or "")
-        )
+        encoder = load(self.encoder or "") if index is None else encoder_of(index.collection, self.encoder)
         served = app.build(Service(encoder, index, heads, limits), door, self.origin)
         what = encoder.spec.name if index is None else f"{counted(len(index), 'image')} by {encoder.spec.name}"
         server.serve(served, self.host, self.port, lambda url: say(f"{what}: {url}/docs  (Ctrl-C stops)"))

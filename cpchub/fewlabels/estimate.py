@@ -54,6 +54,11 @@ class ClassEstimate:
     recall: Share | None
     precision: Share | None
 
+    @classmethod
+    def of_json(cls, found: Mapping[str, Any]) -> ClassEstimate:
+        """The class as it was written. Raises KeyError or TypeError where it is another content."""
+        return cls(found["name"], found["labels"], _share(found["recall"]), _share(found["precision"]))
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -78,10 +83,7 @@ class Estimate:
     @classmethod
     def of_json(cls, found: Mapping[str, Any]) -> Estimate:
         """The estimate that `as_json` wrote. Raises KeyError or TypeError where it is another content."""
-        classes = [
-            ClassEstimate(each["name"], each["labels"], _share(each["recall"]), _share(each["precision"]))
-            for each in found["classes"]
-        ]
+        classes = [ClassEstimate.of_json(each) for each in found["classes"]]
         return cls(Share(**found["accuracy"]), tuple(classes), tuple(tuple(row) for row in found["confusion"]))
 
 

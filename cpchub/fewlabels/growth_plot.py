@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
 
 from cpchub.common.files import replacing
 from cpchub.fewlabels.how_many import LabelsNeeded
-from cpchub.fewlabels.plot import COLOURS, GREY, INK
+from cpchub.fewlabels.plot import COLOURS, GREY, INK, quiet
 
 POINTS = 60  # of the line
 BEYOND = 2.0  # how many times the answer the axis goes
@@ -52,11 +52,6 @@ def _frame(axes: Any, found: LabelsNeeded) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
     axes.set_xlabel("labels", color=GREY)
     axes.set_ylabel("accuracy", color=GREY)
-    axes.tick_params(colors=GREY, length=0)
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color("#cccccc")
+    quiet(axes)
     axes.legend(frameon=False, loc="lower right", labelcolor=INK)
     axes.set_title(found.sentence, loc="left", fontsize=11, fontweight="bold", color=INK, pad=12)

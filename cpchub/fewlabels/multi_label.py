@@ -69,11 +69,7 @@ class MultiLabelEstimate:
     @classmethod
     def of_json(cls, found: Mapping[str, Any]) -> MultiLabelEstimate:
         """The estimate that `as_json` wrote. Raises KeyError or TypeError where it is another content."""
-        classes = [
-            ClassEstimate(each["name"], each["labels"], _read(each["recall"]), _read(each["precision"]))
-            for each in found["classes"]
-        ]
-        return cls(found["macro_f1"], tuple(classes))
+        return cls(found["macro_f1"], tuple(ClassEstimate.of_json(each) for each in found["classes"]))
 
 
 def estimate_classes(vectors: Array, of_class: Shape, classifier: OneVsRest) -> MultiLabelEstimate:
@@ -93,10 +89,6 @@ def estimate_classes(vectors: Array, of_class: Shape, classifier: OneVsRest) -> 
                 f1.append(2 * (is_of & taken).sum() / (is_of.sum() + taken.sum()))
         classes.append(ClassEstimate(str(name), int(own.sum()), recall, precision))
     return MultiLabelEstimate(float(np.mean(f1)) if f1 else None, tuple(classes))
-
-
-def _read(found: Mapping[str, Any] | None) -> Share | None:
-    return None if found is None else Share(**found)
 
 
 def _share(right: Shape) -> Share | None:

@@ -71,12 +71,17 @@ def _frame(axes: Any, curves: Mapping[str, LabelCurve], unit: str) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
     axes.set_xlabel(unit, color=GREY)
     axes.set_ylabel("accuracy on the test images", color=GREY)
+    quiet(axes)
+    seeds = max(len(curve.values) for curve in curves.values())
+    heading = f"mean of {seeds} choices of labels, ± 1 std" if seeds > 1 else None
+    axes.legend(frameon=False, loc="best", labelcolor=INK, title=heading, title_fontsize=9, alignment="left")
+
+
+def quiet(axes: Any) -> None:
+    """Axes that stay behind what is drawn: light horizontal lines, no box, no ticks."""
     axes.tick_params(colors=GREY, length=0)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color("#cccccc")
-    seeds = max(len(curve.values) for curve in curves.values())
-    heading = f"mean of {seeds} choices of labels, ± 1 std" if seeds > 1 else None
-    axes.legend(frameon=False, loc="best", labelcolor=INK, title=heading, title_fontsize=9, alignment="left")
