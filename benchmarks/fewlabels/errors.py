@@ -19,11 +19,11 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from cleanlab.filter import find_label_issues
-from cleanlab.rank import get_label_quality_scores
+from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from benchmarks.fewlabels.sets import LabelledSet
+from cpchub.common.extras import need
 from cpchub.fewlabels import LogisticProbe
 from cpchub.fewlabels.held_out import held_out, settled
 from cpchub.fewlabels.label_errors import contradicted
@@ -33,6 +33,17 @@ FIRST_SEED, DRAWS = 70, 3
 SCORES = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
 COLUMNS = ("data", "labels", "flipped", "accuracy", "precision", *(f"cleanlab_{score}" for score in SCORES))
 COLUMNS += ("cleanlab_filter", "all_labels_right")
+
+
+def cleanlabs(codes: NDArray[np.int64], p: NDArray[np.float64]) -> dict[str, NDArray[np.int64]]:
+    """cleanlab's lists, the most suspicious label first. Raises DependencyError without cleanlab."""
+    need("cleanlab", extra="bench")
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
+    quality = {score: get_label_quality_scores(codes, p, method=score) for score in SCORES}
+    lists = {f"cleanlab_{score}": np.argsort(each, kind="stable") for score, each in quality.items()}
+    return lists | {"cleanlab_filter": find_label_issues(codes, p, return_indices_ranked_by="self_confidence")}
 
 
 def one_draw(each: LabelledSet, seed: int) -> dict[str, float]:
@@ -48,11 +59,7 @@ def one_draw(each: LabelledSet, seed: int) -> dict[str, float]:
     found = held_out(x, names.tolist(), settled(LogisticProbe().fit(x, names)), all_of_them=True)
     assert found is not None
     p = found.probabilities
-    lists = {"precision": contradicted(found)[0]}
-    for score in SCORES:
-        quality = get_label_quality_scores(found.codes, p, method=score)
-        lists[f"cleanlab_{score}"] = np.argsort(quality, kind="stable")
-    lists["cleanlab_filter"] = find_label_issues(found.codes, p, return_indices_ranked_by="self_confidence")
+    lists = {"precision": contradicted(found)[0]} | cleanlabs(found.codes, p)
     if len(others) >= LABELS:
         best = LogisticProbe().fit(each.x[others], each.y[others]).predict_proba(x)
         lists["all_labels_right"] = np.argsort(best[np.arange(len(rows)), given], kind="stable")
