@@ -47,7 +47,11 @@ def test_the_wheel_is_whole_and_has_three_packages_of_ours_and_nothing_else(whee
     assert sorted(ours) == sorted(expected)
     assert [name for name in ours if ours[name] != expected[name]] == []
     assert {f"{name}/py.typed" for name in OURS} <= set(ours)
-    assert {"cpchub_serving/page/page.css", "cpchub_training/report/page.css"} <= set(ours)
+    assert {
+        "cpchub_serving/page/style/base.css",
+        "cpchub_serving/page/label/label.css",
+        "cpchub_training/report/page.css",
+    } <= set(ours)
     assert {"config.json", "model.safetensors", "README.md", "recipe.json", "eval.json"} <= {
         Path(name).name for name in ours if name.startswith("cpchub/model_cards/simclr-resnet18")
     }

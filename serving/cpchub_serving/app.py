@@ -14,14 +14,14 @@ from cpchub.encoders.protocols import ImageEncoder
 from cpchub.errors import QueryError
 from cpchub.index import Index
 from cpchub_serving.page import clicks, loopback, markup, stopping
-from cpchub_serving.page.label_tab import LabelTab
+from cpchub_serving.page.context import Context
+from cpchub_serving.page.label.tab import LabelTab
 from cpchub_serving.page.messages import shown_errors
-from cpchub_serving.page.search_tab import SearchTab
-from cpchub_serving.page.theme import CSS_FILE, theme
+from cpchub_serving.page.search.tab import SearchTab
+from cpchub_serving.page.style.theme import style_sheets, theme
 from cpchub_serving.process import stops
 from cpchub_serving.process.port import check_port, unusable
 from cpchub_serving.visit.finder import Finder
-from cpchub_serving.visit.session import Session
 from cpchub_serving.visit.thumbnails import Thumbnails
 
 API_NEIGHBOURS = 12
@@ -38,21 +38,20 @@ def build(index: Index, encoder: ImageEncoder, *, thumbnails: Path | None = None
     `encoder` is not the one that embedded the collection.
     """
     finder = Finder(index, encoder)
-    small = Thumbnails(index.collection, thumbnails)
+    context = Context(finder, Thumbnails(index.collection, thumbnails))
     # Only the thumbnails are served, never the folder of the images.
-    gr.set_static_paths([small.folder])
+    gr.set_static_paths([context.thumbnails.folder])
     name = collection_name(index)
     # Analytics off: a page about somebody's images phones nobody.
     with gr.Blocks(
         title=f"{name} · cpchub", analytics_enabled=False, fill_width=True, delete_cache=UPLOADS_KEPT
     ) as page:
-        session = gr.State(Session(finder.count))  # each visitor gets a copy
         clicks.html(markup.header(name, finder.count, finder.encoder_name, finder.dim))
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Search", id="search"):
-                SearchTab(finder, small, session)
+                SearchTab(context)
             with gr.Tab("Label", id="label"):
-                LabelTab(finder, small, session)
+                LabelTab(context)
         _add_endpoint(finder)
     return page
 
@@ -102,7 +101,7 @@ def launch_options() -> dict[str, Any]:
     """What `Blocks.launch` needs to make the page look as it should and take no larger uploads than it should."""
     return {
         "theme": theme(),
-        "css_paths": [CSS_FILE],
+        "css_paths": style_sheets(),
         "footer_links": ["api"],
         "ssr_mode": False,
         "max_file_size": LARGEST_UPLOAD,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import gradio as gr
 
 from cpchub.errors import QueryError
+from cpchub_serving.visit.rows import check_row
 
 CLICKS = """
 const acts = ACTS;
@@ -39,3 +40,8 @@ def read_arg(event: gr.EventData) -> str:
     if not isinstance(arg, str):
         raise QueryError(f"The page sent {data!r}, which asks for nothing known; reload it.")
     return arg
+
+
+def read_row(event: gr.EventData, count: int) -> int:
+    """The clicked element's row of the collection. Raises QueryError for one that is not there."""
+    return check_row(read_arg(event), count)

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from cpchub.errors import QueryError
 
-PALETTE = 10  # class colours in page.css; the eleventh class wears the first colour again
+PALETTE = 10  # class colours in base.css; the eleventh class wears the first colour again
 END = 10  # characters at the end of a name that always stay in sight
 
 

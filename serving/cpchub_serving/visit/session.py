@@ -11,7 +11,6 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from cpchub.errors import LabelError, QueryError
 from cpchub.fewlabels.choice.next_rows import label_next
 from cpchub.fewlabels.estimate import Estimate, estimate_accuracy
 from cpchub_serving.visit.predictions import Predictions, predict
+from cpchub_serving.visit.rows import check_row, mixed_order
 
 VIEWS = ("mixed", "unsure", "sure", "labelled")
 
@@ -28,21 +28,16 @@ MAX_NAME = 40
 UNDO_DEPTH = 200
 HELPFUL = 48  # images that are chosen as the most helpful ones; a page
 
-Query = int | str  # a row of the collection, or the path of an uploaded image
-
 
 @dataclass(eq=False)
 class Session:
-    """Labels and queries of one visitor to a collection of `count` images."""
+    """Labels of one visitor to a collection of `count` images."""
 
     count: int
     classes: list[str] = field(default_factory=list)
     active: str | None = None
     labels: dict[int, str] = field(default_factory=dict)
     predictions: Predictions | None = None
-    trail: list[Query] = field(default_factory=list)
-    neighbours: int = 24
-    browse_page: int = 0
     label_page: int = 0
     view: str = "mixed"
     only: str | None = None
@@ -97,7 +92,7 @@ class Session:
     def label(self, row: int, name: str) -> None:
         """Say that image `row` is a `name`. Raises LabelError (class) or QueryError (row)."""
         self._check_class(name)
-        row = self.check_row(row)
+        row = check_row(row, self.count)
         if self.labels.get(row) == name:
             return
         self._remember()
@@ -111,7 +106,7 @@ class Session:
 
     def click(self, row: int) -> None:
         """Give `row` the active class; a second click takes it away again."""
-        row = self.check_row(row)
+        row = check_row(row, self.count)
         if self.active is None:
             raise LabelError("Name a class first, then click the images that belong to it.")
         if self.labels.get(row) == self.active:
@@ -244,13 +239,6 @@ class Session:
 
     # -- checks -------------------------------------------------------------------------------------------------
 
-    def check_row(self, row: int | str) -> int:
-        """`row` as an int if it is a row of the collection. What a browser sends comes as text."""
-        number = int(row) if not isinstance(row, str) or (row.isascii() and row.isdecimal()) else -1
-        if not 0 <= number < self.count:
-            raise QueryError(f"There is no image {row!r}; the rows go from 0 to {self.count - 1}.")
-        return number
-
     def _check_class(self, name: str) -> None:
         if name not in self.classes:
             raise LabelError(f"There is no class {name!r}; add it first.")
@@ -261,17 +249,6 @@ class Session:
     def _remember(self) -> None:
         self._undo.append((self.classes, self.active, self.labels))
         del self._undo[:-UNDO_DEPTH]
-
-
-@lru_cache(maxsize=4)
-def mixed_order(count: int) -> NDArray[np.int64]:
-    """A fixed shuffle of all rows: a folder sorted by class would fill its first page with one class.
-
-    One read-only array, which all visitors share.
-    """
-    order = np.random.default_rng(0).permutation(count)
-    order.setflags(write=False)
-    return order
 
 
 def _csv(header: list[str], rows: Iterable[Sequence[str]]) -> str:

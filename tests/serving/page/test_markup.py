@@ -12,7 +12,7 @@ from cpchub.errors import QueryError
 from cpchub.fewlabels.estimate import Estimate, Share
 from cpchub_serving.page import clicks
 from cpchub_serving.page import markup as tiles
-from cpchub_serving.page.class_panel import class_panel, estimate_card
+from cpchub_serving.page.label.class_panel import class_panel, estimate_card
 from cpchub_serving.visit.session import Session
 
 NASTY = """<img src=x onerror="alert('1')">"""

@@ -7,7 +7,8 @@ import pytest
 
 from cpchub.errors import LabelError, QueryError
 from cpchub.fewlabels import label_next
-from cpchub_serving.visit.session import HELPFUL, Session, mixed_order
+from cpchub_serving.visit.rows import mixed_order
+from cpchub_serving.visit.session import HELPFUL, Session
 from tests.serving.visit.clouds import COUNT, Features, labelled
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from cpchub.errors import LabelError, QueryError
 from cpchub.fewlabels.given_labels import read_labels
+from cpchub_serving.visit.rows import check_row
 from cpchub_serving.visit.session import MAX_CLASSES, Session
 from tests.serving.visit.clouds import COUNT, Features, labelled
 
@@ -76,7 +77,7 @@ def test_a_click_before_any_class_is_named_says_what_to_do() -> None:
 @pytest.mark.parametrize("row", [-1, COUNT, "60", "-1", "seven", "", "²"])
 def test_a_row_that_is_not_there_is_refused(session: Session, row: Any) -> None:
     with pytest.raises(QueryError, match="no image"):
-        session.check_row(row)
+        check_row(row, session.count)
 
 
 def test_undo_goes_back_step_by_step_to_the_start() -> None:

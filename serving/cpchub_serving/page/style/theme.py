@@ -6,7 +6,7 @@ from pathlib import Path
 
 import gradio as gr
 
-CSS_FILE = Path(__file__).with_name("page.css")
+PAGE = Path(__file__).parents[1]
 
 SANS = (
     "system-ui",
@@ -37,8 +37,14 @@ PINE = gr.themes.Color(
 )
 
 
+def style_sheets() -> list[Path]:
+    """The style sheets: the one that all tabs share, then those of the tabs."""
+    base = Path(__file__).with_name("base.css")
+    return [base, *sorted(sheet for sheet in PAGE.glob("*/*.css") if sheet != base)]
+
+
 def theme() -> gr.themes.Base:
-    """The Gradio theme; page.css draws what Gradio has no component for, from the same variables."""
+    """The Gradio theme; the style sheets draw what Gradio has no component for, from the same variables."""
     return gr.themes.Base(primary_hue=PINE, neutral_hue="stone", radius_size="md", font=SANS, font_mono=MONO).set(
         body_text_color_subdued="#6d6761",
         body_text_color_subdued_dark="#a9a29a",

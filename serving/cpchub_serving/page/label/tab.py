@@ -7,11 +7,10 @@ from typing import Any
 import gradio as gr
 
 from cpchub_serving.page import clicks, markup
-from cpchub_serving.page.class_panel import class_panel, estimate_card
+from cpchub_serving.page.context import Context
+from cpchub_serving.page.label.class_panel import class_panel, estimate_card
 from cpchub_serving.page.messages import shown_errors
-from cpchub_serving.visit.finder import Finder
 from cpchub_serving.visit.session import Session
-from cpchub_serving.visit.thumbnails import Thumbnails
 
 PER_PAGE = 48
 VIEW_NAMES = (
@@ -35,10 +34,11 @@ SAVE = """
 class LabelTab:
     """Builds the tab inside the current `gr.Blocks` and answers its events."""
 
-    def __init__(self, finder: Finder, thumbnails: Thumbnails, session: gr.State) -> None:
-        self.finder = finder
-        self.thumbnails = thumbnails
-        start = Session(finder.count)
+    def __init__(self, context: Context) -> None:
+        self.finder = context.finder
+        self.thumbnails = context.thumbnails
+        start = Session(self.finder.count)
+        session = gr.State(start)  # each visitor gets a copy
         with gr.Row(elem_classes="cpc-columns"):
             with gr.Column(scale=0, min_width=300, elem_classes="cpc-side"):
                 with gr.Row(elem_classes="cpc-add"):
@@ -118,7 +118,7 @@ class LabelTab:
     @shown_errors
     def label(self, session: Session, event: gr.EventData) -> tuple[Any, ...]:
         """An image was clicked: it gets the active class, or loses it."""
-        session.click(session.check_row(clicks.read_arg(event)))
+        session.click(clicks.read_row(event, self.finder.count))
         session.classify(self.finder.features)
         return self._drawn(session)
 

@@ -8,11 +8,12 @@ import gradio as gr
 
 from cpchub.errors import CpchubError, QueryError
 from cpchub_serving.page import clicks, markup
-from cpchub_serving.page.image_input import image_input
+from cpchub_serving.page.context import Context
 from cpchub_serving.page.messages import shown_errors
-from cpchub_serving.visit.finder import Answer, Finder
-from cpchub_serving.visit.session import Session, mixed_order
-from cpchub_serving.visit.thumbnails import Thumbnails
+from cpchub_serving.page.search.image_input import image_input
+from cpchub_serving.visit.finder import Answer
+from cpchub_serving.visit.rows import mixed_order
+from cpchub_serving.visit.searching import Searching
 
 NEIGHBOUR_CHOICES = (12, 24, 48)
 BROWSE = 36  # images of the collection on one page
@@ -23,11 +24,12 @@ TO_THE_ANSWER = '() => document.querySelector("#tabs").scrollIntoView({behavior:
 class SearchTab:
     """Builds the tab inside the current `gr.Blocks` and answers its events."""
 
-    def __init__(self, finder: Finder, thumbnails: Thumbnails, session: gr.State) -> None:
-        self.finder = finder
-        self.thumbnails = thumbnails
-        self.order = mixed_order(finder.count)
-        start = Session(finder.count)
+    def __init__(self, context: Context) -> None:
+        self.finder = context.finder
+        self.thumbnails = context.thumbnails
+        self.order = mixed_order(self.finder.count)
+        start = Searching()
+        state = gr.State(start)  # each visitor gets a copy
         with gr.Row(elem_classes="cpc-columns"):
             with gr.Column(scale=0, min_width=300, elem_classes="cpc-side"):
                 image = image_input(
@@ -43,89 +45,89 @@ class SearchTab:
                 results = clicks.html(self._results(start, None), acts=["query", "neighbours"], elem_id="neighbours")
                 browse = clicks.html(self._browse(start), acts=["query", "turn"], elem_id="collection")
 
-        answer = [session, image, about, results]
+        answer = [state, image, about, results]
         waiting: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
         quiet = waiting | {"show_progress_on": results}
-        image.upload(self.upload, [session, image], answer, concurrency_id="encoder", **quiet)
-        image.clear(self.clear, [session], answer, **quiet)
-        results.query(self.query, [session], answer, **quiet)
-        browse.query(self.query, [session], answer, **quiet).success(
+        image.upload(self.upload, [state, image], answer, concurrency_id="encoder", **quiet)
+        image.clear(self.clear, [state], answer, **quiet)
+        results.query(self.query, [state], answer, **quiet)
+        browse.query(self.query, [state], answer, **quiet).success(
             None, None, None, js=TO_THE_ANSWER, api_visibility="private"
         )
-        about.back(self.back, [session], answer, **quiet)
-        results.neighbours(self.choose_count, [session], answer, **quiet)
-        browse.turn(self.turn_page, [session], [session, browse], **waiting, show_progress_on=browse)
+        about.back(self.back, [state], answer, **quiet)
+        results.neighbours(self.choose_count, [state], answer, **quiet)
+        browse.turn(self.turn_page, [state], [state, browse], **waiting, show_progress_on=browse)
 
     # -- events -------------------------------------------------------------------------------------------------
 
-    def upload(self, session: Session, path: str | None) -> tuple[Any, ...]:
+    def upload(self, state: Searching, path: str | None) -> tuple[Any, ...]:
         """An image was dropped, pasted or chosen. One that cannot be read is refused and taken off the page again."""
         if path is None:
-            return self.clear(session)
+            return self.clear(state)
         try:
-            return self._go(session, path)
+            return self._go(state, path)
         except CpchubError as error:
             gr.Warning(f"This file cannot be searched with: {error}.")
-            return self.clear(session)
+            return self.clear(state)
 
-    def clear(self, session: Session) -> tuple[Any, ...]:
+    def clear(self, state: Searching) -> tuple[Any, ...]:
         """The query was taken away."""
-        session.trail = []
-        return session, None, self._about(session, None), self._results(session, None)
+        state.trail = []
+        return state, None, self._about(state, None), self._results(state, None)
 
     @shown_errors
-    def query(self, session: Session, event: gr.EventData) -> tuple[Any, ...]:
+    def query(self, state: Searching, event: gr.EventData) -> tuple[Any, ...]:
         """An image of the collection was clicked."""
-        return self._go(session, session.check_row(clicks.read_arg(event)))
+        return self._go(state, clicks.read_row(event, self.finder.count))
 
     @shown_errors
-    def back(self, session: Session) -> tuple[Any, ...]:
+    def back(self, state: Searching) -> tuple[Any, ...]:
         """Back to the query before this one."""
-        if len(session.trail) < 2:
-            return self.clear(session)
-        earlier = session.trail[:-1]
-        answer = self._ask(session, earlier[-1])
-        session.trail = earlier
-        return self._page(session, answer)
+        if len(state.trail) < 2:
+            return self.clear(state)
+        earlier = state.trail[:-1]
+        answer = self._ask(state, earlier[-1])
+        state.trail = earlier
+        return self._page(state, answer)
 
     @shown_errors
-    def choose_count(self, session: Session, event: gr.EventData) -> tuple[Any, ...]:
+    def choose_count(self, state: Searching, event: gr.EventData) -> tuple[Any, ...]:
         """Another number of neighbours."""
         arg = clicks.read_arg(event)
         if arg not in map(str, NEIGHBOUR_CHOICES):
             raise QueryError(f"{arg!r} neighbours cannot be shown; choose one of {NEIGHBOUR_CHOICES}.")
-        session.neighbours = int(arg)
-        return self._page(session, self._ask(session, session.trail[-1])) if session.trail else self.clear(session)
+        state.neighbours = int(arg)
+        return self._page(state, self._ask(state, state.trail[-1])) if state.trail else self.clear(state)
 
     @shown_errors
-    def turn_page(self, session: Session, event: gr.EventData) -> tuple[Any, ...]:
+    def turn_page(self, state: Searching, event: gr.EventData) -> tuple[Any, ...]:
         """Another page of the collection."""
-        session.browse_page = markup.check_page(clicks.read_arg(event), BROWSE, self.finder.count)
-        return session, self._browse(session)
+        state.browse_page = markup.check_page(clicks.read_arg(event), BROWSE, self.finder.count)
+        return state, self._browse(state)
 
-    def _go(self, session: Session, query: int | str) -> tuple[Any, ...]:
-        answer = self._ask(session, query)
-        if not session.trail or session.trail[-1] != query:
-            session.trail = [*session.trail, query][-TRAIL_DEPTH:]
-        return self._page(session, answer)
+    def _go(self, state: Searching, query: int | str) -> tuple[Any, ...]:
+        answer = self._ask(state, query)
+        if not state.trail or state.trail[-1] != query:
+            state.trail = [*state.trail, query][-TRAIL_DEPTH:]
+        return self._page(state, answer)
 
-    def _ask(self, session: Session, query: int | str) -> Answer:
+    def _ask(self, state: Searching, query: int | str) -> Answer:
         if isinstance(query, str):
-            return self.finder.by_image(query, session.neighbours)
-        return self.finder.by_row(query, session.neighbours)
+            return self.finder.by_image(query, state.neighbours)
+        return self.finder.by_row(query, state.neighbours)
 
-    def _page(self, session: Session, answer: Answer) -> tuple[Any, ...]:
-        query = session.trail[-1]
+    def _page(self, state: Searching, answer: Answer) -> tuple[Any, ...]:
+        query = state.trail[-1]
         shown = query if isinstance(query, str) else self.thumbnails.preview(query)
-        return session, shown and str(shown), self._about(session, answer), self._results(session, answer)
+        return state, shown and str(shown), self._about(state, answer), self._results(state, answer)
 
     # -- what is drawn ------------------------------------------------------------------------------------------
 
-    def _about(self, session: Session, answer: Answer | None) -> str:
+    def _about(self, state: Searching, answer: Answer | None) -> str:
         """The lines under the query image."""
-        if not session.trail or answer is None:
+        if not state.trail or answer is None:
             return markup.note("Drop, paste or choose an image; or click any image of the collection.")
-        query = session.trail[-1]
+        query = state.trail[-1]
         lines = []
         if isinstance(query, str):
             name = "Your image"
@@ -138,16 +140,16 @@ class SearchTab:
         if answer.encode_ms is not None:
             lines.append(("Encoded in", f"{answer.encode_ms:.0f} ms"))
         lines.append(("Searched in", f"{answer.search_ms:.1f} ms"))
-        back = markup.button("← Back", "back") if len(session.trail) > 1 else ""
+        back = markup.button("← Back", "back") if len(state.trail) > 1 else ""
         return markup.facts(name, lines) + back
 
-    def _results(self, session: Session, answer: Answer | None) -> str:
+    def _results(self, state: Searching, answer: Answer | None) -> str:
         if answer is None:
             return markup.empty(
                 "Nothing searched yet", "The images that look most like yours will appear here, each with its score."
             )
         controls = markup.choice(
-            "neighbours", [(k, str(k)) for k in NEIGHBOUR_CHOICES], session.neighbours, "Number of neighbours"
+            "neighbours", [(k, str(k)) for k in NEIGHBOUR_CHOICES], state.neighbours, "Number of neighbours"
         )
         count = len(answer.neighbours)
         typical = self.finder.typical_score
@@ -172,15 +174,15 @@ class SearchTab:
         ]
         return markup.heading(title, detail, controls) + markup.grid(cards, "query", "Search with")
 
-    def _browse(self, session: Session) -> str:
-        start = session.browse_page * BROWSE
+    def _browse(self, state: Searching) -> str:
+        start = state.browse_page * BROWSE
         rows = self.order[start : start + BROWSE].tolist()
         images = self.thumbnails.tiles(rows)
         cards = [
             markup.Tile(row, markup.image_url(image), self.finder.paths[row])
             for row, image in zip(rows, images, strict=True)
         ]
-        page = markup.pager(session.browse_page, BROWSE, self.finder.count)
+        page = markup.pager(state.browse_page, BROWSE, self.finder.count)
         return markup.heading("The collection", "Click an image to search with it.", page) + markup.grid(
             cards, "query", "Search with"
         )

@@ -1,0 +1,16 @@
+"""What the tabs of a page share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cpchub_serving.visit.finder import Finder
+from cpchub_serving.visit.thumbnails import Thumbnails
+
+
+@dataclass(frozen=True)
+class Context:
+    """The collection that a page shows, and its small copies; one for all visitors."""
+
+    finder: Finder
+    thumbnails: Thumbnails
