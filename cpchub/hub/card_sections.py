@@ -55,13 +55,13 @@ def _eval_result(row: Mapping[str, Any]) -> EvalResult:
     # apart (k, the number of labels) has to be in the config.
     return EvalResult(
         task_type="image-classification",
-        task_name=_task(row),
+        task_name=task_title(row),
         dataset_type=data_key(row["dataset"]),
         dataset_name=data_title(row["dataset"]),
         dataset_config=row.get("config") or _slug(f"{row['task']} {row.get('labels', '')}"),
         dataset_split=row["split"],
         metric_type=row["metric"],
-        metric_name=f"{_task(row)} {row['metric']}",
+        metric_name=f"{task_title(row)} {row['metric']}",
         metric_value=row["value"],
         **_source(row),
     )
@@ -145,7 +145,7 @@ def results_section(results: list[Mapping[str, Any]]) -> str:
         return "## Results\n\nThis encoder has not been measured."
     rows = [
         (
-            _task(row),
+            task_title(row),
             f"{data_title(row['dataset'])}, {row['split']}",
             count(row.get("labels")),
             f"{row['metric']} {value(row)}",
@@ -230,7 +230,8 @@ def _numbers(values: Iterable[Any]) -> str:
     return "(" + ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values) + ")"
 
 
-def _task(row: Mapping[str, Any]) -> str:
+def task_title(row: Mapping[str, Any]) -> str:
+    """What was measured, as a card says it."""
     return TASKS.get(row["task"], row["task"])
 
 

@@ -15,6 +15,7 @@ from cpchub.errors import QueryError
 from cpchub.index import Index
 from cpchub_serving.page import clicks, loopback, markup, stopping
 from cpchub_serving.page.context import Context
+from cpchub_serving.page.encoders.tab import EncodersTab
 from cpchub_serving.page.label.tab import LabelTab
 from cpchub_serving.page.messages import shown_errors
 from cpchub_serving.page.search.tab import SearchTab
@@ -52,6 +53,8 @@ def build(index: Index, encoder: ImageEncoder, *, thumbnails: Path | None = None
                 SearchTab(context)
             with gr.Tab("Label", id="label"):
                 LabelTab(context)
+            with gr.Tab("Encoders", id="encoders") as encoders:
+                EncodersTab(context).open(encoders)
         _add_endpoint(finder)
     return page
 
