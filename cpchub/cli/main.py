@@ -21,6 +21,18 @@ from cpchub.errors import CpchubError, CpchubWarning
 
 STOPPED = 130  # the status of a program that Ctrl-C ended, as shells give it
 BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
+ELSEWHERE = {  # what other programs call a command
+    "models": ("list", "ls", "catalog", "encoders", "zoo"),
+    "demo": ("ui", "web", "gui", "app", "launch", "page"),
+    "serve": ("api", "server"),
+    "fetch": ("download", "pull", "get"),
+    "publish": ("push", "upload"),
+    "embed": ("encode", "extract", "features"),
+    "classify": ("predict", "label"),
+    "duplicates": ("dedup", "dedupe", "deduplicate"),
+    "train": ("pretrain", "fit"),
+    "eval": ("evaluate", "test", "benchmark"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,7 +66,8 @@ def answer(args: list[str]) -> int:
         old, args[0] = args[0], OLD_COMMANDS[args[0]]
         say(f"note: `cpchub {old}` is `cpchub {args[0]}` now; the old word goes with the next version")
     if args[0] not in COMMANDS:
-        near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+        near = [name for name, others in ELSEWHERE.items() if args[0] in others]
+        near = near or difflib.get_close_matches(args[0], COMMANDS, n=1)
         offer = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(COMMANDS)}"
         say(f"error: no command {args[0]!r}; {offer}")
         return 2

@@ -11,7 +11,7 @@ import pytest
 import tyro
 
 from cpchub.cli import commands
-from cpchub.cli.main import main, overview
+from cpchub.cli.main import ELSEWHERE, main, overview
 from cpchub.common import extras
 
 
@@ -32,6 +32,14 @@ def test_nothing_at_all_is_a_usage_error() -> None:
 def test_an_unknown_command_offers_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serch", "x"]) == 2
     assert capsys.readouterr().err == "error: no command 'serch'; did you mean 'search'?\n"
+
+
+def test_a_word_of_another_program_offers_the_command_of_this_one(capsys: pytest.CaptureFixture[str]) -> None:
+    words = {word: name for name, others in ELSEWHERE.items() for word in others}
+    assert set(words.values()) <= set(commands.COMMANDS)
+    assert not set(words) & set(commands.COMMANDS)
+    assert main(["list"]) == 2
+    assert capsys.readouterr().err == "error: no command 'list'; did you mean 'models'?\n"
 
 
 @pytest.mark.parametrize("args", [["models"], ["duplicates", "COLLECTION"], ["quickstart"]])
