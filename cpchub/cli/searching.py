@@ -172,15 +172,22 @@ class Map(Command):
     collection: CollectionFolder
     out: Annotated[Path, Out] = Path("map.png")
     """map.png, each image framed in the colour of its label, or map.parquet with id, path, label, x, y"""
-    method: Literal["pca", "umap"] = "pca"
-    """pca is instant; umap keeps neighbours together and takes minutes"""
+    method: Literal["auto", "pca", "tsne"] = "auto"
+    """tsne keeps neighbours together, takes a minute or more, and is kept in the collection, where the page finds it;
+    pca is instant; auto is tsne where openTSNE is installed"""
 
     def run(self) -> None:
+        from cpchub.common.extras import install_command, is_installed
         from cpchub.index import Index
         from cpchub.index.map import draw_map
 
         check_out(self.out)
-        say(f"Map: {draw_map(Index.open(self.collection), self.out, self.method)}")
+        method = self.method
+        if method == "auto":
+            method = "tsne" if is_installed("openTSNE") else "pca"
+            if method == "pca":
+                say(f"Drawn by PCA, since openTSNE is not installed; for a better map: {install_command('map')}")
+        say(f"Map: {draw_map(Index.open(self.collection), self.out, method)}")
 
 
 @dataclass(frozen=True)

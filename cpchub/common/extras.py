@@ -20,10 +20,15 @@ def need(*modules: str, extra: str | None) -> None:
 
     extra: ours that brings them; None for packages that none brings, whose modules have their names.
     """
-    missing = [name for name in modules if sys.modules.get(name) is None and find_spec(name) is None]
+    missing = [name for name in modules if not is_installed(name)]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         raise DependencyError(f"{' and '.join(missing)} {verb} not installed; run: {_command(missing, extra)}")
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module can be found; it is not imported."""
+    return sys.modules.get(module) is not None or (module not in sys.modules and find_spec(module) is not None)
 
 
 def import_extra(module: str, *, extra: str | None) -> ModuleType:

@@ -1,7 +1,8 @@
-"""The nearest neighbours of every image, used by duplicates and outliers."""
+"""The nearest neighbours of every image, used by duplicates, outliers and the map."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +27,13 @@ class Neighbours:
         return np.asarray(np.sqrt(np.maximum(2 - 2 * self.scores.astype(np.float64), 0)))
 
 
-def nearest_others(index: Index, k: int, *, progress: bool = True) -> Neighbours:
-    """The k nearest others of every image, by the index. k is taken as N - 1 where there are fewer."""
+def nearest_others(
+    index: Index, k: int, *, progress: bool = True, tell: Callable[[float], None] | None = None
+) -> Neighbours:
+    """The k nearest others of every image, by the index. k is taken as N - 1 where there are fewer.
+
+    tell: called after each batch with the share that is done; what it raises ends the search.
+    """
     count, k = len(index), min(k, len(index) - 1)
     scores, rows = np.empty((count, k), np.float32), np.empty((count, k), np.int64)
     with Report("Comparing", count, console=Console(stderr=True, quiet=not progress)) as report:
@@ -39,4 +45,6 @@ def nearest_others(index: Index, k: int, *, progress: bool = True) -> Neighbours
             itself[~itself.any(axis=1), -1] = True
             scores[own], rows[own] = found_scores[~itself].reshape(-1, k), found[~itself].reshape(-1, k)
             report.advance(len(own))
+            if tell is not None:
+                tell((start + len(own)) / count)
     return Neighbours(scores, rows)

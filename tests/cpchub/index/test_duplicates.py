@@ -17,10 +17,12 @@ from cpchub.embedding.job import embed
 from cpchub.errors import ArgumentError, DependencyError
 from cpchub.index import Index
 from cpchub.index.duplicates import find_duplicates
-from cpchub.index.map import draw_map, project_to_plane
+from cpchub.index.layout_kept import kept_layout
+from cpchub.index.map import draw_map
 from cpchub.index.near_threshold import calibrate_threshold
 from cpchub.index.neighbours import Neighbours, nearest_others
 from cpchub.index.outliers import find_outliers
+from cpchub.index.plane import project_to_plane
 from tests.cpchub.images import TinyEncoder, an_image, folder_of_images
 
 COUNT = 80
@@ -160,14 +162,14 @@ class TestMaps:
             draw_map(images, tmp_path / "map.svg")
         with pytest.raises(ArgumentError, match="3 or more"):
             project_to_plane(np.ones((2, 4)))
-        monkeypatch.setitem(__import__("sys").modules, "umap", None)
+        with pytest.raises(ArgumentError, match="choose pca or tsne"):
+            draw_map(images, tmp_path / "map.png", "umap")
+        monkeypatch.setitem(__import__("sys").modules, "openTSNE", None)
         with pytest.raises(DependencyError, match=r"pip install .*\[map\]"):
-            project_to_plane(np.ones((5, 4)), "umap")
+            draw_map(images, tmp_path / "map.png", "tsne")
 
-    def test_umap_keeps_two_clusters_apart(self) -> None:
-        pytest.importorskip("umap")
-        random = np.random.default_rng(0)
-        clusters = np.repeat(np.eye(8)[:2], 30, axis=0) + 0.05 * random.normal(size=(60, 8))
-        points = project_to_plane(clusters, "umap")
-        apart = np.linalg.norm(points[:30].mean(axis=0) - points[30:].mean(axis=0))
-        assert apart > 2 * points[:30].std()
+    def test_a_map_of_neighbours_is_drawn_and_its_layout_kept(self, images: Index, tmp_path: Path) -> None:
+        table = pq.read_table(draw_map(images, tmp_path / "map.parquet", "tsne"))
+        kept = kept_layout(images)
+        assert kept is not None
+        assert np.array_equal(table["x"].to_numpy(), kept.points[:, 0])
