@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cpchub.cli.auditing import Audit
 from cpchub.cli.base import Command
-from cpchub.cli.collections import Demo, Info
+from cpchub.cli.collections import Info
 from cpchub.cli.embedding import Embed, IndexCommand
 from cpchub.cli.encoders import Fetch, Import, Models, Show, Verify
 from cpchub.cli.evaluation import Compare, Detect, Eval, ReportCommand
@@ -13,7 +13,7 @@ from cpchub.cli.labelling import Classify, LabelErrors
 from cpchub.cli.next_labels import LabelNext
 from cpchub.cli.publishing import Publish
 from cpchub.cli.searching import DuplicatesCommand, Map, Merge, Outliers, Search
-from cpchub.cli.serving import Serve
+from cpchub.cli.serving import Demo, Serve
 from cpchub.cli.training import Distil, Quickstart, Train
 
 COMMANDS: dict[str, type[Command]] = {

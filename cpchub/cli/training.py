@@ -14,7 +14,7 @@ from tyro.constructors import ConstructorRegistry, StructConstructorSpec, Struct
 
 from cpchub.cli import usage
 from cpchub.cli.base import ALL, OPTIONS, Command, Port, Quiet, Switch, Which, say
-from cpchub.cli.collections import Demo
+from cpchub.cli.serving import Demo
 from cpchub.common.extras import need
 from cpchub.common.files import expanded
 from cpchub.errors import RunError
@@ -59,7 +59,7 @@ class Quickstart(Command):
         out = self.out or Path("runs", name)
         collection = quickstart.run(images, out, rules=self.rules)
         if self.serve:
-            Demo(collection, encoder=str(out / "run"), port=self.port).run()
+            Demo(collections=(collection,), encoder=str(out / "run"), port=self.port).run()
 
 
 @dataclass(frozen=True)

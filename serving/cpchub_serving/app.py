@@ -1,134 +1,172 @@
-"""The demo page: one collection, searched and labelled in a browser."""
+"""The page and the HTTP API of one or several collections: one application, served by one process."""
 
 from __future__ import annotations
 
+import itertools
+import re
+import webbrowser
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import gradio as gr
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.responses import RedirectResponse
+from starlette.routing import Mount, Route
 
 from cpchub.common.words import counted
+from cpchub.embedding.encoder_of import encoder_of
 from cpchub.encoders.encoder import Encoder
-from cpchub.encoders.load import load
 from cpchub.encoders.protocols import ImageEncoder
-from cpchub.errors import QueryError
+from cpchub.errors import CpchubError
+from cpchub.fewlabels.heads.head import Head
 from cpchub.index import Index
-from cpchub_serving.page import clicks, loopback, markup, stopping
+from cpchub_serving.api import app as api
+from cpchub_serving.api import failures
+from cpchub_serving.api.keys import Door
+from cpchub_serving.api.limits import Limits
+from cpchub_serving.api.service import Service
+from cpchub_serving.page.build import add_page
 from cpchub_serving.page.context import Context
-from cpchub_serving.page.encoders.tab import EncodersTab
-from cpchub_serving.page.label.tab import LabelTab
-from cpchub_serving.page.messages import shown_errors
-from cpchub_serving.page.search.tab import SearchTab
-from cpchub_serving.page.style.theme import style_sheets, theme
-from cpchub_serving.process import stops
-from cpchub_serving.process.port import check_port, unusable
+from cpchub_serving.page.login import Login
+from cpchub_serving.page.uploads import own_uploads
+from cpchub_serving.process import server, stops
+from cpchub_serving.process.asgi import App, Receive, Scope, Send, path_of
+from cpchub_serving.process.keys import Keys
+from cpchub_serving.process.port import check_port
 from cpchub_serving.visit.finder import Finder
 from cpchub_serving.visit.thumbnails import Thumbnails
 
-API_NEIGHBOURS = 12
-MOST_API_NEIGHBOURS = 100
-LARGEST_UPLOAD = "30mb"
-# Seconds between two looks for uploads that are to go, and the age at which they go; the rest go when the page ends.
-UPLOADS_KEPT = (3600, 86400)
+API_PREFIXES = ("/v1/", "/docs", "/redoc", "/openapi.json", "/healthz", "/metrics")
+END = server.End(answers=1, all=3)  # seconds; with the rest of the process less than five
 
 
-def build(index: Index, encoder: ImageEncoder, *, thumbnails: Path | None = None) -> gr.Blocks:
-    """The page over one collection. `thumbnails` is the folder of small copies (by default in the user's cache).
+@dataclass(frozen=True)
+class Shown:
+    """A collection with its encoder, and classifiers on its vectors; thumbnails: their folder, by default a cache."""
 
-    Launch it with `launch_options()`, which hold the theme and the style sheet. Raises EncoderMismatchError if
-    `encoder` is not the one that embedded the collection.
+    index: Index
+    encoder: ImageEncoder
+    heads: Mapping[str, Head] = field(default_factory=dict)
+    thumbnails: Path | None = None
+
+    @property
+    def title(self) -> str:
+        """The name of the folder its images come from."""
+        return self.index.collection.source.name or "Images"
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may ask, and how much; for the API and for the page. origins: pages whose scripts may call the API."""
+
+    keys: Keys = field(default_factory=Keys)
+    limits: Limits = field(default_factory=Limits)
+    origins: tuple[str, ...] = ()
+
+
+def build(shown: Sequence[Shown], access: Access) -> Starlette:
+    """The application: the page of a collection at "/", the API beside it at "/v1/...".
+
+    Of several collections each has page and API under its name, which the page's menu lists. "/" leads to the first
+    one, and "/v1/..." is its API.
     """
-    finder = Finder(index, encoder)
-    context = Context(finder, Thumbnails(index.collection, thumbnails))
-    # Only the thumbnails are served, never the folder of the images.
-    gr.set_static_paths([context.thumbnails.folder])
-    name = collection_name(index)
-    # Analytics off: a page about somebody's images phones nobody.
-    with gr.Blocks(
-        title=f"{name} · cpchub", analytics_enabled=False, fill_width=True, delete_cache=UPLOADS_KEPT
-    ) as page:
-        clicks.html(markup.header(name, finder.count, finder.encoder_name, finder.dim))
-        with gr.Tabs(elem_id="tabs"):
-            with gr.Tab("Search", id="search"):
-                SearchTab(context)
-            with gr.Tab("Label", id="label"):
-                LabelTab(context)
-            with gr.Tab("Encoders", id="encoders") as encoders:
-                EncodersTab(context).open(encoders)
-        _add_endpoint(finder)
-    return page
+    names = _names([each.title for each in shown])
+    menu = list(zip(names, (each.title for each in shown), strict=True)) if len(names) > 1 else []
+    door = Door(access.keys, access.limits.rate)  # one for all, so that a client's rate is counted once
+    started: list[FastAPI] = []
+    routes: list[Route | Mount] = []
+    for name, each in zip(names, shown, strict=True):
+        programs = api.build(Service(each.encoder, each.index, each.heads, access.limits), door, access.origins)
+        page = FastAPI(openapi_url=None)
+        page.add_exception_handler(CpchubError, failures.bad_input)
+        page.add_middleware(Login, keys=access.keys)
+        context = Context(Finder(each.index, each.encoder), Thumbnails(each.index.collection, each.thumbnails))
+        add_page(page, context, each.title, name, menu)
+        started += [programs, page]
+        routes.append(Mount(f"/{name}" if menu else "/", Beside(programs, page)))
+
+    async def to_the_first(_: object) -> RedirectResponse:
+        return RedirectResponse(f"./{names[0]}/")
+
+    if menu:
+        routes += [Route("/", to_the_first), Mount("/", started[0])]
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for each in started:
+                await stack.enter_async_context(each.router.lifespan_context(each))
+            yield
+
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+class Beside:
+    """The paths of an API go to it, with its keys and bounds; all others to the page, which has its own."""
+
+    def __init__(self, programs: FastAPI, page: App) -> None:
+        self.programs = programs
+        self.page = page
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = path_of(scope)
+        ours = path.startswith(API_PREFIXES)
+        await (self.programs if ours else self.page)(scope, receive, send)
 
 
 def serve(
-    collection_dir: str | Path,
+    collections: str | Path | Sequence[str | Path],
     *,
     encoder: Encoder | str | None = None,
+    heads: Mapping[str, Head] | None = None,
     host: str = "127.0.0.1",
     port: int | None = None,
     open_browser: bool = False,
+    access: Access | None = None,
 ) -> bool:
-    """Open the page on a collection folder and serve it until Ctrl-C or SIGTERM; then end it within five seconds.
+    """Serve the page and the API of collection folders until Ctrl-C or SIGTERM; then end within five seconds.
 
     `encoder` is needed only where the collection's own cannot be found again by what its manifest says. `port` None
     takes the first free one from 7860 on. Returns whether all work has ended: False where a visitor's job still
-    computes in a thread of this process. Raises what `Index.open` and `cpchub.load` raise, and ArgumentError for a
-    port that is taken.
+    computes in a thread of this process. Raises what `Index.open`, `encoder_of` and `Service` raise, and ArgumentError
+    for a port that is taken.
     """
     check_port(host, port)  # before the encoder is loaded
-    index = Index.open(collection_dir)
-    if encoder is None or isinstance(encoder, str):
-        encoder = load(encoder or index.collection.encoder_to_load)
-    with stopping.own_uploads(), stops.stops_interrupt():
-        page = build(index, encoder)
-        try:
-            with loopback.asked_directly(host):
-                _, url, _ = page.launch(
-                    server_name=host,
-                    server_port=port,
-                    inbrowser=open_browser,
-                    share=False,
-                    quiet=True,
-                    prevent_thread_lock=True,
-                    _frontend=False,  # no second look at the page: on a busy machine its three seconds are not enough
-                    **launch_options(),
-                )
-        except OSError as error:
-            raise unusable(host, port, error) from error
-        with stops.stops_noted() as stopped:
-            print(f"{collection_name(index)}, {counted(len(index), 'image')}: {url}  (Ctrl-C stops)", flush=True)
-            stopping.wait_until(stopped, page)
-            return stopping.close(page)
+    folders = [collections] if isinstance(collections, str | Path) else collections
+    shown: list[Shown] = []
+    for folder in folders:
+        index = Index.open(folder)
+        shown.append(Shown(index, _encoder_of(index, encoder, shown), heads or {}))
+    with own_uploads(), stops.stops_interrupt():
+        app = build(shown, access or Access())
+        with server.listen(host, port) as listening:
+            url = f"{server.address(listening, host)}/"
+            what = "; ".join(f"{each.title}, {counted(len(each.index), 'image')}" for each in shown)
+
+            def ready() -> None:
+                print(f"{what}: {url}  (Ctrl-C stops)", flush=True)
+                if open_browser:
+                    webbrowser.open(url)
+
+            return server.serve(app, listening, END, ready)
 
 
-def launch_options() -> dict[str, Any]:
-    """What `Blocks.launch` needs to make the page look as it should and take no larger uploads than it should."""
-    return {
-        "theme": theme(),
-        "css_paths": style_sheets(),
-        "footer_links": ["api"],
-        "ssr_mode": False,
-        "max_file_size": LARGEST_UPLOAD,
-    }
+def _encoder_of(index: Index, named: Encoder | str | None, shown: Sequence[Shown]) -> ImageEncoder:
+    """The encoder of a collection: the one that was named, or that another collection has already loaded."""
+    if isinstance(named, Encoder):
+        return named
+    recorded = index.collection.manifest["encoder"]["fingerprint"]
+    same = (each.encoder for each in shown if each.encoder.spec.fingerprint == recorded)
+    return next(same, None) or encoder_of(index.collection, named)
 
 
-def collection_name(index: Index) -> str:
-    """What the page calls the collection: the name of the folder its images come from."""
-    return index.collection.source.name or "Images"
-
-
-def _add_endpoint(finder: Finder) -> None:
-    """The same search for programs: `gradio_client.Client(url).predict(..., api_name="/neighbours")`."""
-
-    @shown_errors
-    def neighbours(row: int, k: int = API_NEIGHBOURS) -> list[dict[str, Any]]:
-        """The `k` images (at most 100) nearest to image `row`, best first: row, image and score of each."""
-        for name, value in (("row", row), ("k", k)):
-            if type(value) is not int:  # JSON has what Python's types do not promise: 3.7, true, "3"
-                raise QueryError(f"{name}={value!r}: a whole number is needed.")
-        if k > MOST_API_NEIGHBOURS:
-            raise QueryError(f"k={k}: this page answers with at most {MOST_API_NEIGHBOURS} neighbours; ask for fewer.")
-        found = finder.by_row(row, k).neighbours
-        # Not "path": Gradio's client takes whatever has one for a file of the server's, and tries to download it.
-        return [{"row": each.row, "picture": each.path, "score": each.score} for each in found]
-
-    gr.api(neighbours, api_name="neighbours")
+def _names(titles: Sequence[str]) -> list[str]:
+    """The titles as they stand in an address, each different from those before it."""
+    names: list[str] = []
+    for title in titles:
+        plain = re.sub(r"[^\w.-]+", "-", title).strip(".-") or "images"
+        all_alike = itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2)))
+        names.append(next(name for name in all_alike if name not in names))
+    return names

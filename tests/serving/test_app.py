@@ -114,7 +114,7 @@ def test_without_a_name_the_encoder_is_the_one_that_the_manifest_says(served, mo
         asked.append(name)
         raise Stop
 
-    monkeypatch.setattr("cpchub_serving.app.load", note)
+    monkeypatch.setattr("cpchub.encoders.load.load", note)
     recorded = {"name": "tiny", "folder": None, "repo_id": "lab/tiny", "revision": "a" * 40}
     read = Collection.open
 

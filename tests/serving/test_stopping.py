@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from cpchub_serving.page import stopping
+from cpchub_serving.app import END
 from cpchub_serving.process import stops
 from tests.processes import wait_for
 from tests.serving.conftest import Page, StartPage
@@ -68,4 +68,4 @@ def test_fifty_pages_in_a_row_end_in_every_state(start_page: StartPage, state: s
 
 
 def test_all_that_is_waited_for_at_the_end_is_less_than_five_seconds() -> None:
-    assert stopping.ANSWERS_END < stopping.SERVER_ENDS < 5
+    assert END.answers < END.all < 5

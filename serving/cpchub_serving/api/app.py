@@ -19,6 +19,9 @@ from cpchub_serving.api.metrics import Metrics
 from cpchub_serving.api.routes import router
 from cpchub_serving.api.schema import ClassifyRequest, EmbeddingRequest
 from cpchub_serving.api.service import Service
+from cpchub_serving.process.server import End
+
+END = End(answers=30, all=35)  # seconds: what was accepted is answered
 
 
 def build(service: Service, door: Door, origins: Sequence[str] = ()) -> FastAPI:

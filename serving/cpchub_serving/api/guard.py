@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
 from cpchub_serving.api.failures import Refused, answer
 from cpchub_serving.api.keys import Door
 from cpchub_serving.api.limits import Limits
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from cpchub_serving.process.asgi import App, Message, Receive, Scope, Send, path_of
 
 OPEN = ("/healthz",)  # a load balancer asks it
 
@@ -34,7 +27,7 @@ class Guard:
             return
         headers = {name.lower(): value for name, value in scope["headers"]}
         try:
-            if scope["path"] not in OPEN:
+            if path_of(scope) not in OPEN:
                 client = scope.get("client")
                 self.door.check(headers.get(b"authorization", b"").decode("latin-1"), client[0] if client else "")
             body = await self._body(headers, receive)

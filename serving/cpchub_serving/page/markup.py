@@ -51,6 +51,15 @@ def header(name: str, count: int, encoder: str, dim: int) -> str:
     )
 
 
+def collections(menu: Sequence[tuple[str, str]], shown: str) -> str:
+    """Links to the collections that are served together: name in the address and title; nothing where there is one."""
+    links = "".join(
+        f'<a href="../{quote(name)}/"{" aria-current=page" if name == shown else ""}>{escape(title)}</a>'
+        for name, title in menu
+    )
+    return f'<nav class="cpc-collections" aria-label="Collections">{links}</nav>' if menu else ""
+
+
 def heading(title: str, detail: str = "", controls: str = "") -> str:
     """A section's title with a quiet line beneath and controls at the right. `controls` is markup, the rest text."""
     below = f"<p>{escape(detail)}</p>" if detail else ""

@@ -1,1 +1,1 @@
-"""What every served process needs: a port, and an end."""
+"""What every served process needs: a port, keys, and an end."""

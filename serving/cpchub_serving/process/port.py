@@ -6,6 +6,9 @@ import socket
 
 from cpchub.errors import ArgumentError
 
+PAGE_PORTS = range(7860, 7960)  # of which a page takes the first that is free
+HERE = ("127.0.0.1", "localhost", "::1")  # hosts that only this machine reaches
+
 
 def check_port(host: str, port: int | None) -> None:
     """Raise ArgumentError for a port that is taken or may not be used; None means any that is free."""
@@ -18,7 +21,7 @@ def check_port(host: str, port: int | None) -> None:
         raise unusable(host, port, error) from error
 
 
-def unusable(host: str, port: int | None, error: Exception) -> ArgumentError:
+def unusable(host: str, port: int | None, error: Exception | None) -> ArgumentError:
     """The error of a port."""
     ports = "No port from 7860 on can" if port is None else f"Port {port} cannot"
     return ArgumentError(f"{ports} be used on {host} ({error}); choose another with --port.")

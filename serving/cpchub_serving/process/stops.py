@@ -21,17 +21,17 @@ def stops_interrupt() -> Iterator[None]:
 
 
 @contextmanager
-def stops_noted() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM are noted in this block; yields what tells whether one has come.
+def stops_noted() -> Iterator[Callable[[], int]]:
+    """Ctrl-C and SIGTERM are noted in this block; yields what tells how many have come.
 
     They are not raised: an exception of a signal can strike anywhere, also where Python drops exceptions. They are
     noted even where this process was told to ignore them, as shells tell what they start in the background.
     """
-    came = False
+    came = 0
 
     def note(*_: Any) -> None:
         nonlocal came
-        came = True
+        came += 1
 
     with _handled_by(note):
         yield lambda: came

@@ -20,6 +20,7 @@ from cpchub_serving.api.app import build
 from cpchub_serving.api.keys import Door
 from cpchub_serving.api.limits import Limits
 from cpchub_serving.api.service import Service
+from cpchub_serving.process.keys import Keys
 from tests.processes import wait_for
 
 MakeApp = Callable[..., FastAPI]
@@ -33,7 +34,7 @@ def make_app(served: Any) -> MakeApp:
 
     def make(*, keys: tuple[str, ...] = (), rate: str = "", origins: tuple[str, ...] = (), **limits: Any) -> FastAPI:
         service = Service(served.encoder, served.index, {"colours": head}, Limits(**limits))
-        return build(service, Door(keys, rate), origins)
+        return build(service, Door(Keys(keys), rate), origins)
 
     return make
 

@@ -15,7 +15,7 @@ import pytest
 
 from cpchub.cli.main import main
 from cpchub.errors import ArgumentError
-from cpchub_serving.api import server
+from cpchub_serving.process import server
 from tests.processes import PATIENCE, wait_for
 
 
@@ -47,10 +47,10 @@ def test_a_key_that_can_be_guessed_is_refused(
 
 
 def test_the_socket_is_known_to_be_tcp_so_that_answers_are_sent_at_once() -> None:
-    with server._listening("127.0.0.1", 0) as listening:
+    with server.listen("127.0.0.1", 0) as listening:
         assert listening.proto == socket.IPPROTO_TCP
     with pytest.raises(ArgumentError, match="Port 70000 cannot be used"):
-        server._listening("127.0.0.1", 70_000)
+        server.listen("127.0.0.1", 70_000)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
