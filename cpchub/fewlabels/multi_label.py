@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from cpchub.errors import LabelError
 from cpchub.fewlabels.estimate import LEVEL, ClassEstimate, Share, share_of
-from cpchub.fewlabels.given_labels import SEVERAL, classes_of, joined
+from cpchub.fewlabels.given_labels import SEVERAL, classes_of
 from cpchub.fewlabels.held_out import held_out, settled
 from cpchub.fewlabels.one_vs_rest import HALF, OneVsRest
 
 if TYPE_CHECKING:
-    from cpchub.collection.collection import Collection
     from cpchub.fewlabels.base import Array
 
 P = "p_"  # before the name of a class: the column of its probability
@@ -34,16 +32,6 @@ def indicators(labels: Sequence[str]) -> tuple[list[str], Shape]:
     for row, each in enumerate(found):
         of_class[row, [names.index(name) for name in each]] = True
     return names, of_class
-
-
-def apply_several(classifier: OneVsRest, collection: Collection) -> tuple[pa.Table, dict[str, float]]:
-    """The classes of every image of a collection, as `Head.classify` gives them, and the share of images of each."""
-    names = [str(name) for name in classifier.classes_]
-    found = np.concatenate([classifier.predict_proba(vectors) for _, vectors in collection.vector_shards()])
-    predicted = [joined([names[at] for at in np.flatnonzero(row)]) for row in found >= HALF]
-    columns = {"path": pa.array(collection.paths, pa.string()), "predicted": pa.array(predicted, pa.string())}
-    columns |= {P + name: pa.array(each, pa.float32()) for name, each in zip(names, found.T, strict=True)}
-    return pa.table(columns), dict(zip(names, found.mean(axis=0, dtype=float).tolist(), strict=True))
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,11 @@ from cpchub.common.words import typed
 from cpchub.errors import ClassifierError, EncoderMismatchError, IntegrityError
 from cpchub.fewlabels.base import FeatureClassifier
 from cpchub.fewlabels.estimate import Estimate
+from cpchub.fewlabels.heads.answers import Answers, answers
 from cpchub.fewlabels.heads.place import head_folder
 from cpchub.fewlabels.heads.state import classifier_of, state_of
-from cpchub.fewlabels.multi_label import MultiLabelEstimate, apply_several
-from cpchub.fewlabels.none_of_these import NONE, NoneOfThese
+from cpchub.fewlabels.multi_label import MultiLabelEstimate
+from cpchub.fewlabels.none_of_these import NoneOfThese
 from cpchub.fewlabels.one_vs_rest import OneVsRest
 
 if TYPE_CHECKING:
@@ -81,6 +82,15 @@ class Head:
         """Class probabilities `[N, C]` of vectors `[N, D]`, which the encoder of this head has made."""
         return np.asarray(self.classifier.predict_proba(vectors))
 
+    def answers(self, vectors: npt.NDArray[Any], probabilities: npt.NDArray[Any] | None = None) -> Answers:
+        """What the head says of vectors `[N, D]`, which its encoder has made.
+
+        Each image is of the class with the highest probability, or of none where a head with `none_of_these` finds it
+        not typical enough. Where an image may be of several classes, it is of those with a probability of a half or
+        more. probabilities: `[N, C]`, where something else than the classifier tells them.
+        """
+        return answers(self.classifier, self.none_of_these, vectors, probabilities)
+
     def classify(self, collection: Collection) -> pa.Table:
         """The class of every image of a collection, in its order: path, predicted, confidence (0..1).
 
@@ -101,26 +111,17 @@ class Head:
         probabilities: those of all images `[N, C]`, where something else than the classifier tells them.
         """
         self.check_collection(collection)
-        if isinstance(self.classifier, OneVsRest):
-            return apply_several(self.classifier, collection)
-        names, parts, first = np.array([*self.classes, NONE], object), [], 0
+        parts, first = [], 0
         total = np.full(len(self.classes), np.finfo(float).tiny)  # where no image has a class, all are alike
         for _, vectors in collection.vector_shards():
             here = slice(first, first := first + len(vectors))
-            p = self.predict_proba(vectors) if probabilities is None else probabilities[here]
-            winners, confidence = p.argmax(axis=1), p.max(axis=1).astype(np.float32)
-            columns = {}
-            none = np.zeros(len(winners), bool)
-            if self.none_of_these is not None:
-                typical = self.none_of_these.p_values(vectors)
-                none = typical <= self.none_of_these.level
-                columns["typical"] = pa.array(typical, pa.float32())
-            total += p[~none].sum(axis=0, dtype=np.float64)
-            predicted = pa.array(names[np.where(none, -1, winners)], pa.string())
-            parts.append(pa.table({"predicted": predicted, "confidence": pa.array(confidence, mask=none), **columns}))
-        found = pa.concat_tables(parts)
-        found = found.add_column(0, "path", pa.array(collection.paths, pa.string()))
-        return found, dict(zip(self.classes, (total / total.sum()).tolist(), strict=True))
+            found = self.answers(vectors, None if probabilities is None else probabilities[here])
+            of_some = found.probabilities if found.several else found.probabilities[found.of_class.any(axis=1)]
+            total += of_some.sum(axis=0, dtype=np.float64)
+            parts.append(pa.table(found.columns()))
+        table = pa.concat_tables(parts).add_column(0, "path", pa.array(collection.paths, pa.string()))
+        shares = total / (first if isinstance(self.classifier, OneVsRest) else total.sum())
+        return table, dict(zip(self.classes, shares.tolist(), strict=True))
 
     def check_collection(self, collection: Collection) -> None:
         """Raise EncoderMismatchError, naming both encoders, for a collection of another one."""

@@ -99,14 +99,19 @@ async def classify(request: Request, service: OfApp) -> schema.ClassifyAnswer:
     """The classes of images, by a classifier that was saved with `cpchub classify --save`."""
     body, files = await _read(request, schema.ClassifyRequest, service.limits.images)
     name, head = service.head_called(body.head)
-    probabilities = await service.classify(files, head)
-    data = []
-    for i, row in enumerate(probabilities):
-        best = int(row.argmax())
-        shares = dict(zip(head.classes, row.tolist(), strict=True))
-        data.append(
-            schema.Classified(index=i, predicted=head.classes[best], confidence=float(row[best]), probabilities=shares)
+    found = await service.classify(files, head)
+    typical = [None] * len(files) if found.typical is None else found.typical.tolist()
+    data = [
+        schema.Classified(
+            index=i,
+            predicted=found.predicted[i],
+            classes=[name for name, said in zip(found.classes, found.of_class[i], strict=True) if said],
+            confidence=found.confidence[i],
+            probabilities=dict(zip(found.classes, found.probabilities[i].tolist(), strict=True)),
+            typical=typical[i],
         )
+        for i in range(len(files))
+    ]
     return schema.ClassifyAnswer(head=name, data=data)
 
 
@@ -133,11 +138,13 @@ async def metrics(request: Request) -> Response:
     return page
 
 
-def _what(subject: schema.Subject, which: int) -> bytes | int | list[float]:
+def _what(subject: schema.Subject, which: int) -> bytes | int | str | list[float]:
     if subject.image is not None:
         return decoded(subject.image, which)
     if subject.id is not None:
         return subject.id
+    if subject.path is not None:
+        return subject.path
     return subject.vector or []
 
 

@@ -46,17 +46,18 @@ class Embeddings(BaseModel):
 
 
 class Subject(Body):
-    """What is searched with: one of an image, an id of the collection, and a vector."""
+    """What is searched with: one of an image, an id or a path of the collection, and a vector."""
 
     image: Image | None = None
     id: Id | None = None
+    path: Annotated[str, Field(description="of an image of the collection, as results give it")] | None = None
     vector: Annotated[list[FiniteFloat], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def is_one(self) -> Subject:
         """Exactly one is given."""
-        if sum(each is not None for each in (self.image, self.id, self.vector)) != 1:
-            raise ValueError("give one of image, id and vector")
+        if sum(each is not None for each in (self.image, self.id, self.path, self.vector)) != 1:
+            raise ValueError("give one of image, id, path and vector")
         return self
 
 
@@ -99,9 +100,11 @@ class ClassifyRequest(Body):
 
 class Classified(BaseModel):
     index: int
-    predicted: str
-    confidence: float
+    predicted: str = Field(description='the class, or "none of these"; of several classes: a;b, or ; for none')
+    classes: list[str] = Field(description="the classes of the image: one, none, or several where it may have several")
+    confidence: float | None = Field(description="of the class; null without one, and where there may be several")
     probabilities: dict[str, float]
+    typical: float | None = Field(description='for a classifier that may say "none of these": 0 is least typical')
 
 
 class ClassifyAnswer(BaseModel):

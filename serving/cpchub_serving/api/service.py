@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 
 from cpchub.encoders.protocols import ImageEncoder
 from cpchub.errors import BrokenImageError, QueryError
+from cpchub.fewlabels.heads.answers import Answers
 from cpchub.fewlabels.heads.head import Head
 from cpchub.index import Index
 from cpchub.index.index import Hit
@@ -30,9 +32,10 @@ Vectors = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Wanted:
-    """Something to search with: encoded bytes of an image, an id, or a vector; and how much it counts."""
+    """Something to search with: encoded bytes of an image, an id or a path of the collection, or a vector; and how
+    much it counts."""
 
-    what: bytes | int | Sequence[float]
+    what: bytes | int | str | Sequence[float]
     weight: float = 1.0
 
 
@@ -100,13 +103,11 @@ class Service:
             raise Refused(404, "there is no collection to search; start the API with one: cpchub serve COLLECTION")
         if k > self.limits.neighbours:
             raise Refused(413, f"k={k}: at most {self.limits.neighbours:,} results are given")
-        for each in wanted:
-            if isinstance(each.what, int):
-                _check_id(index, each.what)
+        known = [self._of_collection(index, each.what) for each in wanted]
         started = time.perf_counter()
         files = [each.what for each in wanted if isinstance(each.what, bytes)]
         embedded = iter(await self.vectors(files) if files else ())
-        parts = [(next(embedded) if isinstance(each.what, bytes) else _subject(each.what)) for each in wanted]
+        parts = [next(embedded) if each is None else each for each in known]
         encode_ms = 1000 * (time.perf_counter() - started)
 
         def run() -> Search:
@@ -120,10 +121,31 @@ class Service:
 
         return await asyncio.get_running_loop().run_in_executor(self._searches, run)
 
-    async def classify(self, files: Sequence[bytes], head: Head) -> Vectors:
-        """The class probabilities `[N, C]` of encoded images."""
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        """The row of each path of the collection."""
+        return {} if self.index is None else {path: row for row, path in enumerate(self.index.collection.paths)}
+
+    def _of_collection(self, index: Index, what: bytes | int | str | Sequence[float]) -> Item | Vectors | None:
+        """What the index searches with; None for an image, which has no vector yet. Raises Refused, QueryError."""
+        if isinstance(what, bytes):
+            return None
+        if isinstance(what, str):
+            if what not in self._rows:
+                raise Refused(404, f"there is no image {what!r} in the collection; give a path as results give it")
+            return Item(index.items["id"][self._rows[what]].as_py())
+        if isinstance(what, int):
+            try:
+                index.row_of(what)
+            except QueryError as error:  # its own words name the folder on this machine
+                raise Refused(404, f"there is no image with id {what}") from error
+            return Item(what)
+        return _vector(what)
+
+    async def classify(self, files: Sequence[bytes], head: Head) -> Answers:
+        """What a classifier says of encoded images."""
         vectors = await self.vectors(files)
-        return await asyncio.get_running_loop().run_in_executor(self._searches, head.predict_proba, vectors)
+        return await asyncio.get_running_loop().run_in_executor(self._searches, head.answers, vectors)
 
     def head_called(self, name: str) -> tuple[str, Head]:
         """The classifier of that name; without one, the only one there is. Raises Refused."""
@@ -141,16 +163,7 @@ class Service:
             raise Refused(404, f"there is no model {name!r}; this API has {self.encoder.spec.name}")
 
 
-def _check_id(index: Index, number: int) -> None:
-    try:
-        index.row_of(number)
-    except QueryError as error:  # its own words name the folder on this machine
-        raise Refused(404, f"there is no image with id {number}") from error
-
-
-def _subject(what: int | Sequence[float]) -> Item | npt.NDArray[np.float32]:
-    if isinstance(what, int):
-        return Item(what)
+def _vector(what: Sequence[float]) -> Vectors:
     with np.errstate(over="ignore"):
         vector = np.array(what, dtype=np.float32)
     if not np.isfinite(vector).all():

@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from cpchub.fewlabels.classify import learn
+from cpchub.fewlabels.heads.head import Head
 from cpchub_serving.api.app import build
 from cpchub_serving.api.keys import Door
 from cpchub_serving.api.limits import Limits
@@ -30,9 +31,16 @@ MakeApp = Callable[..., FastAPI]
 def make_app(served: Any) -> MakeApp:
     """Makes an application; limits, keys, rate and origins as given."""
     colours = {path: path.partition("/")[0] for path in served.index.collection.paths[::4]}
-    head = learn(served.index.collection, colours)
+    of_colours = learn(served.index.collection, colours)
 
-    def make(*, keys: tuple[str, ...] = (), rate: str = "", origins: tuple[str, ...] = (), **limits: Any) -> FastAPI:
+    def make(
+        *,
+        keys: tuple[str, ...] = (),
+        rate: str = "",
+        origins: tuple[str, ...] = (),
+        head: Head = of_colours,
+        **limits: Any,
+    ) -> FastAPI:
         service = Service(served.encoder, served.index, {"colours": head}, Limits(**limits))
         return build(service, Door(Keys(keys), rate), origins)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from cpchub.fewlabels.classify import classify_multi_label, learn
 from cpchub.index.query import Item
 from tests.serving.api.conftest import MakeApp, base64_of, png
 
@@ -90,7 +91,8 @@ class TestSearch:
         assert [each["score"] for each in answer["data"]] == pytest.approx([hit.score for hit in expected], abs=1e-6)
 
     def test_an_image_and_its_vector_find_itself(self, client: TestClient, served: Any, files: list[bytes]) -> None:
-        for query in ({"image": base64_of(files[2])}, {"vector": served.index.vectors[2].tolist()}):
+        path = served.index.collection.paths[2]
+        for query in ({"image": base64_of(files[2])}, {"vector": served.index.vectors[2].tolist()}, {"path": path}):
             (best,) = client.post("/v1/search", json={**query, "k": 1}).json()["data"]
             assert best["path"] == served.index.collection.paths[2]
             assert best["score"] == pytest.approx(1, abs=1e-4)
@@ -105,8 +107,9 @@ class TestSearch:
     @pytest.mark.parametrize(
         ("body", "status", "message"),
         [
-            ({}, 422, "give one of image, id and vector"),
-            ({"id": 1, "vector": [1.0]}, 422, "give one of image, id and vector"),
+            ({}, 422, "give one of image, id, path and vector"),
+            ({"path": "/etc/passwd"}, 404, "there is no image '/etc/passwd' in the collection"),
+            ({"id": 1, "vector": [1.0]}, 422, "give one of image, id, path and vector"),
             ({"id": 10_000}, 404, "there is no image with id 10000"),
             ({"vector": [0.0] * 16}, 400, "no direction"),
             ({"vector": [1.0]}, 400, "the collection needs"),
@@ -130,6 +133,34 @@ class TestClassify:
         for each in answer["data"]:
             assert sum(each["probabilities"].values()) == pytest.approx(1, abs=1e-5)
             assert each["predicted"] == max(each["probabilities"], key=each["probabilities"].__getitem__)
+
+    def test_an_image_may_be_of_several_classes_or_of_none(
+        self, make_app: MakeApp, served: Any, files: list[bytes]
+    ) -> None:
+        said = {"red": "warm", "green": "leaf;seen", "blue": "seen"}
+        labels = {path: said[path.partition("/")[0]] for path in served.index.collection.paths[::4]}
+        table, head = classify_multi_label(served.index.collection, labels)
+        with TestClient(make_app(head=head)) as client:
+            answer = client.post("/v1/classify", json={"input": [base64_of(data) for data in files]}).json()["data"]
+        assert [each["predicted"] for each in answer] == table["predicted"][:5].to_pylist()
+        for each in answer:
+            likely = [name for name, p in each["probabilities"].items() if p >= 0.5]
+            assert (each["classes"], each["confidence"], each["typical"]) == (likely, None, None)
+
+    def test_an_image_unlike_every_class_is_of_none_of_these(
+        self, make_app: MakeApp, served: Any, files: list[bytes]
+    ) -> None:
+        labels = {path: path.partition("/")[0] for path in served.index.collection.paths}
+        head = learn(served.index.collection, labels, none_of_these=0.1)
+        odd = png((255, 255, 255))
+        with TestClient(make_app(head=head)) as client:
+            images = [base64_of(data) for data in (*files, odd)]
+            answer = client.post("/v1/classify", json={"input": images}).json()["data"]
+        expected = head.answers(served.encoder.encode(files, normalize=True))
+        assert [each["predicted"] for each in answer[:5]] == expected.predicted
+        assert [each["confidence"] for each in answer[:5]] == pytest.approx(expected.confidence, abs=1e-5)
+        assert (answer[5]["predicted"], answer[5]["classes"], answer[5]["confidence"]) == ("none of these", [], None)
+        assert answer[5]["typical"] <= 0.1
 
     def test_a_classifier_that_is_not_there_is_named(self, client: TestClient) -> None:
         answer = client.post("/v1/classify", json={"input": base64_of(png()), "head": "birds"})
