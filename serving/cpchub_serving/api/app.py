@@ -45,7 +45,13 @@ def build(service: Service, door: Door, origins: Sequence[str] = ()) -> FastAPI:
     app.add_middleware(Guard, door=door, limits=service.limits)
     app.middleware("http")(app.state.metrics.around)
     if origins:
-        app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["*"], allow_headers=["*"])
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["Retry-After"],
+        )
     plain = app.openapi
 
     def openapi() -> dict[str, object]:
