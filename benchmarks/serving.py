@@ -1,9 +1,10 @@
 """The HTTP API under load: images a second of one client and of sixteen at once, and the time of one request.
 
-    python -m benchmarks.serving FOLDER [--out benchmarks/results/serving.json]
+    python -m benchmarks.serving FOLDER [--only page] [--out benchmarks/results/serving.json]
 
 `FOLDER` has images, of which 300 are taken. `cpchub serve` runs as a process of its own on this machine. Each client
-sends one image a request and waits for the answer. The two numbers of clients take turns; medians are reported.
+sends one image a request and waits for the answer. The two numbers of clients take turns; medians are reported. The
+page on 50,000 images is measured after the API, or alone, see `serving_page.py`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks import serving_page
 from benchmarks.in_one_line import in_one_line
 from cpchub.catalog.listing import bundled_encoder
 from cpchub.common.files import write_json
@@ -109,9 +111,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--encoder", default=bundled_encoder(), help="a name or model folder; %(default)s")
+    parser.add_argument("--only", choices=("api", "page"), help="measure one of the two; the other's figures stay")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "serving.json")
     options = parser.parse_args()
-    found = report(options.folder, options.encoder)
+    found = json.loads(options.out.read_text()) if options.out.is_file() else {}
+    if options.only != "page":
+        found |= report(options.folder, options.encoder)
+    if options.only != "api":
+        found["page"] = serving_page.report(options.folder, options.encoder)
     write_json(options.out, found)
     Console().print(found)
 

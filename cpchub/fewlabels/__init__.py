@@ -1,6 +1,7 @@
 """Classifiers from a handful of labels, as scikit-learn estimators over encoder outputs.
 
-`FineTunedEncoder` and `ResNetHead` train networks, so they bring torch; they are imported when first asked for.
+`FineTunedEncoder` and `ResNetHead` train networks, so they bring torch, and the plots bring matplotlib; these are
+imported when first asked for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from cpchub.fewlabels.calibration import Calibrated
 from cpchub.fewlabels.choice.next_rows import Next, label_next
 from cpchub.fewlabels.curve import LabelCurve, label_curve, label_fractions, label_subsets
 from cpchub.fewlabels.estimate import ClassEstimate, Estimate, Share, estimate_accuracy
-from cpchub.fewlabels.growth_plot import plot_labels_needed
 from cpchub.fewlabels.how_many import LabelsNeeded, how_many_labels
 from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.labels_saved import Saved, labels_saved
@@ -21,12 +21,13 @@ from cpchub.fewlabels.logistic import LogisticProbe
 from cpchub.fewlabels.means import ClassMeans
 from cpchub.fewlabels.none_of_these import NoneOfThese
 from cpchub.fewlabels.one_vs_rest import OneVsRest
-from cpchub.fewlabels.plot import plot_label_curve
 from cpchub.fewlabels.ridge import RidgeProbe
 from cpchub.fewlabels.shrunk_means import ShrunkMeans
 
 if TYPE_CHECKING:
     from cpchub.fewlabels.finetune import FineTunedEncoder
+    from cpchub.fewlabels.growth_plot import plot_labels_needed
+    from cpchub.fewlabels.plot import plot_label_curve
     from cpchub.fewlabels.resnet_head import ResNetHead
 
 __all__ = [
@@ -59,10 +60,15 @@ __all__ = [
     "plot_labels_needed",
 ]
 
-_NETWORKS = {"FineTunedEncoder": "finetune", "ResNetHead": "resnet_head"}
+_LATER = {
+    "FineTunedEncoder": "finetune",
+    "ResNetHead": "resnet_head",
+    "plot_label_curve": "plot",
+    "plot_labels_needed": "growth_plot",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _NETWORKS:
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_NETWORKS[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

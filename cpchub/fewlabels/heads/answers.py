@@ -34,16 +34,17 @@ class Answers:
     def predicted(self) -> list[str]:
         """The class of each image, or "none of these"; of several: `a;b`, or `;` for none."""
         if self.several:
-            return [joined([self.classes[at] for at in np.flatnonzero(row)]) for row in self.of_class]
+            return [joined([self.classes[at] for at in np.flatnonzero(row).tolist()]) for row in self.of_class]
         which = np.where(self.of_class.any(axis=1), self.of_class.argmax(axis=1), -1)
         return list(np.array([*self.classes, NONE], object)[which])
 
     @property
     def confidence(self) -> list[float | None]:
         """The probability of the class that is said (0..1); None where there is none, or where there may be several."""
+        if self.several:
+            return [None] * len(self.of_class)
         best = self.probabilities.max(axis=1).astype(np.float32).tolist()
-        said = self.of_class.any(axis=1) & (not self.several)
-        return [value if known else None for value, known in zip(best, said, strict=True)]
+        return [value if said else None for value, said in zip(best, self.of_class.any(axis=1).tolist(), strict=True)]
 
     def columns(self) -> dict[str, pa.Array]:
         """The columns of `Head.classify`, without the paths."""
