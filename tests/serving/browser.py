@@ -63,9 +63,6 @@ class Browser:
         tabs = self.wait(lambda: [tab for tab in self.all("button[role=tab]") if tab.text == name])
         tabs[0].click()
 
-    def upload(self, image: Path) -> None:
-        self.wait(lambda: self.all("#query-image input[type=file]"))[0].send_keys(str(image))
-
     def label(self, name: str, count: int) -> None:
         """Label the first `count` unlabelled images of the board whose folder is `name`."""
         number = self.texts(".cpc-class b").index(name)
@@ -142,7 +139,7 @@ def browsing(url: str, size: tuple[int, int], folder: Path, *, dark: bool = Fals
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
         driver.get(url)
         browser = Browser(driver, folder)
-        browser.wait(lambda: browser.all("#collection .cpc-tile"))
+        browser.wait(lambda: browser.all("#results .cpc-tile"))
         yield browser
     finally:
         driver.quit()

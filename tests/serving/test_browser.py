@@ -1,4 +1,4 @@
-"""The page in a real browser: search by upload and by click, label, see predictions; on a desk and on a phone.
+"""The Label tab in a real browser: label, see predictions; on a desk and on a phone.
 
 Screenshots lie in pytest's temporary folder (`--basetemp` chooses it) for people to look at.
 """
@@ -26,24 +26,7 @@ on_a_desk = pytest.mark.parametrize("browser", [DESK], ids=["desk"], indirect=Tr
 
 
 @sizes
-def test_a_visitor_searches_labels_and_sees_the_rest_classified(browser: Browser, served, page_url: str) -> None:
-    browser.shoot("1-start")
-
-    browser.upload(served.images / "red" / "red-03.png")
-    browser.wait(lambda: len(browser.all("#neighbours .cpc-tile")) == 24)
-    assert browser.texts("#neighbours .cpc-name")[0] == "red-03.png"
-    assert browser.texts("#neighbours .cpc-caption")[0] == "1.000"
-    assert "Compared with all 60 images" in browser.texts("#neighbours p")[0]
-    browser.shoot("2-uploaded")
-
-    onward = browser.texts("#neighbours .cpc-name")[4]
-    browser.click("#neighbours .cpc-tile", 4)
-    browser.wait(lambda: any(text.endswith(onward) for text in browser.texts(".cpc-facts-card > b")))
-    assert onward not in browser.texts("#neighbours .cpc-name")
-    browser.shoot("3-gone-on")
-    browser.click("[data-act=back]")
-    browser.wait(lambda: browser.texts(".cpc-facts-card > b") == ["Your image"])
-
+def test_a_visitor_labels_and_sees_the_rest_classified(browser: Browser, page_url: str) -> None:
     browser.open_tab("Label")
     browser.wait(lambda: browser.all("#class-names input, #class-names textarea"))[0].send_keys("red, green, blue")
     browser.click("#add-class")
@@ -82,14 +65,3 @@ def test_labels_are_downloaded_as_csv(browser: Browser, tmp_path: Path) -> None:
     assert header == "path,label"
     assert line.startswith("red/red-")
     assert line.endswith(",red")
-
-
-@on_a_desk
-def test_a_broken_upload_is_answered_in_words(browser: Browser, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.png"
-    broken.write_bytes(b"not an image at all")
-    browser.upload(broken)
-    browser.wait(lambda: "not an image" in " ".join(browser.texts(".toast-wrap")))
-    browser.shoot("refused")
-    assert not browser.all("#neighbours .cpc-tile")
-    assert not browser.all("#query-image img")

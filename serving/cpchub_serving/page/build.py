@@ -10,11 +10,14 @@ import gradio as gr
 from fastapi import APIRouter, FastAPI
 
 from cpchub.errors import QueryError
-from cpchub_serving.page import clicks, markup
+from cpchub_serving.page import clicks, markup, scripts, thumbs
 from cpchub_serving.page.context import Context
 from cpchub_serving.page.encoders.tab import EncodersTab
 from cpchub_serving.page.label.tab import LabelTab
+from cpchub_serving.page.large import routes as large
+from cpchub_serving.page.large.view import large_view
 from cpchub_serving.page.messages import shown_errors
+from cpchub_serving.page.search import routes as search
 from cpchub_serving.page.search.tab import SearchTab
 from cpchub_serving.page.style.theme import style_sheets, theme
 from cpchub_serving.visit.finder import Finder
@@ -41,7 +44,7 @@ class Tab:
 
 
 TABS = (
-    Tab("search", "Search", lambda context, _: SearchTab(context)),
+    Tab("search", "Search", lambda context, _: SearchTab(context), search.routes),
     Tab("label", "Label", lambda context, _: LabelTab(context)),
     Tab("encoders", "Encoders", lambda context, tab: EncodersTab(context).open(tab)),
 )
@@ -52,8 +55,6 @@ def build(context: Context, title: str, name: str = "", menu: Sequence[tuple[str
     name: which of them this is.
     """
     finder = context.finder
-    # Only the thumbnails are served, never the folder of the images.
-    gr.set_static_paths([context.thumbnails.folder])
     # Analytics off: a page about somebody's images phones nobody.
     with gr.Blocks(
         title=f"{title} · cpchub", analytics_enabled=False, fill_width=True, delete_cache=UPLOADS_KEPT
@@ -65,12 +66,16 @@ def build(context: Context, title: str, name: str = "", menu: Sequence[tuple[str
             for tab in TABS:
                 with gr.Tab(tab.title, id=tab.id) as drawn:
                     tab.draw(context, drawn)
+        large_view()
         _add_endpoint(finder)
     return page
 
 
 def add_page(app: FastAPI, context: Context, title: str, name: str, menu: Sequence[tuple[str, str]]) -> None:
     """Add the page at "/" of an application, and what its tabs fetch under "/page/"; see `build`."""
+    app.include_router(scripts.routes())
+    app.include_router(thumbs.routes(context))
+    app.include_router(large.routes(context), prefix="/page/large")
     for tab in TABS:
         if tab.routes is not None:
             app.include_router(tab.routes(context), prefix=f"/page/{tab.id}")

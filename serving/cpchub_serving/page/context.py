@@ -10,7 +10,11 @@ from cpchub_serving.visit.thumbnails import Thumbnails
 
 @dataclass(frozen=True)
 class Context:
-    """The collection that a page shows, and its small copies; one for all visitors."""
+    """The collection that a page shows, and its small copies; one for all visitors.
+
+    allow_download: whether visitors may have the images themselves, not only their small copies.
+    """
 
     finder: Finder
     thumbnails: Thumbnails
+    allow_download: bool = False

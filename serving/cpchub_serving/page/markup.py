@@ -35,11 +35,6 @@ class Tile:
     labelled: bool = False
 
 
-def image_url(path: Path | None) -> str | None:
-    """Where the page finds a file of the thumbnail folder; relative, so that it works behind a proxy's prefix."""
-    return None if path is None else f"gradio_api/file={quote(path.as_posix())}"
-
-
 def header(name: str, count: int, encoder: str, dim: int) -> str:
     """The page's head: the product, the collection and what it was embedded with."""
     images = f"<b>{count:,}</b> image" + ("" if count == 1 else "s")
@@ -102,14 +97,15 @@ def menu(act: str, options: Sequence[tuple[str, str]], chosen: str, label: str) 
 
 
 def grid(tiles: Sequence[Tile], act: str, verb: str) -> str:
-    """Images side by side; `verb` is what a click does, for screen readers ("Search with", "Label")."""
-    return f'<div class="cpc-grid">{"".join(_tile(tile, act, verb) for tile in tiles)}</div>'
+    """Images side by side; `verb` is what a click does, for screen readers ("Label")."""
+    return f'<div class="cpc-grid">{"".join(tile_button(tile, act, verb) for tile in tiles)}</div>'
 
 
-def _tile(tile: Tile, act: str, verb: str) -> str:
+def tile_button(tile: Tile, act: str, verb: str) -> str:
+    """One image with its caption, as a button. The act "large" opens the large view, by itself."""
     name = escape(tile.name)
     image = (
-        f'<img src="{escape(tile.image)}" alt="" loading="lazy" decoding="async">'
+        f'<img src="{escape(tile.image)}" alt="" loading="lazy" decoding="async" draggable="false">'
         if tile.image is not None
         else '<span class="cpc-gone">not<br>readable</span>'
     )
@@ -119,8 +115,9 @@ def _tile(tile: Tile, act: str, verb: str) -> str:
     meter = "" if tile.meter is None else f'<span class="cpc-meter"><i style="width:{_percent(tile.meter)}"></i></span>'
     colour = "" if tile.colour is None else f" cpc-c{tile.colour % PALETTE}"
     state = " cpc-labelled" if tile.labelled else ""
+    does = f'data-large="{tile.row}"' if act == "large" else f'data-act="{act}" data-arg="{tile.row}"'
     return (
-        f'<button type="button" class="cpc-tile{colour}{state}" data-act="{act}" data-arg="{tile.row}" title="{name}" '
+        f'<button type="button" class="cpc-tile{colour}{state}" {does} title="{name}" '
         f'aria-label="{escape(", ".join([f"{verb} {tile.name}", *said]))}">'
         f'<span class="cpc-frame">{image}</span>{caption}{meter}{_name(Path(tile.name).name)}</button>'
     )

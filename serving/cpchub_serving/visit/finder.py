@@ -1,11 +1,11 @@
-"""Queries against a collection: from an image or a row to its neighbours, with the time that each step took."""
+"""One collection and its encoder, as all visitors share them: vectors of images, neighbours, facts."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from cpchub.common.words import counted
 from cpchub.encoders.protocols import ImageEncoder
-from cpchub.errors import QueryError
+from cpchub.errors import BrokenImageError, QueryError
 from cpchub.index import Index
-from cpchub.media.decode import read_bytes, read_image, resize_side
+from cpchub.media.decode import read_image, resize_side
 
 RANDOM_PAIRS = 1000
 
@@ -31,11 +31,10 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Answer:
-    """Neighbours, best first; `encode_ms` is None where the query was in the collection and had its vector already."""
+    """Neighbours, best first, and the milliseconds that the search took."""
 
     neighbours: list[Neighbour]
     search_ms: float
-    encode_ms: float | None
 
 
 class Finder:
@@ -47,6 +46,7 @@ class Finder:
         self.encoder = encoder
         self.features = index.vectors  # mapped, if many
         self.paths = index.collection.paths
+        self._encoding = Lock()
 
     @property
     def count(self) -> int:
@@ -82,17 +82,24 @@ class Finder:
         facts: dict[str, Any] = self.index.items.slice(row, 1).to_pylist()[0]
         return facts
 
-    def by_image(self, file: str | Path, k: int) -> Answer:
-        """The `k` images nearest to a file. Raises BrokenImageError if it cannot be read."""
-        started = time.perf_counter()
+    def vector_of(self, data: bytes) -> NDArray[np.float32]:
+        """The unit vector `[D]` of an encoded image. Raises BrokenImageError if it cannot be read.
+
+        One image is encoded at a time: visitors share the encoder.
+        """
         spec = self.encoder.spec
         # Read as `embed` reads, so that an image of the collection finds itself at 1; from bytes, so that an error
         # shown to a visitor does not name a path of this machine.
-        image = read_image(read_bytes(Path(file)), size=resize_side(spec.input_size, spec.crop_pct))
-        vector = self.encoder.encode([image], normalize=True)
-        encode_ms = 1000 * (time.perf_counter() - started)
-        neighbours, search_ms = self._search(vector, min(k, self.count))
-        return Answer(neighbours, search_ms, encode_ms)
+        image = read_image(data, size=resize_side(spec.input_size, spec.crop_pct))
+        with self._encoding:
+            vector: NDArray[np.float32] = self.encoder.encode([image], normalize=True)[0]
+        if not np.isfinite(vector).all():
+            raise BrokenImageError("the encoder gives values that are not finite for this image")
+        return vector
+
+    def nearest(self, vector: NDArray[np.float32], k: int) -> Answer:
+        """The `k` images nearest to a vector `[D]`."""
+        return Answer(*self._search(vector[None], min(k, self.count)))
 
     def by_row(self, row: int, k: int) -> Answer:
         """The `k` images nearest to image `row`, without itself. Raises QueryError for a row that is not there."""
@@ -102,7 +109,7 @@ class Finder:
             raise QueryError(f"k={k}: at least one neighbour has to be asked for.")
         found, search_ms = self._search(self.features[row : row + 1], min(k + 1, self.count))
         others = [neighbour for neighbour in found if neighbour.row != row]
-        return Answer(others[:k], search_ms, None)
+        return Answer(others[:k], search_ms)
 
     def _search(self, vector: NDArray[np.float32], k: int) -> tuple[list[Neighbour], float]:
         started = time.perf_counter()

@@ -1,6 +1,6 @@
 """Small copies of a collection's images, made when first asked for and kept in a cache folder.
 
-The page serves this folder and nothing else: the images themselves never become reachable over the network.
+The page serves these and nothing else: the images themselves never become reachable over the network.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import hashlib
 import os
 import stat
 import tempfile
+from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image
@@ -24,6 +25,7 @@ TILE = 320  # longest side in pixels: a tile is at most 160 CSS pixels wide, and
 PREVIEW = 960
 LOSSLESS_UP_TO = 128  # lossy compression shows on images that are drawn larger than they are
 THREADS = 4
+MOST_AHEAD = 200  # tiles that wait to be made before anybody asked
 
 
 class Thumbnails:
@@ -33,23 +35,62 @@ class Thumbnails:
         self.collection = collection
         self.folder = folder if folder is not None else default_folder(collection)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._keys = [_key(*facts) for facts in _facts(collection)]
+        self._facts = [collection.items[name] for name in ("path", "size", "mtime_ns")]
+        self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="thumbnails")
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="thumbnails-ahead")
+        self._waiting: deque[Future[Path | None]] = deque()
 
     def tile(self, row: int) -> Path | None:
         """The thumbnail of image `row`, at most 320 pixels; None if it is gone or broken, or cannot be written."""
         return self._make(row, TILE)
 
     def preview(self, row: int) -> Path | None:
-        """Image `row` at most 960 pixels large, for the query pane; None if it is gone or broken."""
+        """Image `row` at most 960 pixels large, for the large view; None if it is gone or broken."""
         return self._make(row, PREVIEW)
 
-    def tiles(self, rows: Iterable[int]) -> list[Path | None]:
-        """The thumbnails of many rows, made in parallel where they are missing."""
-        with ThreadPoolExecutor(THREADS) as threads:
-            return list(threads.map(self.tile, rows))
+    def prepare(self, rows: Iterable[int]) -> None:
+        """Make the tiles of rows in the background, one after the other; the oldest of too many are given up."""
+        for row in rows:
+            if not self._place(row, TILE).exists():
+                self._waiting.append(self._ahead.submit(self.tile, row))
+        while self._waiting and (len(self._waiting) > MOST_AHEAD or self._waiting[0].done()):
+            self._waiting.popleft().cancel()
+
+    def url(self, row: int) -> str:
+        """Where the page finds the tile of image `row`: relative, so that it works behind a proxy's prefix.
+
+        The image is made when a browser asks. The address changes with the image, so browsers may keep what they got.
+        """
+        return f"page/thumb/{row}?v={self.version(row)}"
+
+    def preview_url(self, row: int) -> str:
+        """Where the page finds image `row` at up to 960 pixels."""
+        return f"page/preview/{row}?v={self.version(row)}"
+
+    def version(self, row: int) -> str:
+        """A short text that is another one when another image, or a changed one, is in this row."""
+        return self._key(row)[:8]
+
+    def kept(self, row: int, size: int) -> bytes | None:
+        """The encoded thumbnail of image `row`, if it has been made."""
+        try:
+            return self._place(row, size).read_bytes()
+        except OSError:
+            return None
+
+    def made(self, row: int, size: int) -> bytes | None:
+        """The encoded thumbnail of image `row`, made if need be; None if it is gone or broken."""
+        return None if self._make(row, size) is None else self.kept(row, size)
+
+    def _key(self, row: int) -> str:
+        path, size, mtime_ns = (column[row].as_py() for column in self._facts)
+        return hashlib.sha256(f"{path}\0{size}\0{mtime_ns}".encode()).hexdigest()[:24]
+
+    def _place(self, row: int, size: int) -> Path:
+        return self.folder / f"{self._key(row)}-{size}.webp"
 
     def _make(self, row: int, size: int) -> Path | None:
-        target = self.folder / f"{self._keys[row]}-{size}.webp"
+        target = self._place(row, size)
         if target.exists():
             return target
         try:
@@ -107,12 +148,3 @@ def _private_folder() -> Path:
 def _is_ours_alone(folder: Path) -> bool:
     facts = folder.lstat()  # not through a link, which could be turned elsewhere later
     return stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid() and stat.S_IMODE(facts.st_mode) == 0o700
-
-
-def _facts(collection: Collection) -> Iterable[tuple[str, int, int]]:
-    columns = (collection.items[name].to_pylist() for name in ("path", "size", "mtime_ns"))
-    return zip(*columns, strict=True)
-
-
-def _key(path: str, size: int, mtime_ns: int) -> str:
-    return hashlib.sha256(f"{path}\0{size}\0{mtime_ns}".encode()).hexdigest()[:24]

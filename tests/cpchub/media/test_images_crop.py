@@ -99,7 +99,8 @@ def test_a_strip_is_embedded_found_shown_and_trained_on_in_little_memory(
     assert collection.items.slice(row, 1).to_pylist()[0]["height"] == size[1]
     index = Index.build(collection, encoder)
     assert index.search(path, 1)[0].path == "strip.png"
-    assert Finder(index, encoder).by_image(path, 1).neighbours[0].path == "strip.png"
+    finder = Finder(index, encoder)
+    assert finder.nearest(finder.vector_of(path.read_bytes()), 1).neighbours[0].path == "strip.png"
     assert Thumbnails(collection, tmp_path / "thumbnails").tile(row) is not None
     assert len(data.load(str(root), size=32)) == 10
     whole = Views(size=32, crop_scale=(1, 1), jitter_p=0, grey_p=0)
@@ -140,7 +141,7 @@ def test_an_image_that_memory_does_not_hold_is_that_images_failure(
     with pytest.raises(BrokenImageError, match="too little memory"):
         image_view(large.read_bytes(), Views(size=32), torch.Generator())
     finder = Finder(Index.build(collection, encoder), encoder)
-    for search in (lambda: finder.by_image(large, 1), lambda: finder.index.search(large, 1)):
+    for search in (lambda: finder.vector_of(large.read_bytes()), lambda: finder.index.search(large, 1)):
         with pytest.raises(BrokenImageError, match="too little memory"):
             search()
 

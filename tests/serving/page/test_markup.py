@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import gradio as gr
 import numpy as np
 import pytest
@@ -33,10 +31,6 @@ def test_file_and_class_names_are_escaped_everywhere() -> None:
     for markup in drawn:
         assert "<img src=x" not in markup
         assert "&lt;img" in markup
-
-
-def test_an_image_url_is_relative_and_quoted() -> None:
-    assert tiles.image_url(Path("/cache/a b#1.webp")) == "gradio_api/file=/cache/a%20b%231.webp"
 
 
 def test_an_image_that_cannot_be_shown_says_so() -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import pytest
 from PIL import Image
 
 from cpchub.embedding.job import embed
+from cpchub_serving.visit import thumbnails as small
 from cpchub_serving.visit.thumbnails import TILE, Thumbnails, default_folder
 from tests.cpchub.images import TinyEncoder, an_image, save
+from tests.processes import wait_for
 
 
 @pytest.fixture
@@ -47,14 +50,50 @@ def test_a_thumbnail_is_made_once(collection, tmp_path: Path) -> None:
     assert first.stat().st_mtime_ns == before
 
 
-def test_thumbnails_come_in_the_order_asked_for_and_a_lost_image_is_none(collection, tmp_path: Path) -> None:
+def test_a_lost_image_is_none(collection, tmp_path: Path) -> None:
     (tmp_path / "pictures" / "1.jpg").unlink()
     thumbnails = Thumbnails(collection, tmp_path / "small")
-    assert thumbnails.tiles([2, 1, 0]) == [thumbnails.tile(2), None, thumbnails.tile(0)]
+    assert thumbnails.tile(1) is None
+    assert thumbnails.made(1, TILE) is None
+    assert thumbnails.kept(1, TILE) is None
+
+
+def test_the_address_is_relative_and_another_one_when_the_image_changes(collection, tmp_path: Path) -> None:
+    thumbnails = Thumbnails(collection, tmp_path / "small")
+    assert thumbnails.url(1) == f"page/thumb/1?v={thumbnails.version(1)}"
+    before = {path: thumbnails.version(row) for row, path in enumerate(collection.paths)}
+    save(an_image(9, (50, 40)), tmp_path / "pictures" / "1.jpg", quality=90)
+    changed = embed(tmp_path / "pictures", tmp_path / "collection", TinyEncoder(), progress=False)
+    again = Thumbnails(changed, tmp_path / "small")
+    after = {path: again.version(row) for row, path in enumerate(changed.paths)}
+    assert {path for path in before if before[path] != after[path]} == {"1.jpg"}
+
+
+def test_tiles_are_prepared_in_the_background_and_the_oldest_of_too_many_are_given_up(
+    collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small, "MOST_AHEAD", 1)
+    thumbnails = Thumbnails(collection, tmp_path / "small")
+    begun, go_on = threading.Event(), threading.Event()
+    made = thumbnails.tile
+
+    def tile(row: int) -> Path | None:
+        begun.set()
+        go_on.wait()
+        return made(row)
+
+    monkeypatch.setattr(thumbnails, "tile", tile)
+    thumbnails.prepare([0])
+    begun.wait()
+    thumbnails.prepare([1, 2])
+    go_on.set()
+    wait_for(lambda: thumbnails.kept(2, TILE), "the last tile is not made")
+    assert [thumbnails.kept(row, TILE) is not None for row in range(3)] == [True, False, True]
 
 
 def test_nothing_is_written_beside_the_images_and_no_part_is_left(collection, tmp_path: Path) -> None:
-    Thumbnails(collection, tmp_path / "small").tiles(range(3))
+    thumbnails = Thumbnails(collection, tmp_path / "small")
+    assert all(thumbnails.tile(row) for row in range(3))
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["0.jpg", "1.jpg", "2.jpg"]
     assert {path.suffix for path in (tmp_path / "small").iterdir()} == {".webp"}
 

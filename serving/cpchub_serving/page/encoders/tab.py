@@ -132,9 +132,8 @@ class EncodersTab:
         )
 
     def _grid(self, found: Sequence[tuple[int, float | None]]) -> str:
-        images = self.thumbnails.tiles([row for row, _ in found])
         tiles = [
-            markup.Tile(row, markup.image_url(image), self.finder.paths[row], "" if score is None else f"{score:.3f}")
-            for (row, score), image in zip(found, images, strict=True)
+            markup.Tile(row, self.thumbnails.url(row), self.finder.paths[row], "" if score is None else f"{score:.3f}")
+            for row, score in found
         ]
         return markup.grid(tiles, "query", "Search with")

@@ -174,8 +174,7 @@ class LabelTab:
         shown = rows[session.label_page * PER_PAGE : (session.label_page + 1) * PER_PAGE].tolist()
         if not shown:
             return head + markup.empty("No images here", "Choose another order or another class.")
-        images = self.thumbnails.tiles(shown)
-        cards = [self._card(session, row, markup.image_url(image)) for row, image in zip(shown, images, strict=True)]
+        cards = [self._card(session, row, self.thumbnails.url(row)) for row in shown]
         return head + markup.grid(cards, "mark", "Label") + markup.pager(session.label_page, PER_PAGE, len(rows))
 
     def _advice(self, session: Session) -> str:

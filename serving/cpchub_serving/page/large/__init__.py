@@ -1,0 +1,1 @@
+"""The large view of one image, which every tab opens."""
