@@ -44,7 +44,8 @@ class Answers:
         if self.several:
             return [None] * len(self.of_class)
         best = self.probabilities.max(axis=1).astype(np.float32).tolist()
-        return [value if said else None for value, said in zip(best, self.of_class.any(axis=1).tolist(), strict=True)]
+        said = [bool(row.any()) for row in self.of_class]
+        return [value if known else None for value, known in zip(best, said, strict=True)]
 
     def columns(self) -> dict[str, pa.Array]:
         """The columns of `Head.classify`, without the paths."""
