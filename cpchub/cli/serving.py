@@ -82,6 +82,8 @@ class Demo(Answering):
     port: Port = None
     open: Switch = False
     """open the browser as well"""
+    allow_download: Switch = False
+    """let visitors have the image files of their results as a zip, not only small copies"""
 
     def run(self) -> None:
         need("gradio", *API, extra="demo")
@@ -107,7 +109,7 @@ class Demo(Answering):
             host=self.host,
             port=self.port,
             open_browser=self.open,
-            access=Access(keys, limits, self.origin),
+            access=Access(keys, limits, self.origin, self.allow_download),
         )
         say("stopped")
         leave_process(0)  # also where all work has ended: taking apart what Gradio and torch have loaded takes a second

@@ -59,11 +59,15 @@ class Shown:
 
 @dataclass(frozen=True)
 class Access:
-    """Who may ask, and how much; for the API and for the page. origins: pages whose scripts may call the API."""
+    """Who may ask, and how much; for the API and for the page. origins: pages whose scripts may call the API.
+
+    allow_download: whether visitors may have the images themselves, not only their small copies.
+    """
 
     keys: Keys = field(default_factory=Keys)
     limits: Limits = field(default_factory=Limits)
     origins: tuple[str, ...] = ()
+    allow_download: bool = False
 
 
 def build(shown: Sequence[Shown], access: Access) -> Starlette:
@@ -82,7 +86,8 @@ def build(shown: Sequence[Shown], access: Access) -> Starlette:
         page = FastAPI(openapi_url=None)
         page.add_exception_handler(CpchubError, failures.bad_input)
         page.add_middleware(Login, keys=access.keys)
-        context = Context(Finder(each.index, each.encoder), Thumbnails(each.index.collection, each.thumbnails))
+        thumbnails = Thumbnails(each.index.collection, each.thumbnails)
+        context = Context(Finder(each.index, each.encoder), thumbnails, access.allow_download)
         add_page(page, context, each.title, name, menu)
         started += [programs, page]
         routes.append(Mount(f"/{name}" if menu else "/", Beside(programs, page)))

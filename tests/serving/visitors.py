@@ -13,13 +13,14 @@ from tests.processes import PATIENCE, wait_for
 from tests.serving.conftest import Page
 
 EDGE = "the-edge"
-HEAD = f'--{EDGE}\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'.encode()
+NAMED = '--{}\r\nContent-Disposition: form-data; name="files"; filename="{}"\r\n\r\n'
+HEAD = NAMED.format(EDGE, "a.png").encode()
 KIND = {"Content-Type": f"multipart/form-data; boundary={EDGE}"}
 
 
-def post_upload(page_url: str, content: bytes) -> Path:
+def post_upload(page_url: str, content: bytes, name: str = "a.png") -> Path:
     """Upload a file as the page does; where the server keeps it. Raises HTTPError where it is refused."""
-    body = HEAD + content + f"\r\n--{EDGE}--\r\n".encode()
+    body = NAMED.format(EDGE, name).encode() + content + f"\r\n--{EDGE}--\r\n".encode()
     request = urllib.request.Request(f"{page_url}gradio_api/upload", body, KIND)
     with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return Path(json.load(answer)[0])
