@@ -46,15 +46,27 @@ class Duplicates:
         return len(self.table["group"].unique())
 
 
+def neighbours_needed(index: Index) -> int:
+    """How many neighbours of each image it takes to find duplicates: more where many have the same bytes."""
+    return NEIGHBOURS + min(int(np.bincount(_contents(index)).max()), MOST_COPIES) - 1
+
+
 def find_duplicates(
-    index: Index, *, threshold: float | None = None, confirm: bool = True, progress: bool = True
+    index: Index,
+    *,
+    threshold: float | None = None,
+    confirm: bool = True,
+    progress: bool = True,
+    neighbours: Neighbours | None = None,
 ) -> Duplicates:
     """Group the images of a collection that are duplicates of one that is kept.
 
     threshold: the cosine from which two may be; by default it is calibrated, as `calibrate_threshold` says. confirm:
     compare near ones as whole images too, for which they are read from their source; where they cannot be read, the
-    encoder alone decides. Every image of a group is near the one that is kept: of a chain of images, each like the
-    next, several are kept. Links to a file are that file, and a file that changed since it was embedded is left out.
+    encoder alone decides. neighbours: at least `neighbours_needed` of each image, where they have been found before.
+
+    Every image of a group is near the one that is kept: of a chain of images, each like the next, several are kept.
+    Links to a file are that file, and a file that changed since it was embedded is left out.
 
     Raises ArgumentError for a threshold outside 0 to 1.
     """
@@ -63,8 +75,7 @@ def find_duplicates(
     if len(index) < 2:
         return Duplicates(_table(index, []), threshold or IDENTICAL, "one image")
     contents = _contents(index)
-    copies = min(int(np.bincount(contents).max()), MOST_COPIES)
-    neighbours = nearest_others(index, NEIGHBOURS + copies - 1, progress=progress)
+    neighbours = neighbours or nearest_others(index, neighbours_needed(index), progress=progress)
     readable = confirm and _can_be_read(index)
     how, given = "the threshold that you gave", threshold is not None
     if threshold is None:

@@ -11,11 +11,15 @@ from fastapi import APIRouter, FastAPI
 
 from cpchub.errors import QueryError
 from cpchub_serving.page import clicks, markup, scripts, thumbs
+from cpchub_serving.page.clean import routes as clean
+from cpchub_serving.page.clean.tab import CleanTab
 from cpchub_serving.page.context import Context
 from cpchub_serving.page.encoders.tab import EncodersTab
 from cpchub_serving.page.label.tab import LabelTab
 from cpchub_serving.page.large import routes as large
 from cpchub_serving.page.large.view import large_view
+from cpchub_serving.page.map import routes as map_
+from cpchub_serving.page.map.tab import MapTab
 from cpchub_serving.page.messages import shown_errors
 from cpchub_serving.page.search import routes as search
 from cpchub_serving.page.search.tab import SearchTab
@@ -46,6 +50,8 @@ class Tab:
 TABS = (
     Tab("search", "Search", lambda context, _: SearchTab(context), search.routes),
     Tab("label", "Label", lambda context, _: LabelTab(context)),
+    Tab("map", "Map", lambda context, _: MapTab(context), map_.routes),
+    Tab("clean", "Clean", CleanTab, clean.routes),
     Tab("encoders", "Encoders", lambda context, tab: EncodersTab(context).open(tab)),
 )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+from cpchub_serving.visit.cleaning import Cleaner
 from cpchub_serving.visit.finder import Finder
 from cpchub_serving.visit.thumbnails import Thumbnails
 
@@ -18,3 +20,8 @@ class Context:
     finder: Finder
     thumbnails: Thumbnails
     allow_download: bool = False
+
+    @cached_property
+    def cleaner(self) -> Cleaner:
+        """The checks of the collection and the marks on it."""
+        return Cleaner(self.finder.index)
