@@ -1,4 +1,5 @@
-"""The page on 50,000 images: seconds until it answers, the round trip of a search, and the memory of a visitor.
+"""The page on 50,000 images: seconds until it answers, the round trip of a search, 200 tiles, and the memory of a
+visitor.
 
 `python -m benchmarks.serving FOLDER --only page` calls it. The collection has 50,000 names for the images of FOLDER,
 and vectors in 2,000 clusters: what is measured depends on their number, not on what they show.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,7 @@ from cpchub.media.sources import open_source
 
 COUNT, REAL, A_FOLDER = 50_000, 40, 500
 SEARCHES, VISITORS, STARTS = 100, 40, 5
+TILES, CONNECTIONS = 200, 6  # a browser holds six connections to a server
 REPOSITORY = Path(__file__).resolve().parents[1]
 # What a page takes is imported, then the clock starts; it ends when the first visitor has the whole page.
 START = """
@@ -141,14 +145,11 @@ def ask(port: int, method: str, path: str, body: Any = None) -> Any:
 
 
 def searches(port: int) -> dict[str, float]:
-    """Milliseconds of a search by an image of the collection: through the page's queue, and by the API."""
-
-    def by_page(row: int) -> None:
-        event = ask(port, "POST", "/gradio_api/call/neighbours", {"data": [row, 24]})["event_id"]
-        if "event: complete" not in ask(port, "GET", f"/gradio_api/call/neighbours/{event}"):
-            raise SystemExit("the page has not answered a search")
-
-    ways = {"page": by_page, "api": lambda row: ask(port, "POST", "/v1/search", {"id": row, "k": 24})}
+    """Milliseconds of a search by an image of the collection: as the page asks, with its tiles, and by the API."""
+    ways = {
+        "page": lambda row: ask(port, "GET", f"/page/search/results?q=id:{row}"),
+        "api": lambda row: ask(port, "POST", "/v1/search", {"id": row, "k": 24}),
+    }
     found = {}
     for name, search in ways.items():
         seconds = []
@@ -159,6 +160,29 @@ def searches(port: int) -> dict[str, float]:
         found[f"{name}_p50_ms"] = round(1000 * statistics.median(seconds), 1)
         found[f"{name}_p95_ms"] = round(1000 * sorted(seconds)[int(0.95 * SEARCHES)], 1)
     return found
+
+
+def thumbnails(port: int) -> dict[str, float]:
+    """Seconds until a browser has 200 tiles over six connections: when they have to be made, then the median again."""
+    tiles = "".join(ask(port, "GET", f"/page/search/results?count={TILES}")["tiles"])
+    addresses = re.findall(r'src="(page/thumb/[^"]+)"', tiles)
+
+    def fetch(some: list[str]) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        for address in some:
+            connection.request("GET", f"/{address}")
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200:
+                raise SystemExit(f"{address}: {answer.status}")
+
+    seconds = []
+    for _ in range(6):
+        begun = time.perf_counter()
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            list(pool.map(fetch, [addresses[i::CONNECTIONS] for i in range(CONNECTIONS)]))
+        seconds.append(time.perf_counter() - begun)
+    return {"thumbnails_first_s": round(seconds[0], 2), "thumbnails_s": round(statistics.median(seconds[1:]), 3)}
 
 
 def megabytes_of_a_visitor(port: int, process: int) -> float:
@@ -215,5 +239,5 @@ def report(images: Path, encoder: str, port: int = 7917) -> dict[str, Any]:
         found: dict[str, Any] = {"images": COUNT, "cpus": os.cpu_count(), "load_1m": round(os.getloadavg()[0], 2)}
         found |= seconds_to_start(collection, port)
         with page_of(collection, port) as process:
-            found |= searches(port) | {"visitor_mb": megabytes_of_a_visitor(port, process)}
+            found |= searches(port) | thumbnails(port) | {"visitor_mb": megabytes_of_a_visitor(port, process)}
     return found

@@ -11,9 +11,11 @@ from urllib.parse import quote
 
 import pytest
 
+from cpchub.cli.main import main
 from cpchub.collection.collection import Collection
 from cpchub.errors import ArgumentError
-from cpchub_serving.app import serve
+from cpchub_serving import app
+from cpchub_serving.app import Access, serve
 from tests.processes import PATIENCE
 from tests.serving.visitors import post_upload
 
@@ -130,3 +132,19 @@ def test_a_port_that_is_taken_is_one_clear_error(page_url: str, served) -> None:
     port = int(page_url.rstrip("/").rsplit(":", 1)[1])
     with pytest.raises(ArgumentError, match=str(port)):
         serve(Path(served.index.collection.folder), encoder=served.encoder, port=port)
+
+
+def test_image_files_leave_the_page_only_where_the_command_says_so(
+    served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed: list[bool] = []
+
+    def build_only(_: object, *, access: Access, **__: object) -> None:
+        app.build([app.Shown(served.index, served.encoder, thumbnails=tmp_path)], access)
+
+    monkeypatch.setattr(app, "add_page", lambda _, context, *__: allowed.append(context.allow_download))
+    monkeypatch.setattr(app, "serve", build_only)
+    monkeypatch.setattr("cpchub_serving.process.stops.leave_process", lambda _: None)
+    for options in ([], ["--allow-download"]):
+        assert main(["demo", str(served.index.collection.folder), *options]) == 0
+    assert allowed == [False, True]
