@@ -112,7 +112,7 @@ class Demo(Answering):
             access=Access(keys, limits, self.origin, self.allow_download),
         )
         say("stopped")
-        leave_process(0)  # also where all work has ended: taking apart what Gradio and torch have loaded takes a second
+        leave_process(0)
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,6 @@ class Serve(Answering):
         what = encoder.spec.name if index is None else f"{counted(len(index), 'image')} by {encoder.spec.name}"
         with server.listen(self.host, self.port) as listening:
             url = server.address(listening, self.host)
-            ended = server.serve(served, listening, app.END, lambda: say(f"{what}: {url}/docs  (Ctrl-C stops)"))
+            server.serve(served, listening, app.END, lambda: say(f"{what}: {url}/docs  (Ctrl-C stops)"))
         say("stopped")
-        if not ended:
-            leave_process(0)
+        leave_process(0)

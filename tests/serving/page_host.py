@@ -22,6 +22,7 @@ import numpy as np
 from cpchub.cli.main import main
 from cpchub_serving import app  # noqa: F401 - loaded once, for all pages
 from cpchub_serving.visit import finder
+from cpchub_serving.visit.background import Job
 
 
 def sleep() -> None:
@@ -40,7 +41,12 @@ def multiply() -> None:
         matrix = matrix @ matrix
 
 
-JOBS = {"sleep": sleep, "spin": spin, "multiply": multiply}
+def background() -> None:
+    """Work that the search only starts, and answers."""
+    Job(lambda _: multiply()).start()
+
+
+JOBS = {"sleep": sleep, "spin": spin, "multiply": multiply, "background": background}
 
 
 def serve_page(args: list[str], env: dict[str, str], log: str, job: str | None) -> int:
@@ -52,10 +58,12 @@ def serve_page(args: list[str], env: dict[str, str], log: str, job: str | None) 
         os.dup2(file.fileno(), 2)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if job is not None:
+        usual = finder.Finder.by_row
 
-        def by_row(*_: Any) -> None:
+        def by_row(*args: Any) -> Any:
             print("at work", flush=True)
             JOBS[job]()
+            return usual(*args)
 
         finder.Finder.by_row = by_row
     return main(["demo", *args])

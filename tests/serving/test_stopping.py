@@ -14,7 +14,7 @@ from cpchub_serving.app import END
 from cpchub_serving.process import stops
 from tests.processes import wait_for
 from tests.serving.conftest import Page, StartPage
-from tests.serving.visitors import computing, nobody, uploaded, uploading, watching
+from tests.serving.visitors import computing, embedding, nobody, uploaded, uploading, watching
 
 Visit = Callable[[Page, ExitStack], None]
 EVERY_STATE: dict[str, tuple[list[Visit], str | None]] = {
@@ -25,7 +25,9 @@ EVERY_STATE: dict[str, tuple[list[Visit], str | None]] = {
     "a job that sleeps": ([computing], "sleep"),
     "a job in Python": ([computing], "spin"),
     "a job in native code": ([computing], "multiply"),
-    "all at once": ([uploaded, uploading, watching, computing], "multiply"),
+    "a job in the background": ([computing], "background"),
+    "embedding": ([embedding], None),
+    "all at once": ([uploaded, uploading, watching, embedding, computing], "multiply"),
 }
 
 
@@ -51,6 +53,7 @@ def stop(page: Page, state: str, number: signal.Signals) -> float:
         (signal.SIGTERM, "uploading"),
         (signal.SIGINT, "watching"),
         (signal.SIGTERM, "a job in Python"),
+        (signal.SIGTERM, "a job in the background"),
         (signal.SIGINT, "all at once"),
     ],
 )

@@ -53,6 +53,14 @@ def watching(page: Page, stack: ExitStack) -> None:
         assert stream.readline() == b"data: ALIVE\n"
 
 
+def embedding(page: Page, stack: ExitStack) -> None:
+    """A program that sends images to the API, and has not sent all of the last one."""
+    port = urlsplit(page.url).port
+    sender = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+    lines = ["POST /v1/embeddings HTTP/1.1", "Host: 127.0.0.1", f"Content-Type: {KIND['Content-Type']}"]
+    sender.sendall("\r\n".join([*lines, "Content-Length: 1000000", "", ""]).encode() + HEAD + bytes(500_000))
+
+
 def computing(page: Page, stack: ExitStack) -> None:
     """A search that does not end by itself: the page was started with a `job`."""
     endpoint = f"{page.url}gradio_api/call/neighbours"

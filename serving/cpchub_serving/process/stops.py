@@ -50,7 +50,11 @@ def _handled_by(handler: Callable[..., Any]) -> Iterator[None]:
 
 
 def leave_process(status: int) -> None:
-    """End the process at once, with what it computes: the interpreter would wait for some threads and crash others."""
+    """End the process at once, with what it computes.
+
+    The interpreter would wait for some threads, without end where one computes, and crash others; and it takes a second
+    to take apart what torch and Gradio have loaded.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
