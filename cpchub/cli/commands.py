@@ -13,7 +13,7 @@ from cpchub.cli.labelling import Classify, LabelErrors
 from cpchub.cli.next_labels import LabelNext
 from cpchub.cli.publishing import Publish
 from cpchub.cli.searching import DuplicatesCommand, Map, Merge, Outliers, Search
-from cpchub.cli.serving import Demo, Serve
+from cpchub.cli.serving import Demo, Serve, Space
 from cpchub.cli.training import Distil, Quickstart, Train
 
 COMMANDS: dict[str, type[Command]] = {
@@ -40,6 +40,7 @@ COMMANDS: dict[str, type[Command]] = {
         LabelNext,
         Demo,
         Serve,
+        Space,
         Models,
         Show,
         Fetch,

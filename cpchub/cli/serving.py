@@ -1,7 +1,8 @@
-"""The commands `demo` and `serve`: the page with the HTTP API beside it, and the API alone."""
+"""The commands `demo`, `serve` and `space`: the page with the HTTP API beside it, the API alone, a Space of both."""
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from cpchub.cli.base import Command, EncoderName, Port, Switch, say
+from cpchub.cli.base import CollectionFolder, Command, EncoderName, Out, Port, Switch, say
 from cpchub.common.extras import need
 from cpchub.common.words import counted
 from cpchub.errors import ArgumentError, CpchubWarning
@@ -153,3 +154,37 @@ class Serve(Answering):
             server.serve(served, listening, app.END, lambda: say(f"{what}: {url}/docs  (Ctrl-C stops)"))
         say("stopped")
         leave_process(0)
+
+
+@dataclass(frozen=True)
+class Space(Command):
+    """Write a Hugging Face Space of a collection: a folder that is ready to be pushed, with page, API and small copies.
+
+    The images themselves stay here.
+    """
+
+    collection: CollectionFolder
+    out: Annotated[Path, Out]
+    """the folder to write"""
+    encoder: EncoderName = None
+    """needed only if the collection's own encoder is not found by its name"""
+    title: Annotated[str | None, arg(metavar="TEXT")] = None
+    """what the Space is called; by default the name of the folder of images"""
+    package: Annotated[str | None, arg(metavar="REQUIREMENT")] = None
+    """what pip installs there; by default cpchub[cpu,demo] of this version"""
+
+    def run(self) -> None:
+        need("gradio", *API, extra="demo")
+        from cpchub.collection.collection import Collection
+        from cpchub.common.files import check_free
+        from cpchub.embedding.encoder_of import encoder_of
+
+        check_free(self.out)
+        spec = encoder_of(Collection.open(self.collection), self.encoder).spec
+        from cpchub_serving.space.write import write_space
+
+        done = write_space(self.collection, self.out, spec, title=self.title, package=self.package)
+        say(f"{done.folder}: {done.bytes / 1e6:,.1f} MB, with names, columns and small copies of the images")
+        if done.unreadable:
+            say(f"{counted(done.unreadable, 'image')} could not be read, and will be shown without a picture")
+        say(f"Push it: hf upload YOU/NAME {shlex.quote(str(done.folder))} . --repo-type space")

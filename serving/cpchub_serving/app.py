@@ -126,6 +126,7 @@ def serve(
     *,
     encoder: Encoder | str | None = None,
     heads: Mapping[str, Head] | None = None,
+    thumbnails: Path | None = None,
     host: str = "127.0.0.1",
     port: int | None = None,
     open_browser: bool = False,
@@ -133,17 +134,17 @@ def serve(
 ) -> bool:
     """Serve the page and the API of collection folders until Ctrl-C or SIGTERM; then end within five seconds.
 
-    `encoder` is needed only where the collection's own cannot be found again by what its manifest says. `port` None
-    takes the first free one from 7860 on. Returns whether all work has ended: False where a visitor's job still
-    computes in a thread of this process. Raises what `Index.open`, `encoder_of` and `Service` raise, and ArgumentError
-    for a port that is taken.
+    `encoder` is needed only where the collection's own cannot be found again by what its manifest says. `thumbnails` is
+    the folder of small copies, by default one in the user's cache for each collection. `port` None takes the first free
+    one from 7860 on. Returns whether all work has ended: False where a visitor's job still computes in a thread of this
+    process. Raises what `Index.open`, `encoder_of` and `Service` raise, and ArgumentError for a port that is taken.
     """
     check_port(host, port)  # before the encoder is loaded
     folders = [collections] if isinstance(collections, str | Path) else collections
     shown: list[Shown] = []
     for folder in folders:
         index = Index.open(folder)
-        shown.append(Shown(index, _encoder_of(index, encoder, shown), heads or {}))
+        shown.append(Shown(index, _encoder_of(index, encoder, shown), heads or {}, thumbnails))
     with own_uploads(), stops.stops_interrupt():
         app = build(shown, access or Access())
         with server.listen(host, port) as listening:

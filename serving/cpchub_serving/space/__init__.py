@@ -1,0 +1,1 @@
+"""A Hugging Face Space of one collection: its folder, and what runs in it."""
