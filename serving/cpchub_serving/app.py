@@ -38,7 +38,7 @@ from cpchub_serving.process.port import check_port
 from cpchub_serving.visit.finder import Finder
 from cpchub_serving.visit.thumbnails import Thumbnails
 
-API_PREFIXES = ("/v1/", "/docs", "/redoc", "/openapi.json", "/healthz", "/metrics")
+API_PREFIXES = ("/v1/", "/docs", "/openapi.json", "/healthz", "/metrics")
 END = server.End(answers=1, all=3)  # seconds; with the rest of the process less than five
 
 

@@ -52,10 +52,27 @@ def test_the_page_and_the_api_answer_side_by_side(shown: Shown) -> None:
     with client_of([shown]) as client:
         assert "colours · cpchub" in client.get("/").text
         assert client.get("/healthz").json() == {"status": "ok", "images": 60}
-        assert "swagger" in client.get("/docs").text
         assert set(client.get("/openapi.json").json()["paths"]) >= {"/v1/search", "/v1/embeddings"}
         assert client.get("/v1/nothing").json()["error"]["code"] == 404
         assert "cpchub_requests_total" in client.get("/metrics").text
+
+
+def test_the_page_of_paths_needs_no_other_host(shown: Shown) -> None:
+    with client_of([shown]) as client:
+        page = client.get("/docs").text
+        files = re.findall(r"""(?:src|href)=["']([^"']+)["']""", page)
+        assert len(files) == 3
+        assert not [file for file in files if "//" in file]
+        assert [client.get(file).status_code for file in files] == [200, 200, 200]
+        assert "security" not in client.get("/openapi.json").json()
+
+
+def test_with_keys_the_paths_are_described_to_everybody_and_the_page_of_them_asks_for_a_key(locked: TestClient) -> None:
+    assert locked.get("/docs").status_code == 200
+    assert locked.get("/openapi.json").json()["security"] == [{"key": []}]
+    assert locked.get("/docs-files/swagger-ui.css").status_code == 200
+    assert locked.get("/docs-files/../v1/models").status_code == 401
+    assert locked.get("/docs-files/..%2fv1/models").status_code != 200
 
 
 def test_without_a_key_nothing_of_the_page_is_told(locked: TestClient) -> None:

@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 import cpchub
 from cpchub.errors import CpchubError
 from cpchub_serving.api import failures
-from cpchub_serving.api.guard import Guard
+from cpchub_serving.api.guard import DESCRIBED_WITH, Guard
 from cpchub_serving.api.keys import Door
 from cpchub_serving.api.metrics import Metrics
 from cpchub_serving.api.routes import router
@@ -33,7 +34,14 @@ def build(service: Service, door: Door, origins: Sequence[str] = ()) -> FastAPI:
         yield
         await service.stop()
 
-    app = FastAPI(title="cpchub", version=cpchub.__version__, lifespan=lifespan, summary="Vectors, search, classes")
+    app = FastAPIOffline(  # FastAPI's own page of paths takes its scripts from another host
+        redoc_url=None,
+        static_url=DESCRIBED_WITH,
+        title="cpchub",
+        version=cpchub.__version__,
+        lifespan=lifespan,
+        summary="Vectors, search, classes",
+    )
     app.state.service = service
     app.state.metrics = Metrics(service.batcher)
     app.include_router(router)
@@ -59,6 +67,9 @@ def build(service: Service, door: Door, origins: Sequence[str] = ()) -> FastAPI:
         schemas = found["components"]["schemas"]
         for model in (EmbeddingRequest, ClassifyRequest):  # read by hand, so FastAPI does not see them
             schemas.setdefault(model.__name__, model.model_json_schema(ref_template="#/components/schemas/{model}"))
+        if door.needs_key:
+            found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            found["security"] = [{"key": []}]
         return found
 
     app.openapi = openapi  # type: ignore[method-assign]

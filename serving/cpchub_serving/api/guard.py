@@ -9,7 +9,8 @@ from cpchub_serving.api.keys import Door
 from cpchub_serving.api.limits import Limits
 from cpchub_serving.process.asgi import App, Message, Receive, Scope, Send, path_of
 
-OPEN = ("/healthz",)  # a load balancer asks it
+DESCRIBED_WITH = "/docs-files"  # scripts and styles of the page at /docs
+OPEN = ("/healthz", "/docs", "/openapi.json")  # a load balancer asks the first; a browser sends no key for the others
 
 
 class Guard:
@@ -26,8 +27,9 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = {name.lower(): value for name, value in scope["headers"]}
+        path = path_of(scope)
         try:
-            if path_of(scope) not in OPEN:
+            if path not in OPEN and not path.startswith(f"{DESCRIBED_WITH}/"):
                 client = scope.get("client")
                 self.door.check(headers.get(b"authorization", b"").decode("latin-1"), client[0] if client else "")
             body = await self._body(headers, receive)

@@ -26,6 +26,10 @@ class Door:
         self._rate = _rate(rate)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
+    @property
+    def needs_key(self) -> bool:
+        return bool(self._keys)
+
     def check(self, authorization: str, address: str) -> None:
         """Raise Refused with 401 for a wrong key, and with 429 for a client that asks too often."""
         client = address

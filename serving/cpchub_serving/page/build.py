@@ -91,7 +91,7 @@ def add_page(app: FastAPI, context: Context, title: str, name: str, menu: Sequen
         "/",
         theme=theme(),
         css_paths=style_sheets(),
-        footer_links=["api"],
+        footer_links=[],
         ssr_mode=False,
         show_error=False,
         max_file_size=LARGEST_UPLOAD,

@@ -39,6 +39,7 @@ def header(name: str, count: int, encoder: str, dim: int) -> str:
     """The page's head: the product, the collection and what it was embedded with."""
     images = f"<b>{count:,}</b> image" + ("" if count == 1 else "s")
     facts = [images, f'encoder <b title="{dim} dimensions">{escape(encoder)}</b>']
+    facts.append('<a href="docs">HTTP API</a>')
     return (
         '<header class="cpc-header"><div class="cpc-brand"><span class="cpc-mark" aria-hidden="true">'
         "<i></i><i></i><i></i><i></i></span>cpchub</div>"
