@@ -39,6 +39,14 @@ class FeatureClassifier(ClassifierMixin, BaseEstimator, ABC):
             return np.concatenate([self.predict_proba(X[at : at + AT_ONCE]) for at in range(0, len(X), AT_ONCE)])
         return self._probabilities(unit_rows(validate_data(self, X, dtype=FLOATS, reset=False)))
 
+    def predict_unit(self, unit: Array) -> Array:
+        """Class probabilities `[N, C]` of features `[N, D]` that have unit length already, as those of a collection.
+
+        Neither that nor anything else is checked, so many rows take a tenth of the time of `predict_proba`.
+        """
+        parts = (unit[at : at + AT_ONCE] for at in range(0, len(unit), AT_ONCE))
+        return np.concatenate([self._probabilities(np.asarray(part, np.float32)) for part in parts])
+
     def predict(self, X: Any) -> Array:
         """The most probable class of each row, `[N]`."""
         winners = self.predict_proba(X).argmax(axis=1)

@@ -36,6 +36,7 @@ from cpchub_serving.process.asgi import App, Receive, Scope, Send, path_of
 from cpchub_serving.process.keys import Keys
 from cpchub_serving.process.port import check_port
 from cpchub_serving.visit.finder import Finder
+from cpchub_serving.visit.label_sets import LabelSets
 from cpchub_serving.visit.thumbnails import Thumbnails
 
 API_PREFIXES = ("/v1/", "/docs", "/openapi.json", "/healthz", "/metrics")
@@ -86,8 +87,10 @@ def build(shown: Sequence[Shown], access: Access) -> Starlette:
         page = FastAPI(openapi_url=None)
         page.add_exception_handler(CpchubError, failures.bad_input)
         page.add_middleware(Login, keys=access.keys)
-        thumbnails = Thumbnails(each.index.collection, each.thumbnails)
-        context = Context(Finder(each.index, each.encoder), thumbnails, access.allow_download)
+        collection = each.index.collection
+        thumbnails = Thumbnails(collection, each.thumbnails)
+        finder = Finder(each.index, each.encoder)
+        context = Context(finder, thumbnails, LabelSets(collection), access.allow_download)
         add_page(page, context, each.title, name, menu)
         started += [programs, page]
         routes.append(Mount(f"/{name}" if menu else "/", Beside(programs, page)))

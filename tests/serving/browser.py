@@ -37,6 +37,10 @@ class Browser:
         self.driver = driver
         self.shots = shots
 
+    @property
+    def url(self) -> str:
+        return str(self.driver.current_url)
+
     def all(self, selector: str) -> list[Any]:
         return self.driver.find_elements("css selector", selector)
 
@@ -70,7 +74,12 @@ class Browser:
         self.wait(lambda: self.texts(".cpc-class[aria-pressed=true] b") == [name])
         for done in range(1, count + 1):
             self.click(f'#label-board .cpc-tile:not(.cpc-labelled)[title^="{name}/"]')
-            self.wait(lambda done=done: self.texts(".cpc-class > span:not(.cpc-predicted)")[number] == str(done))
+            self.wait(lambda done=done: self.texts(".cpc-class > span")[number] == str(done))
+
+    def choose(self, selector: str, value: str) -> None:
+        """Choose an entry of a drop-down list."""
+        script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change', {bubbles: true}))"
+        self.driver.execute_script(script, self.wait(lambda: self.all(selector))[0], value)
 
     def shoot(self, name: str) -> None:
         self.wait_for_images()
@@ -123,7 +132,9 @@ def started(size: tuple[int, int], folder: Path, *, phone: bool = False) -> Any:
     for flag in (*FLAGS, f"--user-data-dir={folder / 'profile'}", f"--window-size={size[0]},{size[1]}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    options.add_experimental_option("prefs", {"download.default_directory": str(folder / "downloads")})
+    several = "profile.default_content_setting_values.automatic_downloads"  # without a question after the first
+    prefs = {"download.default_directory": str(folder / "downloads"), several: 1}
+    options.add_experimental_option("prefs", prefs)
     metrics = {"width": size[0], "height": size[1], "pixelRatio": 2 if phone else 1, "mobile": phone, "touch": phone}
     options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
     return webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))

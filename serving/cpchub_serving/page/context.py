@@ -7,18 +7,20 @@ from functools import cached_property
 
 from cpchub_serving.visit.cleaning import Cleaner
 from cpchub_serving.visit.finder import Finder
+from cpchub_serving.visit.label_sets import LabelSets
 from cpchub_serving.visit.thumbnails import Thumbnails
 
 
 @dataclass(frozen=True)
 class Context:
-    """The collection that a page shows, and its small copies; one for all visitors.
+    """The collection that a page shows, its small copies, and its label sets; one for all visitors.
 
     allow_download: whether visitors may have the images themselves, not only their small copies.
     """
 
     finder: Finder
     thumbnails: Thumbnails
+    label_sets: LabelSets
     allow_download: bool = False
 
     @cached_property

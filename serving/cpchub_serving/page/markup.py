@@ -33,6 +33,7 @@ class Tile:
     meter: float | None = None
     colour: int | None = None
     labelled: bool = False
+    skipped: bool = False
 
 
 def header(name: str, count: int, encoder: str, dim: int) -> str:
@@ -115,7 +116,7 @@ def tile_button(tile: Tile, act: str, verb: str) -> str:
     caption = f'<span class="cpc-caption">{spans}</span>' if said else ""
     meter = "" if tile.meter is None else f'<span class="cpc-meter"><i style="width:{_percent(tile.meter)}"></i></span>'
     colour = "" if tile.colour is None else f" cpc-c{tile.colour % PALETTE}"
-    state = " cpc-labelled" if tile.labelled else ""
+    state = " cpc-labelled" * tile.labelled + " cpc-skipped" * tile.skipped
     does = f'data-large="{tile.row}"' if act == "large" else f'data-act="{act}" data-arg="{tile.row}"'
     return (
         f'<button type="button" class="cpc-tile{colour}{state}" {does} title="{name}" '

@@ -17,6 +17,7 @@ from cpchub_serving.page.context import Context
 from cpchub_serving.page.large import routes as large
 from cpchub_serving.page.search import routes as search
 from cpchub_serving.visit.finder import Finder
+from cpchub_serving.visit.label_sets import LabelSets
 from cpchub_serving.visit.thumbnails import Thumbnails
 
 MakeClient = Callable[..., TestClient]
@@ -28,7 +29,9 @@ def make_client(served: Any, tmp_path: Path) -> MakeClient:
 
     def make(*, allow_download: bool = False, served: Any = served) -> TestClient:
         finder = Finder(served.index, served.encoder)
-        context = Context(finder, Thumbnails(served.index.collection, tmp_path / "small"), allow_download)
+        collection = served.index.collection
+        small = Thumbnails(collection, tmp_path / "small")
+        context = Context(finder, small, LabelSets(collection), allow_download)
         app = FastAPI(openapi_url=None)
         app.add_exception_handler(CpchubError, failures.bad_input)
         app.include_router(scripts.routes())

@@ -17,6 +17,7 @@ from cpchub_serving.api import failures
 from cpchub_serving.page.context import Context
 from cpchub_serving.page.map import routes as maps
 from cpchub_serving.visit.finder import Finder
+from cpchub_serving.visit.label_sets import LabelSets
 from cpchub_serving.visit.plane import FINE
 from cpchub_serving.visit.thumbnails import Thumbnails
 from tests.processes import wait_for
@@ -29,7 +30,8 @@ def client(served: Served, tmp_path_factory: pytest.TempPathFactory) -> TestClie
     folder: Path = tmp_path_factory.mktemp("map") / "collection"
     shutil.copytree(served.index.collection.folder, folder)
     index = Index.open(folder)
-    context = Context(Finder(index, served.encoder), Thumbnails(index.collection, folder.parent / "thumbnails"))
+    thumbnails = Thumbnails(index.collection, folder.parent / "thumbnails")
+    context = Context(Finder(index, served.encoder), thumbnails, LabelSets(index.collection))
     app = FastAPI()
     app.add_exception_handler(CpchubError, failures.bad_input)
     app.include_router(maps.routes(context), prefix="/page/map")

@@ -7,18 +7,24 @@ import numpy as np
 import pytest
 
 from cpchub.errors import QueryError
-from cpchub.fewlabels.estimate import Estimate, Share
+from cpchub.fewlabels.estimate import ClassEstimate, Estimate, Share
 from cpchub_serving.page import clicks
 from cpchub_serving.page import markup as tiles
-from cpchub_serving.page.label.class_panel import class_panel, estimate_card
+from cpchub_serving.page.label.accuracy import confusion_table, estimate_card
+from cpchub_serving.page.label.board import wire
+from cpchub_serving.page.label.class_panel import class_panel
+from cpchub_serving.page.label.message import read_message
+from cpchub_serving.visit.label_set import Labels
+from cpchub_serving.visit.learned import Judged
+from cpchub_serving.visit.predictions import predict
 from cpchub_serving.visit.session import Session
 
 NASTY = """<img src=x onerror="alert('1')">"""
 
 
 def test_file_and_class_names_are_escaped_everywhere() -> None:
-    session = Session(10)
-    session.add_classes(NASTY)
+    labels = Labels(classes=(NASTY,), labels={3: NASTY})
+    estimate = Estimate(Share(0.5, 0, 1, 1, 2), (ClassEstimate(NASTY, 2, None, None),), ((2,),))
     drawn = [
         tiles.header(NASTY, 3, NASTY, 8),
         tiles.heading(NASTY, NASTY),
@@ -26,7 +32,9 @@ def test_file_and_class_names_are_escaped_everywhere() -> None:
         tiles.menu("only", [(NASTY, NASTY)], NASTY, NASTY),
         tiles.choice("sort", [(NASTY, NASTY)], NASTY, NASTY),
         tiles.facts(NASTY, [(NASTY, NASTY)]),
-        class_panel(session),
+        class_panel(labels, None, NASTY, 0.0),
+        confusion_table(estimate),
+        wire(Session("me", active=NASTY), labels, None, 10),
     ]
     for markup in drawn:
         assert "<img src=x" not in markup
@@ -60,13 +68,29 @@ def test_an_event_without_a_text_argument_is_refused(data: object) -> None:
 
 
 def test_few_held_out_labels_are_shown_as_an_interval_and_many_as_a_share() -> None:
-    session = Session(10, classes=["a", "b"], labels={0: "a", 1: "a", 2: "b"})
-    session.classify(np.eye(10, dtype=np.float32))
-    few = estimate_card(session, Estimate(Share(0.1, 0.0, 0.49, 0, 4), (), ()))
+    labels = Labels(classes=("a", "b"), labels={0: "a", 1: "a", 2: "b"})
+    found = predict(np.eye(10, dtype=np.float32), labels.labels)
+    few = estimate_card(labels, Judged(found, Estimate(Share(0.1, 0.0, 0.49, 0, 4), (), ()), None))
     assert "<b>0–49%</b>" in few
     assert "too few" in few
-    assert "<b>90%</b>" in estimate_card(session, Estimate(Share(0.9, 0.83, 0.94, 90, 100), (), ()))
+    many = Judged(found, Estimate(Share(0.9, 0.83, 0.94, 90, 100), (), ()), None)
+    assert "<b>90%</b>" in estimate_card(labels, many)
+    assert "second image" in estimate_card(labels, Judged(found, None, None))
 
 
 def test_the_estimate_card_says_what_is_missing() -> None:
-    assert "two classes" in estimate_card(Session(10), None)
+    assert "two classes" in estimate_card(Labels(), None)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "1", '{"number": 1}', '{"number": 1, "rows": [], "said": "a"}'])
+def test_a_message_that_says_nothing_of_an_image_is_refused(text: str) -> None:
+    with pytest.raises(QueryError, match="reload"):
+        read_message(text)
+    for rows, said in (('["1"]', '"a"'), ("[true]", '"a"'), ("[1]", "5")):
+        with pytest.raises(QueryError, match="reload"):
+            read_message(f'{{"number": 1, "rows": {rows}, "said": {said}}}')
+
+
+def test_a_message_may_leave_the_class_to_the_server() -> None:
+    assert read_message('{"number": 7, "rows": [1]}') == (7, [1], ...)
+    assert read_message('{"number": 7, "rows": [1, 2], "said": null}') == (7, [1, 2], None)

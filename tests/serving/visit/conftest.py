@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from cpchub_serving.visit.label_set import LabelSet
 from cpchub_serving.visit.session import Session
-from tests.serving.visit.clouds import COUNT, Features, three_clouds
+from tests.serving.visit.clouds import Features, label_set, three_clouds
 
 
 @pytest.fixture
@@ -14,7 +17,14 @@ def features() -> Features:
 
 
 @pytest.fixture
-def session() -> Session:
-    session = Session(COUNT)
-    session.add_classes("cat, dog, bird")
-    return session
+def labels(tmp_path: Path) -> LabelSet:
+    """An empty set with the classes cat, dog and bird."""
+    labels = label_set(tmp_path)
+    labels.change("somebody", {}, add=["cat", "dog", "bird"])
+    return labels
+
+
+@pytest.fixture
+def session(labels: LabelSet) -> Session:
+    """A visitor who gives the class bird."""
+    return Session("me", active="bird")

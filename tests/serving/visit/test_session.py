@@ -1,131 +1,206 @@
-"""One visitor's classes and labels: clicks, undo, and the files that a visitor takes home."""
+"""One visitor: classes, clicks, undo and redo, also where another visitor works on the same set."""
 
 from __future__ import annotations
 
-import csv
-import io
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cpchub.errors import LabelError, QueryError
-from cpchub.fewlabels.given_labels import read_labels
+from cpchub.errors import ArgumentError, LabelError, QueryError
+from cpchub_serving.visit.label_set import UNSURE, LabelSet
 from cpchub_serving.visit.rows import check_row
 from cpchub_serving.visit.session import MAX_CLASSES, Session
-from tests.serving.visit.clouds import COUNT, Features, labelled
+from tests.serving.visit.clouds import COUNT, label_set
 
 # -- classes
 
 
-def test_several_classes_can_be_added_at_once_and_the_last_is_active() -> None:
-    session = Session(COUNT)
-    assert session.add_classes("cat,  big   dog ,, bird") == ["cat", "big dog", "bird"]
-    assert session.classes == ["cat", "big dog", "bird"]
+def test_several_classes_can_be_added_at_once_and_the_last_is_active(tmp_path: Path) -> None:
+    labels, session = label_set(tmp_path), Session("me")
+    assert session.add_classes(labels, "cat,  big   dog ,, bird") == ["cat", "big dog", "bird"]
+    assert labels.now.classes == ("cat", "big dog", "bird")
     assert session.active == "bird"
 
 
-def test_a_class_that_is_there_is_activated_and_not_added_twice(session: Session) -> None:
-    assert session.add_classes("CAT") == []
-    assert session.classes == ["cat", "dog", "bird"]
+def test_a_class_that_is_there_is_activated_and_not_added_twice(labels: LabelSet, session: Session) -> None:
+    assert session.add_classes(labels, "CAT") == []
+    assert labels.now.classes == ("cat", "dog", "bird")
     assert session.active == "cat"
 
 
-@pytest.mark.parametrize("text", ["", " , ", "x" * 41, ",".join(f"c{n}" for n in range(MAX_CLASSES + 1))])
-def test_names_that_cannot_be_classes_are_refused_and_change_nothing(text: str) -> None:
-    session = Session(COUNT)
+@pytest.mark.parametrize(
+    "text", ["", " , ", "x" * 41, "cat; dog", "a\0b", ",".join(f"c{n}" for n in range(MAX_CLASSES + 1))]
+)
+def test_names_that_cannot_be_classes_are_refused_and_change_nothing(tmp_path: Path, text: str) -> None:
+    labels, session = label_set(tmp_path), Session("me")
     with pytest.raises(LabelError):
-        session.add_classes(text)
-    assert session.classes == []
-    assert not session.undo()
+        session.add_classes(labels, text)
+    assert labels.now.classes == ()
+    assert not session.undo(labels)
+    assert not (tmp_path / "labels").exists()
 
 
-def test_removing_a_class_takes_its_labels_along_and_undo_brings_both_back(session: Session) -> None:
-    session.label(4, "cat")
-    session.label(5, "dog")
-    session.remove_class("cat")
-    assert session.labels == {5: "dog"}
-    assert session.classes == ["dog", "bird"]
-    session.undo()
-    assert session.labels == {4: "cat", 5: "dog"}
-    assert session.classes == ["cat", "dog", "bird"]
+def test_removing_a_class_takes_its_labels_along_and_undo_brings_both_back(labels: LabelSet, session: Session) -> None:
+    session.say(labels, [4], "cat")
+    session.say(labels, [5], "dog")
+    session.remove_class(labels, "cat")
+    assert labels.now.labels == {5: "dog"}
+    assert labels.now.classes == ("dog", "bird")
+    session.undo(labels)
+    assert labels.now.labels == {4: "cat", 5: "dog"}
+    assert labels.now.classes == ("cat", "dog", "bird")
+
+
+def test_the_active_class_that_is_gone_gives_way_to_another(labels: LabelSet, session: Session) -> None:
+    labels.change("other", {}, remove=["bird"])
+    session.settle(labels)
+    assert session.active == "cat"
+    labels.change("other", {}, remove=["cat", "dog"])
+    session.settle(labels)
+    assert session.active is None
 
 
 # -- labels
 
 
-def test_a_click_labels_a_second_click_takes_the_label_away(session: Session) -> None:
-    session.activate("dog")
-    session.click(7)
-    assert session.labels == {7: "dog"}
-    session.click(7)
-    assert session.labels == {}
+def test_a_click_labels_a_second_click_takes_the_label_away(labels: LabelSet, session: Session) -> None:
+    session.activate(labels, "dog")
+    session.click(labels, 7)
+    assert labels.now.labels == {7: "dog"}
+    session.click(labels, 7)
+    assert labels.now.labels == {}
 
 
-def test_a_click_with_another_class_changes_the_label(session: Session) -> None:
-    session.click(7)
-    session.activate("cat")
-    session.click(7)
-    assert session.labels == {7: "cat"}
-    assert session.counts() == {"cat": 1, "dog": 0, "bird": 0}
+def test_a_click_with_another_class_changes_the_label(labels: LabelSet, session: Session) -> None:
+    session.click(labels, 7)
+    session.activate(labels, "cat")
+    session.click(labels, 7)
+    assert labels.now.labels == {7: "cat"}
+    assert labels.now.counts() == {"cat": 1, "dog": 0, "bird": 0}
 
 
-def test_a_click_before_any_class_is_named_says_what_to_do() -> None:
+def test_a_click_before_any_class_is_named_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="Name a class first"):
-        Session(COUNT).click(0)
+        Session("me").click(label_set(tmp_path), 0)
 
 
 @pytest.mark.parametrize("row", [-1, COUNT, "60", "-1", "seven", "", "²"])
-def test_a_row_that_is_not_there_is_refused(session: Session, row: Any) -> None:
+def test_a_row_that_is_not_there_is_refused(row: Any) -> None:
     with pytest.raises(QueryError, match="no image"):
-        check_row(row, session.count)
+        check_row(row, COUNT)
 
 
-def test_undo_goes_back_step_by_step_to_the_start() -> None:
-    session = Session(COUNT)
-    session.add_classes("cat, dog")
-    session.click(1)
-    session.activate("cat")
-    session.click(1)
-    session.undo()
-    assert session.labels == {1: "dog"}
-    session.undo()
-    assert session.labels == {}
-    session.undo()
-    assert session.classes == []
-    assert session.undo() is False
+def test_a_row_that_is_not_there_cannot_be_labelled(labels: LabelSet, session: Session) -> None:
+    with pytest.raises(QueryError, match="no image"):
+        session.say(labels, [3, COUNT], "cat")
+    assert labels.now.labels == {}
 
 
-def test_labels_of_one_visitor_do_not_reach_another(session: Session) -> None:
-    other = Session(COUNT)
-    session.click(3)
-    assert other.labels == {}
-    assert other.classes == []
+def test_an_unsure_image_is_kept_apart_from_the_labels(labels: LabelSet, session: Session) -> None:
+    session.say(labels, [7], "cat")
+    session.say(labels, [7], UNSURE)
+    assert labels.now.labels == {}
+    assert labels.now.unsure == {7}
+    session.say(labels, [7], "dog")
+    assert labels.now.labels == {7: "dog"}
+    assert labels.now.unsure == set()
 
 
-# -- export
+def test_many_images_are_one_step_and_a_new_class_comes_and_goes_with_it(labels: LabelSet, session: Session) -> None:
+    session.say(labels, [1], "dog")
+    session.say(labels, range(10), "fish")
+    assert len(labels.now.labels) == 10
+    assert labels.now.classes == ("cat", "dog", "bird", "fish")
+    session.undo(labels)
+    assert labels.now.labels == {1: "dog"}
+    assert labels.now.classes == ("cat", "dog", "bird")
+    session.redo(labels)
+    assert labels.now.labels == dict.fromkeys(range(10), "fish")
 
 
-def test_exported_labels_are_what_cpchub_classify_reads(session: Session, tmp_path: Any) -> None:
-    paths = [f"cats, and dogs/{row}.png" for row in range(COUNT)]
-    session.label(4, "cat")
-    session.label(8, "dog")
-    file = tmp_path / "labels.csv"
-    file.write_text(session.labels_csv(paths), encoding="utf-8")
-    assert read_labels(file) == {paths[4]: "cat", paths[8]: "dog"}
+# -- undo and redo
 
 
-def test_exported_predictions_cover_every_image_and_keep_the_labels(session: Session, features: Features) -> None:
-    labelled(session, features, 2)
-    session.label(9, "bird")  # against its cloud: what the visitor says counts
-    session.classify(features)
-    rows = list(csv.DictReader(io.StringIO(session.predictions_csv([f"{row}.png" for row in range(COUNT)]))))
-    assert len(rows) == COUNT
-    assert rows[9] == {"path": "9.png", "predicted": "bird", "confidence": "1.0000"}
-    assert all(0 < float(row["confidence"]) <= 1 for row in rows)
+def test_undo_goes_back_step_by_step_to_the_start_and_redo_forth_again(tmp_path: Path) -> None:
+    labels, session = label_set(tmp_path), Session("me")
+    session.add_classes(labels, "cat, dog")
+    session.click(labels, 1)
+    session.activate(labels, "cat")
+    session.click(labels, 1)
+    session.undo(labels)
+    assert labels.now.labels == {1: "dog"}
+    session.undo(labels)
+    assert labels.now.labels == {}
+    session.undo(labels)
+    assert labels.now.classes == ()
+    assert session.undo(labels) is False
+    for expected in ({}, {1: "dog"}, {1: "cat"}):
+        assert session.redo(labels)
+        assert labels.now.labels == expected
+    assert session.redo(labels) is False
 
 
-def test_there_is_nothing_to_export_before_there_are_labels(session: Session) -> None:
-    with pytest.raises(LabelError):
-        session.labels_csv([])
-    with pytest.raises(LabelError):
-        session.predictions_csv([])
+def test_a_new_step_leaves_nothing_to_redo(labels: LabelSet, session: Session) -> None:
+    session.click(labels, 1)
+    session.undo(labels)
+    session.click(labels, 2)
+    assert session.redo(labels) is False
+    assert labels.now.labels == {2: "bird"}
+
+
+def test_undo_takes_back_the_visitors_own_steps_only(labels: LabelSet, session: Session) -> None:
+    other = Session("other")
+    session.say(labels, [1, 2, 3], "cat")
+    other.say(labels, [2], "dog")
+    other.say(labels, [3], "dog")
+    other.say(labels, [3], "cat")  # the same word, but theirs
+    other.say(labels, [4], "dog")
+    session.undo(labels)
+    assert labels.now.labels == {2: "dog", 3: "cat", 4: "dog"}
+    session.redo(labels)
+    assert labels.now.labels == {1: "cat", 2: "dog", 3: "cat", 4: "dog"}
+    while other.undo(labels):
+        pass
+    assert labels.now.labels == {1: "cat", 2: "cat", 3: "cat"}
+
+
+def test_a_step_of_which_nothing_is_left_is_passed_over(labels: LabelSet, session: Session) -> None:
+    session.say(labels, [1], "cat")
+    session.say(labels, [2], "cat")
+    Session("other").say(labels, [2], "dog")
+    assert session.undo(labels)
+    assert labels.now.labels == {2: "dog"}
+
+
+def test_undoing_a_class_that_another_visitor_uses_leaves_it(labels: LabelSet, session: Session) -> None:
+    session.add_classes(labels, "fish, bear")
+    Session("other").say(labels, [2], "fish")
+    session.undo(labels)
+    assert labels.now.classes == ("cat", "dog", "bird", "fish")
+    assert labels.now.labels == {2: "fish"}
+
+
+def test_a_label_brought_back_brings_the_class_that_another_visitor_removed(labels: LabelSet, session: Session) -> None:
+    session.say(labels, [1], "cat")
+    session.say(labels, [1], None)
+    Session("other").remove_class(labels, "cat")
+    session.undo(labels)
+    assert labels.now.labels == {1: "cat"}
+    assert set(labels.now.classes) == {"dog", "bird", "cat"}
+
+
+def test_steps_of_one_set_cannot_be_undone_in_another(labels: LabelSet, session: Session, tmp_path: Path) -> None:
+    session.say(labels, [1], "cat")
+    session.open("second")
+    assert session.undo(label_set(tmp_path, "second")) is False
+    assert labels.now.labels == {1: "cat"}
+
+
+# -- the target
+
+
+def test_a_target_that_is_no_share_is_refused(session: Session) -> None:
+    with pytest.raises(ArgumentError):
+        session.aim_at(1.0)
+    assert session.target == 0.95

@@ -1,208 +1,299 @@
-"""The Label tab: name classes, click a few images, and see the rest classified as the labels come in."""
+"""The Label tab: name classes, label images by click or key, and see the rest classified as the labels come in."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import gradio as gr
+from gradio import context as root
 
-from cpchub_serving.page import clicks, markup
+from cpchub.errors import CpchubError, QueryError
+from cpchub_serving.page import clicks, markup, scripts
 from cpchub_serving.page.context import Context
-from cpchub_serving.page.label.class_panel import class_panel, estimate_card
-from cpchub_serving.page.messages import shown_errors
+from cpchub_serving.page.label import accuracy
+from cpchub_serving.page.label.board import PER_PAGE, board, shown_rows, wire
+from cpchub_serving.page.label.class_panel import class_panel
+from cpchub_serving.page.label.files import FilePane
+from cpchub_serving.page.label.keys import keys_dialog
+from cpchub_serving.page.label.message import read_message
+from cpchub_serving.visit.queues import queue
 from cpchub_serving.visit.session import Session
 
-PER_PAGE = 48
-VIEW_NAMES = (
-    ("mixed", "Mixed"),
-    ("unsure", "Unsure"),
-    ("sure", "Sure"),
-    ("labelled", "Labelled"),
-)
-SAVE = """
-(name, text) => {
-    if (!text) return;
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([text], {type: "text/csv"}));
-    link.download = name;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-}
-"""
+LOOK_AGAIN = 2.0  # seconds between two looks for labels of other visitors
+CHOSEN_BEFORE = '() => [null, localStorage.getItem("cpchub-label-set " + location.pathname) || ""]'
+
+
+def answered(handler: Callable[..., None]) -> Callable[..., Any]:
+    """Let `handler` change a session, then draw it. A CpchubError is shown, and what was drawn too soon goes again."""
+
+    @wraps(handler)
+    def answering(self: LabelTab, session: Session | None, *args: Any) -> Any:
+        session = session or Session(uuid4().hex)
+        try:
+            handler(self, session, *args)
+        except CpchubError as error:
+            gr.Warning(str(error))
+        return self.drawn(session)
+
+    return answering
+
+
+def answered_with_images(handler: Callable[..., None]) -> Callable[..., Any]:
+    """The same where other images are shown; what the tiles say is drawn after them."""
+
+    @wraps(handler)
+    def answering(self: LabelTab, session: Session | None, *args: Any) -> Any:
+        session = session or Session(uuid4().hex)
+        try:
+            handler(self, session, *args)
+        except CpchubError as error:
+            gr.Warning(str(error))
+        return session, self.board(session)
+
+    return answering
 
 
 class LabelTab:
     """Builds the tab inside the current `gr.Blocks` and answers its events."""
 
-    def __init__(self, context: Context) -> None:
-        self.finder = context.finder
-        self.thumbnails = context.thumbnails
-        start = Session(self.finder.count)
-        session = gr.State(start)  # each visitor gets a copy
+    def __init__(self, context: Context, tab: gr.Tab) -> None:
+        tab.render_children = True  # before it is seen, for the other tabs label through its script
+        self.context = context
+        self.sets = context.label_sets
+        self.features = context.finder.features
+        self.state = gr.State(None)  # a session, made when the page is opened
         with gr.Row(elem_classes="cpc-columns"):
-            with gr.Column(scale=0, min_width=300, elem_classes="cpc-side"):
-                with gr.Row(elem_classes="cpc-add"):
-                    names = gr.Textbox(
-                        placeholder="Classes: cat, dog",
-                        show_label=False,
-                        container=False,
-                        max_lines=1,
-                        elem_id="class-names",
-                    )
-                    add = gr.Button("Add", variant="primary", scale=0, min_width=72, elem_id="add-class")
-                panel = clicks.html(class_panel(start), acts=["activate", "drop"], elem_id="class-panel")
-                estimate = clicks.html(estimate_card(start, None), elem_id="estimate")
-                with gr.Row(elem_classes="cpc-exports"):
-                    undo = gr.Button("Undo", size="sm", min_width=60, elem_id="undo")
-                    save_labels = gr.Button("Labels CSV", size="sm", min_width=80, elem_id="save-labels")
-                    save_predictions = gr.Button(
-                        "Predictions CSV", size="sm", min_width=110, elem_id="save-predictions"
-                    )
-                file_name = gr.Textbox(visible="hidden")
-                file_text = gr.Textbox(visible="hidden")
+            with gr.Column(scale=0, min_width=300, elem_classes=["cpc-side", "cpc-label-side"]):
+                self._build_side()
             with gr.Column(elem_classes="cpc-main"):
-                board = clicks.html(self._board(start), acts=["mark", "sort", "only", "turn"], elem_id="label-board")
-
-        drawn = [session, panel, board]
-        # Quick clicks must all count, hence "multiple"; one at a time, so that they are applied in order.
-        quiet: dict[str, Any] = {
-            "show_progress": "minimal",
-            "show_progress_on": board,
-            "api_visibility": "private",
-            "trigger_mode": "multiple",
-            "concurrency_id": "labels",
-            "concurrency_limit": 1,
-        }
-        gr.on([add.click, names.submit], self.add, [session, names], [*drawn, names], **quiet)
-        panel.activate(self.activate, [session], drawn, **quiet)
-        panel.drop(self.remove, [session], drawn, **quiet)
-        board.mark(self.label, [session], drawn, **quiet)
-        board.sort(self.choose_view, [session], drawn, **quiet)
-        board.only(self.choose_class, [session], drawn, **quiet)
-        board.turn(self.turn_page, [session], drawn, **quiet)
-        undo.click(self.undo, [session], drawn, **quiet)
-        panel.change(
-            self.estimate,
-            [session],
-            [estimate],
-            show_progress="hidden",
-            api_visibility="private",
-            trigger_mode="always_last",
+                self.images = clicks.html("", acts=["queue", "turn"], elem_id="label-board")
+        clicks.html(keys_dialog())
+        self.wire = gr.HTML(
+            "",
+            js_on_load=scripts.start("label/label.js") + '// it triggers "say"',  # Gradio looks for the event's name
+            visible="hidden",
+            apply_default_css=False,
+            elem_id="label-wire",
         )
-        for save, write in ((save_labels, self.labels_file), (save_predictions, self.predictions_file)):
-            save.click(
-                write, [session], [file_name, file_text], show_progress="hidden", api_visibility="private"
-            ).success(None, [file_name, file_text], None, js=SAVE, api_visibility="private")
+        self.stamp = gr.Textbox(visible="hidden")  # which labels are drawn; when it changes they are judged
+        self._listen()
+
+    def _build_side(self) -> None:
+        self.chosen = gr.Dropdown(
+            self.sets.names(),
+            label="Label set",
+            info="Choose one, or write a new name",
+            allow_custom_value=True,
+            elem_id="label-set",
+        )
+        with gr.Row(elem_classes="cpc-add"):
+            self.names = gr.Textbox(
+                placeholder="Classes: cat, dog", show_label=False, container=False, max_lines=1, elem_id="class-names"
+            )
+            self.add_button = gr.Button("Add", variant="primary", scale=0, min_width=72, elem_id="add-class")
+        self.panel = clicks.html("", acts=["activate", "drop", "queue"], elem_id="class-panel")
+        self.least = gr.Slider(
+            0, 100, 0, step=1, label="Left unsaid below this confidence (%)", elem_id="least", buttons=[]
+        )
+        self.estimate = clicks.html("", elem_id="estimate")
+        self.needed = clicks.html("", acts=["aim"], elem_id="needed")
+        self.confusion = clicks.html("", elem_id="confusion")
+        with gr.Row(elem_classes="cpc-exports"):
+            self.undo_button = gr.Button("Undo", size="sm", min_width=60, elem_id="undo")
+            self.redo_button = gr.Button("Redo", size="sm", min_width=60, elem_id="redo")
+        self.files = FilePane(self.context, self.state)
+
+    def _listen(self) -> None:
+        state, drawn = [self.state], [self.state, self.panel, self.wire, self.stamp]
+        hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        # Quick clicks must all count, hence "multiple". Whatever draws the labels is done one at a time, so that the
+        # last answer is about the last change.
+        quick = hidden | {"trigger_mode": "multiple", "concurrency_id": "labels", "concurrency_limit": 1}
+        paging: dict[str, Any] = hidden | {"show_progress": "minimal", "show_progress_on": self.images}
+        opened = [self.state, self.images, self.chosen]
+        page = root.Context.root_block
+        assert page is not None  # or the components above would not be there
+        page.load(self.start, [self.state, self.stamp], opened, js=CHOSEN_BEFORE, **hidden).then(
+            self.drawn, state, drawn, **quick
+        )
+        self.chosen.input(self.open, [self.state, self.chosen], opened, **paging).then(
+            self.drawn, state, drawn, **quick
+        )
+        added = [*drawn, self.names]
+        gr.on([self.add_button.click, self.names.submit], self.add, [self.state, self.names], added, **quick)
+        self.panel.activate(self.activate, state, drawn, **quick)
+        self.panel.drop(self.remove, state, drawn, **quick)
+        self.wire.say(self.say, state, drawn, **quick)
+        self.undo_button.click(self.undo, state, drawn, **quick)
+        self.redo_button.click(self.redo, state, drawn, **quick)
+        for event, answer in (
+            (self.images.queue, self.choose_queue),
+            (self.panel.queue, self.choose_queue),
+            (self.images.turn, self.turn_page),
+        ):
+            event(answer, state, [self.state, self.images], **paging).then(self.drawn, state, drawn, **quick)
+        self.least.input(
+            self.choose_least, [self.state, self.least], drawn, **(quick | {"trigger_mode": "always_last"})
+        )
+        latest = hidden | {"trigger_mode": "always_last"}
+        judged = [self.estimate, self.needed, self.confusion]
+        self.stamp.change(self.judge, state, judged, **latest).then(self.drawn, state, drawn, **quick)
+        self.needed.aim(self.aim, state, [self.needed], **latest)
+        self.files.listen(self.imported, drawn, quick)
+        gr.Timer(LOOK_AGAIN).tick(self.look_again, state, drawn, **(quick | {"trigger_mode": "once"}))
 
     # -- events -------------------------------------------------------------------------------------------------
 
-    @shown_errors
-    def add(self, session: Session, names: str) -> tuple[Any, ...]:
-        """Class names were entered."""
-        session.add_classes(names)
-        return *self._drawn(session), ""
+    def start(self, _: None, before: str) -> tuple[Any, ...]:
+        """The page was opened: a new visit of the set that this browser had open before."""
+        session = Session(uuid4().hex)
+        if before in self.sets.names():
+            session.set_name = before
+        return self._opened(session)
 
-    @shown_errors
-    def activate(self, session: Session, event: gr.EventData) -> tuple[Any, ...]:
+    def open(self, session: Session | None, name: str) -> tuple[Any, ...]:
+        """Another label set was chosen, or a new one named."""
+        session = session or Session(uuid4().hex)
+        try:
+            self.sets.open(name).refresh()
+            session.open(name)
+        except CpchubError as error:
+            gr.Warning(str(error))
+        return self._opened(session)
+
+    def add(self, session: Session | None, names: str) -> tuple[Any, ...]:
+        """Class names were entered; what was refused stays in the field."""
+        session = session or Session(uuid4().hex)
+        try:
+            session.add_classes(self.sets.open(session.set_name), names)
+            names = ""
+        except CpchubError as error:
+            gr.Warning(str(error))
+        return *self.drawn(session), names
+
+    @answered
+    def activate(self, session: Session, event: gr.EventData) -> None:
         """Another class is to be given by the next clicks."""
-        session.activate(clicks.read_arg(event))
-        return self._drawn(session)
+        session.activate(self.sets.open(session.set_name), clicks.read_arg(event))
 
-    @shown_errors
-    def remove(self, session: Session, event: gr.EventData) -> tuple[Any, ...]:
+    @answered
+    def remove(self, session: Session, event: gr.EventData) -> None:
         """A class and its labels are to go."""
-        session.remove_class(clicks.read_arg(event))
-        session.classify(self.finder.features)
-        return self._drawn(session)
+        session.remove_class(self.sets.open(session.set_name), clicks.read_arg(event))
 
-    @shown_errors
-    def label(self, session: Session, event: gr.EventData) -> tuple[Any, ...]:
-        """An image was clicked: it gets the active class, or loses it."""
-        session.click(clicks.read_row(event, self.finder.count))
-        session.classify(self.finder.features)
-        return self._drawn(session)
+    @answered
+    def say(self, session: Session, event: gr.EventData) -> None:
+        """Images were clicked or given a class by a key: `{"number", "rows", "said"}`; without "said" as `click`."""
+        number, rows, said = read_message(clicks.read_arg(event))
+        session.heard = max(session.heard, number)
+        labels = self.sets.open(session.set_name)
+        session.settle(labels)
+        if said is ...:
+            session.click(labels, rows[0])
+        else:
+            session.say(labels, rows, said)
 
-    def undo(self, session: Session) -> tuple[Any, ...]:
+    @answered
+    def undo(self, session: Session) -> None:
         """One step back."""
-        if session.undo():
-            session.classify(self.finder.features)
-        return self._drawn(session)
+        session.undo(self.sets.open(session.set_name))
 
-    @shown_errors
-    def choose_view(self, session: Session, event: gr.EventData) -> tuple[Any, ...]:
-        """Another order of the images, or the same one with the newest labels."""
-        session.arrange(view=clicks.read_arg(event), features=self.finder.features)
-        return self._drawn(session)
+    @answered
+    def redo(self, session: Session) -> None:
+        """One step forth again."""
+        session.redo(self.sets.open(session.set_name))
 
-    @shown_errors
-    def choose_class(self, session: Session, event: gr.EventData) -> tuple[Any, ...]:
-        """One class only, or all."""
-        session.arrange(only=clicks.read_arg(event), features=self.finder.features)
-        return self._drawn(session)
+    @answered_with_images
+    def choose_queue(self, session: Session, event: gr.EventData) -> None:
+        """Another queue, or the same one with the newest labels."""
+        name = clicks.read_arg(event)
+        now = self.sets.open(session.set_name).refresh()
+        found = self.sets.learned(session.set_name).predictions(self.features, now)
+        session.offer(name, queue(name, self.features, now, found))
 
-    @shown_errors
-    def turn_page(self, session: Session, event: gr.EventData) -> tuple[Any, ...]:
+    @answered_with_images
+    def turn_page(self, session: Session, event: gr.EventData) -> None:
         """Another page of images."""
-        session.label_page = markup.check_page(clicks.read_arg(event), PER_PAGE, len(session.order))
-        return self._drawn(session)
+        total = shown_rows(session, len(self.features))[1]
+        session.page = markup.check_page(clicks.read_arg(event), PER_PAGE, total)
 
-    def estimate(self, session: Session) -> str:
-        """Refresh the accuracy estimate; runs after the labels are drawn, as it takes many fits."""
-        return estimate_card(session, session.estimate(self.finder.features))
+    @answered
+    def choose_least(self, session: Session, percent: float) -> None:
+        """Predictions that are less sure are left unsaid from now on."""
+        session.least = min(max(percent / 100, 0.0), 1.0)
 
-    @shown_errors
-    def labels_file(self, session: Session) -> tuple[str, str]:
-        """Name and text of the file of labels."""
-        return "labels.csv", session.labels_csv(self.finder.paths)
+    def look_again(self, session: Session | None) -> Any:
+        """Draw what other visitors, or another process, have changed since."""
+        try:
+            if session is None or self._version(session) == session.seen:
+                return (gr.skip(),) * 4
+        except CpchubError:  # said with the next change; every other second would be too often
+            return (gr.skip(),) * 4
+        return self.drawn(session)
 
-    @shown_errors
-    def predictions_file(self, session: Session) -> tuple[str, str]:
-        """Name and text of the file of predictions."""
-        return "predictions.csv", session.predictions_csv(self.finder.paths)
+    @answered
+    def imported(self, session: Session, file: str | None) -> None:
+        """A CSV of labels was uploaded."""
+        if file is not None:
+            gr.Info(self.files.take(session, Path(file)))
+
+    def judge(self, session: Session) -> tuple[Any, ...]:
+        """Compare the classifiers and estimate the accuracy; after the labels are drawn, as it takes many fits."""
+        try:
+            now = self.sets.open(session.set_name).now
+            judged = self.sets.learned(session.set_name).judge(self.features, now)
+        except CpchubError:  # shown where it was drawn
+            return "", "", ""
+        return (
+            accuracy.estimate_card(now, judged),
+            accuracy.needed_card(judged, session.target),
+            accuracy.confusion_table(None if judged is None else judged.estimate),
+        )
+
+    def aim(self, session: Session, event: gr.EventData) -> str:
+        """Another accuracy to reach."""
+        try:
+            arg = clicks.read_arg(event)
+            if arg not in {f"{each:g}" for each in accuracy.TARGETS}:
+                raise QueryError(f"There is no target {arg!r}.")
+            session.aim_at(float(arg))
+        except CpchubError as error:
+            gr.Warning(str(error))
+        known = self.sets.learned(session.set_name).known(self.sets.open(session.set_name).now)
+        return accuracy.needed_card(known, session.target)
 
     # -- what is drawn ------------------------------------------------------------------------------------------
 
-    def _drawn(self, session: Session) -> tuple[Any, ...]:
-        return session, class_panel(session), self._board(session)
+    def drawn(self, session: Session) -> tuple[Any, ...]:
+        """The session, the classes, what the tiles say, and which labels that shows."""
+        try:
+            labels = self.sets.open(session.set_name)
+            session.settle(labels)
+            session.seen = self._version(session)
+            now = labels.now
+            found = self.sets.learned(session.set_name).predictions(self.features, now)
+        except CpchubError as error:
+            return session, markup.empty("This label set cannot be used", str(error)), "", session.set_name
+        panel = class_panel(now, found, session.active, session.least)
+        text = wire(session, now, found, len(self.features))
+        return session, panel, text, f"{session.set_name} {session.seen[1]}"
 
-    def _board(self, session: Session) -> str:
-        rows = session.order
-        controls = markup.choice("sort", VIEW_NAMES, session.view, "Order") + markup.menu(
-            "only", [("", "All classes"), *((name, name) for name in session.classes)], session.only or "", "Class"
-        )
-        head = markup.heading("Images", self._advice(session), f'<div class="cpc-tools">{controls}</div>')
-        shown = rows[session.label_page * PER_PAGE : (session.label_page + 1) * PER_PAGE].tolist()
-        if not shown:
-            return head + markup.empty("No images here", "Choose another order or another class.")
-        cards = [self._card(session, row, self.thumbnails.url(row)) for row in shown]
-        return head + markup.grid(cards, "mark", "Label") + markup.pager(session.label_page, PER_PAGE, len(rows))
+    def board(self, session: Session) -> str:
+        """A page of the queue."""
+        try:
+            now = self.sets.open(session.set_name).now
+            found = self.sets.learned(session.set_name).predictions(self.features, now)
+        except CpchubError:
+            return markup.empty("No images here", "Choose another label set.")
+        return board(self.context, session, now, found)
 
-    def _advice(self, session: Session) -> str:
-        labelled = sum(1 for count in session.counts().values() if count)
-        if not session.classes:
-            return "Add two or more classes, then click a few images of each."
-        if session.predictions is None:
-            missing = "one image of each class" if labelled == 0 else "images of one more class"
-            return f"Now click {missing}; everything else is classified from then on."
-        if session.view == "mixed":
-            return f"Clicks label as “{session.active}”. The order Unsure finds the images most worth a label."
-        return f"Clicks label as “{session.active}”. Choose the order again to sort with the newest labels."
+    def _opened(self, session: Session) -> tuple[Any, ...]:
+        names = sorted({*self.sets.names(), session.set_name}, key=str.casefold)
+        return session, self.board(session), gr.update(choices=names, value=session.set_name)
 
-    def _card(self, session: Session, row: int, image: str | None) -> markup.Tile:
-        path = self.finder.paths[row]
-        label = session.labels.get(row)
-        if label is not None:
-            return markup.Tile(row, image, path, label, colour=session.classes.index(label), labelled=True)
-        found = session.predictions
-        if found is None:
-            return markup.Tile(row, image, path)
-        name, confidence = found.classes[found.chosen[row]], float(found.confidence[row])
-        return markup.Tile(
-            row,
-            image,
-            path,
-            name,
-            f"{confidence:.0%}",
-            meter=confidence,
-            colour=session.classes.index(name),
-        )
+    def _version(self, session: Session) -> tuple[str, int]:
+        return session.set_name, self.sets.open(session.set_name).refresh().version
