@@ -98,6 +98,25 @@ def test_a_visitor_uploads_refines_filters_and_shares_the_link(browser: Browser,
     assert [url for url in browser.requested() if url.startswith("http") and not url.startswith(page_url)] == []
 
 
+GIVE = """
+    const [kind, name, done] = arguments;
+    fetch("page/thumb/7").then((answer) => answer.blob()).then((blob) => {
+        const given = new DataTransfer();
+        given.items.add(new File([blob], name, {type: blob.type}));
+        document.dispatchEvent(kind === "drop" ? new DragEvent(kind, {dataTransfer: given, cancelable: true})
+            : new ClipboardEvent(kind, {clipboardData: given, cancelable: true}));
+        done();
+    });
+"""
+
+
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_an_image_that_is_dropped_or_pasted_is_searched_with(browser: Browser, kind: str) -> None:
+    browser.driver.execute_async_script(GIVE, kind, f"{kind}.webp")
+    browser.wait(lambda: chips(browser) == [f"{kind}.webp"])
+    assert browser.texts("#results .cpc-caption")[0].startswith(("0.9", "1.0"))
+
+
 def test_everything_can_be_done_by_keyboard_alone(browser: Browser) -> None:
     press(browser, "/")
     browser.wait(lambda: browser.driver.switch_to.active_element.get_attribute("id") == "search-text")
@@ -114,6 +133,8 @@ def test_everything_can_be_done_by_keyboard_alone(browser: Browser) -> None:
     browser.wait(lambda: browser.texts("#cpc-large-path")[0].endswith(order[1]))
     press(browser, keys.ARROW_RIGHT)
     browser.wait(lambda: browser.texts("#cpc-large-path")[0].endswith(order[2]))
+    press(browser, "z")
+    browser.wait(lambda: browser.all('.cpc-zoom[data-zoom="2"]'))
     browser.wait(lambda: browser.all(".cpc-large-near .cpc-tile"))
     browser.driver.execute_script("[...document.querySelectorAll('dialog button')].at(-1).focus()")
     for _ in range(3):  # the focus stays in the view
@@ -183,6 +204,27 @@ def test_near_duplicates_are_unfolded_by_a_click(browser: Browser) -> None:
     assert len(names(browser)) == folded
 
 
+def test_the_large_view_labels_with_the_classes_of_the_label_tab(browser: Browser) -> None:
+    browser.driver.execute_script("""
+        const labels = {};
+        window.cpchubLabels = {
+            classes: () => [{name: "cat", colour: 0}, {name: "<b>dog</b>", colour: 1}],
+            of: (row) => labels[row] ?? null,
+            set: (row, name) => { labels[row] = name; document.dispatchEvent(new Event("cpc-labels")); },
+        };
+    """)
+    browser.click("#results .cpc-tile", 4)
+    browser.wait(lambda: browser.texts("#cpc-large-labels button") == ["cat", "<b>dog</b>"])
+    press(browser, "2")
+    browser.wait(lambda: browser.texts("#cpc-large-labels [aria-pressed=true]") == ["<b>dog</b>"])
+    press(browser, keys.ARROW_RIGHT)
+    browser.wait(lambda: not browser.all("#cpc-large-labels [aria-pressed=true]"))
+    press(browser, keys.ARROW_LEFT)
+    browser.wait(lambda: browser.all("#cpc-large-labels [aria-pressed=true]"))
+    press(browser, "2")
+    browser.wait(lambda: not browser.all("#cpc-large-labels [aria-pressed=true]"))
+
+
 def test_an_image_that_is_gone_says_so_in_its_tile(browser: Browser) -> None:
     browser.driver.execute_script("document.querySelector('#results img').src = 'page/thumb/999'")
     browser.wait(lambda: browser.texts("#results .cpc-gone") == ["notreadable"])
@@ -199,7 +241,7 @@ def test_results_and_the_large_view_are_whole_and_accessible(
     ) as page:
         page.shoot("results")
         assert page.faults() == []
-        assert page.cut_at_the_sides("button, input, .cpc-name > span:last-child") == []
+        assert page.cut_at_the_sides("#search button, #search input, #search .cpc-name > span:last-child") == []
         page.click("#results .cpc-tile", 2)
         page.wait(lambda: page.all(".cpc-large-near img"))
         page.shoot("large")

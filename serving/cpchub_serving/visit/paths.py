@@ -53,14 +53,17 @@ class Paths:
 
     def offered(self, text: str) -> list[str]:
         """Up to eight paths for a text, the likeliest first: those that begin with it, whose name does, that have it,
-        and where none has it, those that are most like it.
+        or the part after its last slash; where none has it, those that are most like it.
         """
         text = text.strip().removeprefix(self._above)
         if len(text) < 1 or text.startswith("id:"):
             return []
         rows = self._fitting(text)
         if not len(rows):
-            return self._nearest(text)
+            whole, text = text, text.rpartition("/")[2]
+            rows = self._fitting(text) if text else rows
+            if not len(rows):
+                return self._nearest(whole)
         low = text.lower()
         paths = [self._finder.paths[row] for row in rows[: 50 * OFFERED].tolist()]
 

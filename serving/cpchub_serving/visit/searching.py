@@ -21,7 +21,7 @@ from cpchub_serving.visit.uploads import Uploads
 
 PAGE = 48  # results that are drawn at once
 STEPS = (200, MOST)  # results that are searched for: a few pages, then all there may be
-KEPT = 64  # answers
+KEPT = 32  # answers
 
 
 @dataclass(frozen=True)

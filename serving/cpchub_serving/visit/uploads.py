@@ -35,8 +35,8 @@ class Upload:
 class Uploads:
     """The newest uploads, shared by all visitors: whoever has the token of one may search with it and see its copy.
 
-    A token is of the image's content. Nobody can guess it without the image, and the same image has the same one after
-    a restart.
+    A token is of the file's content and name. Nobody can guess it without the file, and a file that is uploaded again,
+    also after a restart, has the same one.
     """
 
     def __init__(self, finder: Finder, most: int = MOST_KEPT) -> None:
@@ -47,7 +47,7 @@ class Uploads:
 
     def add(self, data: bytes, name: str) -> str:
         """Embed an encoded image and keep it; returns its token. Raises BrokenImageError, QueryError."""
-        token = hashlib.sha256(data).hexdigest()[:32]
+        token = hashlib.sha256(name.encode(errors="replace") + b"\0" + data).hexdigest()[:32]
         if self._known(token):
             return token
         width, height = EncodedImage(data).stored_size
@@ -76,6 +76,8 @@ class Uploads:
 
     def _known(self, token: str) -> bool:
         with self._lock:
+            if token in self._kept:
+                self._kept.move_to_end(token)
             return token in self._kept
 
 

@@ -52,4 +52,5 @@ def test_paths_are_offered_while_one_types(paths: Paths) -> None:
 def test_where_no_path_has_the_text_the_nearest_are_offered(paths: Paths) -> None:
     assert "red/red-03.png" in paths.offered("rad/red-03.pmg")
     assert "green/green-11.png" in paths.offered("gren-11.png")
+    assert paths.offered("purple/green-11") == ["green/green-11.png"]
     assert paths.offered("zzzzzzz") == []

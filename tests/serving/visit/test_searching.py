@@ -134,17 +134,22 @@ def test_what_cannot_be_answered_is_refused_without_naming_a_place_of_the_machin
     assert str(searches.finder.index.collection.folder) not in str(refused.value)
 
 
-def test_the_newest_uploads_are_kept_and_the_same_image_has_the_same_token(searches: Searches) -> None:
+def test_the_newest_uploads_are_kept_and_the_same_file_has_the_same_token(searches: Searches) -> None:
     uploads = Uploads(searches.finder, most=2)
     first, second, third = (file_of(searches, row).read_bytes() for row in (1, 2, 3))
     token = uploads.add(first, "1.png")
     other = uploads.add(second, "2.png")
-    assert uploads.add(first, "again.png") == token
-    assert uploads.get(token).name == "1.png"
+    assert uploads.add(first, "1.png") == token
     uploads.add(third, "3.png")
     uploads.get(token)  # asked for since, so the other one had to go
     with pytest.raises(QueryError, match="upload it again"):
         uploads.get(other)
+
+
+def test_a_visitor_never_sees_how_another_one_called_the_same_image(searches: Searches) -> None:
+    data = file_of(searches, 1).read_bytes()
+    for name in ("secret.png", "mine.png"):
+        assert searches.uploads.get(searches.uploads.add(data, name)).name == name
 
 
 def test_what_is_no_image_and_what_has_too_many_pixels_is_not_kept(

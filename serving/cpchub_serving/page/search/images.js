@@ -23,17 +23,17 @@ export function listen(tab, input, {begun, found, refused}) {
         input.value = "";
     });
     const drag = (event, over) => {
-        if (!isSeen(tab)) return;
+        if (!isSeen(tab) || !event.dataTransfer.types.includes("Files")) return false; // text may go into a field
         event.preventDefault();
         tab.classList.toggle("cpc-drop", over);
+        return true;
     };
     document.addEventListener("dragover", (event) => drag(event, true));
     document.addEventListener("dragleave", (event) => {
         if (!event.relatedTarget) drag(event, false);
     });
     document.addEventListener("drop", (event) => {
-        drag(event, false);
-        if (isSeen(tab)) take(event.dataTransfer.files);
+        if (drag(event, false)) take(event.dataTransfer.files);
     });
     document.addEventListener("paste", (event) => {
         const files = event.clipboardData?.files ?? [];

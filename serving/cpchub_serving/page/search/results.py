@@ -73,7 +73,8 @@ class Results:
         fitting = counted(answer.fitting, "image")
         if not query.parts:
             detail = f"of {self.finder.count:,} fit the filter." if query.where else "in a mixed order."
-            return "The collection", f"{fitting} {detail} Click one to see it large; search, + and − look for its like."
+            how = " Click one to see it large; search, + and − look for its like." if answer.fitting else ""
+            return "The collection", f"{fitting} {detail}{how}"
         count, typical = len(answer.rows), self.finder.typical_score
         among = f"Among {fitting} that fit the filter" if query.where else self.finder.how
         combined = len(query.parts) > 1 or query.parts[0].weight < 0

@@ -35,6 +35,7 @@ class Search {
             if (this.next !== null) seen.observe(this.part["results-end"]);
         };
         history.scrollRestoration = "manual"; // what is restored has to be fetched first
+        addEventListener("pagehide", () => history.replaceState({...history.state, cpc: this.place()}, ""));
         this.show(address.read(location.search), history.state?.cpc);
     }
 
