@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 
@@ -27,6 +29,7 @@ from cpchub_serving.api import failures
 from cpchub_serving.api.keys import Door
 from cpchub_serving.api.limits import Limits
 from cpchub_serving.api.service import Service
+from cpchub_serving.page.bounds import Bounded
 from cpchub_serving.page.build import add_page
 from cpchub_serving.page.context import Context
 from cpchub_serving.page.login import Login
@@ -81,12 +84,13 @@ def build(shown: Sequence[Shown], access: Access) -> Starlette:
     menu = list(zip(names, (each.title for each in shown), strict=True)) if len(names) > 1 else []
     door = Door(access.keys, access.limits.rate)  # one for all, so that a client's rate is counted once
     started: list[FastAPI] = []
-    routes: list[Route | Mount] = []
+    routes: list[Any] = []
     for name, each in zip(names, shown, strict=True):
         programs = api.build(Service(each.encoder, each.index, each.heads, access.limits), door, access.origins)
         page = FastAPI(openapi_url=None)
         page.add_exception_handler(CpchubError, failures.bad_input)
-        page.add_middleware(Login, keys=access.keys)
+        page.add_middleware(Bounded)
+        page.add_middleware(Login, keys=access.keys)  # before the other
         collection = each.index.collection
         thumbnails = Thumbnails(collection, each.thumbnails)
         finder = Finder(each.index, each.encoder)
@@ -95,11 +99,12 @@ def build(shown: Sequence[Shown], access: Access) -> Starlette:
         started += [programs, page]
         routes.append(Mount(f"/{name}" if menu else "/", Beside(programs, page)))
 
-    async def to_the_first(_: object) -> RedirectResponse:
-        return RedirectResponse(f"./{names[0]}/")
+    async def to_the_first(request: Request) -> RedirectResponse:
+        query = request.url.query
+        return RedirectResponse(f"./{names[0]}/{'?' if query else ''}{query}")
 
     if menu:
-        routes += [Route("/", to_the_first), Mount("/", started[0])]
+        routes = [Route("/", to_the_first), *routes, Mount("/", routes[0].app)]  # a browser asks "/" for its icon
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from cpchub.cli.main import main
 from cpchub_serving.app import Access, Shown, build
+from cpchub_serving.page.bounds import Bounded
 from cpchub_serving.page.login import COOKIE
 from cpchub_serving.process.keys import Keys
 from tests.serving.conftest import Served
@@ -76,6 +77,7 @@ def test_with_keys_the_paths_are_described_to_everybody_and_the_page_of_them_ask
 
 
 def test_without_a_key_nothing_of_the_page_is_told(locked: TestClient) -> None:
+    assert (locked.get("/favicon.ico").status_code, locked.get("/manifest.json").json()) == (204, {})
     for way in OF_THE_PAGE:
         answer = locked.get(way)
         assert (answer.status_code, "colours" in answer.text) == (401, False), way
@@ -123,6 +125,8 @@ def test_what_is_no_form_with_a_key_does_not_open_the_page(locked: TestClient) -
 
 def test_several_collections_have_a_page_and_an_api_each_and_a_menu(several: TestClient) -> None:
     assert several.get("/").headers["location"] == "./colours/"
+    assert several.get("/?q=id:3").headers["location"] == "./colours/?q=id:3"
+    assert several.get("/favicon.ico").status_code == several.get("/manifest.json").status_code == 200
     for name, other in (("colours", "colours-2"), ("colours-2", "colours")):
         menu = re.findall(r"href=\W+\.\./([\w-]+)/[^\w ]*( aria-current=page)?", several.get(f"/{name}/").text)
         assert dict(menu) == {name: " aria-current=page", other: ""}
@@ -140,6 +144,26 @@ def test_with_keys_several_collections_ask_for_one_each_and_health_stays_open(sh
         assert client.get("/colours/").status_code == 200  # one ticket for all
         assert client.get("/colours/healthz").status_code == client.get("/healthz").status_code == 200
         assert client.get("/colours/v1/models").status_code == 401
+
+
+def test_a_request_to_the_page_has_a_bound_whether_or_not_it_says_how_large_it_is(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Bounded.__init__, "__kwdefaults__", {"most": 10_000})
+    kind = {"Content-Type": "application/json"}
+    with client_of([shown]) as client:
+        for way in (
+            "/gradio_api/queue/join",
+            "/gradio_api/upload",
+            "/page/search/upload",
+            "/gradio_api/run/neighbours",
+        ):
+            said = client.post(way, content=b"[" * 10_001, headers=kind)
+            chunked = client.post(way, content=(b"[" * 4000 for _ in range(3)), headers=kind)
+            # Gradio does not begin to read an upload that is no form.
+            assert (said.status_code, chunked.status_code) == (413, 400 if way == "/gradio_api/upload" else 413), way
+        assert client.post("/gradio_api/run/neighbours", json={"data": [3, 2]}).status_code == 200
+        assert client.post("/v1/search", json={"id": 3, "where": "x" * 20_000}).status_code == 400  # has its own
 
 
 @pytest.mark.parametrize(("command", "port"), [("demo", "7999"), ("serve", "0")])

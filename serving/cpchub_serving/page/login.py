@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import parse_qs
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from cpchub_serving.process.asgi import App, Receive, Scope, Send, path_of
 from cpchub_serving.process.keys import Keys
@@ -26,6 +26,9 @@ button { background: #1c6b50; color: #fff; border-color: #1c6b50 }
 <input id="key" name="key" type="password" autocomplete="current-password" required autofocus>
 <button>Open the page</button></form></html>"""
 WRONG = "This is not a key of this page. Ask the person who started it."
+
+# What a browser asks for by itself, without the ticket: it is told nothing, and finds no fault to report.
+QUIET: dict[str, Response] = {"/favicon.ico": Response(status_code=204), "/manifest.json": JSONResponse({})}
 
 
 class Login:
@@ -50,7 +53,7 @@ class Login:
         if self._is_admitted(request):
             await self.app(scope, receive, send)
             return
-        response = await self._answer(request)
+        response = QUIET.get(path_of(scope)) or await self._answer(request)
         response.headers["Cache-Control"] = "no-store"
         await response(scope, receive, send)
 
