@@ -13,8 +13,14 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
+from fastapi.openapi.utils import get_openapi
 
 import cpchub
+from cpchub_serving.page import build
+from cpchub_serving.page.context import Context
+from cpchub_serving.visit.finder import Finder
+from cpchub_serving.visit.label_sets import LabelSets
+from cpchub_serving.visit.thumbnails import Thumbnails
 from tests.loopback import answering
 from tests.processes import PATIENCE
 from tests.serving.conftest import StartPage
@@ -191,6 +197,33 @@ def test_an_odd_row_is_refused_wherever_the_page_takes_one(page_url: str) -> Non
             assert 400 <= status < 500, (way, row, text)
         status, text = ask(page_url, f"/page/search/results?q=id:{row}")
         assert status < 500, (row, text)
+
+
+def test_no_parameter_of_a_tab_s_addresses_leads_to_a_file_or_to_a_fault(
+    page_url: str, served: Any, secret: Path, tmp_path: Path
+) -> None:
+    collection = served.index.collection
+    finder = Finder(served.index, served.encoder)
+    context = Context(finder, Thumbnails(collection, tmp_path), LabelSets(collection))
+    values = [*ODD_ROWS, *map(quote, (str(secret), f"../..{secret}", "'", '"', "\\", "label == ", "x" * 3000))]
+    asked = 0
+    for tab in build.TABS:
+        routes: list[Any] = tab.routes(context).routes if tab.routes is not None else []
+        for route in routes:
+            route.include_in_schema = True
+        described = get_openapi(title="", version="", routes=routes)["paths"]
+        for path, method, each in (
+            (path, method, each)
+            for path, methods in described.items()
+            for method, operation in methods.items()
+            for each in operation.get("parameters", ())
+        ):
+            for value in values:
+                way = f"/page/{tab.id}{path}".replace(f"{{{each['name']}}}", value) + f"?{each['name']}={value}"
+                status, text = ask(page_url, way, b"" if method == "post" else None)
+                assert (status < 500, SECRET in text, str(collection.folder) in text) == (True, False, False), way
+                asked += 1
+    assert asked
 
 
 def test_what_the_page_tells_a_browser_names_no_place_on_the_server(page_url: str, served: Any) -> None:
