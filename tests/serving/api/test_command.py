@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -54,11 +55,15 @@ def test_the_socket_is_known_to_be_tcp_so_that_answers_are_sent_at_once() -> Non
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_it_answers_until_it_is_stopped_and_ends_in_order(served: Any, tmp_path: Path, stop: signal.Signals) -> None:
+def test_it_answers_without_gradio_until_it_is_stopped_and_ends_in_order(
+    served: Any, tmp_path: Path, stop: signal.Signals
+) -> None:
     log = tmp_path / "log"
+    (tmp_path / "gradio.py").write_text("raise ImportError('the API alone imports Gradio')\n")
+    found_first = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
     command = [sys.executable, "-m", "cpchub", "serve", str(served.index.collection.folder), "--port", "0"]
     with log.open("w") as file:
-        process = subprocess.Popen(command, stderr=file, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stderr=file, stdin=subprocess.DEVNULL, env=found_first)
     try:
         url = wait_for(
             lambda: next((w for w in log.read_text().split() if w.startswith("http://")), None), "no address"
