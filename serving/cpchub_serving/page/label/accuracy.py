@@ -71,13 +71,13 @@ def confusion_table(estimate: Estimate | None) -> str:
     for at, (each, counts) in enumerate(zip(estimate.classes, estimate.confusion, strict=True)):
         cells = "".join(f'<td class="{_kind(at == to, count)}">{count or "·"}</td>' for to, count in enumerate(counts))
         shares = f"<td>{_percent(each.recall)}</td><td>{_percent(each.precision)}</td>"
-        rows.append(f'<tr><th scope="row" title="{names[at]}">{names[at]}</th>{cells}{shares}</tr>')
+        rows.append(f'<tr><th scope="row" title="{names[at]}">{names[at]}</th>{shares}{cells}</tr>')
     found, right = '<th scope="col"><span>found</span></th>', '<th scope="col"><span>right</span></th>'
     return (
         '<details class="cpc-confusion"><summary>Which classes are mixed up</summary>'
         "<p>A row is a class as labelled, a column what its images were taken for while held out. "
         "<i>Found</i>: of the class, how many are found. <i>Right</i>: of what is taken for it, how many are.</p>"
-        f'<div tabindex="0" role="group" aria-label="Confusion table"><table><thead><tr><td></td>{head}{found}{right}'
+        f'<div tabindex="0" role="group" aria-label="Confusion table"><table><thead><tr><td></td>{found}{right}{head}'
         f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div></details>"
     )
 

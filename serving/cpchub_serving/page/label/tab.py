@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
+import time
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,6 +14,7 @@ from cpchub.errors import CpchubError, QueryError
 from cpchub_serving.page import clicks, markup, scripts
 from cpchub_serving.page.context import Context
 from cpchub_serving.page.label import accuracy
+from cpchub_serving.page.label.answered import answered, answered_with_images
 from cpchub_serving.page.label.board import PER_PAGE, board, shown_rows, wire
 from cpchub_serving.page.label.class_panel import class_panel
 from cpchub_serving.page.label.files import FilePane
@@ -23,38 +23,9 @@ from cpchub_serving.page.label.message import read_message
 from cpchub_serving.visit.queues import queue
 from cpchub_serving.visit.session import Session
 
+SETTLED = 0.4  # seconds without another label, after which the classifiers are compared; the next click comes first
 LOOK_AGAIN = 2.0  # seconds between two looks for labels of other visitors
 CHOSEN_BEFORE = '() => [null, localStorage.getItem("cpchub-label-set " + location.pathname) || ""]'
-
-
-def answered(handler: Callable[..., None]) -> Callable[..., Any]:
-    """Let `handler` change a session, then draw it. A CpchubError is shown, and what was drawn too soon goes again."""
-
-    @wraps(handler)
-    def answering(self: LabelTab, session: Session | None, *args: Any) -> Any:
-        session = session or Session(uuid4().hex)
-        try:
-            handler(self, session, *args)
-        except CpchubError as error:
-            gr.Warning(str(error))
-        return self.drawn(session)
-
-    return answering
-
-
-def answered_with_images(handler: Callable[..., None]) -> Callable[..., Any]:
-    """The same where other images are shown; what the tiles say is drawn after them."""
-
-    @wraps(handler)
-    def answering(self: LabelTab, session: Session | None, *args: Any) -> Any:
-        session = session or Session(uuid4().hex)
-        try:
-            handler(self, session, *args)
-        except CpchubError as error:
-            gr.Warning(str(error))
-        return session, self.board(session)
-
-    return answering
 
 
 class LabelTab:
@@ -102,7 +73,7 @@ class LabelTab:
         self.estimate = clicks.html("", elem_id="estimate")
         self.needed = clicks.html("", acts=["aim"], elem_id="needed")
         self.confusion = clicks.html("", elem_id="confusion")
-        with gr.Row(elem_classes="cpc-exports"):
+        with gr.Row(elem_classes=["cpc-exports", "cpc-undo"]):
             self.undo_button = gr.Button("Undo", size="sm", min_width=60, elem_id="undo")
             self.redo_button = gr.Button("Redo", size="sm", min_width=60, elem_id="redo")
         self.files = FilePane(self.context, self.state)
@@ -244,7 +215,11 @@ class LabelTab:
     def judge(self, session: Session) -> tuple[Any, ...]:
         """Compare the classifiers and estimate the accuracy; after the labels are drawn, as it takes many fits."""
         try:
-            now = self.sets.open(session.set_name).now
+            labels = self.sets.open(session.set_name)
+            now = labels.now
+            time.sleep(SETTLED)
+            if labels.now.version != now.version:
+                return (gr.skip(),) * 3  # this is called again for the newer ones
             judged = self.sets.learned(session.set_name).judge(self.features, now)
         except CpchubError:  # shown where it was drawn
             return "", "", ""
