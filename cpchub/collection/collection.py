@@ -7,6 +7,8 @@
     index.faiss        a plain FAISS file over the vectors, which answers with the ids of the items
     search/            derived from these, for fast search: memory-mapped vectors and items, queries that measure
     recall
+    map.parquet        derived: where each image lies on the map; clean/ likewise: duplicates and outliers
+    marks.csv          what visitors of the page say of images that may go; labels/ likewise: their labels
 
 Other tools can read every part: Parquet, JSON and FAISS. `embed` writes a collection, this module reads it.
 """

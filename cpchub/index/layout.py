@@ -21,7 +21,7 @@ Tell = Callable[[str, float], None]  # what is done now, and the share of it tha
 
 NEIGHBOURS = 45  # of each image; a third of them decides how close it is drawn (the perplexity)
 EARLY, EXAGGERATION = 250, 12.0  # openTSNE's defaults: clusters form while neighbours attract each other twelve times
-LATE = 500
+LATE = 250  # neighbours are found again within the first hundred; more steps cost more each, and keep no more
 MANY = 10_000  # from here on the forces are interpolated on a grid, which is faster for many
 TOLD_EVERY = 5  # steps
 SEARCH_SHARE = 0.4  # of the whole work, as far as a bar tells it

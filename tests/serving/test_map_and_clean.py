@@ -25,6 +25,12 @@ from tests.serving.conftest import PageHost, Served
 pytestmark = pytest.mark.browser
 
 MADE = "return document.querySelector('#map-tab [data-drawn]')?.dataset.drawn ?? ''"
+SOFTWARE_WILL_DO = "WebGLRenderingContext.prototype.getExtension = () => null"  # its name is not told then
+CHOOSE = """
+const select = document.querySelector("#map-tab select");
+select.value = arguments[0];
+select.dispatchEvent(new Event("change"));
+"""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +80,9 @@ def coloured(element: Any) -> int:
     return int((pixels.max(axis=2) - pixels.min(axis=2) > 60).sum())
 
 
-def test_the_map_draws_every_image_and_a_selection_fills_the_grid(browser: Browser) -> None:
+def test_the_map_draws_every_image_and_a_selection_fills_the_grid_and_is_labelled(
+    browser: Browser, collection: Path
+) -> None:
     browser.open_tab("Map")
     browser.wait(lambda: "tsne" in browser.driver.execute_script(MADE))
     canvas = browser.all("#map-tab canvas")[0]
@@ -90,6 +98,14 @@ def test_the_map_draws_every_image_and_a_selection_fills_the_grid(browser: Brows
     browser.wait(lambda: len(browser.all("#map-tab [data-part=grid] .cpc-tile")) == min(48, selected))
     browser.shoot("map-selected")
 
+    field = browser.wait(lambda: browser.all("#map-tab [data-part=say] input"))[0]
+    field.send_keys("seen\n")
+    labels = collection / "labels" / "default.csv"
+    browser.wait(lambda: labels.exists() and labels.read_text().count(",seen") == selected)
+    browser.driver.execute_script(CHOOSE, "labels")
+    browser.wait(lambda: browser.texts("#map-tab .cpc-map-key") == [f"seen{selected}"])
+
+    browser.driver.execute_script(CHOOSE, "column:label")
     browser.click("#map-tab [data-do=none]")
     browser.wait(lambda: not browser.all("#map-tab [data-part=grid] .cpc-tile"))
     canvas.send_keys("0")
@@ -105,14 +121,10 @@ def test_the_map_draws_every_image_and_a_selection_fills_the_grid(browser: Brows
     assert browser.complaints() == []
 
 
-def test_without_webgl_the_points_are_drawn_all_the_same(browser: Browser) -> None:
-    none = (
-        "HTMLCanvasElement.prototype.getContext = (get => function (kind, ...rest) {"
-        " return kind === 'webgl' ? null : get.call(this, kind, ...rest); })(HTMLCanvasElement.prototype.getContext)"
-    )
-    browser.driver.execute_script(none)
+def test_where_a_graphics_card_is_there_webgl_draws_the_points(browser: Browser) -> None:
+    browser.driver.execute_script(SOFTWARE_WILL_DO)
     browser.open_tab("Map")
-    browser.wait(lambda: browser.driver.execute_script(MADE) == "canvas tsne")
+    browser.wait(lambda: browser.driver.execute_script(MADE) == "WebGL tsne")
     browser.wait(lambda: coloured(browser.all("#map-tab canvas")[0]) > 62 * 10)
 
 

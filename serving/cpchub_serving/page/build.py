@@ -49,7 +49,7 @@ class Tab:
 
 TABS = (
     Tab("search", "Search", lambda context, _: SearchTab(context), search.routes),
-    Tab("label", "Label", LabelTab),
+    Tab("label", "Label", lambda context, _: LabelTab(context)),
     Tab("map", "Map", lambda context, _: MapTab(context), map_.routes),
     Tab("clean", "Clean", CleanTab, clean.routes),
     Tab("encoders", "Encoders", lambda context, tab: EncodersTab(context).open(tab)),

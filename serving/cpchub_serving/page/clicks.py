@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import gradio as gr
+from gradio import context as root
 
 from cpchub.errors import QueryError
 from cpchub_serving.visit.rows import check_row
@@ -45,3 +47,13 @@ def read_arg(event: gr.EventData) -> str:
 def read_row(event: gr.EventData, count: int) -> int:
     """The clicked element's row of the collection. Raises QueryError for one that is not there."""
     return check_row(read_arg(event), count)
+
+
+@contextmanager
+def beside_the_tabs() -> Iterator[None]:
+    """Components of this block are of the page itself: Gradio draws those of a tab when it is first opened."""
+    tab, root.Context.block = root.Context.block, root.Context.root_block
+    try:
+        yield
+    finally:
+        root.Context.block = tab

@@ -5,7 +5,6 @@ What is shown stays as it is until another page is asked for: nothing moves unde
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cpchub.errors import QueryError
@@ -38,6 +37,8 @@ class Cleaner:
         self.paths = index.collection.paths
         self.checks = Checks(index)
         self.marks = Marks(index.collection.folder)
+        self._here = {*self.paths, *(path for path, _ in self.checks.broken)}
+        self._kept_units: dict[str, list[list[str]]] = {}
 
     # -- what there is --------------------------------------------------------------------------------------------
 
@@ -48,8 +49,8 @@ class Cleaner:
         return len(units), sum(all(path not in marked for path in unit) for unit in units)
 
     def to_remove(self) -> int:
-        """How many images are marked to be removed."""
-        return sum(mark.say == REMOVE for mark in self.marks.now().values())
+        """How many images of the collection and broken files are marked to be removed; others are gone already."""
+        return sum(mark.say == REMOVE and path in self._here for path, mark in self.marks.now().items())
 
     def turn(self, state: Cleaning, queue: str | None = None, shown: str | None = None, page: int = 0) -> None:
         """Show another queue, part of it, or page. Raises QueryError for one that is not there."""
@@ -144,17 +145,18 @@ class Cleaner:
 
     def _units(self, queue: str) -> list[list[str]]:
         """The paths of each unit of a queue."""
+        if queue not in self._kept_units:
+            if queue != BROKEN and self.checks.found is None:
+                return []
+            self._kept_units[queue] = self._paths_of(queue)
+        return self._kept_units[queue]
+
+    def _paths_of(self, queue: str) -> list[list[str]]:
         if queue == BROKEN:
             return [[path] for path, _ in self.checks.broken]
-        found = self.checks.found
-        if found is None:
-            return []
-        rows: Iterable[list[int]] = (
-            ([each.row for each in group] for group in found.groups)
-            if queue == DUPLICATES
-            else ([row] for row, _ in found.outliers)
-        )
-        return [[self.paths[row] for row in unit] for unit in rows]
+        if queue == OUTLIERS:
+            return [[self.paths[row]] for row, _ in self._found().outliers]
+        return [[self.paths[each.row] for each in group] for group in self._found().groups]
 
     def _found(self) -> Found:
         if self.checks.found is None:

@@ -16,6 +16,7 @@ from cpchub.index import Index
 from cpchub_serving.visit import plane as planes
 from cpchub_serving.visit.colouring import COLOURS, NOTHING, STEPS, by_class, by_column
 from cpchub_serving.visit.colourings import Colourings
+from cpchub_serving.visit.label_sets import LabelSets
 from cpchub_serving.visit.plane import FINE, Plane, in_steps
 from tests.processes import PATIENCE
 from tests.serving.conftest import Served
@@ -110,7 +111,7 @@ def test_a_class_keeps_its_colour_where_another_has_no_image() -> None:
 
 
 def test_a_collection_is_coloured_by_its_label_first_by_clusters_and_by_columns_that_differ(served: Served) -> None:
-    colourings = Colourings(served.index)
+    colourings = Colourings(served.index, LabelSets(served.index.collection))
     keys = [key for key, _ in colourings.choices]
     assert keys[:2] == ["column:label", "cluster"]
     assert "column:path" not in keys
@@ -121,6 +122,25 @@ def test_a_collection_is_coloured_by_its_label_first_by_clusters_and_by_columns_
     assert sum(entry["count"] for entry in clusters.entries) == len(served.index)
     counts = [entry["count"] for entry in clusters.entries]
     assert counts == sorted(counts, reverse=True)
-    assert np.array_equal(Colourings(served.index).of("cluster").codes, clusters.codes)
+    assert np.array_equal(Colourings(served.index, colourings.sets).of("cluster").codes, clusters.codes)
     with pytest.raises(QueryError, match="reload"):
         colourings.of("column:path")
+
+
+def test_labels_and_predictions_have_the_colours_of_their_classes(index: Index) -> None:
+    colourings = Colourings(index, LabelSets(index.collection))
+    nothing = colourings.of("labels", "mine")
+    assert (nothing.entries, nothing.legend()["nothing"]) == ([], len(index))
+    labels = colourings.sets.open("mine")
+    labels.change("me", {0: "blue", 1: "blue", 59: "red", 40: "red"}, add=["green", "blue", "red"])
+    given = colourings.of("labels", "mine")
+    assert [(each["name"], each["colour"], each["count"]) for each in given.entries] == [
+        ("green", 0, 0),
+        ("blue", 1, 2),
+        ("red", 2, 2),
+    ]
+    predicted = colourings.of("predictions", "mine")
+    assert predicted.legend()["nothing"] == 0
+    assert predicted.codes[[0, 1, 59, 40]].tolist() == [1, 1, 2, 2]
+    assert sum(each["count"] for each in predicted.entries) == len(index)
+    assert colourings.of("labels").entries == []  # another set

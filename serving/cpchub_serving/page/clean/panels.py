@@ -52,6 +52,11 @@ def waiting(progress: Progress) -> str:
     )
 
 
+def how(said: str) -> str:
+    """What counts as near, for those who want to know."""
+    return f'<details class="cpc-how"><summary>What counts as near</summary><p>{escape(said)}</p></details>'
+
+
 def group(cleaner: Cleaner, thumbnails: Thumbnails, place: int) -> str:
     """A group of duplicates: the one to keep first, and what to do with all of them."""
     copies, marks = cleaner.group(place), cleaner.marks.now()

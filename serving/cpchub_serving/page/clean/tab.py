@@ -15,7 +15,7 @@ from cpchub_serving.visit.cleaning import A_PAGE, BROKEN, DUPLICATES, OUTLIERS, 
 
 EVERY = 1.0  # seconds between two looks at the comparison
 ABOUT = {
-    DUPLICATES: "Click an image to mark it for removal; click again to take the mark away. ",
+    DUPLICATES: "Click an image to mark it for removal; click again to take the mark away.",
     OUTLIERS: "Images that are like no others, the most unusual first, with the mean cosine to their neighbours. "
     "Click the ones that do not belong here.",
     BROKEN: "Files that could not be read when the collection was embedded, and why.",
@@ -117,8 +117,9 @@ class CleanTab:
         if state.places is None:
             self.cleaner.turn(state)
         places = state.places or []
-        about = ABOUT[queue] + (checks.found.how if queue == DUPLICATES and checks.found else "")
-        head = markup.heading(panels.NAMES[queue], about, self._tools(state))
+        head = markup.heading(panels.NAMES[queue], ABOUT[queue], self._tools(state))
+        if queue == DUPLICATES and checks.found:
+            head += panels.how(checks.found.how)
         if not places:
             return head + markup.empty(NOTHING[queue], self._advice(state))
         if queue == DUPLICATES:
@@ -132,9 +133,9 @@ class CleanTab:
     def _tools(self, state: Cleaning) -> str:
         options = [(name, name.capitalize()) for name in SHOWN]
         tools = markup.choice("show", options, state.shown, "What is shown")
-        if state.queue == DUPLICATES:
+        if state.queue == DUPLICATES and state.total:
             tools += markup.button("Mark all copies", "copies")
-        if state.queue == OUTLIERS:
+        if state.queue == OUTLIERS and state.total:
             tools += markup.button("Keep the rest of this page", "rest_of_page")
         return f'<div class="cpc-tools">{tools}{markup.button("Undo", "undo", disabled=not state.steps)}</div>'
 

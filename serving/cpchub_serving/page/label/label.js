@@ -7,8 +7,8 @@
 
 const board = () => document.getElementById("label-board");
 const panel = () => document.getElementById("class-panel");
-const tiles = () => [...board().querySelectorAll(".cpc-tile")];
-const tileOf = (row) => board().querySelector(`.cpc-tile[data-arg="${row}"]`);
+const tiles = () => [...(board()?.querySelectorAll(".cpc-tile") ?? [])]; // none before the tab is first opened
+const tileOf = (row) => board()?.querySelector(`.cpc-tile[data-arg="${row}"]`);
 const rowOf = (tile) => Number(tile.dataset.arg);
 const KEYS = "1234567890";
 let element = null;

@@ -31,8 +31,7 @@ CHOSEN_BEFORE = '() => [null, localStorage.getItem("cpchub-label-set " + locatio
 class LabelTab:
     """Builds the tab inside the current `gr.Blocks` and answers its events."""
 
-    def __init__(self, context: Context, tab: gr.Tab) -> None:
-        tab.render_children = True  # before it is seen, for the other tabs label through its script
+    def __init__(self, context: Context) -> None:
         self.context = context
         self.sets = context.label_sets
         self.features = context.finder.features
@@ -43,13 +42,15 @@ class LabelTab:
             with gr.Column(elem_classes="cpc-main"):
                 self.images = clicks.html("", acts=["queue", "turn"], elem_id="label-board")
         clicks.html(keys_dialog())
-        self.wire = gr.HTML(
-            "",
-            js_on_load=scripts.start("label/label.js") + '// it triggers "say"',  # Gradio looks for the event's name
-            visible="hidden",
-            apply_default_css=False,
-            elem_id="label-wire",
-        )
+        with clicks.beside_the_tabs():  # there before the tab is seen, for the other tabs label through its script
+            self.wire = gr.HTML(
+                "",
+                js_on_load=scripts.start("label/label.js")
+                + '// it triggers "say"',  # Gradio looks for the event's name
+                visible="hidden",
+                apply_default_css=False,
+                elem_id="label-wire",
+            )
         self.stamp = gr.Textbox(visible="hidden")  # which labels are drawn; when it changes they are judged
         self._listen()
 

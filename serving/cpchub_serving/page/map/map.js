@@ -1,6 +1,4 @@
 // The map of a collection: fetches its points, draws them, shows the image under the pointer, and selects.
-//
-// Every tab may choose images here: the event cpc-map-chosen {rows} tells what is selected.
 
 import {drawLegend, shades} from "./colours.js";
 import {Nearby} from "./nearby.js";
@@ -10,6 +8,8 @@ import {View, listen} from "./view.js";
 const ASK_AGAIN = 1000; // ms between two looks at how far the map is
 const REACH = 10; // CSS pixels from the pointer to a point
 const TILES = 48; // images that the grid shows more
+const SLOW = 30; // ms between two frames, above which fewer points are drawn while the view moves
+const STILL = 200; // ms without a move, after which all points are drawn
 
 export function start(root) {
     new Plane(root).listen();
@@ -31,6 +31,7 @@ class Plane {
         this.lit = null; // the place of an entry of the legend
         this.chosen = null; // a Set of rows
         this.known = new Map(); // row -> {name, image, html}, as promises
+        this.share = 1; // of the points that are drawn while the view moves
     }
 
     listen() {
@@ -50,7 +51,7 @@ class Plane {
         document.addEventListener("cpc-labels", () => this.colourAgain());
         this.root.addEventListener("cpc-more", () => this.more());
         listen(this.canvas, this.view, () => this.tool, {
-            moved: () => this.draw(),
+            moved: () => this.move(),
             clicked: (left, top) => this.open(this.under(left, top)),
             hovered: (left, top) => this.point(this.under(left, top)),
             left: () => this.point(-1),
@@ -154,9 +155,26 @@ class Plane {
             const sharp = window.devicePixelRatio, {x, y, scale, zoom, width, height} = this.view;
             const roomy = 0.45 * Math.sqrt(width * height / Math.max(1, this.order.length));
             const size = Math.min(12, Math.max(2.2, Math.min(roomy, 7)) * zoom ** 0.3);
-            this.points.draw({x, y, scale: scale * sharp}, size * sharp);
+            this.points.draw({x, y, scale: scale * sharp}, size * sharp, this.fluent());
             if (this.pointed >= 0) this.putTip();
         });
+    }
+
+    /** The view moves: as many points are drawn as this machine can; they are mixed, so any part of them shows all. */
+    move() {
+        clearTimeout(this.moving);
+        this.moving = setTimeout(() => { this.moving = null; this.draw(); }, STILL);
+        this.draw();
+    }
+
+    /** The share of the points for this frame, by how long the last one took. */
+    fluent() {
+        const now = performance.now(), took = now - this.drawn;
+        this.drawn = now;
+        if (!this.moving) return 1;
+        if (took < STILL) this.share = Math.min(1, Math.max(0.1, this.share * (took > SLOW ? 0.8 : 1.1)));
+        this.root.dataset.share = this.share.toFixed(2);
+        return this.share;
     }
 
     recolour() {
@@ -185,6 +203,7 @@ class Plane {
         if (this.pointed !== row) return;
         const text = Object.assign(document.createElement("span"), {textContent: name.split("/").at(-1)});
         const shown = Object.assign(document.createElement("img"), {src: new URL(image, document.baseURI), alt: ""});
+        shown.addEventListener("error", () => shown.remove()); // gone, or not readable any more
         tip.replaceChildren(shown, text, ...this.words(row));
         this.putTip();
     }
@@ -224,7 +243,6 @@ class Plane {
         this.root.querySelector("datalist").replaceChildren(...classes.map((each) => new Option(each.name ?? each)));
         this.part("count").textContent = this.chosen
             ? `${this.chosen.size.toLocaleString("en")} image${this.chosen.size === 1 ? "" : "s"} selected` : "";
-        document.dispatchEvent(new CustomEvent("cpc-map-chosen", {detail: {rows: rows ?? []}}));
         return this.chosen && this.more();
     }
 

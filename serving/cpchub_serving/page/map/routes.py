@@ -20,7 +20,7 @@ BYTES = "application/octet-stream"
 def routes(context: Context) -> APIRouter:
     """The addresses under `/page/map`."""
     finder, thumbnails = context.finder, context.thumbnails
-    plane, colourings = Plane(finder.index), Colourings(finder.index)
+    plane, colourings = Plane(finder.index), Colourings(finder.index, context.label_sets)
     router = APIRouter(include_in_schema=False)
 
     @router.get("/state")
@@ -48,9 +48,12 @@ def routes(context: Context) -> APIRouter:
         return Response(drawn.places.astype("<u2").tobytes(), media_type=BYTES, headers={"Cache-Control": "no-store"})
 
     @router.get("/colours")
-    def colours(by: str) -> Response:
-        """A code for each image, uint16, after the legend: its length in bytes as uint32, and JSON of even length."""
-        found = colourings.of(by)
+    def colours(by: str, set: str = "") -> Response:
+        """A code for each image, uint16, after the legend: its length in bytes as uint32, and JSON of even length.
+
+        set: the label set whose labels, or what follows from them, are the colours.
+        """
+        found = colourings.of(by, set)
         legend = json.dumps(found.legend()).encode()
         legend += b" " * (len(legend) % 2)
         content = len(legend).to_bytes(4, "little") + legend + found.codes.astype("<u2").tobytes()

@@ -24,12 +24,12 @@ what is in view, Escape to select nothing.</p></div>
 aria-label="Map of the images. Arrow keys move, + and − zoom, 0 shows all, Enter selects what is in view.">
 </canvas><svg aria-hidden="true"><polygon data-part="line" points=""></polygon></svg>
 <i class="cpc-ring" data-part="ring" hidden></i><div class="cpc-tip" data-part="tip" hidden></div>
-<div class="cpc-zooms"><button type="button" data-do="closer" aria-label="Zoom in">+</button>
-<button type="button" data-do="farther" aria-label="Zoom out">−</button>
-<button type="button" data-do="fit" aria-label="Show the whole map">⤢</button></div>
+<div class="cpc-zooms"><button type="button" data-do="closer" aria-label="Zoom in" title="Zoom in">+</button>
+<button type="button" data-do="farther" aria-label="Zoom out" title="Zoom out">−</button>
+<button type="button" data-do="fit" aria-label="Show the whole map" title="Show the whole map">⤢</button></div>
 <div class="cpc-map-progress" data-part="progress" role="status" hidden><span data-part="what"></span>
 <progress data-part="share" max="1" value="0" aria-label="How far the map is"></progress></div></div>
-<section data-part="chosen" aria-live="polite" hidden><div class="cpc-heading"><div><h2 data-part="count"></h2>
+<section data-part="chosen" hidden><div class="cpc-heading"><div><h2 data-part="count" role="status"></h2>
 <p data-part="said" role="status"></p></div><div class="cpc-tools">
 <form class="cpc-map-say" data-part="say" hidden><input list="map-classes" maxlength="40" autocomplete="off"
 aria-label="Class for all selected images" placeholder="Class"><datalist id="map-classes"></datalist>
