@@ -124,18 +124,22 @@ class PixelPoints {
         const image = this.context.createImageData(width, height), {data} = image;
         const {places, colours} = this, side = Math.max(1, Math.round(size * 0.9));
         if (!places || colours?.length !== 2 * places.length) return this.context.clearRect(0, 0, width, height);
+        const round = (y) => Math.round(side / 2 - Math.sqrt((side / 2) ** 2 - (y + 0.5 - side / 2) ** 2));
+        const insets = Array.from({length: side}, (_, y) => (side < 4 ? 0 : round(y))); // of the rows of a disc
         for (let i = 0; i < share * places.length / 2; i++) {
             const left = Math.round(width / 2 + (places[2 * i] - view.x) * view.scale - side / 2);
             const top = Math.round(height / 2 - (places[2 * i + 1] - view.y) * view.scale - side / 2);
             if (left < 0 || top < 0 || left + side > width || top + side > height) continue;
             const alpha = colours[4 * i + 3] / 255;
-            for (let y = top; y < top + side; y++)
-                for (let pixel = 4 * (y * width + left), end = pixel + 4 * side; pixel < end; pixel += 4) {
+            for (let y = 0; y < side; y++) {
+                const first = (top + y) * width + left + insets[y], end = 4 * (first + side - 2 * insets[y]);
+                for (let pixel = 4 * first; pixel < end; pixel += 4) {
                     const under = data[pixel + 3] / 255 * (1 - alpha), whole = alpha + under;
                     for (let part = 0; part < 3; part++)
                         data[pixel + part] = (colours[4 * i + part] * alpha + data[pixel + part] * under) / whole;
                     data[pixel + 3] = 255 * whole;
                 }
+            }
         }
         this.context.putImageData(image, 0, 0);
     }
