@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,12 @@ def serve(app: Any, listening: socket.socket, end: End, ready: Callable[[], None
         app, log_level="warning", server_header=False, timeout_keep_alive=5, timeout_graceful_shutdown=end.answers
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="server", daemon=True)
+
+    def run() -> None:
+        with suppress(SystemExit):  # by which uvicorn leaves where the application does not start
+            server.run(sockets=[listening])
+
+    thread = threading.Thread(target=run, name="server", daemon=True)
     with stops.stops_noted() as stopped:
         thread.start()
         while not (server.started or stopped()) and thread.is_alive():
