@@ -1,5 +1,5 @@
-"""The page on 50,000 images: seconds until it answers, the round trip of a search, 200 tiles, and the memory of a
-visitor.
+"""The page on 50,000 images: seconds until it answers, the round trip of a search, 200 tiles, the memory of a visitor,
+and the time of a click that labels.
 
 `python -m benchmarks.serving FOLDER --only page` calls it. The collection has 50,000 names for the images of FOLDER,
 and vectors in 2,000 clusters: what is measured depends on their number, not on what they show.
@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from benchmarks import serving_label
 from benchmarks.search_vectors import clusters
 from cpchub.collection.items import as_items
 from cpchub.collection.tables import FAILURE_SCHEMA
@@ -240,4 +241,5 @@ def report(images: Path, encoder: str, port: int = 7917) -> dict[str, Any]:
         found |= seconds_to_start(collection, port)
         with page_of(collection, port) as process:
             found |= searches(port) | thumbnails(port) | {"visitor_mb": megabytes_of_a_visitor(port, process)}
+            found |= serving_label.clicks(f"http://127.0.0.1:{port}")
     return found
