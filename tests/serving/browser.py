@@ -109,6 +109,12 @@ class Browser:
         """
         return self.driver.execute_script(script, selector)
 
+    def downloaded(self, name: str) -> Path:
+        """The file of that name once it is there whole: Chromium puts an empty one in its place at first."""
+        file = self.shots / "downloads" / name
+        self.wait(lambda: file.exists() and file.stat().st_size and not list(file.parent.glob("*.crdownload")))
+        return file
+
     def requested(self) -> set[str]:
         """The addresses that the browser has asked for since it was last asked."""
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]

@@ -233,15 +233,11 @@ def test_labels_go_out_and_come_in_as_csv(browser: Browser, tmp_path: Path) -> N
     browser.label("red", 1)
     browser.label("green", 1)
     browser.click("#save-labels")
-    file = tmp_path / "downloads" / "default.csv"
-    browser.wait(file.exists)
-    assert sorted(label for label in read_labels(file).values()) == ["green", "red"]
+    assert sorted(label for label in read_labels(browser.downloaded("default.csv")).values()) == ["green", "red"]
     browser.click("#save-head")
-    browser.wait((tmp_path / "downloads" / "default-classifier.zip").exists)
+    browser.downloaded("default-classifier.zip")
     browser.click("#save-predictions")
-    predictions = tmp_path / "downloads" / "default-predictions.csv"
-    browser.wait(predictions.exists)
-    assert len(predictions.read_text().splitlines()) == 61
+    assert len(browser.downloaded("default-predictions.csv").read_text().splitlines()) == 61
 
     brought = tmp_path / "brought.csv"
     brought.write_text("path,label\nblue/blue-03.png,blue\ngone.png,blue\n")
