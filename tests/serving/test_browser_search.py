@@ -87,8 +87,7 @@ def test_a_visitor_uploads_refines_filters_and_shares_the_link(browser: Browser,
     browser.shoot("shared")
 
     browser.click("[data-download='results.csv']")
-    file = browser.shots / "downloads" / "results.csv"
-    browser.wait(file.exists)
+    file = browser.downloaded("results.csv")
     assert Path(next(csv.DictReader(io.StringIO(file.read_text())))["path"]).name == seen[0]
     for _ in range(3):
         number = len(chips(browser))

@@ -153,8 +153,7 @@ def test_marks_survive_a_reload_and_are_downloaded(browser: Browser, collection:
     browser.click(".cpc-broken button")
     browser.wait(lambda: browser.texts(".cpc-broken button") == ["Marked"])
     browser.click("#clean-side a[download]")
-    file = tmp_path / "downloads" / "marks.csv"
-    browser.wait(file.exists)
+    file = browser.downloaded("marks.csv")
     marks = {line["path"]: line["mark"] for line in csv.DictReader(io.StringIO(file.read_text()))}
     assert sorted(marks.values()) == ["keep", "remove", "remove", "remove"]
     assert marks["broken.png"] == "remove"
