@@ -148,3 +148,17 @@ def test_image_files_leave_the_page_only_where_the_command_says_so(
     for options in ([], ["--allow-download"]):
         assert main(["demo", str(served.index.collection.folder), *options]) == 0
     assert allowed == [False, True]
+
+
+def test_no_click_is_forgotten_while_the_one_before_is_answered(page_url: str) -> None:
+    with urllib.request.urlopen(f"{page_url}config", timeout=PATIENCE) as answer:
+        config = json.load(answer)
+    ours = {component["id"] for component in config["components"] if component["type"] == "html"}
+    clicks = [
+        (event, dependency["trigger_mode"])
+        for dependency in config["dependencies"]
+        for target, event in dependency["targets"]
+        if target in ours and event not in ("change", "load")
+    ]
+    assert len(clicks) > 10
+    assert [event for event, mode in clicks if mode != "multiple"] == []

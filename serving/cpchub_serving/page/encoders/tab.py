@@ -44,13 +44,14 @@ class EncodersTab:
                 shown = clicks.html(cards.cards([], "", 0), acts=["card", "try"], elem_id="encoder-cards")
         timer = gr.Timer(EVERY, active=False)
 
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        # All of several quick clicks count.
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple"}
         drawn = [state, listed, shown]
-        text.change(self.find, [state, text], [state, listed], trigger_mode="always_last", **quiet)
+        text.change(self.find, [state, text], [state, listed], **(quiet | {"trigger_mode": "always_last"}))
         listed.card(self.card, [state], drawn, **quiet)
         shown.card(self.card, [state], drawn, **quiet)
         getattr(shown, "try")(self.start, [state], [state, trial, timer], **quiet)
-        timer.tick(self.look, [state], [trial, timer], **quiet)
+        timer.tick(self.look, [state], [trial, timer], **(quiet | {"trigger_mode": "once"}))
         trial.query(self.query, [state], [state, trial], **quiet)
         self._shown_first = (state, drawn)
 

@@ -85,7 +85,11 @@ class LabelTab:
         # Quick clicks must all count, hence "multiple". Whatever draws the labels is done one at a time, so that the
         # last answer is about the last change.
         quick = hidden | {"trigger_mode": "multiple", "concurrency_id": "labels", "concurrency_limit": 1}
-        paging: dict[str, Any] = hidden | {"show_progress": "minimal", "show_progress_on": self.images}
+        latest = hidden | {"trigger_mode": "always_last"}
+        # Of queues that are chosen quickly the last one is drawn last. Gradio's "once" forgets it while the one before
+        # is drawn, and its "always_last" forgets what an event says.
+        paging: dict[str, Any] = quick | {"concurrency_id": "queues"}
+        paging |= {"show_progress": "minimal", "show_progress_on": self.images}
         opened = [self.state, self.images, self.chosen]
         page = root.Context.root_block
         assert page is not None  # or the components above would not be there
@@ -111,10 +115,9 @@ class LabelTab:
         self.least.input(
             self.choose_least, [self.state, self.least], drawn, **(quick | {"trigger_mode": "always_last"})
         )
-        latest = hidden | {"trigger_mode": "always_last"}
         judged = [self.estimate, self.needed, self.confusion]
         self.stamp.change(self.judge, state, judged, **latest).then(self.drawn, state, drawn, **quick)
-        self.needed.aim(self.aim, state, [self.needed], **latest)
+        self.needed.aim(self.aim, state, [self.needed], **(quick | {"concurrency_id": "targets"}))
         self.files.listen(self.imported, drawn, quick)
         gr.Timer(LOOK_AGAIN).tick(self.look_again, state, drawn, **(quick | {"trigger_mode": "once"}))
 
