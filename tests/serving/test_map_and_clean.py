@@ -106,6 +106,7 @@ def test_the_map_draws_every_image_and_a_selection_fills_the_grid_and_is_labelle
     browser.wait(lambda: browser.texts("#map-tab .cpc-map-key") == [f"seen{selected}"])
 
     browser.driver.execute_script(CHOOSE, "column:label")
+    browser.wait(lambda: "blue" in browser.texts("#map-tab .cpc-map-key b"))
     browser.click("#map-tab [data-do=none]")
     browser.wait(lambda: not browser.all("#map-tab [data-part=grid] .cpc-tile"))
     canvas.send_keys("0")
