@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cpchub.errors import LabelError
 from cpchub.fewlabels.given_labels import SEVERAL
 from cpchub.fewlabels.how_many import TARGET, check_target
-from cpchub_serving.visit.label_set import LabelSet, Step
+from cpchub_serving.visit.label_set import Labels, LabelSet, Step
 from cpchub_serving.visit.label_sets import FIRST
 from cpchub_serving.visit.queues import MIXED, Queue
 
@@ -76,18 +76,22 @@ class Session:
         _check_class(labels, name)
         self._do(labels.change(self.visitor, {}, remove=[name]))
 
-    def settle(self, labels: LabelSet) -> None:
-        """Another active class where a visitor has removed it, and the first one where none was chosen yet."""
-        if self.active not in labels.now.classes:
-            self.active = next(iter(labels.now.classes), None)
+    def active_in(self, labels: Labels) -> str | None:
+        """The active class; the first one where none was chosen yet, or a visitor has removed it.
+
+        What was chosen stays as it is: two events of a visitor may be answered at the same time.
+        """
+        return self.active if self.active in labels.classes else next(iter(labels.classes), None)
 
     # -- labels -------------------------------------------------------------------------------------------------
 
     def click(self, labels: LabelSet, row: int) -> None:
         """Give an image the active class; a second click takes it away again."""
-        if self.active is None:
+        now = labels.refresh()
+        active = self.active_in(now)
+        if active is None:
             raise LabelError("Name a class first, then click the images that belong to it.")
-        self.say(labels, [row], None if labels.refresh().said(row) == self.active else self.active)
+        self.say(labels, [row], None if now.said(row) == active else active)
 
     def say(self, labels: LabelSet, rows: Iterable[int], said: str | None) -> None:
         """Give images a class, UNSURE, or take back what was said (None), in one step; a new class is added.
@@ -132,7 +136,9 @@ class Session:
     # -- what is shown ------------------------------------------------------------------------------------------
 
     def open(self, name: str) -> None:
-        """Go over to another label set; the steps in this one can no longer be undone."""
+        """Go over to another label set; the steps in this one can no longer be undone. The set itself stays open."""
+        if name == self.set_name:  # a field that is only passed through with Tab says its value, too
+            return
         self.set_name, self.active = name, None
         self._done, self._undone = [], []
         self.offer(MIXED, None)

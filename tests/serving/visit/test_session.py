@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cpchub.errors import ArgumentError, LabelError, QueryError
-from cpchub_serving.visit.label_set import UNSURE, LabelSet
+from cpchub_serving.visit.label_set import UNSURE, Labels, LabelSet
 from cpchub_serving.visit.rows import check_row
 from cpchub_serving.visit.session import MAX_CLASSES, Session
 from tests.serving.visit.clouds import COUNT, label_set
@@ -54,14 +54,19 @@ def test_removing_a_class_takes_its_labels_along_and_undo_brings_both_back(label
 
 def test_the_active_class_that_is_gone_gives_way_to_another(labels: LabelSet, session: Session) -> None:
     labels.change("other", {}, remove=["bird"])
-    session.settle(labels)
-    assert session.active == "cat"
+    assert session.active_in(labels.now) == "cat"
     labels.change("other", {}, remove=["cat", "dog"])
-    session.settle(labels)
-    assert session.active is None
+    assert session.active_in(labels.now) is None
 
 
 # -- labels
+
+
+def test_what_is_drawn_while_classes_are_added_does_not_choose_one(labels: LabelSet, session: Session) -> None:
+    before = Labels()
+    session.add_classes(labels, "fish")
+    assert session.active_in(before) is None
+    assert session.active_in(labels.now) == "fish"
 
 
 def test_a_click_labels_a_second_click_takes_the_label_away(labels: LabelSet, session: Session) -> None:
@@ -204,3 +209,14 @@ def test_a_target_that_is_no_share_is_refused(session: Session) -> None:
     with pytest.raises(ArgumentError):
         session.aim_at(1.0)
     assert session.target == 0.95
+
+
+def test_to_open_the_set_that_is_open_changes_nothing(labels: LabelSet, session: Session) -> None:
+    session.activate(labels, "dog")
+    session.click(labels, 7)
+    session.open(session.set_name)
+    assert session.active == "dog"
+    assert session.can_undo
+    session.open("another")
+    assert session.active is None
+    assert not session.can_undo

@@ -56,7 +56,7 @@ def wire(session: Session, labels: Labels, found: Predictions | None, count: int
                 "heard": session.heard,
                 "palette": markup.PALETTE,
                 "classes": labels.classes,
-                "active": session.active,
+                "active": session.active_in(labels),
                 "advice": advice(session, labels),
                 "tiles": tiles,
                 "given": dict(islice(reversed(labels.labels.items()), TOLD)),
@@ -72,9 +72,10 @@ def advice(session: Session, labels: Labels) -> str:
     if not labels.ready:
         missing = "images of one more class" if labels.labels else "one image of each class"
         return f"Now click {missing}; everything else is classified from then on."
+    clicks = f"Clicks label as “{session.active_in(labels)}”."
     if session.queue == MIXED:
-        return f"Clicks label as “{session.active}”. The queue “{CALLED[NEXT]}” finds the images most worth a label."
-    return f"Clicks label as “{session.active}”. “Sort anew” takes the newest labels into account."
+        return f"{clicks} The queue “{CALLED[NEXT]}” finds the images most worth a label."
+    return f"{clicks} “Sort anew” takes the newest labels into account."
 
 
 def _tile(

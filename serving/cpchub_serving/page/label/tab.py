@@ -166,7 +166,6 @@ class LabelTab:
         number, rows, said = read_message(clicks.read_arg(event))
         session.heard = max(session.heard, number)
         labels = self.sets.open(session.set_name)
-        session.settle(labels)
         if said is ...:
             session.click(labels, rows[0])
         else:
@@ -251,13 +250,12 @@ class LabelTab:
         """The session, the classes, what the tiles say, and which labels that shows."""
         try:
             labels = self.sets.open(session.set_name)
-            session.settle(labels)
             session.seen = self._version(session)
             now = labels.now
             found = self.sets.learned(session.set_name).predictions(self.features, now)
         except CpchubError as error:
             return session, markup.empty("This label set cannot be used", str(error)), "", session.set_name
-        panel = class_panel(now, found, session.active, session.least)
+        panel = class_panel(now, found, session.active_in(now), session.least)
         text = wire(session, now, found, len(self.features))
         return session, panel, text, f"{session.set_name} {session.seen[1]}"
 
