@@ -37,7 +37,7 @@ def test_training_tells_the_time_that_is_left_and_its_last_step(
     tell_every_update(monkeypatch)
     train(small(epochs=2), tmp_path / "run", images=some_digits(), stop_after_steps=6)
     lines = capsys.readouterr().out
-    assert re.search(rf"tiny_simclr: 5 of 8 steps, epoch 2/2, loss [\d.]+, [^,]+, kNN [\d.]+%, {LEFT}", lines)
+    assert re.search(rf"tiny_simclr: 5 of 8 steps, epoch 2/2, loss [\d.]+, [\d,]+ images/s, kNN [\d.]+%, {LEFT}", lines)
     monkeypatch.undo()
     train(small(epochs=2), tmp_path / "run", images=some_digits())
     (last,) = [line for line in capsys.readouterr().out.splitlines() if "8 of 8 steps" in line]
