@@ -23,22 +23,15 @@ class Drawing(Protocol):
 
 def answered(handler: Callable[..., None]) -> Callable[..., Any]:
     """Let `handler` change a session, then draw it. A CpchubError is shown, and what was drawn too soon goes again."""
-
-    @wraps(handler)
-    def answering(self: Drawing, session: Session | None, *args: Any) -> Any:
-        session = session or Session(uuid4().hex)
-        try:
-            handler(self, session, *args)
-        except CpchubError as error:
-            gr.Warning(str(error))
-        return self.drawn(session)
-
-    return answering
+    return _answered(handler, lambda page, session: page.drawn(session))
 
 
 def answered_with_images(handler: Callable[..., None]) -> Callable[..., Any]:
     """The same where other images are shown; what the tiles say is drawn after them."""
+    return _answered(handler, lambda page, session: (session, page.board(session)))
 
+
+def _answered(handler: Callable[..., None], draw: Callable[[Drawing, Session], tuple[Any, ...]]) -> Callable[..., Any]:
     @wraps(handler)
     def answering(self: Drawing, session: Session | None, *args: Any) -> Any:
         session = session or Session(uuid4().hex)
@@ -46,6 +39,6 @@ def answered_with_images(handler: Callable[..., None]) -> Callable[..., Any]:
             handler(self, session, *args)
         except CpchubError as error:
             gr.Warning(str(error))
-        return session, self.board(session)
+        return draw(self, session)
 
     return answering
