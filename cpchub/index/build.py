@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from cpchub.index.engine.faiss_import import import_faiss
 from cpchub.index.engine.ground_truth import GroundTruth
 from cpchub.index.engine.kinds import IndexPlan, choose, train, training_rows
 from cpchub.index.engine.mapped import FOLDER, Ids, Vectors, item_ids, open_vectors, write_items, write_vectors
+from cpchub.index.engine.timing import query_ms, scan_ms
 from cpchub.index.engine.two_stages import Engine
 from cpchub.index.setting import Choice, IndexRequest, Setting
 
@@ -112,6 +114,9 @@ def _build(collection: Collection, wish: IndexRequest) -> tuple[Engine, Setting]
     engine = Engine(plan.kind, index, ids, vectors)
     measured = calibrate(engine, truth, wish.recall)
     if measured.reached:
+        plan = _timed(plan, wish, engine, truth)
+        if plan.kind == "exact":
+            return _build_exact(collection, plan, wish, ids)
         return engine, _write(collection, engine, plan, wish, len(ids), measured)
     if wish.kind == "auto" and wish.memory is None:
         exact = IndexPlan("exact", f"{plan.kind} gives a recall of only {measured.recall:.3f} on these vectors")
@@ -120,6 +125,18 @@ def _build(collection: Collection, wish: IndexRequest) -> tuple[Engine, Setting]
         f"recall {wish.recall:g} cannot be kept by {plan.kind} on these {len(ids):,} vectors: the best is "
         f"{measured.recall:.3f}. Allow more memory or another kind, or ask for less recall"
     )
+
+
+def _timed(plan: IndexPlan, wish: IndexRequest, engine: Engine, truth: GroundTruth) -> IndexPlan:
+    """The same plan, with what this machine takes for a query; an exact one where that is no slower.
+
+    A plan that was asked for by kind or by memory stays as it is.
+    """
+    if wish.kind != "auto" or wish.memory is not None:
+        return plan
+    ours, all_of_them = query_ms(engine, truth.queries), scan_ms(engine, truth.queries)
+    times = f"a query takes {ours:.2g} ms here, and comparing all {len(engine.ids):,} vectors {all_of_them:.2g} ms"
+    return IndexPlan("exact", times) if all_of_them <= ours else replace(plan, reason=times)
 
 
 def _build_exact(collection: Collection, plan: IndexPlan, wish: IndexRequest, ids: Ids) -> tuple[Engine, Setting]:
@@ -152,6 +169,9 @@ def _add(collection: Collection, old: Setting, plan: IndexPlan, index: Any) -> t
     engine = Engine(old.kind, index, ids, vectors)
     measured = calibrate(engine, truth, old.wanted.recall)
     if not measured.reached:
+        return None
+    plan = _timed(plan, old.wanted, engine, truth)
+    if plan.kind == "exact":
         return None
     return engine, _write(collection, engine, plan, old.wanted, old.trained_on, measured)
 

@@ -9,23 +9,21 @@ import numpy as np
 import pytest
 
 from cpchub.errors import ArgumentError
-from cpchub.index import Index
+from cpchub.index import Index, build
+from cpchub.index.engine import kinds
 from cpchub.index.engine.kinds import choose
 from cpchub.index.setting import IndexRequest
-from tests.cpchub.index.clustered import stored
+from tests.cpchub.index.clustered import clustered, stored
 
 
 class TestChoosing:
-    def test_few_vectors_are_compared_exactly_more_are_compressed_many_are_in_lists(self) -> None:
+    def test_few_vectors_are_compared_exactly_and_many_lie_in_lists(self) -> None:
         kinds = [choose(count, 128, IndexRequest()).kind for count in (10, 400_000, 1_000_000, 20_000_000)]
-        assert kinds == ["exact", "exact", "rabitq", "ivf-rabitq"]
+        assert kinds == ["exact", "exact", "ivf-rabitq", "ivf-rabitq"]
 
     def test_less_memory_takes_smaller_codes(self) -> None:
         plans = [choose(1_000_000, 384, IndexRequest(memory=memory)) for memory in (70_000_000, 40_000_000, 12_000_000)]
-        assert [plan.kind for plan in plans] == ["rabitq", "pq", "pq"] or [plan.kind for plan in plans][1:] == [
-            "pq",
-            "pq",
-        ]
+        assert [plan.kind for plan in plans] == ["ivf-rabitq", "pq", "pq"]
         assert plans[1].parts > plans[2].parts
         assert 1_000_000 * (plans[2].parts / 2 + 8) <= 12_000_000
 
@@ -54,6 +52,17 @@ class TestChoosing:
         assert choose(100_000, 128, IndexRequest(kind, memory=takes)).kind == kind
         with pytest.raises(ArgumentError, match=f"kind {kind} takes {takes / 1e6:.0f} MB for 100,000 vectors"):
             choose(100_000, 128, IndexRequest(kind, memory=takes - 1))
+
+    @pytest.mark.parametrize(("query", "scan", "kind"), [(1.0, 9.0, "ivf-rabitq"), (9.0, 1.0, "exact")])
+    def test_what_this_machine_takes_for_a_query_decides(
+        self, query: float, scan: float, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(kinds, "EXACT_SCAN", 0)
+        monkeypatch.setattr(build, "query_ms", lambda *_: query)
+        monkeypatch.setattr(build, "scan_ms", lambda *_: scan)
+        index = Index.build(stored(tmp_path, np.arange(4000), clustered(4000, 0)))
+        assert index.setting.kind == kind
+        assert f"a query takes {query:.2g} ms here, and comparing all 4,000 vectors {scan:.2g} ms" in str(index.setting)
 
     @pytest.mark.parametrize("wish", [{"kind": "annoy"}, {"recall": 0}, {"recall": 1.1}, {"memory": 0}])
     def test_wishes_that_mean_nothing_are_refused(self, wish: dict) -> None:
