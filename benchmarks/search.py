@@ -195,8 +195,8 @@ def serve(folder: Path) -> dict[str, Any]:
     queries = np.load(folder / "queries.npy")
     before = own_memory()
     index, opened, _ = timed(Index.open, folder)
-    raw, depth = index._engine.index, index.setting.depth or K
-    parameters = index._engine.parameters(depth)
+    raw, depth = index._store.index, index.setting.depth or K
+    parameters = index._store.parameters(depth)
     ours, ours_2, plain = np.empty((3, len(queries), 2))  # seconds on the wall and of the processor
     for number, query in enumerate(queries[:, None]):
         faiss.omp_set_num_threads(1)

@@ -87,6 +87,10 @@ class CollectionError(CpchubError, ValueError):
     """A collection folder that is missing parts, was changed by hand, or comes from a newer version."""
 
 
+class StoreError(CpchubError, RuntimeError):
+    """A store of vectors that cannot be used: not reached, no right to it, too old, or in use by another process."""
+
+
 class QueryError(CpchubError, ValueError):
     """A search that cannot be answered as asked (k too large, empty query, wrong dimension)."""
 

@@ -103,28 +103,35 @@ class Embed(Command):
 class IndexCommand(Embed):
     """Turn images into vectors and build their search index; run again, it takes over what changed."""
 
-    kind: Literal["auto", "exact", "rabitq", "ivf-rabitq", "hnsw", "pq", "ivf-pq"] | None = None
-    """the index; by default the one it has, or what fits the number of images"""
+    kind: Literal["auto", "exact", "rabitq", "ivf-rabitq", "hnsw", "pq", "ivf-pq", "ivf-sq8"] | None = None
+    """the index; by default the one it has, or what fits the number of images; ivf-sq8 is of Milvus"""
     recall: float | None = None
     """share of the ten nearest images that a search must find; 0.95 by default"""
     memory: Annotated[str | None, arg(metavar="SIZE")] = None
     """what the compressed vectors may take, for example 2GB"""
+    store: Annotated[str | None, arg(metavar="STORE")] = None
+    """where the index is: faiss (a file in the collection), milvus:photos.db (Milvus Lite, in this process) or
+    milvus:http://HOST:19530; by default where it is already. A server's token is in CPCHUB_MILVUS_TOKEN"""
 
     def run(self) -> None:
         if self.recall is not None and not 0 < self.recall <= 1:  # before hours of embedding, not after
             raise ArgumentError(f"--recall {self.recall:g}: a share above 0 and up to 1, for example 0.95")
         memory = None if self.memory is None else bytes_of(self.memory)
+        if self.store is not None:
+            from cpchub.index.place import parsed
+
+            parsed(self.store)
         listed = self.listed()
         from rich.console import Console
 
         from cpchub.common.progress import Report
         from cpchub.index import Index
-        from cpchub.index.engine.faiss_import import import_faiss
+        from cpchub.index.ready import check_store
 
-        import_faiss()  # raises where it is missing
+        check_store(self.out, self.store)
         collection = self.embed(listed)
         with Report("Building the index", None, console=Console(stderr=True)):
-            index = Index.update(collection, kind=self.kind, recall=self.recall, memory=memory)
+            index = Index.update(collection, kind=self.kind, recall=self.recall, memory=memory, store=self.store)
         say(index.setting.sentence())
         out = shlex.quote(str(self.out))
         say(

@@ -92,13 +92,14 @@ class Demo(Answering):
             raise ArgumentError("demo needs a collection, a folder that `cpchub index` wrote: cpchub demo COLLECTION")
         from cpchub.collection.collection import Collection
         from cpchub.hub.places import check_name
-        from cpchub.index.engine.faiss_import import import_faiss
+        from cpchub.index.ready import check_store
 
         if self.encoder is not None:
             check_name(self.encoder)
         for folder in self.collections:  # all of this before Gradio is loaded
             Collection.open(folder)
-        import_faiss()
+        for folder in self.collections:
+            check_store(folder)
         keys, limits = self.checked(self.port)
         from cpchub_serving.app import Access, serve
         from cpchub_serving.process.stops import leave_process

@@ -81,6 +81,7 @@ def import_vectors(
             "source": str(source),
             "source_kind": FOLDER,
             "search": old["search"] if old and same else None,
+            "store": old["store"] if old else None,
             "labels": None,
             "failed": 0,
         }

@@ -78,7 +78,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise CollectionError(
                 f"{path} was edited by hand or is damaged (one of shards is {shard!r}); delete {folder} and embed again"
             )
-    return {"labels": None, "rules": None, "search": None, "created": None, **manifest}
+    return {"labels": None, "rules": None, "search": None, "store": None, "created": None, **manifest}
 
 
 def encoder_to_load(recorded: dict[str, Any]) -> str:

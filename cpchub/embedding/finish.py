@@ -165,6 +165,7 @@ def _write_vectors(old: Collection | None, pending: Pending, job: dict[str, Any]
         "source_kind": job["source_kind"],
         "rules": job.get("rules"),
         "search": old.manifest["search"] if old else None,
+        "store": old.manifest["store"] if old else None,
         "shards": writer.shards,
     }
 

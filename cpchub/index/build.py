@@ -1,5 +1,7 @@
 """Build or update the index of a collection, and write it with its measured recall.
 
+Here is the index in a file, by FAISS; `cpchub.index.milvus.build` has the one in Milvus.
+
 The manifest, which names files by checksum, is written last. So a killed process leaves the old index, or one that is
 recognised as unfinished.
 """
@@ -18,47 +20,62 @@ import numpy.typing as npt
 
 from cpchub.collection.collection import Collection
 from cpchub.collection.manifest import INDEX, MANIFEST, read_manifest
-from cpchub.common.files import PARTIAL, only_writer, replacing, write_json
+from cpchub.common.files import PARTIAL, only_writer, write_json
 from cpchub.common.hashing import file_sha256
 from cpchub.errors import ArgumentError, CollectionError
+from cpchub.index import place
 from cpchub.index.engine.calibrate import Calibrated, calibrate
 from cpchub.index.engine.faiss_import import import_faiss
+from cpchub.index.engine.faiss_store import FaissStore, insert
 from cpchub.index.engine.ground_truth import GroundTruth
 from cpchub.index.engine.kinds import IndexPlan, choose, train, training_rows
-from cpchub.index.engine.mapped import FOLDER, Ids, Vectors, item_ids, open_vectors, write_items, write_vectors
+from cpchub.index.engine.mapped import FOLDER, Ids, item_ids, open_vectors, write_items, write_vectors
 from cpchub.index.engine.timing import query_ms, scan_ms
-from cpchub.index.engine.two_stages import Engine
-from cpchub.index.setting import Choice, IndexRequest, Setting
+from cpchub.index.engine.two_stages import TwoStages
+from cpchub.index.setting import FAISS_KINDS, Choice, IndexRequest, Setting
 
-STEP = 65_536  # vectors added at a time
 MOST_REMOVED = 0.2  # share of an index that may be of removed images before it is built anew
 
 
-def build(collection: Collection, wish: IndexRequest) -> tuple[Engine, Setting]:
+def build(collection: Collection, wish: IndexRequest, store: str | None = None) -> tuple[TwoStages, Setting]:
     """Build the index and write it. Raises as `Index.build` does."""
     with _only_writer_of(collection):
+        there = place.of(collection, store)
+        if there is not None:
+            from cpchub.index.milvus.build import bring_in_step
+
+            return bring_in_step(collection, there, wish)
         return _build(collection, wish)
 
 
 def update(
-    collection: Collection, kind: Choice | None = None, recall: float | None = None, memory: int | None = None
-) -> tuple[Engine, Setting]:
+    collection: Collection,
+    kind: Choice | None = None,
+    recall: float | None = None,
+    memory: int | None = None,
+    store: str | None = None,
+) -> tuple[TwoStages, Setting]:
     """Update the index: add new images, drop removed ones, measure recall. It is rebuilt if that is better.
 
     An argument that is None keeps its earlier value.
     """
     with _only_writer_of(collection):
+        there = place.of(collection, store)
+        if there is not None:
+            from cpchub.index.milvus.build import update as update_milvus
+
+            return update_milvus(collection, there, kind, recall, memory)
         old = index = None
         with suppress(CollectionError):  # edited, damaged, or of an earlier version: rebuild it
             old = Setting.from_manifest(collection.manifest["search"], collection.folder)
-            index = read_faiss(collection, old) if old else None
-        wish = (old.wanted if old else IndexRequest()).changed(kind, recall, memory)
+            index = read_faiss(collection, old) if old and old.mark is None else None
+        wish = (old.wanted.within(FAISS_KINDS) if old else IndexRequest()).changed(kind, recall, memory)
         if old is None or index is None or wish != old.wanted:
             return _build(collection, wish)
         if (old.count, old.next_id) == (len(collection), collection.manifest["next_id"]):
             if not old.exact:
                 write_items(collection)  # renaming an image changes the items, not the index
-            return open_engine(collection, old, index), old
+            return _open(collection, old, index), old
         plan = choose(len(collection), collection.dim, wish)
         if plan.kind != old.kind or old.exact:
             return _build(collection, wish)
@@ -90,16 +107,25 @@ def read_faiss(collection: Collection, setting: Setting) -> Any:
     return index
 
 
-def open_engine(collection: Collection, setting: Setting, index: Any) -> Engine:
-    """The engine over an index that was read, with the setting that was calibrated for it."""
+def open_store(collection: Collection, setting: Setting) -> TwoStages:
+    """The store of a collection, with the setting that was calibrated for it. Raises as `Index.open` does."""
+    if setting.mark is None:
+        return _open(collection, setting, read_faiss(collection, setting))
+    from cpchub.index.milvus.build import open_milvus
+
+    return open_milvus(collection, setting)
+
+
+def _open(collection: Collection, setting: Setting, index: Any) -> FaissStore:
+    path = collection.folder / INDEX
     if setting.exact:
-        return Engine(setting.kind, index, item_ids(collection), _stored(index))
-    engine = Engine(setting.kind, index, item_ids(collection, mapped=True), open_vectors(collection))
-    engine.depth, engine.effort = setting.depth or engine.depth, setting.effort
-    return engine
+        return FaissStore(setting.kind, index, item_ids(collection), _stored(index), path)
+    store = FaissStore(setting.kind, index, item_ids(collection, mapped=True), open_vectors(collection), path)
+    store.depth, store.effort = setting.depth or store.depth, setting.effort
+    return store
 
 
-def _build(collection: Collection, wish: IndexRequest) -> tuple[Engine, Setting]:
+def _build(collection: Collection, wish: IndexRequest) -> tuple[FaissStore, Setting]:
     plan, ids = choose(len(collection), collection.dim, wish), item_ids(collection)
     if plan.kind == "exact":
         return _build_exact(collection, plan, wish, ids)
@@ -109,15 +135,14 @@ def _build(collection: Collection, wish: IndexRequest) -> tuple[Engine, Setting]
     truth.save(collection.folder)
     others = np.flatnonzero(~np.isin(ids, truth.own))  # queries must not train the index: recall would be too high
     sample = np.array(vectors[training_rows(plan, others)], dtype=np.float32)
-    index = train(plan, sample)
-    _insert(index, vectors, ids)
-    engine = Engine(plan.kind, index, ids, vectors)
-    measured = calibrate(engine, truth, wish.recall)
+    store = FaissStore(plan.kind, train(plan, sample), ids, vectors, collection.folder / INDEX)
+    store.add(ids, vectors)
+    measured = calibrate(store, truth, wish.recall)
     if measured.reached:
-        plan = _timed(plan, wish, engine, truth)
+        plan = _timed(plan, wish, store, truth)
         if plan.kind == "exact":
             return _build_exact(collection, plan, wish, ids)
-        return engine, _write(collection, engine, plan, wish, len(ids), measured)
+        return store, _write(collection, store, plan, wish, len(ids), measured)
     if wish.kind == "auto" and wish.memory is None:
         exact = IndexPlan("exact", f"{plan.kind} gives a recall of only {measured.recall:.3f} on these vectors")
         return _build_exact(collection, exact, wish, ids)
@@ -127,30 +152,30 @@ def _build(collection: Collection, wish: IndexRequest) -> tuple[Engine, Setting]
     )
 
 
-def _timed(plan: IndexPlan, wish: IndexRequest, engine: Engine, truth: GroundTruth) -> IndexPlan:
+def _timed(plan: IndexPlan, wish: IndexRequest, store: FaissStore, truth: GroundTruth) -> IndexPlan:
     """The same plan, with what this machine takes for a query; an exact one where that is no slower.
 
     A plan that was asked for by kind or by memory stays as it is.
     """
     if wish.kind != "auto" or wish.memory is not None:
         return plan
-    ours, all_of_them = query_ms(engine, truth.queries), scan_ms(engine, truth.queries)
-    times = f"a query takes {ours:.2g} ms here, and comparing all {len(engine.ids):,} vectors {all_of_them:.2g} ms"
+    ours, all_of_them = query_ms(store, truth.queries), scan_ms(store, truth.queries)
+    times = f"a query takes {ours:.2g} ms here, and comparing all {len(store.ids):,} vectors {all_of_them:.2g} ms"
     return IndexPlan("exact", times) if all_of_them <= ours else replace(plan, reason=times)
 
 
-def _build_exact(collection: Collection, plan: IndexPlan, wish: IndexRequest, ids: Ids) -> tuple[Engine, Setting]:
+def _build_exact(collection: Collection, plan: IndexPlan, wish: IndexRequest, ids: Ids) -> tuple[FaissStore, Setting]:
     """FAISS keeps the vectors; what an earlier, compressed index had to map is removed."""
     index = train(plan, np.zeros((1, collection.dim), np.float32))
     for some, vectors in collection.vector_shards():
-        _insert(index, vectors, some)
-    engine = Engine("exact", index, ids, _stored(index))
-    setting = _write(collection, engine, plan, wish, trained_on=0)
+        insert(index, vectors, some)
+    store = FaissStore("exact", index, ids, _stored(index), collection.folder / INDEX)
+    setting = _write(collection, store, plan, wish, trained_on=0)
     shutil.rmtree(collection.folder / FOLDER, ignore_errors=True)
-    return engine, setting
+    return store, setting
 
 
-def _add(collection: Collection, old: Setting, plan: IndexPlan, index: Any) -> tuple[Engine, Setting] | None:
+def _add(collection: Collection, old: Setting, plan: IndexPlan, index: Any) -> tuple[FaissStore, Setting] | None:
     """Add the new images to an index; None if only a rebuild would keep its quality."""
     ids = item_ids(collection)
     first_new = int(np.searchsorted(ids, old.next_id))
@@ -163,57 +188,47 @@ def _add(collection: Collection, old: Setting, plan: IndexPlan, index: Any) -> t
         return None
     write_vectors(collection)
     vectors = open_vectors(collection)
-    _insert(index, vectors[first_new:], ids[first_new:])
+    store = FaissStore(old.kind, index, ids, vectors, collection.folder / INDEX)
+    store.add(ids[first_new:], vectors[first_new:])
     truth.update(vectors, ids, old.next_id)
     truth.save(collection.folder)
-    engine = Engine(old.kind, index, ids, vectors)
-    measured = calibrate(engine, truth, old.wanted.recall)
+    measured = calibrate(store, truth, old.wanted.recall)
     if not measured.reached:
         return None
-    plan = _timed(plan, old.wanted, engine, truth)
+    plan = _timed(plan, old.wanted, store, truth)
     if plan.kind == "exact":
         return None
-    return engine, _write(collection, engine, plan, old.wanted, old.trained_on, measured)
+    return store, _write(collection, store, plan, old.wanted, old.trained_on, measured)
 
 
 def _write(
     collection: Collection,
-    engine: Engine,
+    store: FaissStore,
     plan: IndexPlan,
     wish: IndexRequest,
     trained_on: int,
     measured: Calibrated | None = None,
 ) -> Setting:
     """Write the FAISS file, then the manifest that names it."""
-    faiss = import_faiss()
     if plan.kind != "exact":
         write_items(collection)
-    with replacing(collection.folder / INDEX) as partial:
-        faiss.write_index(engine.index, str(partial))
-        sha256 = file_sha256(partial)
-    inner = engine.index.index if isinstance(engine.index, faiss.IndexIDMap) else engine.index
+    sha256, stats = store.snapshot(), store.stats()
     setting = Setting(
         kind=plan.kind,
-        index=type(faiss.downcast_index(inner)).__name__,
+        index=stats.index,
         reason=plan.reason,
         wanted=wish,
         count=len(collection),
         next_id=int(collection.manifest["next_id"]),
-        indexed=engine.index.ntotal,
+        indexed=stats.vectors,
         trained_on=trained_on,
         sha256=sha256,
     )
     if measured is not None:
         setting = setting.measured(measured.recall, measured.queries, measured.depth, measured.effort)
-    collection.manifest["search"] = setting.to_manifest()
+    collection.manifest |= {"search": setting.to_manifest(), "store": None}
     write_json(collection.folder / MANIFEST, collection.manifest)
     return setting
-
-
-def _insert(index: Any, vectors: Vectors, ids: Ids) -> None:
-    for start in range(0, len(ids), STEP):
-        block = np.array(vectors[start : start + STEP], dtype=np.float32)
-        index.add_with_ids(block, ids[start : start + STEP])
 
 
 def _stored(index: Any) -> npt.NDArray[np.float32]:

@@ -24,10 +24,10 @@ from cpchub.index.engine.calibrate import recall_by_depth
 from cpchub.index.engine.exact import OnDevice
 from cpchub.index.engine.ground_truth import GroundTruth
 from cpchub.index.engine.mapped import Vectors, open_items
-from cpchub.index.engine.two_stages import Engine
+from cpchub.index.engine.two_stages import TwoStages
 from cpchub.index.query import Item, Query, Subject, Weighted, encode_images, is_vector, unit, weighted
 from cpchub.index.setting import Choice, IndexRequest, Setting
-from cpchub.index.where import rows_where
+from cpchub.index.where import Where
 from cpchub.media.decode import ImageSource
 
 
@@ -51,7 +51,7 @@ class Index:
     def __init__(
         self,
         collection: Collection,
-        engine: Engine,
+        store: TwoStages,
         setting: Setting,
         encoder: ImageEncoder | None = None,
         device: str | None = None,
@@ -61,8 +61,8 @@ class Index:
         self.collection = collection
         self.setting = setting
         self.encoder = encoder
-        self._engine = engine
-        self._on_device = None if device is None else OnDevice(engine.vectors, device)
+        self._store = store
+        self._on_device = None if device is None else OnDevice(store.vectors, device)
 
     @classmethod
     def build(
@@ -73,17 +73,20 @@ class Index:
         kind: Choice = "auto",
         recall: float = 0.95,
         memory: int | None = None,
+        store: str | None = None,
     ) -> Index:
-        """Build the index of a collection and write it into its folder as a plain FAISS file.
+        """Build the index of a collection: a plain FAISS file in its folder, or in Milvus.
 
         kind: "auto" is an exact index if a search takes a few milliseconds with it, else a compressed one. recall: the
         recall@10 to reach; it is measured now and after each `update`. memory: most bytes that the index may take.
+        store: "faiss", "milvus:photos.db" (Milvus Lite) or "milvus:http://host:19530"; None for the one that the
+        collection has. The collection remembers it.
 
-        Raises DependencyError without FAISS, CollectionError if the collection was updated since it was opened,
-        ArgumentError if no index reaches the recall within the memory, NoSpaceError or OutputError if the index cannot
-        be written.
+        Raises DependencyError without FAISS or the client of Milvus, StoreError if Milvus cannot be used,
+        CollectionError if the collection was updated since it was opened, ArgumentError if no index reaches the recall
+        within the memory, NoSpaceError or OutputError if the index cannot be written.
         """
-        return cls(collection, *building.build(collection, IndexRequest(kind, recall, memory)), encoder)
+        return cls(collection, *building.build(collection, IndexRequest(kind, recall, memory), store), encoder)
 
     @classmethod
     def update(
@@ -94,6 +97,7 @@ class Index:
         kind: Choice | None = None,
         recall: float | None = None,
         memory: int | None = None,
+        store: str | None = None,
     ) -> Index:
         """Bring the index up to date with a changed collection; build it if there is none.
 
@@ -101,7 +105,7 @@ class Index:
         is rebuilt if it no longer reaches the recall, or if many of its vectors belong to removed images. An argument
         that is None keeps the value of the last build. Raises as `build` does.
         """
-        return cls(collection, *building.update(collection, kind, recall, memory), encoder)
+        return cls(collection, *building.update(collection, kind, recall, memory, store), encoder)
 
     @classmethod
     def open(cls, folder: str | Path, encoder: ImageEncoder | None = None, *, device: str | None = None) -> Index:
@@ -112,7 +116,7 @@ class Index:
 
         Raises CollectionError if there is no index, if the collection has changed since it was built, if a newer
         version built it, or if its file was exchanged or damaged; EncoderMismatchError if another encoder embedded the
-        collection; DependencyError without FAISS.
+        collection; DependencyError without FAISS or the client of Milvus; StoreError if Milvus cannot be used.
         """
         collection = Collection.open(folder)
         if encoder is not None:
@@ -124,12 +128,12 @@ class Index:
                 f"{collection.index_again}"
             )
         try:
-            index = building.read_faiss(collection, setting)
+            store = building.open_store(collection, setting)
         except CollectionError:
             if read_manifest(collection.folder) == collection.manifest:
                 raise
             return cls.open(folder, encoder, device=device)  # another process updated the collection meanwhile
-        return cls(collection, building.open_engine(collection, setting, index), setting, encoder, device)
+        return cls(collection, store, setting, encoder, device)
 
     def __len__(self) -> int:
         return len(self.collection)
@@ -140,12 +144,12 @@ class Index:
     @property
     def vectors(self) -> Vectors:
         """All vectors, `[N, D]` float32 or float16 of unit length. An index that is not exact maps them from disk."""
-        return self._engine.vectors
+        return self._store.vectors
 
     @cached_property
     def items(self) -> pa.Table:
         """One row per image, as `Collection.items`. An index that is not exact maps them from disk."""
-        return self.collection.items if self.setting.exact else open_items(self.collection)
+        return self.collection.items if self.setting.in_file else open_items(self.collection)
 
     def search(
         self,
@@ -204,16 +208,12 @@ class Index:
         Raises QueryError for another D, for a vector that is zero or not finite, for a filter with an error, and for k
         below 1 or above the number of images.
         """
-        mask = None if where is None else rows_where(self.items, where)
+        condition = None if where is None else Where(self.items, where)
         self._check_k(k, len(self))
         q = unit(q, self.collection.dim)
-        if mask is not None:
-            k = min(k, int(mask.sum()))
-        if k == 0:
-            return np.empty((len(q), 0), np.float32), np.empty((len(q), 0), np.int64)
-        if self._on_device is not None and mask is None:
+        if self._on_device is not None and condition is None:
             return self._on_device.search(q, k)
-        return self._engine.search(q, k, mask)
+        return self._store.search(q, k, condition)
 
     def vectors_of(self, subjects: Sequence[Subject], encoder: ImageEncoder | None = None) -> npt.NDArray[np.float32]:
         """The unit vectors `[n, D]` of images, items and vectors, in the same order; raises as `search` does."""
@@ -232,8 +232,8 @@ class Index:
 
     def row_of(self, item_id: int) -> int:
         """The row of the image with this id. Raises QueryError if there is none."""
-        row = int(np.searchsorted(self._engine.ids, item_id))  # ids are ascending
-        if row == len(self) or self._engine.ids[row] != item_id:
+        row = int(np.searchsorted(self._store.ids, item_id))  # ids are ascending
+        if row == len(self) or self._store.ids[row] != item_id:
             raise QueryError(f"no image with id {item_id} in {self.collection.folder}")
         return row
 
@@ -246,7 +246,7 @@ class Index:
             return 1.0
         truth = GroundTruth.load(self.collection.folder)
         odd = np.arange(len(truth.own))[1::2]  # the even queries chose the setting, see `calibrate`
-        recalls = recall_by_depth(self._engine, truth, odd, self.setting.depth, self.setting.effort)
+        recalls = recall_by_depth(self._store, truth, odd, self.setting.depth, self.setting.effort)
         return float(recalls[:, -1].mean())
 
     def _encoder(self, encoder: ImageEncoder | None) -> ImageEncoder:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from cpchub.collection.collection import Collection
 from cpchub.collection.manifest import COMMIT, FAILURES, INDEX, ITEMS, MANIFEST, PENDING, VECTORS
-from cpchub.errors import CollectionError
+from cpchub.errors import CollectionError, StoreError
+from cpchub.index import place
 from cpchub.index.engine.mapped import FOLDER
 from cpchub.index.setting import Setting
 
@@ -62,13 +63,14 @@ def _encoder(collection: Collection) -> str:
 def _search(collection: Collection) -> str:
     try:
         setting = Setting.from_manifest(collection.manifest["search"], collection.folder)
-    except CollectionError as error:
+        there = place.recorded(collection)
+    except (CollectionError, StoreError) as error:
         return str(error)
     if setting is None:
         return f"There is none yet; build it: {collection.index_again}"
     if not setting.is_of(collection.manifest):
         return f"It is of an earlier state of the collection; bring it up to date: {collection.index_again}"
-    return setting.sentence()
+    return setting.sentence() + (f" It is collection {there.name} of {there}." if there and setting.mark else "")
 
 
 def _disk(folder: Path) -> dict[str, int]:

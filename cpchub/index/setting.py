@@ -13,10 +13,12 @@ from typing import Any, Literal, get_args
 from cpchub.common.hashing import bytes_sha256
 from cpchub.errors import ArgumentError, CollectionError
 
-VERSION = 2
+VERSION, FAISS_VERSION = 3, 2
 K = 10  # the k of recall@k that is promised and measured
-Kind = Literal["exact", "rabitq", "ivf-rabitq", "hnsw", "pq", "ivf-pq"]
-Choice = Literal["auto", "exact", "rabitq", "ivf-rabitq", "hnsw", "pq", "ivf-pq"]
+Kind = Literal["exact", "rabitq", "ivf-rabitq", "hnsw", "pq", "ivf-pq", "ivf-sq8"]
+Choice = Literal["auto", "exact", "rabitq", "ivf-rabitq", "hnsw", "pq", "ivf-pq", "ivf-sq8"]
+FAISS_KINDS: tuple[Kind, ...] = ("exact", "rabitq", "ivf-rabitq", "hnsw", "pq", "ivf-pq")
+MILVUS_KINDS: tuple[Kind, ...] = ("exact", "hnsw", "ivf-sq8")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,15 @@ class IndexRequest:
         if self.memory is not None and self.memory < 1:
             raise ArgumentError(f"memory={self.memory}: give bytes, 1 or more")
 
+    def check_kind(self, kinds: tuple[Kind, ...], store: str) -> None:
+        """Raise ArgumentError where the kind that was asked for is none of a store's."""
+        if self.kind != "auto" and self.kind not in kinds:
+            raise ArgumentError(f"{store} has no index of kind {self.kind}: choose one of auto, {', '.join(kinds)}")
+
+    def within(self, kinds: tuple[Kind, ...]) -> IndexRequest:
+        """The same request; its kind is "auto" where it is none of a store's, as after a change of the store."""
+        return self if self.kind in kinds else replace(self, kind="auto")
+
     def changed(self, kind: Choice | None, recall: float | None, memory: int | None) -> IndexRequest:
         """The same request, with the arguments that are not None replaced."""
         return IndexRequest(
@@ -51,6 +62,7 @@ class Setting:
     depth: how many candidates of the compressed index are compared exactly. effort: nprobe of an inverted file,
     efSearch of HNSW. recall: recall@10 on `queries` held-out queries that took no part in choosing depth and effort.
     count, next_id: the state of the collection it is of. indexed: vectors in the file, those of removed images too.
+    mark: the state of the collection in Milvus, see `mark_of`; None for FAISS. sha256: of the file of FAISS.
     """
 
     kind: Kind
@@ -66,11 +78,17 @@ class Setting:
     queries: int = 0
     depth: int | None = None
     effort: int | None = None
+    mark: str | None = None
 
     @property
     def exact(self) -> bool:
         """Whether the search is exact."""
         return self.kind == "exact"
+
+    @property
+    def in_file(self) -> bool:
+        """Whether the index is the file of an exact FAISS index, which holds the vectors as well."""
+        return self.exact and self.mark is None
 
     def is_of(self, manifest: Mapping[str, Any]) -> bool:
         """Whether the index is of the images that a collection with this manifest holds."""
@@ -82,19 +100,23 @@ class Setting:
 
     def sentence(self) -> str:
         """For a person: the choice, the setting and what it was measured to give."""
+        store = "" if self.mark is None else " in Milvus"
         if self.exact:
-            return f"Search is exact: {self.reason}."
+            return f"Search is exact{store}: {self.reason}."
         steps = [f"{self.depth:,} candidates compared exactly"]
         if self.effort is not None:
             steps.insert(0, f"{'efSearch' if self.kind == 'hnsw' else 'nprobe'} {self.effort}")
         return (
-            f"Search is approximate ({self.kind}, {', '.join(steps)}): {self.reason}. Recall@{K} measured on "
+            f"Search is approximate{store} ({self.kind}, {', '.join(steps)}): {self.reason}. Recall@{K} measured on "
             f"{self.queries} held-out queries: {self.recall:.3f} (asked for: {self.wanted.recall:g})."
         )
 
     def to_manifest(self) -> dict[str, Any]:
         """The section `search` of the manifest, with a checksum over itself."""
         section = {"version": VERSION, "metric": "inner product", "exact": self.exact, **asdict(self)}
+        if self.mark is None:  # an earlier cpchub reads the index of FAISS, and refuses that of Milvus
+            section |= {"version": FAISS_VERSION}
+            del section["mark"]
         return {**section, "checksum": _checksum(section)}
 
     @classmethod
@@ -113,7 +135,7 @@ class Setting:
             raise CollectionError(
                 f"the index of {folder} has version {version}, this cpchub reads up to {VERSION}; upgrade cpchub"
             )
-        if version < VERSION:
+        if version < FAISS_VERSION:
             raise CollectionError(f"the index of {folder} was written by an earlier cpchub; {again}")
         fields = dict(section)
         if fields.pop("checksum", None) != _checksum(fields):

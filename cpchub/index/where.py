@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,17 +42,39 @@ TEXT: dict[str, Callable[..., Any]] = {
 HOW = "write for example: label == 'cat' and width >= 500"
 
 
+class Where:
+    """A filter on a table of items, whose rows are computed when they are first asked for.
+
+    Raises QueryError as `rows_where` does, here already.
+    """
+
+    def __init__(self, items: pa.Table, expression: str) -> None:
+        self.items, self.expression = items, expression
+        self.tree = parsed(expression)
+        rows_where(items.slice(0, 0), expression)  # columns and types are checked without a look at the rows
+
+    @cached_property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """Which rows it holds for, `[N]`."""
+        return rows_where(self.items, self.expression)
+
+
+def parsed(expression: str) -> ast.expr:
+    """The syntax tree of an expression. Raises QueryError where it is no expression."""
+    if len(expression) > LONGEST:
+        raise QueryError(f"a filter of {len(expression):,} characters; at most {LONGEST:,} are read")
+    try:
+        return ast.parse(expression.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise QueryError(f"the filter {expression!r} is not understood; {HOW}") from error
+
+
 def rows_where(items: pa.Table, expression: str) -> npt.NDArray[np.bool_]:
     """Which rows of a table the expression holds for, `[N]`; a comparison with an empty field never holds.
 
     Raises QueryError for an expression that is not understood, a column that is not there, values that do not compare.
     """
-    if len(expression) > LONGEST:
-        raise QueryError(f"a filter of {len(expression):,} characters; at most {LONGEST:,} are read")
-    try:
-        tree = ast.parse(expression.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise QueryError(f"the filter {expression!r} is not understood; {HOW}") from error
+    tree = parsed(expression)
     try:
         mask = _Filter(items, expression).truth(tree)
         if not pa.types.is_boolean(mask.type):

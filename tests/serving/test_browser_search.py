@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from cpchub.collection.collection import Collection
+from cpchub.index import Index
+from tests.cpchub.index.stores import ended, milvus_in
 from tests.serving.browser import DESK, PHONE, Browser, browsing
+from tests.serving.conftest import PageHost, Served
 
 keys = pytest.importorskip("selenium.webdriver").Keys
 
@@ -95,6 +100,24 @@ def test_a_visitor_uploads_refines_filters_and_shares_the_link(browser: Browser,
         browser.wait(lambda number=number: len(chips(browser)) == number - 1)
     assert browser.complaints() == []
     assert [url for url in browser.requested() if url.startswith("http") and not url.startswith(page_url)] == []
+
+
+def test_the_page_works_alike_where_the_index_is_in_milvus(
+    page_host: PageHost, served: Served, tiny_encoder_folder: Path, tmp_path: Path
+) -> None:
+    store = milvus_in(tmp_path)
+    folder = shutil.copytree(served.index.collection.folder, tmp_path / "collection")
+    Index.update(Collection.open(folder), store=store)
+    ended(store)  # one process at a time has Milvus Lite
+    (tmp_path / "page").mkdir()
+    url = page_host.start(folder, tiny_encoder_folder, tmp_path / "page").url
+    assert url is not None
+    with browsing(url, DESK, tmp_path / "shots") as browser:
+        browser.driver.get(url)
+        browser.wait(lambda: browser.all("#results .cpc-tile"))
+        browser.complaints()
+        browser.requested()
+        test_a_visitor_uploads_refines_filters_and_shares_the_link(browser, url, served)
 
 
 GIVE = """

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cpchub.index.engine.ground_truth import GroundTruth
-from cpchub.index.engine.kinds import depths, efforts
-from cpchub.index.engine.two_stages import Engine
+from cpchub.index.engine.kinds import depths
+from cpchub.index.engine.two_stages import TwoStages
 from cpchub.index.setting import K
 
 
@@ -24,7 +24,7 @@ class Calibrated:
     reached: bool
 
 
-def calibrate(engine: Engine, truth: GroundTruth, target: float) -> Calibrated:
+def calibrate(engine: TwoStages, truth: GroundTruth, target: float) -> Calibrated:
     """The cheapest setting whose recall is above the target by two standard errors, set on the engine.
 
     One half of the queries chooses it. The other half measures the recall that is reported, which must exceed the
@@ -33,8 +33,8 @@ def calibrate(engine: Engine, truth: GroundTruth, target: float) -> Calibrated:
     chooses, checks = np.arange(0, len(truth.own), 2), np.arange(1, len(truth.own), 2)
     if not len(checks):
         checks = chooses
-    deep = [depth for depth in depths(engine.kind) if depth <= max(engine.index.ntotal, K)] or [engine.index.ntotal]
-    tried = efforts(engine.kind, engine.index)
+    deep = [depth for depth in depths(engine.kind) if depth <= max(engine.count(), K)] or [engine.count()]
+    tried = engine.efforts()
     for effort in tried:
         choosing = recall_by_depth(engine, truth, chooses, deep[-1], effort)
         if _safe(choosing)[deep[-1] - 1] < target and effort != tried[-1]:
@@ -49,7 +49,7 @@ def calibrate(engine: Engine, truth: GroundTruth, target: float) -> Calibrated:
 
 
 def recall_by_depth(
-    engine: Engine, truth: GroundTruth, which: npt.NDArray[np.int64], depth: int, effort: int | None
+    engine: TwoStages, truth: GroundTruth, which: npt.NDArray[np.int64], depth: int, effort: int | None
 ) -> npt.NDArray[np.float64]:
     """Recall@K of some queries `[q]` if only the first 1, 2, ... `depth` candidates are compared: `[q, depth]`."""
     found = engine.candidates(truth.queries[which], depth + 1, effort)

@@ -11,6 +11,11 @@ from cpchub.errors import DependencyError
 # Every one of these unpacks into the folder `faiss/`; the last one wins, and removing one breaks the other.
 CPU, GPU = ("faiss-cpu",), ("faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cuvs")
 
+LITE = "milvus-lite"
+BROUGHT = (
+    f"\n{LITE} brings {CPU[0]} when it is installed, and works with either of the two; a server of Milvus needs none."
+)
+
 
 def import_faiss() -> ModuleType:
     """The module `faiss`.
@@ -23,7 +28,7 @@ def import_faiss() -> ModuleType:
         raise DependencyError(
             f"{' and '.join(installed)} are both installed and overwrite each other. Keep one:\n"
             f"    pip uninstall -y {' '.join(installed)} && pip install {keep}\n"
-            f"(or {CPU[0]} on a machine without a GPU)"
+            f"(or {CPU[0]} on a machine without a GPU)" + (BROUGHT if _is_installed(LITE) else "")
         )
     try:
         import faiss

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from cpchub.common.words import size
 from cpchub.errors import ArgumentError
 from cpchub.index.engine.faiss_import import import_faiss
-from cpchub.index.setting import IndexRequest, Kind
+from cpchub.index.setting import FAISS_KINDS, IndexRequest, Kind
 
 EXACT_SCAN = 256_000_000  # bytes of float32 vectors; one core reads them in some 10 ms
 CODE_SCAN = 48_000_000  # bytes of PQ codes; one core scans them in some 5 ms, without the memory that lists take
@@ -33,6 +33,7 @@ LINK = 4  # bytes
 FEW = 1024  # vectors, below which nothing is gained and a quantiser has too few to learn from
 DEPTHS = (20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000)
 PQ_DEPTHS = (*DEPTHS, 2000, 5000, 10_000)
+SQ8_DEPTHS = (20, 30)  # a byte a dimension: the order is nearly that of the vectors
 HNSW_DEPTHS = (20,)  # a graph over full vectors needs no second look; it is efSearch that decides
 
 
@@ -49,8 +50,10 @@ class IndexPlan:
 def choose(count: int, dim: int, wish: IndexRequest) -> IndexPlan:
     """The index for N = count vectors of D = dim.
 
-    Raises ArgumentError where `wish.memory` is too small for any, or for the kind that was asked for.
+    Raises ArgumentError where `wish.memory` is too small for any, or for the kind that was asked for, and for a kind
+    of Milvus.
     """
+    wish.check_kind(FAISS_KINDS, "FAISS")
     flat, code = 4 * dim * count, (math.ceil(dim / 8) + RABITQ_FACTORS) * count
     needs = {"exact": flat, "rabitq": code + ID * count, "ivf-rabitq": code + ID * count}
     needs["hnsw"] = flat + (2 * HNSW_LINKS * LINK + ID) * count
@@ -119,12 +122,13 @@ def training_rows(plan: IndexPlan, allowed: npt.NDArray[np.int64]) -> npt.NDArra
     return np.sort(np.random.default_rng(0).choice(allowed, wanted, replace=False))
 
 
-def efforts(kind: Kind, index: Any) -> list[int | None]:
-    """The values of nprobe or efSearch to try, cheapest first; [None] for an index without such a setting."""
+def efforts(kind: Kind, lists: int) -> list[int | None]:
+    """The values of nprobe (of so many lists) or efSearch to try, cheapest first; [None] where there is no such
+    setting."""
     if kind == "hnsw":
         return [32, 64, 128, 256, 512, 1024]
-    if kind in ("ivf-rabitq", "ivf-pq"):
-        return [*(2**step for step in range(int(math.log2(index.nlist)) + 1) if 2**step < index.nlist), index.nlist]
+    if kind.startswith("ivf-"):
+        return [*(2**step for step in range(int(math.log2(lists)) + 1) if 2**step < lists), lists]
     return [None]
 
 
@@ -132,6 +136,8 @@ def depths(kind: Kind) -> tuple[int, ...]:
     """The numbers of candidates to try, fewest first."""
     if kind == "hnsw":
         return HNSW_DEPTHS
+    if kind == "ivf-sq8":
+        return SQ8_DEPTHS
     return PQ_DEPTHS if kind in ("pq", "ivf-pq") else DEPTHS
 
 

@@ -8,22 +8,22 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from cpchub.index.engine.two_stages import Engine
+from cpchub.index.engine.two_stages import TwoStages
 from cpchub.index.setting import K
 
 TIMED = 20  # queries, after a first one that loads what the others find in memory
 COMPARED = 65_536  # vectors that are compared; the time of more is in proportion
 
 
-def query_ms(engine: Engine, queries: npt.NDArray[np.float32]) -> float:
+def query_ms(store: TwoStages, queries: npt.NDArray[np.float32]) -> float:
     """Milliseconds of one query, the median of some of `queries` `[Q, D]`, on one thread."""
-    return _median_ms(lambda query: engine.search(query, K), queries)
+    return _median_ms(lambda query: store.search(query, K), queries)
 
 
-def scan_ms(engine: Engine, queries: npt.NDArray[np.float32]) -> float:
-    """Milliseconds to compare all vectors of the engine with one query, from a part of them in memory."""
-    part = np.array(engine.vectors[:COMPARED], dtype=np.float32)
-    return _median_ms(lambda query: query @ part.T, queries) * len(engine.ids) / max(1, len(part))
+def scan_ms(store: TwoStages, queries: npt.NDArray[np.float32]) -> float:
+    """Milliseconds to compare all vectors of the store with one query, from a part of them in memory."""
+    part = np.array(store.vectors[:COMPARED], dtype=np.float32)
+    return _median_ms(lambda query: query @ part.T, queries) * len(store.ids) / max(1, len(part))
 
 
 def _median_ms(what: Callable[[npt.NDArray[np.float32]], object], queries: npt.NDArray[np.float32]) -> float:

@@ -95,7 +95,12 @@ def _copy_collection(collection: Collection, to: Path) -> None:
     manifest = read_manifest(to)
     manifest["source"] = collection.source.name
     manifest["encoder"]["folder"] = None
+    in_milvus = manifest["store"] is not None
+    if in_milvus:  # which a Space does not reach
+        manifest |= {"search": None, "store": None}
     write_json(to / MANIFEST, manifest)
+    if in_milvus:
+        Index.build(Collection.open(to))
 
 
 def _make_thumbnails(collection: Collection, folder: Path) -> int:

@@ -21,10 +21,10 @@ from tests.cpchub.images import TinyEncoder, an_image, folder_of_images, save
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
+def index(store: str, tmp_path_factory: pytest.TempPathFactory) -> Index:
     folder = tmp_path_factory.mktemp("search")
     source = folder_of_images(folder / "photos", 12)
-    return Index.build(embed(source, folder / "out", TinyEncoder(), progress=False), TinyEncoder())
+    return Index.build(embed(source, folder / "out", TinyEncoder(), progress=False), TinyEncoder(), store=store)
 
 
 @pytest.fixture
@@ -116,8 +116,8 @@ def test_another_encoder_is_refused_in_one_line_that_names_both(collection: Coll
         index.search(an_image(0), encoder=other)
 
 
-def test_an_opened_index_answers_as_the_built_one(collection: Collection) -> None:
-    built = Index.build(collection, TinyEncoder())
+def test_an_opened_index_answers_as_the_built_one(collection: Collection, store: str) -> None:
+    built = Index.build(collection, TinyEncoder(), store=store)
     assert Index.open(collection.folder, TinyEncoder()).search(an_image(3)) == built.search(an_image(3))
 
 
@@ -140,10 +140,10 @@ class TestAnIndexThatIsOutOfDate:
     def again(self, collection: Collection) -> Collection:
         return embed(collection.source, collection.folder, TinyEncoder(), progress=False)
 
-    def test_is_not_opened_after_images_came_or_went(self, collection: Collection) -> None:
+    def test_is_not_opened_after_images_came_or_went(self, collection: Collection, store: str) -> None:
         with pytest.raises(CollectionError, match="no index for the images it holds now; build it again: cpchub index"):
             Index.open(collection.folder)
-        Index.build(collection)
+        Index.build(collection, store=store)
         (collection.source / "000.png").unlink()
         save(an_image(70), collection.source / "new.png")  # the same number of images
         updated = self.again(collection)
@@ -158,11 +158,14 @@ class TestAnIndexThatIsOutOfDate:
         with pytest.raises(CollectionError, match="updated since it was opened"):
             Index.build(collection)
 
-    def test_stays_good_when_files_were_only_renamed(self, collection: Collection) -> None:
-        Index.build(collection)
+    def test_stays_good_when_files_were_only_renamed(self, collection: Collection, store: str) -> None:
+        Index.build(collection, store=store)
         (collection.source / "000.png").rename(collection.source / "renamed.png")
         self.again(collection)
         assert Index.open(collection.folder, TinyEncoder()).search(an_image(0))[0].path == "renamed.png"
+        opened = Index.open(collection.folder, TinyEncoder())
+        assert [hit.path for hit in opened.search(an_image(3), where="path == 'renamed.png'")] == ["renamed.png"]
+        assert opened.search(an_image(0), where="path == '000.png'") == []
 
     def test_is_recognised_when_it_was_exchanged_or_damaged(self, collection: Collection) -> None:
         Index.build(collection)
@@ -176,10 +179,11 @@ class TestAnIndexThatIsOutOfDate:
 
 
 def test_one_query_is_searched_by_one_thread_and_the_setting_is_put_back(
-    index: Index, monkeypatch: pytest.MonkeyPatch
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    index = Index.build(collection)
     before, used = faiss.omp_get_max_threads(), []
-    engine = index._engine
+    engine = index._store
     real = engine.index
 
     def search(q: np.ndarray, k: int) -> object:
