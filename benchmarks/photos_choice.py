@@ -27,7 +27,7 @@ from torch import Tensor
 from benchmarks.in_one_line import in_one_line, known
 from benchmarks.photos_data import TRAIN
 from cpchub.common.files import write_json
-from cpchub.encoders.fast.fast_embedder import cpu_has_bfloat16
+from cpchub.encoders.fast.processor import cpu_has_bfloat16
 from cpchub.fewlabels.knn import knn
 from cpchub_training import data, recipes
 from cpchub_training.data.batches import Batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cpchub.cli.auditing import Audit
 from cpchub.cli.base import Command
+from cpchub.cli.caching import Cache
 from cpchub.cli.collections import Info
 from cpchub.cli.embedding import Embed, IndexCommand
 from cpchub.cli.encoders import Fetch, Import, Models, Show, Verify
@@ -48,6 +49,7 @@ COMMANDS: dict[str, type[Command]] = {
         Export,
         Publish,
         Verify,
+        Cache,
     )
 }
 OLD_COMMANDS = {"export-index": "export"}  # understood for one version

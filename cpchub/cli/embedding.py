@@ -14,14 +14,14 @@ from tyro.conf import Positional, arg
 from cpchub.catalog.listing import bundled_encoder
 from cpchub.cli.base import ALL, Command, EncoderName, Out, Which, say
 from cpchub.common.words import counted
-from cpchub.embedding.encoder_of import encoder_of
+from cpchub.embedding.encoder_of import encoder_of, image_encoder_of
 from cpchub.errors import ArgumentError
 
 if TYPE_CHECKING:
     from cpchub.collection.collection import Collection
     from cpchub.embedding.job import Listed
     from cpchub.embedding.options import EmbedOptions
-    from cpchub.encoders.encoder import Encoder
+    from cpchub.encoders.protocols import ImageEncoder
 
 SourceName = Annotated[Positional[str], arg(metavar="IMAGES")]
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -84,15 +84,21 @@ class Embed(Command):
         """The collection, in step with the source."""
         return listed.embed(self.encoder_to_use(), self.options())
 
-    def encoder_to_use(self) -> Encoder:
+    def encoder_to_use(self) -> ImageEncoder:
         """The one that is named, else the collection's own, else the bundled one."""
         from cpchub.collection.collection import Collection
         from cpchub.collection.manifest import MANIFEST
-        from cpchub.encoders.load import load
+        from cpchub.encoders.kept_encoder import load_for_images
 
         if self.encoder is None and (self.out / MANIFEST).is_file():
-            return encoder_of(Collection.open(self.out))
-        return load(self.encoder or bundled_encoder())
+            collection = Collection.open(self.out)
+            return encoder_of(collection) if self.devices else image_encoder_of(collection)
+        name = self.encoder or bundled_encoder()
+        if not self.devices:
+            return load_for_images(name)
+        from cpchub.encoders.load import load
+
+        return load(name)
 
     def again(self) -> str:
         """The source as a shell takes it."""

@@ -16,7 +16,7 @@ from cpchub.cli.base import ALL, CollectionFolder, Command, EncoderName, Out, Sw
 from cpchub.cli.lines import line, read_column
 from cpchub.cli.sheets import check_sheet, draw_groups, draw_hits
 from cpchub.common.words import counted
-from cpchub.embedding.encoder_of import encoder_of
+from cpchub.embedding.encoder_of import image_encoder_of
 from cpchub.errors import ArgumentError, QueryError
 from cpchub.media.rules import NO_RULES, Rules
 
@@ -83,7 +83,7 @@ class Search(Command):
             say(f"None of the {counted(len(index), 'image')} fits --where {self.where!r}; nothing is found")
             return
         if files:
-            index.encoder = encoder_of(index.collection, self.encoder)
+            index.encoder = image_encoder_of(index.collection, self.encoder)
         k = min(self.k, len(index))
         if self.each:
             answers = index.search_each(subjects, k, where=self.where)

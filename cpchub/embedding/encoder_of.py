@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from cpchub.errors import (
     EncoderMismatchError,
@@ -14,6 +15,9 @@ from cpchub.errors import (
 if TYPE_CHECKING:
     from cpchub.collection.collection import Collection
     from cpchub.encoders.encoder import Encoder
+    from cpchub.encoders.protocols import ImageEncoder
+
+Loaded = TypeVar("Loaded", bound="ImageEncoder")
 
 
 def encoder_of(collection: Collection, name: str | None = None) -> Encoder:
@@ -26,6 +30,17 @@ def encoder_of(collection: Collection, name: str | None = None) -> Encoder:
     """
     from cpchub.encoders.load import load
 
+    return _checked(load, collection, name)
+
+
+def image_encoder_of(collection: Collection, name: str | None = None) -> ImageEncoder:
+    """The same for images alone, without torch where the encoder's converted network is kept."""
+    from cpchub.encoders.kept_encoder import load_for_images
+
+    return _checked(load_for_images, collection, name)
+
+
+def _checked(load: Callable[[str], Loaded], collection: Collection, name: str | None) -> Loaded:
     if collection.imported:
         raise EncoderMismatchError(
             f"the vectors of {collection.folder} were computed elsewhere, so cpchub cannot embed a new image with "

@@ -270,17 +270,18 @@ class _Run:
         """Shard after shard until all is in `pending/`."""
         if not todo:
             return
+        images = done + len(todo)  # of the whole job: one that goes on takes the path on which it began
         free = self.pending.free_numbers()
         chunks = (todo[start : start + SHARD] for start in range(0, len(todo), SHARD))
         shards = (Shard(number, chunk) for number, chunk in zip(free, chunks, strict=False))
         with Report("Embedding", done + len(todo), done=done, console=self.console) as report:
             try:
                 if self.options.in_this_process:
-                    with ShardEncoder(self.source, self.encoder, self.options, len(todo)) as encoder:
+                    with ShardEncoder(self.source, self.encoder, self.options, images) as encoder:
                         for number, rows, vectors in encoder.run(shards, report.advance):
                             self.pending.write(number, rows, vectors)
                 else:
-                    job = Job(self.source, self.encoder, self.pending, self.options, len(todo))
+                    job = Job(self.source, self.encoder, self.pending, self.options, images)
                     for some in embed_in_processes(job, shards):
                         report.advance(some)
             except KeyboardInterrupt:

@@ -109,6 +109,7 @@ def _work(job: Job, connection: Connection, device: str | None, cores: int) -> N
     """A worker: take a shard, embed it, write it, ask for the next."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the process that was asked
     _end_with_parent()
+    os.environ["OMP_NUM_THREADS"] = str(cores)  # for what is imported from now on
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(cores)
     try:

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -27,14 +27,13 @@ from cpchub.catalog.spec import ModelSpec
 from cpchub.common.vectors import unit_length
 from cpchub.encoders.base import BaseEncoder, as_list, check_options, with_progress
 from cpchub.encoders.fast.pixels import shown
+from cpchub.encoders.protocols import Embedder, Vectors
 from cpchub.errors import ArgumentError, BrokenImageError
 from cpchub.media.damage import TOO_LITTLE_MEMORY
 from cpchub.media.decode import read_image, resize_side
 
-if TYPE_CHECKING:
-    from cpchub.encoders.fast.fast_embedder import FastEmbedder
-
 ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.uint8] | Tensor
+Prepared = TypeVar("Prepared")
 Output = Literal["pooled", "map"]
 ONE = (str, Path, bytes, Image.Image)
 FOLDED_FROM = 512  # images; for fewer, preparing the network takes longer than it saves
@@ -80,10 +79,13 @@ class Encoder(BaseEncoder):
         check_options(batch_size, output, get_args(Output))
         # An array [N, H, W, 3] and a tensor [N, C, H, W] are many images.
         several = as_list(images, one=ONE, axes_of_many=4, give="paths, bytes, PIL images, arrays or tensors")
-        batches = self._batches(several, batch_size)
-        if progress:
-            batches = with_progress(batches, len(several), len)
         with self._inference():
+            found = self._encode_by_engine(several, batch_size, progress) if output == "pooled" else None
+            if found is not None:
+                return unit_length(found, axis=1) if normalize else found
+            batches = self._batches(several, batch_size)
+            if progress:
+                batches = with_progress(batches, len(several), len)
             features = self._network(len(several), output)
             chunks = [features(batch).float().cpu().numpy() for batch in batches]
         if not chunks:
@@ -91,18 +93,15 @@ class Encoder(BaseEncoder):
         vectors = np.ascontiguousarray(np.concatenate(chunks), dtype=np.float32)
         return unit_length(vectors, axis=1) if normalize else vectors
 
-    def embedder(self, images: int) -> FastEmbedder:
+    def embedder(self, images: int) -> Embedder:
         """This encoder, prepared for that many images: the fastest path that gives the same vectors."""
-        from cpchub.encoders.fast.fast_embedder import FastEmbedder
+        from cpchub.encoders.fast.choice import embedder_for
 
-        return FastEmbedder(self, images, exact=self.exact)
+        return embedder_for(self, images)
 
     def prepare(self, image: ImageLike) -> Tensor:
         """One image, decoded and transformed, as a float32 tensor `[C, H, W]` on the CPU."""
-        if isinstance(image, Tensor):
-            opened = _from_tensor(image)
-        else:
-            opened = read_image(image, size=resize_side(self.spec.input_size, self.spec.crop_pct))
+        opened = self._opened(image)
         channels = self.spec.input_size[0]
         if channels == 1:
             opened = opened.convert("L")
@@ -116,6 +115,41 @@ class Encoder(BaseEncoder):
         except MemoryError as error:
             raise BrokenImageError(TOO_LITTLE_MEMORY) from error
         return tensor
+
+    def _opened(self, image: ImageLike) -> Image.Image:
+        """One image as upright RGB."""
+        if isinstance(image, Tensor):
+            return _from_tensor(image)
+        return read_image(image, size=resize_side(self.spec.input_size, self.spec.crop_pct))
+
+    def _encode_by_engine(
+        self, images: Sequence[ImageLike], batch_size: int, progress: bool
+    ) -> npt.NDArray[np.float32] | None:
+        """The vectors by MNN or OpenVINO; None where neither repays itself or has the same vectors."""
+        from cpchub.encoders.fast.choice import engine_in_use
+
+        embedder = engine_in_use(self, len(images))
+        if embedder is None:
+            return None
+
+        def prepare(image: ImageLike) -> Any:
+            try:
+                return embedder.prepare(self._opened(image))
+            except MemoryError as error:
+                raise BrokenImageError(TOO_LITTLE_MEMORY) from error
+
+        starts = range(0, len(images), batch_size)
+        numbered = [list(enumerate(images[start : start + batch_size], start)) for start in starts]
+        if embedder.features(_each(prepare, numbered[0][:1])) is None:
+            return None
+        # A lane prepares its own images: each core is busy with one of the two, and no core waits for the other.
+        with ThreadPoolExecutor(embedder.lanes) as pool:
+            found = pool.map(lambda some: cast(Vectors, embedder.features(_each(prepare, some))), numbered)
+            batches = with_progress(found, len(images), len) if progress else found
+            try:
+                return np.concatenate(list(batches))
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def _network(self, images: int, output: Output) -> Callable[[Tensor], Tensor]:
         """The function from a batch to its features. For many images on a CPU, the batch norms are folded into it."""
@@ -153,21 +187,23 @@ class Encoder(BaseEncoder):
             def submit(start: int) -> list[Future[list[Tensor]]]:
                 batch = numbered[start : start + batch_size]
                 share = max(1, math.ceil(len(batch) / workers))  # one task a thread: a task costs more than an image
-                return [pool.submit(self._prepare_all, batch[i : i + share]) for i in range(0, len(batch), share)]
+                return [pool.submit(_each, self.prepare, batch[i : i + share]) for i in range(0, len(batch), share)]
 
             ahead = submit(0)
             for start in range(0, len(images), batch_size):
                 ready, ahead = ahead, submit(start + batch_size)
                 yield torch.stack([tensor for future in ready for tensor in future.result()])
 
-    def _prepare_all(self, numbered: Sequence[tuple[int, ImageLike]]) -> list[Tensor]:
-        tensors = []
-        for position, image in numbered:
-            try:
-                tensors.append(self.prepare(image))
-            except BrokenImageError as error:
-                raise BrokenImageError(f"image {position}: {error}") from error
-        return tensors
+
+def _each(prepare: Callable[[ImageLike], Prepared], numbered: Sequence[tuple[int, ImageLike]]) -> list[Prepared]:
+    """`prepare` of each image; a BrokenImageError says the image's position."""
+    prepared = []
+    for position, image in numbered:
+        try:
+            prepared.append(prepare(image))
+        except BrokenImageError as error:
+            raise BrokenImageError(f"image {position}: {error}") from error
+    return prepared
 
 
 def _from_tensor(tensor: Tensor) -> Image.Image:

@@ -14,10 +14,10 @@ from tests.loopback_hub import LoopbackHub, loopback_hub
 @pytest.fixture(scope="session", autouse=True)
 def cpu_without_bfloat16() -> Iterator[None]:
     """The vectors of a test are of one precision on every machine; tests of bfloat16 say that the CPU has it."""
-    from cpchub.encoders.fast import fast_embedder
+    from cpchub.encoders.fast import processor
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(fast_embedder, "cpu_has_bfloat16", lambda: False)
+        monkeypatch.setattr(processor, "cpu_has_bfloat16", lambda: False)
         yield
 
 

@@ -1,10 +1,10 @@
 """The fastest way through a network that gives the same vectors, for many images.
 
-On a CPU: batch norms folded, channels last, one batch a core instead of one batch over all cores; bfloat16 where the
-CPU computes with it; MNN or OpenVINO for long jobs where they are installed (extras `cpu`, `fast`). On a GPU: bfloat16,
-channels last, 8-bit pixels over a pinned buffer, JPEG files decoded there. A path counts as safe where the vectors of
-real images are within a cosine of 0.999 of the plain network in float32, on images that the CPU decoded, which is
-measured on the first of each job; if not, the plain one runs.
+This is torch's way; `engine_embedder` takes MNN or OpenVINO where they are installed (extra `cpu`) and the job repays
+it. On a CPU: batch norms folded, channels last, one batch a core instead of one batch over all cores; bfloat16 where
+the CPU computes with it. On a GPU: bfloat16, channels last, 8-bit pixels over a pinned buffer, JPEG files decoded
+there. A path counts as safe where the vectors of real images are within a cosine of 0.999 of the plain network in
+float32, on images that the CPU decoded, which is measured on the first of each job; if not, the plain one runs.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ import copy
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cache
-from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +21,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from cpchub.encoders.fast.engines import BatchFunction, has_mnn, has_openvino, in_mnn, in_openvino
+from cpchub.encoders.fast import processor
+from cpchub.encoders.fast.engines import STEP
 from cpchub.encoders.fast.folding import folded
 from cpchub.encoders.fast.gpu_jpeg import GpuDecoder, Jpeg, decoder_for, jpeg_for_gpu
 from cpchub.encoders.fast.pixels import Pixels
@@ -32,13 +31,9 @@ from cpchub.media.decode import decode_bytes
 
 COSINE = 0.999  # to the plain network in float32, the least that a fast path may have
 CHECKED = 8  # images that it is measured on
-STEP = 16  # images that a lane of a CPU takes at once: more is no faster and needs more memory
 MOST_LANES = 8
-OPENVINO_FROM = 2000  # images; converting the network takes as long as it saves in some 1000
-# Pixels that a lane takes in: 200 images of 224 x 224, or 2,400 of 64 x 64. On two lanes of AVX2 such a job gains
-# about 4 s with ResNet-18 and ResNet-50, and converting them takes 2 and 3 s.
-MNN_FROM = 10_000_000
-MNN_WEIGHTS = 2**30  # bytes of weights in all lanes: each holds its own, and rearranged once more
+
+BatchFunction: TypeAlias = Callable[[Tensor], Tensor]  # `[B, C, H, W]` float32, normalised -> `[B, D]`
 
 
 class FastEmbedder:
@@ -47,7 +42,7 @@ class FastEmbedder:
     exact: keep to the plain network in its own precision.
     """
 
-    def __init__(self, encoder: Any, images: int, *, exact: bool) -> None:
+    def __init__(self, encoder: Any, *, exact: bool) -> None:
         self._encoder, self._exact = encoder, exact
         self._pixels = Pixels.of(encoder.transform, encoder.spec.input_size[0])
         self._device = encoder.device
@@ -58,7 +53,6 @@ class FastEmbedder:
         self._threads = max(1, threads // self.lanes)
         self._lock = threading.Lock()
         self._network: BatchFunction | None = None
-        self._images = images
         self.path = "not chosen yet"
         self._decoder = None if exact else decoder_for(self._device, self._pixels)
         self.gpu_decodes = False  # not before its first images are compared
@@ -169,30 +163,9 @@ class FastEmbedder:
         if self._device.type != "cpu":
             return []
         paths: list[tuple[str, Callable[[Tensor], BatchFunction]]] = []
-        bfloat16, lanes, threads = cpu_has_bfloat16(), self.lanes, self._threads
-        if not bfloat16 and has_mnn() and self._worth_mnn():
-            paths.append(("MNN", lambda x: in_mnn(self._plain, x, lanes=lanes, batch=STEP)))
-        elif self._images >= OPENVINO_FROM and has_openvino():
-            paths.append(
-                ("OpenVINO", lambda x: in_openvino(self._plain, x, lanes=lanes, threads=threads, bfloat16=bfloat16))
-            )
-        if bfloat16:
+        if processor.cpu_has_bfloat16():
             paths.append(("bfloat16", lambda x: _in_bfloat16(folded(self._plain, x), x)))
         return [*paths, ("folded", lambda x: folded(self._plain, x).to(memory_format=torch.channels_last))]
-
-    def _worth_mnn(self) -> bool:
-        """Whether MNN is faster for this network and the job repays the conversion.
-
-        Transformers gain nothing. Lanes of several threads would share the one pool of threads that MNN has.
-        """
-        _, height, width = self._encoder.spec.input_size
-        weights = sum(each.nbytes for each in self._plain.parameters())
-        long = self._images * height * width >= MNN_FROM * self.lanes
-        convolves = any(
-            isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1 and max(module.stride) == 1
-            for module in self._plain.modules()
-        )
-        return long and convolves and self._threads == 1 and weights * self.lanes <= MNN_WEIGHTS
 
 
 class Pooled(nn.Module):
@@ -236,13 +209,3 @@ def _gpu_has_bfloat16(device: torch.device) -> bool:
     """Whether the GPU multiplies in bfloat16; older ones emulate it, slower than float32."""
     with torch.cuda.device(device):
         return torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-@cache
-def cpu_has_bfloat16() -> bool:
-    """Whether the CPU multiplies in bfloat16 (AVX512-BF16 or AMX); emulated, it is slower than float32."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:  # not Linux
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags

@@ -8,28 +8,27 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import CenterCrop, Normalize, Resize
 
+from cpchub.encoders.fast.squares import Squares
 from cpchub.media.crop import LONGEST, middle
 
 PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-class Pixels:
+class Pixels(Squares):
     """Resize, centre crop and normalisation, as timm would do them. `of` tells whether a transform is just that."""
 
     def __init__(
         self, side: int, crop: tuple[int, int], filter: Image.Resampling, mean: Any, std: Any, channels: int
     ) -> None:
-        self.side, self.crop, self.filter = side, crop, filter
-        self.mode = "L" if channels == 1 else "RGB"
-        self.scale = 1 / (255 * torch.as_tensor(std, dtype=torch.float32))[:, None, None]
-        self.shift = -(torch.as_tensor(mean, dtype=torch.float32) / torch.as_tensor(std))[:, None, None]
+        mean, std = (torch.as_tensor(each, dtype=torch.float32).flatten() for each in (mean, std))
+        super().__init__(side, crop, filter, mean.tolist(), std.tolist(), channels)
+        self.scale = 1 / (255 * std)[:, None, None]
+        self.shift = -(mean / std)[:, None, None]
 
     @classmethod
     def of(cls, transform: Any, channels: int) -> Pixels | None:
@@ -46,17 +45,6 @@ class Pixels:
             return None
         return cls(resize.size, tuple(crop.size), method, normalize.mean, normalize.std, channels)
 
-    def prepare(self, image: Image.Image) -> npt.NDArray[np.uint8]:
-        """One image as `[H, W, channels]`."""
-        if image.mode != self.mode:
-            image = image.convert(self.mode)
-        image = middle(image)
-        resized, (left, top) = self._fit(*image.size)
-        rows, columns = self.crop
-        image = image.resize(resized, self.filter).crop((left, top, left + columns, top + rows))
-        pixels = np.asarray(image)
-        return pixels[:, :, None] if self.mode == "L" else pixels
-
     def prepare_tensor(self, image: Tensor) -> Tensor:
         """uint8 `[channels, H, W]` as `prepare` makes it, up to rounding, on the device that it is on."""
         (width, height), (left, top) = self._fit(image.shape[2], image.shape[1])
@@ -65,14 +53,6 @@ class Pixels:
         resized = nn.functional.interpolate(image[None].float(), (height, width), mode=method, antialias=True)[0]
         cropped = nn.functional.pad(resized, (-left, left + columns - width, -top, top + rows - height))
         return cropped.round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0)
-
-    def _fit(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Width and height that an image is resized to, and left and top of the crop from that."""
-        short = min(width, height)
-        resized = (
-            (self.side, self.side * height // width) if width == short else (self.side * width // height, self.side)
-        )
-        return resized, (_margin(resized[0], self.crop[1]), _margin(resized[1], self.crop[0]))
 
     def normalise(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """uint8 `[B, H, W, channels]` to `[B, channels, H, W]`, channels last in memory, on the same device."""
@@ -92,8 +72,3 @@ def shown(transform: Any, image: Image.Image) -> Image.Image:
         height, width = resize.size
         return middle(image, LONGEST * max(height / width, width / height))
     return image
-
-
-def _margin(length: int, wanted: int) -> int:
-    """Where torchvision's centre crop begins; before the image's edge where that is too short, for black to fill."""
-    return round((length - wanted) / 2.0) if length >= wanted else -((wanted - length) // 2)

@@ -12,8 +12,10 @@ import torch
 from torch import nn
 
 from cpchub.encoders.encoder import Encoder
-from cpchub.encoders.fast import fast_embedder
+from cpchub.encoders.fast import fast_embedder, processor
 from cpchub.encoders.fast.folding import folded
+from cpchub.encoders.fast.mnn_engine import Mnn
+from cpchub.encoders.fast.openvino_engine import OpenVino
 from cpchub.encoders.load import load
 from tests.cpchub.encoders.fast_vectors import exactly, seen_data, vectors
 from tests.cpchub.images import an_image
@@ -64,7 +66,7 @@ def test_a_network_that_folding_would_change_is_left_as_it_is() -> None:
 
 def test_the_fast_path_gives_the_vectors_of_encode(encoder: Encoder) -> None:
     path, found = vectors(encoder)
-    assert path == "folded" or fast_embedder.cpu_has_bfloat16()
+    assert path == "folded" or processor.cpu_has_bfloat16()
     assert (found * exactly(encoder)).sum(1).min() >= 0.9999
 
 
@@ -78,7 +80,7 @@ def test_a_dtype_that_is_named_keeps_to_the_plain_network() -> None:
 
 def test_a_path_whose_vectors_differ_is_not_taken(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast_embedder, "folded", lambda model, x: nn.Sequential(model, nn.ReLU(), nn.LayerNorm(512)))
-    monkeypatch.setattr(fast_embedder, "cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(processor, "cpu_has_bfloat16", lambda: False)
     path, found = vectors(encoder)
     assert path == "plain"
     assert np.allclose(found, exactly(encoder), atol=1e-5)
@@ -89,7 +91,7 @@ def test_a_path_that_fails_is_told_and_not_taken(encoder: Encoder, monkeypatch: 
         raise RuntimeError("no such kernel")
 
     monkeypatch.setattr(fast_embedder, "folded", fails)
-    monkeypatch.setattr(fast_embedder, "cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(processor, "cpu_has_bfloat16", lambda: False)
     with pytest.warns(UserWarning, match="no such kernel"):
         path, found = vectors(encoder)
     assert path == "plain"
@@ -98,7 +100,7 @@ def test_a_path_that_fails_is_told_and_not_taken(encoder: Encoder, monkeypatch: 
 
 @pytest.mark.slow
 def test_bfloat16_is_close_enough_where_a_cpu_has_it(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast_embedder, "cpu_has_bfloat16", lambda: True)  # emulated here, with the same rounding
+    monkeypatch.setattr(processor, "cpu_has_bfloat16", lambda: True)  # emulated here, with the same rounding
     path, found = vectors(encoder)
     assert path in ("bfloat16", "folded")
     assert (found * exactly(encoder)).sum(1).min() >= 0.999
@@ -107,9 +109,10 @@ def test_bfloat16_is_close_enough_where_a_cpu_has_it(encoder: Encoder, monkeypat
 def test_long_jobs_use_openvino_where_it_is_installed_and_mnn_is_not(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("openvino")
-    monkeypatch.setattr(fast_embedder, "has_mnn", lambda: False)
-    path, found = vectors(encoder, images=fast_embedder.OPENVINO_FROM)
+    if not OpenVino.is_installed():
+        pytest.skip("OpenVINO is not installed")
+    monkeypatch.setattr(Mnn, "is_installed", lambda: False)
+    path, found = vectors(encoder, images=2000)
     assert path == "OpenVINO"
     assert (found * exactly(encoder)).sum(1).min() >= 0.9999
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import PIL
 
-from cpchub.common.files import cache_folder, expanded, write_json, writing
+from cpchub.common.files import write_json, writing
 from cpchub.common.hashing import bytes_sha256
+from cpchub.common.kept import own_cache
 from cpchub.common.progress import Report
 from cpchub.errors import BrokenImageError, SourceError
 from cpchub.media.damage import TOO_LITTLE_MEMORY, damage_as_failure
@@ -35,10 +36,7 @@ class Checked:
 
 def default_cache() -> Path:
     """`CPCHUB_CACHE/evaluation`, or `$XDG_CACHE_HOME/cpchub/evaluation` where that is not set."""
-    given = os.environ.get("CPCHUB_CACHE")
-    if given:
-        return expanded(given) / "evaluation"
-    return cache_folder() / "cpchub" / "evaluation"
+    return own_cache("evaluation")
 
 
 def checked(paths: Sequence[Path], cache: Path | None = None) -> Checked:

@@ -25,7 +25,7 @@ from lightning_fabric.strategies import DDPStrategy
 from lightning_fabric.utilities.warnings import PossibleUserWarning
 from torch.nn.parallel import DistributedDataParallel
 
-from cpchub.encoders.fast.fast_embedder import cpu_has_bfloat16
+from cpchub.encoders.fast.processor import cpu_has_bfloat16
 from cpchub.errors import RunError
 from cpchub_training.losses.ranks import rank, world_size
 
