@@ -7,7 +7,7 @@ from pathlib import Path
 from cpchub.collection.collection import Collection
 from cpchub.collection.manifest import MANIFEST
 from cpchub.index import place
-from cpchub.index.engine.faiss_import import import_faiss
+from cpchub.index.engine import faiss_import
 
 
 def check_store(folder: Path, store: str | None = None) -> None:
@@ -21,7 +21,7 @@ def check_store(folder: Path, store: str | None = None) -> None:
     elif store is not None and (address := place.parsed(store)) is not None:
         there = place.Place(address, "", "")
     if there is None:
-        import_faiss()
+        faiss_import.import_faiss()
         return
     from cpchub.index.milvus.client import check_installed, connect
 
