@@ -32,7 +32,7 @@ from cpchub_serving.api.service import Service
 from cpchub_serving.page.bounds import Bounded
 from cpchub_serving.page.build import add_page
 from cpchub_serving.page.context import Context
-from cpchub_serving.page.login import Login
+from cpchub_serving.page.login import Login, wrong_keys
 from cpchub_serving.page.uploads import own_uploads
 from cpchub_serving.process import server, stops
 from cpchub_serving.process.asgi import App, Receive, Scope, Send, path_of
@@ -82,7 +82,8 @@ def build(shown: Sequence[Shown], access: Access) -> Starlette:
     """
     names = _names([each.title for each in shown])
     menu = list(zip(names, (each.title for each in shown), strict=True)) if len(names) > 1 else []
-    door = Door(access.keys, access.limits.rate)  # one for all, so that a client's rate is counted once
+    # One for all collections, so that what a client does is counted once.
+    door, wrong = Door(access.keys, access.limits.rate), wrong_keys()
     started: list[FastAPI] = []
     routes: list[Any] = []
     for name, each in zip(names, shown, strict=True):
@@ -90,7 +91,7 @@ def build(shown: Sequence[Shown], access: Access) -> Starlette:
         page = FastAPI(openapi_url=None)
         page.add_exception_handler(CpchubError, failures.bad_input)
         page.add_middleware(Bounded)
-        page.add_middleware(Login, keys=access.keys)  # before the other
+        page.add_middleware(Login, keys=access.keys, wrong=wrong)  # before the other
         collection = each.index.collection
         thumbnails = Thumbnails(collection, each.thumbnails)
         finder = Finder(each.index, each.encoder)

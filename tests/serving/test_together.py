@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,6 +107,26 @@ def test_a_program_sends_the_key_to_the_page_as_to_the_api(locked: TestClient) -
     for way in ("/config", "/v1/models"):
         assert locked.get(way, headers={"Authorization": f"Bearer {KEY}"}).status_code == 200
         assert locked.get(way, headers={"Authorization": "Bearer wrong"}).status_code == 401
+
+
+def test_an_address_that_sends_wrong_keys_has_to_wait(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    with client_of([shown, shown], KEY) as guesser:
+        visitor = TestClient(guesser.app, client=("203.0.113.9", 5000), follow_redirects=False)
+        known = {"Cookie": f"{COOKIE}={Keys([KEY]).ticket(KEY)}"}
+        guesses = [guesser.post(f"/{name}/", data={"key": "no"}) for name in ("colours", "colours-2") for _ in range(4)]
+        guesses += [guesser.get("/colours/config", headers={"Authorization": "Bearer no"}) for _ in range(2)]
+        assert [answer.status_code for answer in guesses] == [401] * 10
+        bearer = {"Authorization": f"Bearer {KEY}"}
+        for refused in (guesser.post("/colours/", data={"key": KEY}), guesser.get("/colours/config", headers=bearer)):
+            assert refused.status_code == 429  # the right one too: a guess is not answered
+            assert 1 <= int(refused.headers["retry-after"]) <= 60
+            assert f"again in {refused.headers['retry-after']} seconds" in refused.text
+        assert guesser.get("/colours/").status_code == 401  # the form itself
+        assert guesser.get("/colours/config", headers=known).status_code == 200  # who is in stays in
+        assert visitor.post("/colours/", data={"key": KEY}).status_code == 303
+        now = time.time
+        monkeypatch.setattr("time.time", lambda: now() + 61)
+        assert guesser.post("/colours/", data={"key": KEY}).status_code == 303
 
 
 def test_a_ticket_outlives_the_server_and_ends_with_its_key() -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import time
 
-from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+from limits import parse
 
 from cpchub.errors import ArgumentError
 from cpchub_serving.api.failures import Refused
 from cpchub_serving.process.keys import Keys
+from cpchub_serving.process.rates import Rate
 
 
 class Door:
@@ -24,7 +22,6 @@ class Door:
     def __init__(self, keys: Keys, rate: str) -> None:
         self._keys = keys
         self._rate = _rate(rate)
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
     @property
     def needs_key(self) -> bool:
@@ -40,23 +37,19 @@ class Door:
                     401, "this API needs a key: send it as Authorization: Bearer KEY", kind="authentication_error"
                 )
             client = hashlib.sha256(given.strip().encode("utf-8", "surrogateescape")).hexdigest()
-        if self._rate is not None and not self._limiter.hit(self._rate, client):
+        if self._rate is not None and not self._rate.take(client):
             raise Refused(
                 429,
-                f"more than {self._rate}; try again later",
+                f"more than {self._rate.most}; try again later",
                 kind="rate_limit_error",
-                retry_after=self._seconds(self._rate, client),
+                retry_after=self._rate.wait(client),
             )
 
-    def _seconds(self, rate: RateLimitItem, client: str) -> int:
-        reset, _ = self._limiter.get_window_stats(rate, client)
-        return max(1, round(reset - time.time()))
 
-
-def _rate(text: str) -> RateLimitItem | None:
+def _rate(text: str) -> Rate | None:
     if not text:
         return None
     try:
-        return parse(text)
+        return Rate(parse(text))
     except ValueError as error:
         raise ArgumentError(f"--rate {text!r} is no rate; write for example 600/minute") from error

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs
 
+from limits import parse
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from cpchub_serving.process.asgi import App, Receive, Scope, Send, path_of
 from cpchub_serving.process.keys import Keys
+from cpchub_serving.process.rates import Rate
 
 COOKIE = "cpchub-key"
 LONGEST_FORM = 4096  # bytes
@@ -26,6 +28,8 @@ button { background: #1c6b50; color: #fff; border-color: #1c6b50 }
 <input id="key" name="key" type="password" autocomplete="current-password" required autofocus>
 <button>Open the page</button></form></html>"""
 WRONG = "This is not a key of this page. Ask the person who started it."
+TOO_MANY = "Too many wrong keys came from your address. Try again in {} seconds."
+TRIES = "10/minute"  # wrong keys of one address
 
 # What a browser asks for by itself, without the ticket: it is told nothing, and finds no fault to report.
 QUIET: dict[str, Response] = {"/favicon.ico": Response(status_code=204), "/manifest.json": JSONResponse({})}
@@ -34,15 +38,17 @@ QUIET: dict[str, Response] = {"/favicon.ico": Response(status_code=204), "/manif
 class Login:
     """ASGI middleware before a page and all that belongs to it. Without keys everybody is let in.
 
-    A program may send `Authorization: Bearer KEY` in place of the ticket.
+    A program may send `Authorization: Bearer KEY` in place of the ticket. wrong: counts the wrong keys of each address,
+    of all pages of a process. An address that has sent too many waits, and is not told whether the next one is right.
     """
 
-    def __init__(self, app: App, *, keys: Keys) -> None:
+    def __init__(self, app: App, *, keys: Keys, wrong: Rate) -> None:
         self.app = app
         self.keys = keys
+        self.wrong = wrong
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request through, or answer it: with the form where the page itself is asked for, with 401 else."""
+        """Let the request through, or answer it: with the form where the page itself is asked for, with 401 or 429."""
         if not self.keys or scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
@@ -50,26 +56,37 @@ class Login:
             await send({"type": "websocket.close", "code": 1008})  # the page has none
             return
         request = Request(scope, receive)
-        if self._is_admitted(request):
+        wait = self.wrong.wait(_address(request))
+        if self._is_admitted(request, wait):
             await self.app(scope, receive, send)
             return
-        response = QUIET.get(path_of(scope)) or await self._answer(request)
+        response = QUIET.get(path_of(scope)) or await self._answer(request, wait)
         response.headers["Cache-Control"] = "no-store"
         await response(scope, receive, send)
 
-    def _is_admitted(self, request: Request) -> bool:
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self.keys.has(given.strip()):
+    def _is_admitted(self, request: Request, wait: int) -> bool:
+        if self.keys.admits(request.cookies.get(COOKIE, "")):
             return True
-        return self.keys.admits(request.cookies.get(COOKIE, ""))
+        key = _bearer(request)
+        return key is not None and not wait and self._is_right(request, key)
 
-    async def _answer(self, request: Request) -> Response:
+    def _is_right(self, request: Request, key: str) -> bool:
+        """Compare a key, and count it where it is wrong."""
+        right = self.keys.has(key)
+        if not right:
+            self.wrong.take(_address(request))
+        return right
+
+    async def _answer(self, request: Request, wait: int) -> Response:
+        if wait and (request.method == "POST" or _bearer(request) is not None):
+            said = TOO_MANY.format(wait)
+            return HTMLResponse(FORM.replace("SAID", said), 429, {"Retry-After": str(wait)})
         if path_of(request.scope) not in ("", "/") or request.method not in ("GET", "HEAD", "POST"):
             return PlainTextResponse("This page needs a key: open its first page and write it there.", 401)
         if request.method != "POST":
             return HTMLResponse(FORM.replace("SAID", ""), 401)
         key = await _key_of(request)
-        if key is None or not self.keys.has(key):
+        if key is None or not self._is_right(request, key):
             return HTMLResponse(FORM.replace("SAID", WRONG), 401)
         query = request.url.query
         response = RedirectResponse(f"./?{query}" if query else "./", 303)  # relative: a proxy may add a prefix
@@ -77,6 +94,21 @@ class Login:
         # Lax: a link from elsewhere opens the page, a form of another page sends nothing in the visitor's name.
         response.set_cookie(COOKIE, self.keys.ticket(key), httponly=True, samesite="lax", secure=secure)
         return response
+
+
+def _bearer(request: Request) -> str | None:
+    """The key that a program sends; None where there is none."""
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    return given.strip() if scheme.lower() == "bearer" else None
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def wrong_keys() -> Rate:
+    """A count of wrong keys."""
+    return Rate(parse(TRIES))
 
 
 async def _key_of(request: Request) -> str | None:
