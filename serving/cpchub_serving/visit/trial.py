@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from cpchub.common.words import counted
 from cpchub.encoders.load import load
 from cpchub.encoders.protocols import ImageEncoder
-from cpchub.errors import BrokenImageError, CpchubError, QueryError, SourceError
+from cpchub.errors import BrokenImageError, QueryError, SourceError
 from cpchub.index import Index
 from cpchub.media.decode import read_image, resize_side
+from cpchub_serving.visit.background import Job, Tell
 
 SAMPLE = 500
 BATCH = 25
@@ -35,29 +36,39 @@ def sample_rows(count: int) -> NDArray[np.int64]:
     return rows
 
 
-@dataclass(eq=False)
-class Trial:
-    """One encoder on the sample. `rows` are those that could be read, `vectors [len(rows), D]` theirs, once `done`."""
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """What an encoder makes of the sample: `vectors [len(rows), D]` at unit length of the rows that could be read."""
 
-    encoder: str
-    total: int
-    read: int = 0
-    state: str = "loading"  # then "embedding", then "done" or "failed"
-    problem: str = ""
-    rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    vectors: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    rows: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+
+
+class Trial:
+    """One encoder on the sample; `work` embeds it in the background, from now on."""
+
+    def __init__(self, encoder: str, work: Callable[[Tell], Embedded]) -> None:
+        self.encoder = encoder
+        self.job = Job(work)
+        self.job.start()
 
     @property
     def running(self) -> bool:
-        return self.state in ("loading", "embedding")
+        return self.job.progress.state == "running"
+
+    @property
+    def embedded(self) -> Embedded | None:
+        """The vectors; None until all are there, and where it failed."""
+        return self.job.result
 
     def in_words(self) -> str:
         """How far it is."""
-        if self.state == "loading":
-            return f"Loading {self.encoder}…"
-        if self.state == "embedding":
-            return f"{self.encoder}: {self.read:,} of {counted(self.total, 'image')} embedded"
-        return self.problem or f"{self.encoder}: {counted(len(self.rows), 'image')} embedded"
+        if self.embedded is not None:
+            return f"{self.encoder}: {counted(len(self.embedded.rows), 'image')} embedded"
+        progress = self.job.progress
+        if progress.state == "failed":
+            return f"{self.encoder} cannot be tried: {progress.error}"
+        return f"{self.encoder}: {progress.what}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,68 +105,55 @@ class Trials:
         """
         with self._lock:
             known = self._kept.get(encoder)
-            if known is not None and known.state != "failed":
+            if known is not None and (known.running or known.embedded is not None):
                 return known
             busy = [trial.encoder for trial in self._kept.values() if trial.running]
             if busy:
                 raise QueryError(f"{busy[0]} is being tried just now; wait until it is done.")
-            trial = Trial(encoder, len(self.sample))
+            trial = Trial(encoder, lambda tell: self._embed(encoder, tell))
             self._kept[encoder] = trial
             self._kept.move_to_end(encoder)
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
-        # A daemon: the end of the page does not wait for it.
-        threading.Thread(target=self._run, args=(trial,), name="trial", daemon=True).start()
         return trial
 
-    def side_by_side(self, trial: Trial, row: int, k: int) -> SideBySide:
+    def side_by_side(self, sample: Embedded, row: int, k: int) -> SideBySide:
         """The `k` nearest images of row `row` under both encoders. Raises QueryError for a row not embedded."""
-        place = np.searchsorted(trial.rows, row)
-        if trial.state != "done" or place == len(trial.rows) or trial.rows[place] != row:
+        place = np.searchsorted(sample.rows, row)
+        if place == len(sample.rows) or sample.rows[place] != row:
             raise QueryError(f"Image {row} is not in the sample; choose one of those that are shown.")
-        both = (self._today(trial), trial.vectors)
-        return SideBySide(*(_nearest(vectors, int(place), trial.rows, k) for vectors in both))
+        both = (self._today(sample), sample.vectors)
+        return SideBySide(*(_nearest(vectors, int(place), sample.rows, k) for vectors in both))
 
-    def agreement(self, trial: Trial) -> tuple[float, float] | None:
+    def agreement(self, sample: Embedded) -> tuple[float, float] | None:
         """The shares of images whose 5 nearest vote for their own label: today's encoder, and the one that is tried.
 
         None where the collection has fewer than two labels.
         """
         if "label" not in self.index.items.column_names:
             return None
-        every = self.index.items["label"].take(trial.rows).to_pylist()
+        every = self.index.items["label"].take(sample.rows).to_pylist()
         known = np.array([each is not None for each in every], dtype=bool)
         _, codes = np.unique([str(each) for each in every if each is not None], return_inverse=True)
         if known.sum() <= NEAREST or codes.max(initial=0) == 0:
             return None
-        today, tried = (_votes(vectors[known], codes) for vectors in (self._today(trial), trial.vectors))
+        today, tried = (_votes(vectors[known], codes) for vectors in (self._today(sample), sample.vectors))
         return today, tried
 
-    def _today(self, trial: Trial) -> NDArray[np.float32]:
-        return np.asarray(self.index.vectors[trial.rows], dtype=np.float32)
+    def _today(self, sample: Embedded) -> NDArray[np.float32]:
+        return np.asarray(self.index.vectors[sample.rows], dtype=np.float32)
 
-    def _run(self, trial: Trial) -> None:
-        try:
-            encoder = self._load(trial.encoder)
-            encoder.spec.check_takes_images("a trial")
-            trial.state = "embedding"
-            rows, vectors = self._embed(trial, encoder)
-            if not rows:
-                raise SourceError("none of the images of the sample can be read; are they still where they were?")
-            trial.rows, trial.vectors = np.array(rows), np.concatenate(vectors)
-            trial.state = "done"
-        except CpchubError as error:
-            trial.problem, trial.state = f"{trial.encoder} cannot be tried: {error}.", "failed"
-        except Exception:
-            trial.problem, trial.state = f"{trial.encoder} cannot be tried; the log says why.", "failed"
-            raise
-
-    def _embed(self, trial: Trial, encoder: ImageEncoder) -> tuple[list[int], list[NDArray[np.float32]]]:
+    def _embed(self, name: str, tell: Tell) -> Embedded:
+        tell("Loading", 0.0)
+        encoder = self._load(name)
         spec = encoder.spec
+        spec.check_takes_images("a trial")
         size = resize_side(spec.input_size, spec.crop_pct)
         rows: list[int] = []
         vectors: list[NDArray[np.float32]] = []
         for first in range(0, len(self.sample), BATCH):
+            total = len(self.sample)
+            tell(f"{first:,} of {counted(total, 'image')} embedded", first / total)
             images = []
             for row in self.sample[first : first + BATCH].tolist():
                 try:
@@ -165,8 +163,9 @@ class Trials:
                 rows.append(row)
             if images:
                 vectors.append(encoder.encode(images, normalize=True))
-            trial.read = min(first + BATCH, len(self.sample))
-        return rows, vectors
+        if not rows:
+            raise SourceError("none of the images of the sample can be read; are they still where they were?")
+        return Embedded(np.array(rows), np.concatenate(vectors))
 
 
 def _nearest(vectors: NDArray[np.float32], place: int, rows: NDArray[np.int64], k: int) -> list[tuple[int, float]]:

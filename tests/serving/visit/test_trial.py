@@ -11,8 +11,8 @@ import pytest
 
 from cpchub.errors import HubError, QueryError
 from cpchub_serving.visit import trial as trials_module
-from cpchub_serving.visit.trial import Trial, Trials
-from tests.processes import wait_for
+from cpchub_serving.visit.trial import Embedded, Trial, Trials
+from tests.processes import PATIENCE
 
 
 class Reversed:
@@ -26,8 +26,15 @@ class Reversed:
 
 
 def ended(trial: Trial) -> Trial:
-    wait_for(lambda: not trial.running, "the trial goes on")
+    trial.job.wait(PATIENCE)
+    assert not trial.running
     return trial
+
+
+def embedded(trial: Trial) -> Embedded:
+    found = ended(trial).embedded
+    assert found is not None, trial.in_words()
+    return found
 
 
 @pytest.fixture
@@ -37,16 +44,16 @@ def trials(served, monkeypatch: pytest.MonkeyPatch) -> Trials:
 
 
 def test_an_encoder_with_the_same_cosines_finds_the_same_images(trials: Trials, served) -> None:
-    trial = ended(trials.start("other"))
-    assert trial.rows.tolist() == trials.sample.tolist()
-    row = int(trial.rows[4])
-    pair = trials.side_by_side(trial, row, 5)
+    sample = embedded(trials.start("other"))
+    assert sample.rows.tolist() == trials.sample.tolist()
+    row = int(sample.rows[4])
+    pair = trials.side_by_side(sample, row, 5)
     assert [each for each, _ in pair.today] == [each for each, _ in pair.tried]
     assert row not in [each for each, _ in pair.today]
     assert pair.shared == 5
-    today, tried = trials.agreement(trial)
+    today, tried = trials.agreement(sample)
     assert today == tried > 0.5
-    assert not np.shares_memory(trial.vectors, served.index.vectors)
+    assert not np.shares_memory(sample.vectors, served.index.vectors)
 
 
 def test_the_sample_is_the_same_each_time_and_never_more_than_there_is() -> None:
@@ -55,17 +62,17 @@ def test_the_sample_is_the_same_each_time_and_never_more_than_there_is() -> None
 
 
 def test_a_row_outside_the_sample_is_refused(trials: Trials, served) -> None:
-    trial = ended(trials.start("other"))
-    outside = next(row for row in range(len(served.index)) if row not in trial.rows)
+    sample = embedded(trials.start("other"))
+    outside = next(row for row in range(len(served.index)) if row not in sample.rows)
     with pytest.raises(QueryError, match=f"{outside} is not in the sample"):
-        trials.side_by_side(trial, outside, 5)
+        trials.side_by_side(sample, outside, 5)
 
 
 def test_one_encoder_is_tried_at_a_time(served) -> None:
     go_on = threading.Event()
 
     def slow(name: str) -> Any:
-        go_on.wait(60)
+        go_on.wait(PATIENCE)
         return Reversed(served.encoder)
 
     trials = Trials(served.index, slow)
@@ -75,7 +82,7 @@ def test_one_encoder_is_tried_at_a_time(served) -> None:
         trials.start("second")
     go_on.set()
     ended(first)
-    ended(trials.start("second"))
+    embedded(trials.start("second"))
 
 
 def refuses(name: str) -> Any:
@@ -86,7 +93,7 @@ def breaks(name: str) -> Any:
     raise ValueError("/a/path/of/this/machine")
 
 
-@pytest.mark.parametrize(("load", "said"), [(refuses, "the Hub does not answer"), (breaks, "the log says why")])
+@pytest.mark.parametrize(("load", "said"), [(refuses, "the Hub does not answer"), (breaks, "in the log")])
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_an_encoder_that_cannot_be_loaded_says_so_and_may_be_tried_again(
     served, load: Callable[[str], Any], said: str
@@ -97,3 +104,20 @@ def test_an_encoder_that_cannot_be_loaded_says_so_and_may_be_tried_again(
     assert "/a/path" not in trial.in_words()
     assert trials.start("other") is not trial
     ended(trials.get("other"))
+
+
+def test_a_trial_tells_how_far_it_is_and_ends_with_the_process(served) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(name: str) -> Any:
+        begun.set()
+        go_on.wait(PATIENCE)
+        return Reversed(served.encoder)
+
+    trial = Trials(served.index, slow).start("other")
+    assert begun.wait(PATIENCE)
+    assert (trial.in_words(), trial.job.progress.share) == ("other: Loading", 0.0)
+    trial.job.stop()
+    go_on.set()
+    assert ended(trial).embedded is None
+    assert "The server stops" in trial.in_words()

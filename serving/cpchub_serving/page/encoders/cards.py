@@ -110,8 +110,9 @@ def _results(known: Known) -> str:
 
 def progress(trial: Trial) -> str:
     """How far a trial is, and a way to see that it goes on."""
-    share = trial.read / trial.total if trial.total else 0.0
-    bar = f'<progress max="1" value="{share:.3f}" aria-label="{escape(trial.in_words())}"></progress>'
+    bar = (
+        f'<progress max="1" value="{trial.job.progress.share:.3f}" aria-label="{escape(trial.in_words())}"></progress>'
+    )
     said = f"<p>{escape(trial.in_words())}</p>"
     return f'<div class="cpc-progress" aria-live="polite">{said}{bar if trial.running else ""}</div>'
 

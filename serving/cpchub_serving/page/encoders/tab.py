@@ -116,14 +116,15 @@ class EncodersTab:
         trial = self._of(state)
         if trial is None:
             return ""
-        if trial.state != "done":
+        sample = trial.embedded
+        if sample is None:
             return markup.heading("A trial") + cards.progress(trial)
         own = self.finder.encoder_name
-        said = cards.verdict(self.trials.agreement(trial), own, trial.encoder, len(trial.rows))
-        offered = np.random.default_rng(1).permutation(trial.rows)[:QUERIES].tolist()
+        said = cards.verdict(self.trials.agreement(sample), own, trial.encoder, len(sample.rows))
+        offered = np.random.default_rng(1).permutation(sample.rows)[:QUERIES].tolist()
         query = state.query if state.query is not None else offered[0]
-        pair = self.trials.side_by_side(trial, query, NEIGHBOURS)
-        head = markup.heading(f"{len(trial.rows):,} images under two encoders", said)
+        pair = self.trials.side_by_side(sample, query, NEIGHBOURS)
+        head = markup.heading(f"{len(sample.rows):,} images under two encoders", said)
         choose = f"<h3>Search with one of these</h3>{self._grid([(row, None) for row in offered])}"
         name = escape(Path(self.finder.paths[query]).name)
         both = f"{pair.shared} of {len(pair.today)} are found by both"
