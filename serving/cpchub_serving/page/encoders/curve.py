@@ -1,14 +1,12 @@
-"""The label-efficiency curve of an encoder as SVG: accuracy over the number of labels, frozen and from scratch."""
+"""The label-efficiency curve of an encoder: accuracy over the number of labels, frozen and from scratch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any, NamedTuple
 
-WIDTH, HEIGHT = 320, 190
-LEFT, RIGHT, TOP, BOTTOM = 38, 8, 10, 26  # room around the plot
+from cpchub_serving.page.plot import Plot
 
 Point = tuple[int, float]  # labels, accuracy
 
@@ -44,46 +42,13 @@ def _points(rows: Sequence[Mapping[str, Any]]) -> tuple[Point, ...]:
 
 
 def svg(curve: Curve, name: str) -> str:
-    """The curve, with labels on a logarithmic axis."""
-    labels = [count for count, _ in (*curve.frozen, *curve.scratch)]
-    values = [value for _, value in (*curve.frozen, *curve.scratch)]
-    low = math.floor(10 * min(values)) / 10
-    high = min(1.0, math.ceil(10 * max(values)) / 10)
-    first, last = math.log(min(labels)), math.log(max(labels))
-
-    def x(count: int) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * (math.log(count) - first) / ((last - first) or 1)
-
-    def y(value: float) -> float:
-        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - low) / ((high - low) or 1)
-
-    ticks = [tick / 10 for tick in range(round(10 * low), round(10 * high) + 1, 1 if high - low < 0.45 else 2)]
-    lines = "".join(
-        f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
-        f'<text x="{LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:.0%}</text>'
-        for tick in ticks
-    )
-    ends = ((min(labels), "start"), (max(labels), "end"))
-    below = "".join(
-        f'<text x="{x(count):.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}">{count:,}</text>' for count, anchor in ends
-    )
-    below += f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">labels</text>'
-    drawn = _line(curve.frozen, x, y, "cpc-frozen") + _line(curve.scratch, x, y, "cpc-scratch")
-    return (
-        f'<svg class="cpc-curve" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(_said(curve, name))}">'
-        f"{lines}{below}{drawn}</svg>"
-    )
-
-
-def _line(points: Sequence[Point], x: Any, y: Any, kind: str) -> str:
-    if not points:
-        return ""
-    places = [f"{x(count):.1f},{y(value):.1f}" for count, value in points]
-    dots = "".join(
-        f'<circle cx="{x(count):.1f}" cy="{y(value):.1f}" r="3"><title>{count:,} labels: {value:.1%}</title></circle>'
-        for count, value in points
-    )
-    return f'<g class="{kind}"><polyline points="{" ".join(places)}"/>{dots}</g>'
+    """The curve as SVG."""
+    labels, values = zip(*curve.frozen, *curve.scratch, strict=True)
+    low, high = math.floor(10 * min(values)) / 10, min(1.0, math.ceil(10 * max(values)) / 10)
+    plot = Plot(min(labels), max(labels), low, high)
+    lines = ((curve.scratch, "cpc-scratch"), (curve.frozen, "cpc-frozen"))
+    drawn = [plot.line(points, kind) + plot.dots(points, kind) for points, kind in lines if points]
+    return plot.svg(_said(curve, name), *drawn)
 
 
 def _said(curve: Curve, name: str) -> str:
