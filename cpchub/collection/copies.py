@@ -66,8 +66,17 @@ def distance_at(cosine: float) -> float:
     return math.sqrt(2 - 2 * cosine)
 
 
-def small_copies(collection: Collection, rows: Sequence[int], *, progress: bool = True) -> dict[int, Small]:
-    """The images of some rows as `cpchub.media.whole` compares them, without those that cannot be read."""
+def small_copies(
+    collection: Collection,
+    rows: Sequence[int],
+    *,
+    progress: bool = True,
+    tell: Callable[[float], None] | None = None,
+) -> dict[int, Small]:
+    """The images of some rows as `cpchub.media.whole` compares them, without those that cannot be read.
+
+    tell: called after each image with the share that is done; what it raises ends the reading.
+    """
 
     def read(row: int) -> Small | None:
         try:
@@ -80,10 +89,12 @@ def small_copies(collection: Collection, rows: Sequence[int], *, progress: bool 
         Report("Comparing whole images", len(rows), console=Console(stderr=True, quiet=not progress)) as report,
         ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="read-images") as pool,
     ):
-        for row, small in zip(rows, pool.map(read, rows), strict=True):
+        for done, (row, small) in enumerate(zip(rows, pool.map(read, rows), strict=True), start=1):
             if small is not None:
                 found[row] = small
             report.advance()
+            if tell is not None:
+                tell(done / len(rows))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -58,12 +58,14 @@ def find_duplicates(
     confirm: bool = True,
     progress: bool = True,
     neighbours: Neighbours | None = None,
+    tell: Callable[[float], None] | None = None,
 ) -> Duplicates:
     """Group the images of a collection that are duplicates of one that is kept.
 
     threshold: the cosine from which two may be; by default it is calibrated, as `calibrate_threshold` says. confirm:
     compare near ones as whole images too, for which they are read from their source; where they cannot be read, the
     encoder alone decides. neighbours: at least `neighbours_needed` of each image, where they have been found before.
+    tell: called with the share of the near ones that is read; what it raises ends the search.
 
     Every image of a group is near the one that is kept: of a chain of images, each like the next, several are kept.
     Links to a file are that file, and a file that changed since it was embedded is left out.
@@ -83,7 +85,7 @@ def find_duplicates(
         usual = usual_distance(index.vectors, contents, small)
         threshold, how = calibrate_threshold(neighbours, contents, usual, confirmed=readable)
     least = min(threshold, IDENTICAL)
-    grouping = Grouping(index, contents, least, confirm=confirm, readable=readable, progress=progress)
+    grouping = Grouping(index, contents, least, confirm=confirm, readable=readable, progress=progress, tell=tell)
     groups = grouping.groups(neighbours)
     notes = [*_left_out(grouping, confirm)]
     if not given and all(all(group.exact) for group in groups):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,15 +40,24 @@ class Grouping:
     """Groups the images of a collection, by cosine and as whole images.
 
     contents: a number for each row, the same for the same bytes. least: the cosine from which two can be near. confirm:
-    compare near ones as whole images too, by their proportions alone where they are not readable. Afterwards the
-    counters say what was left out.
+    compare near ones as whole images too, by their proportions alone where they are not readable. tell: called with the
+    share of these images that is read. Afterwards the counters say what was left out.
     """
 
     def __init__(
-        self, index: Index, contents: Rows, least: float, *, confirm: bool, readable: bool, progress: bool
+        self,
+        index: Index,
+        contents: Rows,
+        least: float,
+        *,
+        confirm: bool,
+        readable: bool,
+        progress: bool,
+        tell: Callable[[float], None] | None = None,
     ) -> None:
         self.index, self.contents, self.least = index, contents, least
         self.confirm, self.readable, self.progress = confirm, confirm and readable, progress
+        self.tell = tell
         self.other_names = self.changed = self.differing = self.unread = 0
 
     def groups(self, neighbours: Neighbours) -> list[Group]:
@@ -70,7 +79,9 @@ class Grouping:
 
         units = [self._by_content(sorted(some, key=rank)) for some in rows if len(some) > 1]
         several = [unit[0] for some in units if len(some) > 1 for unit in some]
-        small = small_copies(self.index.collection, several, progress=self.progress) if self.readable else {}
+        small: dict[int, Small] = {}
+        if self.readable:
+            small = small_copies(self.index.collection, several, progress=self.progress, tell=self.tell)
         parts = [part for some in units for part in self._parts(some, neighbours, small)]
         found = [group for part in parts for group in self._around_kept(part, small)]
         return sorted(found, key=lambda group: (-len(group.rows), self._items[group.rows[0]]["path"]))

@@ -45,12 +45,13 @@ class Copy:
 class Found:
     """groups: copies, the one to keep first, the largest group first. outliers: row and mean cosine to its neighbours.
 
-    how: what near means here, in a sentence.
+    near: the cosine from which two images can be near-duplicates, in digits. not_listed: what was left out, in words.
     """
 
     groups: list[list[Copy]]
     outliers: list[tuple[int, float]]
-    how: str
+    near: str = ""
+    not_listed: str = ""
 
 
 class Checks:
@@ -73,7 +74,7 @@ class Checks:
 
     def _make(self, tell: Tell) -> Found:
         if len(self.index) < 2:
-            return Found([], [], "One image has no duplicate.")
+            return Found([], [])
         tables = self._kept()
         if tables is None:
             tables = self._find(tell)
@@ -89,12 +90,17 @@ class Checks:
             tell=lambda share: tell("Comparing", SEARCH_SHARE * share),
         )
         tell("Comparing whole images", SEARCH_SHARE)
-        found = find_duplicates(self.index, progress=False, neighbours=neighbours)
+        found = find_duplicates(
+            self.index,
+            progress=False,
+            neighbours=neighbours,
+            tell=lambda share: tell("Comparing whole images", SEARCH_SHARE + (COMPARE_SHARE - SEARCH_SHARE) * share),
+        )
         tell("Looking for outliers", COMPARE_SHARE)
         outliers = find_outliers(self.index, progress=False, neighbours=neighbours)
         outliers = outliers.filter(outliers["outlier"]).select(["path", "similarity"])
-        how = f"Near are images at a cosine of {cosine_text(found.threshold)} or more: {found.how}."
-        return self._marked(found.table, " ".join([how, *found.notes])), self._marked(outliers, "")
+        facts = {"near": cosine_text(found.threshold), "not_listed": " ".join(found.notes)}
+        return self._marked(found.table, facts), self._marked(outliers, {})
 
     def _kept(self) -> tuple[pa.Table, pa.Table] | None:
         """Both tables, where they are of the state that the collection is in."""
@@ -106,7 +112,7 @@ class Checks:
                 return None
             if _facts(tables[-1]).get("generation") != self.index.collection.manifest["generation"]:
                 return None
-        return tables[0], tables[1]
+        return (tables[0], tables[1]) if "near" in _facts(tables[0]) else None
 
     def _keep(self, *tables: pa.Table) -> None:
         folder = self.index.collection.folder / FOLDER
@@ -118,8 +124,8 @@ class Checks:
     def _files(self) -> list[Path]:
         return [self.index.collection.folder / FOLDER / f"{name}.parquet" for name in ("duplicates", "outliers")]
 
-    def _marked(self, table: pa.Table, how: str) -> pa.Table:
-        facts = {"generation": self.index.collection.manifest["generation"], "how": how}
+    def _marked(self, table: pa.Table, facts: dict[str, str]) -> pa.Table:
+        facts = facts | {"generation": self.index.collection.manifest["generation"]}
         return table.replace_schema_metadata({MADE_OF: json.dumps(facts).encode()})
 
     def _as_found(self, duplicates: pa.Table, outliers: pa.Table) -> Found:
@@ -133,7 +139,8 @@ class Checks:
             copy = Copy(row, content is not None and content == kept, each["similarity"])
             groups.setdefault(each["group"], []).append(copy)
         unusual = [(row_of[each["path"]], each["similarity"]) for each in outliers.to_pylist()]
-        return Found(list(groups.values()), unusual, _facts(duplicates)["how"])
+        facts = _facts(duplicates)
+        return Found(list(groups.values()), unusual, facts["near"], facts["not_listed"])
 
 
 def _facts(table: pa.Table) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from html import escape
 from cpchub.common.words import counted
 from cpchub_serving.page import markup
 from cpchub_serving.visit.background import Progress
+from cpchub_serving.visit.checks import Found
 from cpchub_serving.visit.cleaning import BROKEN, DUPLICATES, OUTLIERS, QUEUES, Cleaner, Cleaning, says
 from cpchub_serving.visit.marks import KEEP, REMOVE, Mark
 from cpchub_serving.visit.thumbnails import Thumbnails
@@ -23,10 +24,8 @@ def side(cleaner: Cleaner, state: Cleaning) -> str:
     count = cleaner.to_remove()
     return (
         f'<ul class="cpc-queues">{rows}</ul><div class="cpc-clean-card"><b>{counted(count, "image")} marked to be '
-        "removed</b><p>Nothing is deleted here, and nothing ever is by this page. The marks are kept in the collection "
-        "as marks.csv (path, mark, reason): take the file and move the images with a tool of yours. The guide of the "
-        'page has a few lines for it.</p><a class="cpc-button" href="page/clean/marks.csv" download="marks.csv">'
-        "Download marks.csv</a></div>"
+        "removed</b><p>This page deletes nothing. The marks are in the collection as marks.csv, for your own tool.</p>"
+        '<a class="cpc-button" href="page/clean/marks.csv" download="marks.csv">Download marks.csv</a></div>'
     )
 
 
@@ -52,9 +51,12 @@ def waiting(progress: Progress) -> str:
     )
 
 
-def how(said: str) -> str:
-    """What counts as near, for those who want to know."""
-    return f'<details class="cpc-how"><summary>What counts as near</summary><p>{escape(said)}</p></details>'
+def about_duplicates(found: Found) -> str:
+    """What the words on the groups mean, and what is in none of them."""
+    said = markup.note(f"Copies have the same bytes. Near images have a cosine of {found.near} or more.")
+    if found.not_listed:
+        said += f"<details><summary>What is not listed</summary><p>{escape(found.not_listed)}</p></details>"
+    return f'<div class="cpc-how">{said}</div>'
 
 
 def group(cleaner: Cleaner, thumbnails: Thumbnails, place: int) -> str:
@@ -112,7 +114,5 @@ def broken(cleaner: Cleaner, places: list[int]) -> str:
 def _cell(cleaner: Cleaner, thumbnails: Thumbnails, row: int, about: str, mark: Mark | None) -> str:
     name, say = cleaner.paths[row], SAID[says(mark)]
     tile = markup.tile_button(markup.Tile(row, thumbnails.url(row), name, say or about), "mark", "Mark")
-    return (
-        f'<div class="cpc-clean-cell" data-mark="{say}">{tile}<button type="button" class="cpc-look" '
-        f'data-large="{row}" aria-label="Open {escape(name)}" title="Open it large">⤢</button></div>'
-    )
+    look = markup.small_button("⤢", f"Open {name}", f'data-large="{row}"', "Open it large")
+    return markup.cell(tile, look, f' data-mark="{say}"')

@@ -16,8 +16,7 @@ from cpchub_serving.visit.cleaning import A_PAGE, BROKEN, DUPLICATES, OUTLIERS, 
 EVERY = 1.0  # seconds between two looks at the comparison
 ABOUT = {
     DUPLICATES: "Click an image to mark it for removal; click again to take the mark away.",
-    OUTLIERS: "Images that are like no others, the most unusual first, with the mean cosine to their neighbours. "
-    "Click the ones that do not belong here.",
+    OUTLIERS: "The most unusual first, with the mean cosine to their neighbours. Click those that do not belong here.",
     BROKEN: "Files that could not be read when the collection was embedded, and why.",
 }
 NOTHING = {
@@ -118,8 +117,8 @@ class CleanTab:
             self.cleaner.turn(state)
         places = state.places or []
         head = markup.heading(panels.NAMES[queue], ABOUT[queue], self._tools(state))
-        if queue == DUPLICATES and checks.found:
-            head += panels.how(checks.found.how)
+        if queue == DUPLICATES and checks.found and checks.found.groups:
+            head += panels.about_duplicates(checks.found)
         if not places:
             return head + markup.empty(NOTHING[queue], self._advice(state))
         if queue == DUPLICATES:
