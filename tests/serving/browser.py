@@ -1,4 +1,8 @@
-"""A headless Chromium for the tests of the page, with the moves that they need."""
+"""A headless Chromium for the tests of the page, with the moves that they need.
+
+Chromium and the page take seconds to load for the first time. So the tests of a process share both, by the fixture
+`visit`: each has a window of its own, and nothing that an earlier one left in the browser but what was loaded.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.processes import PATIENCE, wait_for
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
-
+exceptions = pytest.importorskip("selenium.common.exceptions")
 axe = pytest.importorskip("axe_core_python.selenium", reason="axe-core is not installed: pip install axe-core-python")
 
 FLAGS = (
@@ -28,6 +33,15 @@ FLAGS = (
     "--disable-sync",
 )
 DESK, TABLET, PHONE, WIDE = (1280, 900), (800, 900), (390, 844), (1400, 900)
+NOT_YET = (IndexError, exceptions.StaleElementReferenceException)  # what is looked at was not drawn, or is drawn anew
+# What each tab shows once it has all that it is opened for.
+CONTENT = {
+    "Search": "#results .cpc-tile",
+    "Label": "#label-board .cpc-tile",
+    "Map": "#map-tab [data-drawn~=tsne]",
+    "Clean": "#clean-board .cpc-clean-group, #clean-board .cpc-empty:not([role=status])",
+    "Encoders": "#encoders .cpc-encoder",
+}
 
 
 class Browser:
@@ -41,6 +55,15 @@ class Browser:
     def url(self) -> str:
         return str(self.driver.current_url)
 
+    def be(self, size: tuple[int, int], *, dark: bool = False) -> None:
+        """Give the window a size, the touch screen of a phone where it is as narrow as one, and a colour scheme."""
+        phone = size == PHONE
+        screen = {"width": size[0], "height": size[1], "deviceScaleFactor": 2 if phone else 1, "mobile": phone}
+        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        self.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": phone})
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+
     def all(self, selector: str) -> list[Any]:
         return self.driver.find_elements("css selector", selector)
 
@@ -49,23 +72,36 @@ class Browser:
         return self.driver.execute_script(script, selector)
 
     def wait(self, for_what: Callable[[], Any]) -> Any:
+        """Wait until `for_what` returns something, and return it."""
+
+        def look() -> Any:
+            try:
+                return for_what() or None
+            except NOT_YET:
+                return None
+
         try:
-            return wait_for(lambda: for_what() or None, "not seen")
+            return wait_for(look, "not seen")
         except AssertionError as error:
             self.driver.save_screenshot(str(self.shots / "gave-up.png"))
             raise AssertionError(f"{error}; the page says: {self.texts('body')[0][:500]}") from None
 
     def click(self, selector: str, number: int = 0) -> None:
-        self.wait(lambda: len(self.all(selector)) > number)
-        self.driver.execute_script("arguments[0].click()", self.all(selector)[number])
+        script = """
+            const found = document.querySelectorAll(arguments[0])[arguments[1]];
+            found?.click();
+            return Boolean(found);
+        """
+        self.wait(lambda: self.driver.execute_script(script, selector, number))
 
     def tabs(self) -> list[str]:
         """The names of the tabs."""
         return [tab.text for tab in self.wait(lambda: self.all("button[role=tab]")) if tab.text]
 
     def open_tab(self, name: str) -> None:
-        tabs = self.wait(lambda: [tab for tab in self.all("button[role=tab]") if tab.text == name])
-        tabs[0].click()
+        """Open a tab, and wait for what it is opened for."""
+        self.wait(lambda: next((tab for tab in self.all("button[role=tab]") if tab.text == name), None)).click()
+        self.wait(lambda: self.all(CONTENT[name]))
 
     def label(self, name: str, count: int) -> None:
         """Label the first `count` unlabelled images of the board whose folder is `name`."""
@@ -132,31 +168,39 @@ class Browser:
         return [f"{each['id']}: {each['help']}: {each['nodes'][0]['html'][:200]}" for each in serious]
 
 
-def started(size: tuple[int, int], folder: Path, *, phone: bool = False) -> Any:
+def started(folder: Path) -> Any:
+    """A Chromium that keeps its files in `folder`."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or shutil.which("chromium-browser") or ""
-    for flag in (*FLAGS, f"--user-data-dir={folder / 'profile'}", f"--window-size={size[0]},{size[1]}"):
+    for flag in (*FLAGS, f"--user-data-dir={folder / 'profile'}", f"--window-size={DESK[0]},{DESK[1]}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     several = "profile.default_content_setting_values.automatic_downloads"  # without a question after the first
-    prefs = {"download.default_directory": str(folder / "downloads"), several: 1}
-    options.add_experimental_option("prefs", prefs)
-    metrics = {"width": size[0], "height": size[1], "pixelRatio": 2 if phone else 1, "mobile": phone, "touch": phone}
-    options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
-    return webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    options.add_experimental_option("prefs", {several: 1})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    driver.set_page_load_timeout(PATIENCE)
+    return driver
 
 
 @contextmanager
-def browsing(url: str, size: tuple[int, int], folder: Path, *, dark: bool = False) -> Iterator[Browser]:
-    """A browser that shows `url`; screenshots and downloads go to `folder`."""
-    driver = started(size, folder, phone=size == PHONE)
+def browsing(driver: Any, url: str, size: tuple[int, int], folder: Path, *, dark: bool = False) -> Iterator[Browser]:
+    """A window of its own that shows `url`, as for a visitor who is new; screenshots and downloads go to `folder`."""
+    first = driver.current_window_handle
+    driver.switch_to.new_window("tab")
+    browser = Browser(driver, folder)
     try:
-        driver.set_page_load_timeout(PATIENCE)
-        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+        browser.be(size, dark=dark)
+        origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))
+        driver.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "local_storage"})
+        downloads = {"behavior": "allow", "downloadPath": str(folder / "downloads")}
+        driver.execute_cdp_cmd("Browser.setDownloadBehavior", downloads)
+        browser.complaints()
+        browser.requested()
         driver.get(url)
-        browser = Browser(driver, folder)
-        browser.wait(lambda: browser.all("#results .cpc-tile"))
+        browser.wait(lambda: browser.all(CONTENT["Search"]))
         yield browser
     finally:
-        driver.quit()
+        for window in set(driver.window_handles) - {first}:
+            driver.switch_to.window(window)
+            driver.close()
+        driver.switch_to.window(first)

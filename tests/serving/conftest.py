@@ -8,9 +8,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,9 @@ from cpchub.encoders.encoder import Encoder
 from cpchub.encoders.load import load
 from cpchub.index import Index
 from tests.processes import Processes, ended_processes, wait_for
+
+if TYPE_CHECKING:
+    from tests.serving.browser import Browser
 
 COLOURS = {"blue": (40, 80, 200), "green": (50, 170, 70), "red": (210, 50, 40)}
 PER_CLASS = 20
@@ -91,12 +95,18 @@ class PageHost:
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
-    def start(self, collection: Path, encoder: Path, folder: Path, job: str | None = None, **env: str) -> Page:
-        """Serve a collection on the first free port. With `job`, one of page_host.JOBS, a search by row is that job."""
+    def start(
+        self, collection: Path, encoder: Path, folder: Path, job: str | None = None, port: int | None = None, **env: str
+    ) -> Page:
+        """Serve a collection, by default on the first free port.
+
+        With `job`, one of page_host.JOBS, a search by row is that job; with "endless map" no map is ever done.
+        """
         (folder / "log").touch()
         (folder / "temporary").mkdir()
+        where = [] if port is None else ["--port", str(port)]
         asked = {
-            "args": [str(collection), "--encoder", str(encoder)],
+            "args": [str(collection), "--encoder", str(encoder), *where],
             "env": {"XDG_CACHE_HOME": str(folder), "TMPDIR": str(folder / "temporary"), **env},
             "log": str(folder / "log"),
             "job": job,
@@ -114,6 +124,7 @@ def page_host() -> Iterator[PageHost]:
 
 
 StartPage = Callable[..., Page]
+Visit = Callable[..., "Browser"]
 
 
 @pytest.fixture
@@ -138,3 +149,26 @@ def page_url(
     url = page_host.start(served.index.collection.folder, tiny_encoder_folder, folder).url
     assert url is not None
     return url
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The driver of a Chromium that all tests of this process share; `visit` opens windows in it."""
+    from tests.serving.browser import started  # skips where its packages are not installed
+
+    driver = started(tmp_path_factory.mktemp("chromium"))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def visit(chromium: Any, tmp_path: Path) -> Iterator[Visit]:
+    """Opens windows on pages, each as for a new visitor; see `browsing`. They are closed after the test."""
+    from tests.serving.browser import DESK, browsing
+
+    with ExitStack() as stack:
+
+        def visit(url: str, size: tuple[int, int] = DESK, *, dark: bool = False) -> Browser:
+            return stack.enter_context(browsing(chromium, url, size, tmp_path, dark=dark))
+
+        yield visit

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from cpchub.cli.main import main
+from cpchub.index import layout, layout_kept
 from cpchub_serving import app  # noqa: F401 - loaded once, for all pages
 from cpchub_serving.visit import finder
 from cpchub_serving.visit.background import Job
@@ -57,7 +58,10 @@ def serve_page(args: list[str], env: dict[str, str], log: str, job: str | None) 
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if job is not None:
+    if job == "endless map":
+        layout.LATE = 10**9  # steps
+        layout_kept._read = lambda _: None  # nor is one there already
+    elif job is not None:
         usual = finder.Finder.by_row
 
         def by_row(*args: Any) -> Any:

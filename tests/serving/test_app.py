@@ -162,3 +162,21 @@ def test_no_click_is_forgotten_while_the_one_before_is_answered(page_url: str) -
     ]
     assert len(clicks) > 10
     assert [event for event, mode in clicks if mode != "multiple"] == []
+
+
+def test_an_answer_that_was_left_behind_comes_with_the_next_look(page_url: str) -> None:
+    """Gradio's browser side may miss the end of its stream of answers; an event that is always sent opens another."""
+    with urllib.request.urlopen(f"{page_url}config", timeout=PATIENCE) as answer:
+        config = json.load(answer)
+    running = {
+        component["id"]
+        for component in config["components"]
+        if component["type"] == "timer" and component["props"]["active"]
+    }
+    ticks = [
+        dependency["trigger_mode"]
+        for dependency in config["dependencies"]
+        for target, _ in dependency["targets"]
+        if target in running
+    ]
+    assert ticks == ["multiple"]

@@ -1,17 +1,13 @@
-"""The Label tab in a real browser: by click and by key, two visitors, files, and a server that is killed.
+"""The Label tab in a real browser: by click and by key, two visitors, and files.
 
 Screenshots lie in pytest's temporary folder (`--basetemp` chooses it) for people to look at.
 """
 
 from __future__ import annotations
 
-import os
-import random
+import itertools
 import re
-import shutil
-import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,49 +16,34 @@ import pytest
 from cpchub.collection.collection import Collection
 from cpchub.fewlabels.given_labels import read_labels, rows_of
 from cpchub.fewlabels.heads.head import load_classifier
-from tests.serving.browser import DESK, PHONE, Browser, browsing
-from tests.serving.conftest import Page, PageHost, Served
+from tests.serving.browser import DESK, PHONE, TABLET, Browser
+from tests.serving.conftest import Served, Visit
+from tests.serving.labelling import CLASSES, COUNTS, add_classes, choose_set, saved
 
 pytestmark = pytest.mark.browser
 
-COUNTS = ".cpc-class > span"
-CLASSES = ("red", "green", "blue")
+
+NUMBERS = itertools.count()
 
 
 @pytest.fixture
-def collection(served: Served, tmp_path: Path) -> Path:
-    """A collection of this test alone, since labels are kept in it."""
-    return Path(shutil.copytree(served.index.collection.folder, tmp_path / "collection"))
+def label_set() -> str:
+    """The name of a label set that no other test of this process has: they share the collection."""
+    return f"set-{next(NUMBERS)}"
 
 
 @pytest.fixture
-def start(page_host: PageHost, collection: Path, tiny_encoder_folder: Path, tmp_path: Path) -> Callable[[], Page]:
-    folders = (tmp_path / f"page{number}" for number in range(1000))
-
-    def start() -> Page:
-        folder = next(folders)
-        folder.mkdir()
-        return page_host.start(collection, tiny_encoder_folder, folder)
-
-    return start
+def browser(request: pytest.FixtureRequest, page_url: str, visit: Visit, label_set: str) -> Browser:
+    browser = visit(page_url, getattr(request, "param", DESK))
+    browser.open_tab("Label")
+    choose_set(browser, label_set)
+    return browser
 
 
 @pytest.fixture
-def browser(request: pytest.FixtureRequest, start: Callable[[], Page], tmp_path: Path) -> Iterator[Browser]:
-    with browsing(start().url, getattr(request, "param", DESK), tmp_path) as browser:
-        browser.open_tab("Label")
-        yield browser
-
-
-def add_classes(browser: Browser, *names: str) -> None:
-    browser.wait(lambda: browser.all("#label-board .cpc-tile"))
-    browser.all("#class-names input, #class-names textarea")[0].send_keys(", ".join(names) + "\n")
-    browser.wait(lambda: set(names) <= set(browser.texts(".cpc-class b")))
-
-
-def saved(browser: Browser) -> None:
-    """Wait until the server has every label that the browser shows."""
-    browser.wait(lambda: not browser.all("#label-board .cpc-saving"))
+def collection(served: Served) -> Path:
+    """The collection that the browser shows."""
+    return served.index.collection.folder
 
 
 def press(browser: Browser, *keys: str) -> None:
@@ -83,11 +64,11 @@ def interval(browser: Browser) -> tuple[float, float]:
     return float(low) / 100, float(high) / 100
 
 
-def true_accuracy(collection: Path, head: Path) -> float:
+def true_accuracy(collection: Path, label_set: str) -> float:
     """Of the images that have no label; their folder is their class."""
     images = Collection.open(collection)
-    labels = rows_of(images, read_labels(collection / "labels" / "default.csv"))
-    classifier = load_classifier(head)
+    labels = rows_of(images, read_labels(collection / "labels" / f"{label_set}.csv"))
+    classifier = load_classifier(collection / "heads" / label_set)
     found = np.array(classifier.classify(images)["predicted"].to_pylist())
     truth = np.array([path.split("/")[0] for path in images.paths])
     rest = np.setdiff1d(np.arange(len(images)), list(labels))
@@ -95,7 +76,9 @@ def true_accuracy(collection: Path, head: Path) -> float:
 
 
 @pytest.mark.parametrize("browser", [DESK, PHONE], ids=["desk", "phone"], indirect=True)
-def test_a_visitor_labels_by_click_and_sees_the_rest_classified(browser: Browser, collection: Path) -> None:
+def test_a_visitor_labels_by_click_and_sees_the_rest_classified(
+    browser: Browser, collection: Path, label_set: str
+) -> None:
     add_classes(browser, *CLASSES)
     for name in CLASSES:
         browser.label(name, 3)
@@ -107,9 +90,9 @@ def test_a_visitor_labels_by_click_and_sees_the_rest_classified(browser: Browser
 
     assert browser.faults() == []
     browser.click("#keep-head")
-    browser.wait((collection / "heads" / "default" / "head.json").exists)
+    browser.wait((collection / "heads" / label_set / "head.json").exists)
     low, high = interval(browser)
-    assert low - 0.005 <= true_accuracy(collection, collection / "heads" / "default") <= high + 0.005
+    assert low - 0.005 <= true_accuracy(collection, label_set) <= high + 0.005
 
     browser.click("#undo")
     browser.wait(lambda: browser.texts(COUNTS) == ["3", "3", "2"])
@@ -138,10 +121,9 @@ def seen(browser: Browser) -> str:
     return tiles[0] if len(set(tiles)) == 1 else "no label" if not browser.all(labelled) else ""
 
 
-def test_a_visitor_labels_by_keyboard_alone(browser: Browser, collection: Path) -> None:
+def test_a_visitor_labels_by_keyboard_alone(browser: Browser, collection: Path, label_set: str) -> None:
     from selenium.webdriver.common.keys import Keys
 
-    browser.wait(lambda: browser.all("#label-board .cpc-tile"))
     in_field = "return Boolean(document.activeElement.closest('#class-names'))"
     for _ in range(20):
         if browser.driver.execute_script(in_field):
@@ -189,7 +171,51 @@ def test_a_visitor_labels_by_keyboard_alone(browser: Browser, collection: Path) 
     browser.wait(lambda: browser.texts("#label-board .cpc-name")[0] != first)
     press(browser, "p")
     browser.wait(lambda: browser.texts("#label-board .cpc-name")[0] == first)
-    assert len(read_labels(collection / "labels" / "default.csv")) == 11
+    assert len(read_labels(collection / "labels" / f"{label_set}.csv")) == 11
+
+
+def test_unsure_and_the_large_view_have_buttons_on_each_image(browser: Browser) -> None:
+    add_classes(browser, *CLASSES)
+    buttons = browser.all("#label-board .cpc-cell:nth-child(4) .cpc-small button")
+    for size in (DESK, PHONE):
+        browser.be(size)
+        assert all(button.is_displayed() and min(button.size.values()) >= 24 for button in buttons)  # WCAG 2.5.8
+    third, fourth = browser.texts("#label-board .cpc-cell .cpc-name")[2:4]
+    buttons[0].click()
+    browser.wait(lambda: browser.texts(".cpc-rest b") == ["1"])
+    assert browser.texts(".cpc-skipped .cpc-name") == [fourth]
+    assert len(browser.all("#label-board [data-unsure][aria-pressed=true]")) == 1
+    browser.click("#label-board .cpc-cell:nth-child(4) [data-unsure]")
+    browser.wait(lambda: not browser.texts(".cpc-rest b"))
+    assert not browser.all("#label-board [data-unsure][aria-pressed=true], .cpc-skipped")
+
+    browser.all("#label-board .cpc-cell:nth-child(4) [data-large]")[0].click()
+    browser.wait(lambda: browser.texts("#cpc-large[open] #cpc-large-path")[0].endswith(fourth))
+    browser.click("#cpc-large [data-go=previous]")
+    browser.wait(lambda: browser.texts("#cpc-large-path")[0].endswith(third))
+    browser.click("#cpc-large-labels button")
+    browser.click("#cpc-large [data-go=close]")
+    browser.wait(lambda: browser.texts(".cpc-labelled .cpc-name") == [third])
+    saved(browser)
+    assert browser.complaints() == []
+
+
+def test_what_is_chosen_first_comes_before_the_images_and_is_seen_in_the_order_of_the_page(browser: Browser) -> None:
+    add_classes(browser, *CLASSES)
+    parts = ["#label-set", "#class-names", "#class-panel", "#undo", "#label-board", "#least", "#save-labels"]
+    script = """
+        const parts = arguments[0].map((selector) => document.querySelector(selector));
+        const inOrder = parts.every((part, at) => at === 0
+            || parts[at - 1].compareDocumentPosition(part) & Node.DOCUMENT_POSITION_FOLLOWING);
+        const boxes = parts.map((part) => part.getBoundingClientRect());
+        return [inOrder, boxes.map((box) => [box.left, box.top, box.right, box.bottom])];
+    """
+    for size in (DESK, TABLET, PHONE):
+        browser.be(size)
+        in_order, boxes = browser.driver.execute_script(script, parts)
+        assert in_order
+        for (_, _, right, bottom), (left, top, _, _) in itertools.pairwise(boxes):
+            assert top >= bottom or left >= right, size  # below what comes before it, or to its right
 
 
 def test_two_visitors_see_each_others_labels_and_a_reload_keeps_them(browser: Browser) -> None:
@@ -213,31 +239,33 @@ def test_two_visitors_see_each_others_labels_and_a_reload_keeps_them(browser: Br
     browser.wait(lambda: browser.texts(COUNTS) == ["0", "1", "0"])
 
 
-def test_sets_have_names_and_the_browser_comes_back_to_the_last_one(browser: Browser, collection: Path) -> None:
+def test_sets_have_names_and_the_browser_comes_back_to_the_last_one(
+    browser: Browser, collection: Path, label_set: str
+) -> None:
     add_classes(browser, "red")
     browser.label("red", 1)
-    box = browser.all("#label-set input")[0]
-    box.clear()
-    box.send_keys("second\n")
+    second = f"{label_set} again"
+    choose_set(browser, second)
     browser.wait(lambda: not browser.texts(".cpc-class b"))
     add_classes(browser, "blue")
     browser.label("blue", 2)
     browser.driver.refresh()
     browser.open_tab("Label")
     browser.wait(lambda: browser.texts(".cpc-class b") == ["blue"])
-    assert {file.name for file in (collection / "labels").glob("*.csv")} == {"default.csv", "second.csv"}
+    found = [read_labels(collection / "labels" / f"{name}.csv") for name in (label_set, second)]
+    assert [list(labels.values()) for labels in found] == [["red"], ["blue", "blue"]]
 
 
-def test_labels_go_out_and_come_in_as_csv(browser: Browser, tmp_path: Path) -> None:
+def test_labels_go_out_and_come_in_as_csv(browser: Browser, label_set: str, tmp_path: Path) -> None:
     add_classes(browser, "red", "green")
     browser.label("red", 1)
     browser.label("green", 1)
     browser.click("#save-labels")
-    assert sorted(label for label in read_labels(browser.downloaded("default.csv")).values()) == ["green", "red"]
+    assert sorted(label for label in read_labels(browser.downloaded(f"{label_set}.csv")).values()) == ["green", "red"]
     browser.click("#save-head")
-    browser.downloaded("default-classifier.zip")
+    browser.downloaded(f"{label_set}-classifier.zip")
     browser.click("#save-predictions")
-    assert len(browser.downloaded("default-predictions.csv").read_text().splitlines()) == 61
+    assert len(browser.downloaded(f"{label_set}-predictions.csv").read_text().splitlines()) == 61
 
     brought = tmp_path / "brought.csv"
     brought.write_text("path,label\nblue/blue-03.png,blue\ngone.png,blue\n")
@@ -245,44 +273,3 @@ def test_labels_go_out_and_come_in_as_csv(browser: Browser, tmp_path: Path) -> N
     browser.wait(lambda: "gone.png" in " ".join(browser.texts(".toast-wrap")))
     browser.wait(lambda: browser.texts(".cpc-class b") == ["red", "green", "blue"])
     browser.wait(lambda: browser.texts(COUNTS) == ["1", "1", "1"])
-
-
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_nothing_is_lost_when_the_server_is_killed_after_any_click(
-    start: Callable[[], Page], collection: Path, tmp_path: Path, kills: int
-) -> None:
-    chance = random.Random(kills)
-    expected: dict[str, str] = {}
-    page = start()
-    with browsing(page.url, DESK, tmp_path) as browser:
-        browser.open_tab("Label")
-        add_classes(browser, *CLASSES)
-        for _ in range(kills):
-            last: dict[str, str | None] = {}
-            for _ in range(chance.randint(1, 3)):
-                saved(browser)
-                expected.update({path: name for path, name in last.items() if name})
-                name, number = chance.choice(CLASSES), chance.randrange(48)
-                browser.click(".cpc-class", CLASSES.index(name))
-                browser.wait(lambda name=name: browser.texts(".cpc-class[aria-pressed=true] b") == [name])
-                path = browser.all("#label-board .cpc-tile")[number].get_attribute("title")
-                if expected.get(path) == name:
-                    continue
-                browser.click("#label-board .cpc-tile", number)
-                last = {path: name}
-            if chance.random() < 0.5:
-                saved(browser)
-                expected.update(last)
-                last = {}
-            os.kill(page.pid, signal.SIGKILL)
-            browser.wait(lambda page=page: page.exit_code() is not None)
-            file = collection / "labels" / "default.csv"
-            found = read_labels(file) if file.exists() else {}
-            assert found in (expected, expected | last)  # a click that was never answered may be there or not
-            expected = found
-            page = start()
-            browser.driver.get(page.url)
-            browser.open_tab("Label")
-            counted = [str(Counter(expected.values())[name]) for name in CLASSES]
-            browser.wait(lambda counted=counted: browser.texts(COUNTS) == counted)
-            browser.wait(lambda: browser.all("#label-board .cpc-tile"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,28 +13,18 @@ import pytest
 from cpchub.collection.collection import Collection
 from cpchub.index import Index
 from tests.cpchub.index.stores import ended, milvus_in
-from tests.serving.browser import DESK, PHONE, Browser, browsing
-from tests.serving.conftest import PageHost, Served
+from tests.serving.browser import PHONE, Browser
+from tests.serving.conftest import PageHost, Served, Visit
 
 keys = pytest.importorskip("selenium.webdriver").Keys
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def one_browser(page_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browsing(page_url, DESK, tmp_path_factory.mktemp("search")) as browser:
-        yield browser
-
-
 @pytest.fixture
-def browser(one_browser: Browser, page_url: str) -> Browser:
-    """A browser that shows the collection; all tests here share it, as it takes long to start."""
-    one_browser.driver.get(page_url)
-    one_browser.wait(lambda: one_browser.all("#results .cpc-tile"))
-    one_browser.complaints()
-    one_browser.requested()
-    return one_browser
+def browser(page_url: str, visit: Visit) -> Browser:
+    """A browser that shows the collection."""
+    return visit(page_url)
 
 
 def query(browser: Browser) -> dict[str, list[str]]:
@@ -103,7 +92,7 @@ def test_a_visitor_uploads_refines_filters_and_shares_the_link(browser: Browser,
 
 
 def test_the_page_works_alike_where_the_index_is_in_milvus(
-    page_host: PageHost, served: Served, tiny_encoder_folder: Path, tmp_path: Path
+    page_host: PageHost, served: Served, tiny_encoder_folder: Path, visit: Visit, tmp_path: Path
 ) -> None:
     store = milvus_in(tmp_path)
     folder = shutil.copytree(served.index.collection.folder, tmp_path / "collection")
@@ -112,12 +101,7 @@ def test_the_page_works_alike_where_the_index_is_in_milvus(
     (tmp_path / "page").mkdir()
     url = page_host.start(folder, tiny_encoder_folder, tmp_path / "page").url
     assert url is not None
-    with browsing(url, DESK, tmp_path / "shots") as browser:
-        browser.driver.get(url)
-        browser.wait(lambda: browser.all("#results .cpc-tile"))
-        browser.complaints()
-        browser.requested()
-        test_a_visitor_uploads_refines_filters_and_shares_the_link(browser, url, served)
+    test_a_visitor_uploads_refines_filters_and_shares_the_link(visit(url), url, served)
 
 
 GIVE = """
@@ -256,17 +240,15 @@ def test_an_image_that_is_gone_says_so_in_its_tile(browser: Browser) -> None:
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [PHONE, (800, 900), (1400, 900)], ids=["phone", "tablet", "wide"])
 def test_results_and_the_large_view_are_whole_and_accessible(
-    page_url: str, tmp_path: Path, width: tuple[int, int], dark: bool
+    page_url: str, visit: Visit, width: tuple[int, int], dark: bool
 ) -> None:
-    with browsing(
-        f"{page_url}?q=id:3&plus=id:9*0.5&minus=id:44&where=width+%3E=+100", width, tmp_path, dark=dark
-    ) as page:
-        page.shoot("results")
-        assert page.faults() == []
-        assert page.cut_at_the_sides("#search button, #search input, #search .cpc-name > span:last-child") == []
-        page.click("#results .cpc-tile", 2)
-        page.wait(lambda: page.all(".cpc-large-near img"))
-        page.shoot("large")
-        assert page.faults() == []
-        assert page.cut_at_the_sides("dialog button, dialog dd") == []
-        assert page.complaints() == []
+    page = visit(f"{page_url}?q=id:3&plus=id:9*0.5&minus=id:44&where=width+%3E=+100", width, dark=dark)
+    page.shoot("results")
+    assert page.faults() == []
+    assert page.cut_at_the_sides("#search button, #search input, #search .cpc-name > span:last-child") == []
+    page.click("#results .cpc-tile", 2)
+    page.wait(lambda: page.all(".cpc-large-near img"))
+    page.shoot("large")
+    assert page.faults() == []
+    assert page.cut_at_the_sides("dialog button, dialog dd") == []
+    assert page.complaints() == []

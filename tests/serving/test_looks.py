@@ -5,11 +5,10 @@ Screenshots lie in pytest's temporary folder (`--basetemp` chooses it) for peopl
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from tests.serving.browser import PHONE, TABLET, WIDE, browsing
+from tests.serving.browser import PHONE, TABLET, WIDE
+from tests.serving.conftest import Visit
 
 pytestmark = pytest.mark.browser
 
@@ -32,15 +31,13 @@ def cases(looks: list[tuple[str, bool]]) -> list[object]:
 
 
 @pytest.mark.parametrize(("width", "dark"), cases(LOOKS))
-def test_every_tab_is_whole_and_accessible(page_url: str, tmp_path: Path, width: str, dark: bool) -> None:
-    with browsing(page_url, WIDTHS[width], tmp_path, dark=dark) as browser:
-        browser.complaints()
-        browser.requested()
-        faults: dict[str, list[str]] = {}
-        for tab in browser.tabs():
-            browser.open_tab(tab)
-            browser.shoot(f"{tab.lower()}-{width}-{'dark' if dark else 'light'}")
-            faults[tab] = browser.faults() + browser.cut_at_the_sides(CUT)
-        assert {tab: found for tab, found in faults.items() if found} == {}
-        assert browser.complaints() == []
-        assert [url for url in browser.requested() if url.startswith("http") and not url.startswith(page_url)] == []
+def test_every_tab_is_whole_and_accessible(page_url: str, visit: Visit, width: str, dark: bool) -> None:
+    browser = visit(page_url, WIDTHS[width], dark=dark)
+    faults: dict[str, list[str]] = {}
+    for tab in browser.tabs():
+        browser.open_tab(tab)
+        browser.shoot(f"{tab.lower()}-{width}-{'dark' if dark else 'light'}")
+        faults[tab] = browser.faults() + browser.cut_at_the_sides(CUT)
+    assert {tab: found for tab, found in faults.items() if found} == {}
+    assert browser.complaints() == []
+    assert [url for url in browser.requested() if url.startswith("http") and not url.startswith(page_url)] == []

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from PIL import Image
 from cpchub.embedding.job import embed
 from cpchub.encoders.load import load
 from cpchub.index import Index
-from tests.serving.browser import DESK, Browser, browsing
-from tests.serving.conftest import PageHost, Served
+from tests.serving.browser import Browser
+from tests.serving.conftest import PageHost, Served, Visit
 
 pytestmark = pytest.mark.browser
 
@@ -48,13 +47,17 @@ def collection(served: Served, tiny_encoder_folder: Path, tmp_path_factory: pyte
     return out
 
 
+@pytest.fixture(scope="module")
+def flawed_url(page_host: PageHost, collection: Path, tiny_encoder_folder: Path, tmp_path_factory: Any) -> str:
+    """A page on that collection."""
+    url = page_host.start(collection, tiny_encoder_folder, tmp_path_factory.mktemp("page")).url
+    assert url is not None
+    return url
+
+
 @pytest.fixture
-def browser(page_host: PageHost, collection: Path, tiny_encoder_folder: Path, tmp_path: Path) -> Iterator[Browser]:
-    (tmp_path / "page").mkdir()
-    page = page_host.start(collection, tiny_encoder_folder, tmp_path / "page")
-    assert page.url is not None
-    with browsing(page.url, DESK, tmp_path) as browser:
-        yield browser
+def browser(flawed_url: str, visit: Visit) -> Browser:
+    return visit(flawed_url)
 
 
 def count_of(browser: Browser) -> str:
@@ -84,7 +87,6 @@ def test_the_map_draws_every_image_and_a_selection_fills_the_grid_and_is_labelle
     browser: Browser, collection: Path
 ) -> None:
     browser.open_tab("Map")
-    browser.wait(lambda: "tsne" in browser.driver.execute_script(MADE))
     canvas = browser.all("#map-tab canvas")[0]
     browser.wait(lambda: coloured(canvas) > 62 * 10)  # a point is some pixels wide
     assert [text.split("red")[0] for text in browser.texts("#map-tab .cpc-map-key b")] == ["blue", "green", ""]
@@ -125,13 +127,12 @@ def test_the_map_draws_every_image_and_a_selection_fills_the_grid_and_is_labelle
 def test_where_a_graphics_card_is_there_webgl_draws_the_points(browser: Browser) -> None:
     browser.driver.execute_script(SOFTWARE_WILL_DO)
     browser.open_tab("Map")
-    browser.wait(lambda: browser.driver.execute_script(MADE) == "WebGL tsne")
+    assert browser.driver.execute_script(MADE) == "WebGL tsne"
     browser.wait(lambda: coloured(browser.all("#map-tab canvas")[0]) > 62 * 10)
 
 
 def test_marks_survive_a_reload_and_are_downloaded(browser: Browser, collection: Path, tmp_path: Path) -> None:
     browser.open_tab("Clean")
-    browser.wait(lambda: browser.all("#clean-board .cpc-clean-group"))
     assert "3 images" in browser.texts("#clean-board .cpc-clean-group h2")
     number = browser.texts("#clean-board .cpc-clean-group h2").index("3 images")
     browser.shoot("clean")

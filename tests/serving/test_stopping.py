@@ -14,7 +14,7 @@ from cpchub_serving.app import END
 from cpchub_serving.process import stops
 from tests.processes import wait_for
 from tests.serving.conftest import Page, StartPage
-from tests.serving.visitors import computing, embedding, nobody, uploaded, uploading, watching
+from tests.serving.visitors import computing, embedding, mapping, nobody, uploaded, uploading, watching
 
 Visit = Callable[[Page, ExitStack], None]
 EVERY_STATE: dict[str, tuple[list[Visit], str | None]] = {
@@ -26,6 +26,7 @@ EVERY_STATE: dict[str, tuple[list[Visit], str | None]] = {
     "a job in Python": ([computing], "spin"),
     "a job in native code": ([computing], "multiply"),
     "a job in the background": ([computing], "background"),
+    "a map": ([mapping, watching], "endless map"),
     "embedding": ([embedding], None),
     "all at once": ([uploaded, uploading, watching, embedding, computing], "multiply"),
 }
@@ -54,6 +55,8 @@ def stop(page: Page, state: str, number: signal.Signals) -> float:
         (signal.SIGINT, "watching"),
         (signal.SIGTERM, "a job in Python"),
         (signal.SIGTERM, "a job in the background"),
+        (signal.SIGTERM, "a map"),
+        (signal.SIGINT, "a map"),
         (signal.SIGINT, "all at once"),
     ],
 )

@@ -61,6 +61,16 @@ def embedding(page: Page, stack: ExitStack) -> None:
     sender.sendall("\r\n".join([*lines, "Content-Length: 1000000", "", ""]).encode() + HEAD + bytes(500_000))
 
 
+def mapping(page: Page, stack: ExitStack) -> None:
+    """A map that is being made: the page was started with the job "endless map"."""
+
+    def what() -> str:
+        with urllib.request.urlopen(f"{page.url}page/map/state", timeout=PATIENCE) as answer:
+            return json.load(answer)["what"]
+
+    wait_for(lambda: what() == "Arranging", "the map has not begun")
+
+
 def computing(page: Page, stack: ExitStack) -> None:
     """A search that does not end by itself: the page was started with a `job`."""
     endpoint = f"{page.url}gradio_api/call/neighbours"

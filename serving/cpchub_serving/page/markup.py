@@ -125,6 +125,20 @@ def tile_button(tile: Tile, act: str, verb: str) -> str:
     )
 
 
+def cell(tile: str, buttons: str, attributes: str = "", more: str = "") -> str:
+    """A tile with the small buttons of its image. All that is given is markup."""
+    return f'<div class="cpc-cell"{attributes}>{tile}<div class="cpc-small">{buttons}</div>{more}</div>'
+
+
+def small_button(sign: str, label: str, does: str, title: str, *, by_key: bool = False) -> str:
+    """One of the small buttons. sign: markup; does: its attributes; label: what it does to which image.
+
+    by_key: a key on the tile does the same, so the Tab key passes over the button.
+    """
+    skipped = ' tabindex="-1"' if by_key else ""
+    return f'<button type="button"{skipped} {does} aria-label="{escape(label)}" title="{escape(title)}">{sign}</button>'
+
+
 def _name(name: str) -> str:
     """A file's name in two parts: where room is short the first gives way, for the end tells images apart."""
     return f'<span class="cpc-name"><span>{escape(name[:-END])}</span><span>{escape(name[-END:])}</span></span>'

@@ -17,6 +17,7 @@ from cpchub_serving.visit.session import Session
 
 PER_PAGE = 48
 TOLD = 2000  # newest labels that the other tabs are told, some 20 KB
+UNSURE_SAID = "Unsure: skip it, and do not offer it again (key x)"
 NOTHING = {
     ERRORS: "No label is contradicted by the others. Each class needs two labels for this.",
     NEXT: "Every image has a label, or was skipped.",
@@ -37,13 +38,26 @@ def board(context: Context, session: Session, labels: Labels, found: Predictions
     tools = (
         markup.menu("queue", options, session.queue, "Queue")
         + markup.button("Sort anew", "queue", session.queue, disabled=session.queue == MIXED)
-        + '<button type="button" class="cpc-button" data-keys aria-label="Keys" title="Keys (?)">?</button>'
+        + '<button type="button" class="cpc-button" data-keys title="What the keys do (key ?)">Keys</button>'
     )
     head = markup.heading("Images", advice(session, labels), f'<div class="cpc-tools">{tools}</div>')
     if not rows:
         return head + markup.empty("No images here", NOTHING.get(session.queue, "Choose another queue."))
     cards = [_tile(session, labels, found, row, context.thumbnails.url(row), context.finder.paths[row]) for row in rows]
-    return head + markup.grid(cards, "say", "Label") + markup.pager(session.page, PER_PAGE, total)
+    cells = "".join(_cell(tile) for tile in cards)
+    return f'{head}<div class="cpc-grid">{cells}</div>{markup.pager(session.page, PER_PAGE, total)}'
+
+
+def _cell(tile: markup.Tile) -> str:
+    """A tile with what else can be done with its image; label.js keeps the first button as the tile says."""
+    pressed = "true" if tile.skipped else "false"
+    small = markup.small_button(
+        "?", f"Unsure about {tile.name}", f'data-unsure aria-pressed="{pressed}"', UNSURE_SAID, by_key=True
+    )
+    small += markup.small_button(
+        "⤢", f"Open {tile.name}", f'data-large="{tile.row}"', "Open it large (key l)", by_key=True
+    )
+    return markup.cell(markup.tile_button(tile, "say", "Label"), small)
 
 
 def wire(session: Session, labels: Labels, found: Predictions | None, count: int) -> str:

@@ -10,6 +10,7 @@ const panel = () => document.getElementById("class-panel");
 const tiles = () => [...(board()?.querySelectorAll(".cpc-tile") ?? [])]; // none before the tab is first opened
 const tileOf = (row) => board()?.querySelector(`.cpc-tile[data-arg="${row}"]`);
 const rowOf = (tile) => Number(tile.dataset.arg);
+const unsureButton = (tile) => tile.parentElement.querySelector("[data-unsure]");
 const KEYS = "1234567890";
 let element = null;
 let trigger = null;
@@ -43,6 +44,7 @@ const draw = (tile, facts) => {
         meter.firstChild.style.width = `${Math.round(100 * facts.meter)}%`;
         name.before(meter);
     }
+    unsureButton(tile)?.setAttribute("aria-pressed", String(facts.skipped));
     tile.setAttribute("aria-label", [`Label ${tile.title}`, ...facts.said].join(", "));
 };
 
@@ -72,10 +74,21 @@ const click = (tile) => {
     say([rowOf(tile)], has ? null : state.active);
 };
 
+const skip = (tile) => say([rowOf(tile)], state.tiles[rowOf(tile)]?.skipped ? null : "");
+
 const activate = (name) => {
     state.active = chosen = name;
     panel().querySelectorAll("[data-act=activate]").forEach((button) =>
         button.setAttribute("aria-pressed", String(button.dataset.arg === name)));
+    showActive();
+};
+
+// The list of classes may be longer than its place; the active one stays in sight, for the next click gives it.
+const showActive = () => {
+    const active = panel()?.querySelector("[aria-pressed=true]"), list = active?.closest("ul");
+    if (!list) return;
+    const [box, around] = [active, list].map((each) => each.getBoundingClientRect());
+    list.scrollTop += Math.min(0, box.top - around.top) + Math.max(0, box.bottom - around.bottom);
 };
 
 // -- what the server says
@@ -92,6 +105,7 @@ const hear = () => {
     state = {...heard, active: chosen ?? heard.active};
     localStorage.setItem("cpchub-label-set " + location.pathname, state.set);
     document.dispatchEvent(new Event("cpc-labels"));
+    requestAnimationFrame(showActive); // once the list is drawn anew
     if (!board()) return;
     tiles().forEach((tile) => state.tiles[rowOf(tile)] && draw(tile, state.tiles[rowOf(tile)]));
     const advice = board().querySelector(".cpc-heading p");
@@ -107,8 +121,8 @@ const focus = (tile) => tile?.focus({preventScroll: false});
 const move = (key) => {
     const all = tiles(), at = all.indexOf(document.activeElement);
     if (at < 0) return focus(all[0]);
-    const top = all[0]?.offsetTop;
-    const wide = all.filter((tile) => tile.offsetTop === top).length;
+    const top = (tile) => tile.getBoundingClientRect().top;
+    const wide = all.filter((tile) => top(tile) === top(all[0])).length;
     const step = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -wide, ArrowDown: wide}[key];
     focus(all[at + step] ?? all[at]);
 };
@@ -133,13 +147,12 @@ const pressed = (event) => {
     } else if (event.key.startsWith("Arrow")) {
         if (document.activeElement.closest("[role=tablist]")) return;
         move(event.key);
-    } else if (event.key === "x" && tile) { say([rowOf(tile)], state.tiles[rowOf(tile)]?.skipped ? null : ""); goOn(tile); }
+    } else if (event.key === "x" && tile) { skip(tile); goOn(tile); }
     else if (event.key === "u") document.getElementById("undo").click();
     else if (event.key === "r") document.getElementById("redo").click();
     else if (event.key === "n") turn("Next");
     else if (event.key === "p") turn("Previous");
-    else if (event.key === "l" && tile)
-        document.dispatchEvent(new CustomEvent("cpc-large", {detail: {row: rowOf(tile), rows: tiles().map(rowOf)}}));
+    else if (event.key === "l" && tile) tile.parentElement.querySelector("[data-large]").click();
     else if (event.key === "?") document.getElementById("label-keys").showModal();
     else return;
     event.preventDefault();
@@ -148,6 +161,8 @@ const pressed = (event) => {
 const clicked = (event) => {
     const tile = event.target.closest("#label-board .cpc-tile");
     if (tile) click(tile);
+    const unsure = event.target.closest("#label-board [data-unsure]");
+    if (unsure) skip(unsure.closest(".cpc-cell").querySelector(".cpc-tile"));
     const button = event.target.closest("#class-panel [data-act=activate]");
     if (button) activate(button.dataset.arg);
     if (event.target.closest("[data-keys]")) document.getElementById("label-keys").showModal();

@@ -36,11 +36,14 @@ class LabelTab:
         self.sets = context.label_sets
         self.features = context.finder.features
         self.state = gr.State(None)  # a session, made when the page is opened
-        with gr.Row(elem_classes="cpc-columns"):
-            with gr.Column(scale=0, min_width=300, elem_classes=["cpc-side", "cpc-label-side"]):
-                self._build_side()
-            with gr.Column(elem_classes="cpc-main"):
+        # What is chosen first, the images, and what follows from the labels: on a phone from top to bottom.
+        with gr.Row(elem_classes=["cpc-columns", "cpc-label"]):
+            with gr.Column(scale=0, min_width=0, elem_classes=["cpc-side", "cpc-label-side"]):
+                self._build_choices()
+            with gr.Column(min_width=0, elem_classes="cpc-main"):
                 self.images = clicks.html("", acts=["queue", "turn"], elem_id="label-board")
+            with gr.Column(scale=0, min_width=0, elem_classes="cpc-label-found"):
+                self._build_found()
         clicks.html(keys_dialog())
         with clicks.beside_the_tabs():  # there before the tab is seen, for the other tabs label through its script
             self.wire = gr.HTML(
@@ -54,7 +57,7 @@ class LabelTab:
         self.stamp = gr.Textbox(visible="hidden")  # which labels are drawn; when it changes they are judged
         self._listen()
 
-    def _build_side(self) -> None:
+    def _build_choices(self) -> None:
         self.chosen = gr.Dropdown(
             self.sets.names(),
             label="Label set",
@@ -68,15 +71,17 @@ class LabelTab:
             )
             self.add_button = gr.Button("Add", variant="primary", scale=0, min_width=72, elem_id="add-class")
         self.panel = clicks.html("", acts=["activate", "drop", "queue"], elem_id="class-panel")
+        with gr.Row(elem_classes="cpc-exports"):
+            self.undo_button = gr.Button("Undo", size="sm", min_width=60, elem_id="undo")
+            self.redo_button = gr.Button("Redo", size="sm", min_width=60, elem_id="redo")
+        self.estimate = clicks.html("", elem_id="estimate")
+
+    def _build_found(self) -> None:
+        self.needed = clicks.html("", acts=["aim"], elem_id="needed")
+        self.confusion = clicks.html("", elem_id="confusion")
         self.least = gr.Slider(
             0, 100, 0, step=1, label="Left unsaid below this confidence (%)", elem_id="least", buttons=[]
         )
-        self.estimate = clicks.html("", elem_id="estimate")
-        self.needed = clicks.html("", acts=["aim"], elem_id="needed")
-        self.confusion = clicks.html("", elem_id="confusion")
-        with gr.Row(elem_classes=["cpc-exports", "cpc-undo"]):
-            self.undo_button = gr.Button("Undo", size="sm", min_width=60, elem_id="undo")
-            self.redo_button = gr.Button("Redo", size="sm", min_width=60, elem_id="redo")
         self.files = FilePane(self.context, self.state)
 
     def _listen(self) -> None:
@@ -119,7 +124,9 @@ class LabelTab:
         self.stamp.change(self.judge, state, judged, **latest).then(self.drawn, state, drawn, **quick)
         self.needed.aim(self.aim, state, [self.needed], **(quick | {"concurrency_id": "targets"}))
         self.files.listen(self.imported, drawn, quick)
-        gr.Timer(LOOK_AGAIN).tick(self.look_again, state, drawn, **(quick | {"trigger_mode": "once"}))
+        # Each look is asked for, even while the one before is not answered. The server ends its stream of answers when
+        # none is due; for an event that is on its way just then the browser opens no other. The next look does.
+        gr.Timer(LOOK_AGAIN).tick(self.look_again, state, drawn, **quick)
 
     # -- events -------------------------------------------------------------------------------------------------
 

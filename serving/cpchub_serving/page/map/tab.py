@@ -10,10 +10,7 @@ from cpchub_serving.page.context import Context
 FRAME = """
 <div class="cpc-map"><div class="cpc-map-side">
 <label class="cpc-map-by">Colour by <select class="cpc-menu" data-part="by"></select></label>
-<div class="cpc-map-legend" data-part="legend" role="group" aria-label="Legend"></div>
-<p class="cpc-note">Click a class to light its images alone. Drag to move; zoom with the wheel or two fingers; hold
-Shift to draw a line around images. Keys, with the map in focus: arrows, + and −, 0 for the whole, Enter to select
-what is in view, Escape to select nothing.</p></div>
+<div class="cpc-map-legend" data-part="legend" role="group" aria-label="Legend"></div></div>
 <div class="cpc-map-main"><div class="cpc-heading"><div><h2>Map</h2><p data-part="note"></p></div>
 <div class="cpc-tools"><div class="cpc-choice" role="group" aria-label="What dragging does">
 <button type="button" data-tool="move" aria-pressed="true">Move</button>
@@ -29,6 +26,9 @@ aria-label="Map of the images. Arrow keys move, + and − zoom, 0 shows all, Ent
 <button type="button" data-do="fit" aria-label="Show the whole map" title="Show the whole map">⤢</button></div>
 <div class="cpc-map-progress" data-part="progress" role="status" hidden><span data-part="what"></span>
 <progress data-part="share" max="1" value="0" aria-label="How far the map is"></progress></div></div>
+<p class="cpc-note">Click a class to light its images alone. Drag to move; zoom with the wheel or two fingers; hold
+Shift to draw a line around images. Keys, with the map in focus: arrows, + and −, 0 for the whole, Enter to select
+what is in view, Escape to select nothing.</p>
 <section data-part="chosen" hidden><div class="cpc-heading"><div><h2 data-part="count" role="status"></h2>
 <p data-part="said" role="status"></p></div><div class="cpc-tools">
 <form class="cpc-map-say" data-part="say" hidden><input list="map-classes" maxlength="40" autocomplete="off"

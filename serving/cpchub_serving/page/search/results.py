@@ -123,10 +123,8 @@ class Results:
             score = float(answer.scores[place])
             meter = (score - typical) / max(1 - typical, 1e-6)
             tile = markup.Tile(row, self.thumbnails.url(row), path, f"{score:.3f}", meter=meter)
-        name = escape(path)
         small = "".join(
-            f'<button type="button" tabindex="-1" data-small="{act}" aria-label="{said}: {name}" '
-            f'title="{said} (key {key})">{sign}</button>'
+            markup.small_button(sign, f"{said}: {path}", f'data-small="{act}"', f"{said} (key {key})", by_key=True)
             for act, sign, said, key in SMALL
         )
         unfold = (
@@ -136,10 +134,7 @@ class Results:
             else ""
         )
         under = "" if folded_under is None else f' data-under="{folded_under}" hidden'
-        return (
-            f'<div class="cpc-cell" data-id="{item}"{under}>{markup.tile_button(tile, "large", "Open")}'
-            f'<div class="cpc-small">{small}</div>{unfold}</div>'
-        )
+        return markup.cell(markup.tile_button(tile, "large", "Open"), small, f' data-id="{item}"{under}', unfold)
 
 
 def _weight(part: Part, place: int, name: str) -> str:
