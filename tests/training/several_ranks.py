@@ -19,6 +19,8 @@ from typing import Any
 from cpchub.errors import CpchubError
 from tests.processes import PATIENCE, wait_for
 
+PRELOADED = ["cpchub_training.run.loop", "cpchub_training.jobs.distill"]  # by the server, once
+
 
 class Rank:
     """One process, and what it has printed so far."""
@@ -41,7 +43,7 @@ def started(n: int, folder: Path, work: Callable[..., None], *args: Any) -> Iter
     """`work(*args)` on each of `n` ranks; all of them have ended when this is left. `work` is a module's function."""
     folder.mkdir(parents=True, exist_ok=True)
     threads = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    multiprocessing.set_forkserver_preload(["cpchub_training.run.loop", "cpchub_training.jobs.distill"])
+    multiprocessing.set_forkserver_preload(PRELOADED)
     context = multiprocessing.get_context("forkserver")
     ranks: list[Rank] = []
     try:

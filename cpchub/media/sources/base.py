@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -43,6 +43,7 @@ class Listing:
 
     columns: what else is known about the images, `path` first. failures: path, reason. unlisted: paths of folders,
     shards and files that are there and could not be looked into: what was known of them before still holds.
+    row_groups: of each Parquet file the first rows of its row groups, which are read as a whole.
     notes: sentences for a person about what was passed over, and how to take it in.
     """
 
@@ -51,6 +52,7 @@ class Listing:
     failures: list[dict[str, Any]] = field(default_factory=list)
     unlisted: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    row_groups: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 class Source(Protocol):

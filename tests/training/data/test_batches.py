@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from cpchub_training import recipes
+from cpchub_training import data, recipes
 from cpchub_training.data.batches import Batches
+from cpchub_training.data.listing import listed
+from cpchub_training.data.streaming import Stream
+from cpchub_training.views.settings import Views
 
 RECIPE = replace(recipes.get("simclr_digits"), batch_size=12)
 
@@ -40,12 +47,42 @@ def test_an_epoch_is_cut_into_batches(
         assert len(everything.unique()) == len(everything)
 
 
-def test_ranks_share_the_order_and_not_the_seeds() -> None:
+def test_ranks_share_the_order_and_the_seeds() -> None:
     whole = next(Batches(RECIPE, 48).batches(5, 6))
     halves = [next(Batches(RECIPE, 48, rank, 2).batches(5, 6)) for rank in (0, 1)]
     assert torch.equal(whole.rows, torch.cat([half.rows for half in halves]))
-    assert halves[0].seed != halves[1].seed
+    assert halves[0].seed == halves[1].seed == whole.seed
     assert whole.epoch == 1
+
+
+@pytest.mark.parametrize("changes", [{}, {"views_on": "cpu"}, {"method": "cpc_v2"}], ids=str)
+def test_an_image_has_the_same_views_on_any_number_of_ranks(changes: dict[str, Any], tmp_path: Path) -> None:
+    """But for patches, whose views are drawn for all patches of a rank: there each rank draws its own."""
+    everything = Views(size=16, blur_p=0.5, solarize_p=0.5, gamma=0.3, rotation=10, shear=5, elastic=0.05)
+    views = everything if not changes.get("views_on") else Views(size=16, blur_p=0.5, solarize_p=0.5)
+    recipe = replace(RECIPE, views=views, **changes)
+    images: Any = data.digits().subset(np.arange(24))
+    if recipe.views_on == "cpu":
+        for row, image in enumerate(images.images):
+            Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / f"{row:02}.png")
+        images = Stream(listed(str(tmp_path)), 32)
+    if recipe.takes == "patches":
+        recipe = replace(recipe, n_views=1, backbone_args={"patch_size": 8, "patch_stride": 4})
+
+    def seen(rank: int, n: int) -> list[torch.Tensor]:
+        plan = Batches(recipe, 24, rank, n).batches(1, 2)
+        return next(iter(images.views(plan, recipe, torch.device("cpu"))))[1]
+
+    whole = seen(0, 1)
+    for n in (2, 3):
+        parts = [seen(rank, n) for rank in range(n)]
+        for number, expected in enumerate(whole):
+            together = torch.cat([part[number] for part in parts])
+            if recipe.takes == "images":
+                torch.testing.assert_close(together, expected)
+            else:
+                assert not torch.equal(parts[0][number], parts[1][number])
+                assert together.shape == expected.shape
 
 
 def test_epochs_have_different_orders_and_a_plan_can_begin_anywhere() -> None:

@@ -69,7 +69,7 @@ def test_no_rank_goes_on_before_the_first_has_written(n: int, tmp_path: Path) ->
 
 
 def two_runs_in_one_folder(folder: Path) -> None:
-    slowed(checkpoint, "save", folder)
+    slowed(checkpoint, "write", folder)
     recipe = small(epochs=2, knn_every=0)
     for done in (3, 6, 8):
         train(recipe, folder / "run", images=some_digits(), accelerator="cpu", stop_after_steps=3)
@@ -81,13 +81,13 @@ def test_a_run_that_goes_on_at_once_finds_the_checkpoint_on_every_rank(tmp_path:
 
 
 def distilled(pretrained: Path, folder: Path, slow: str) -> None:
-    slowed(checkpoint if slow == "save" else distill, slow, folder)
+    slowed(checkpoint if slow == "write" else distill, slow, folder)
     settings = Distillation(label_fraction=0.02, batch_size=128, fine_tune_epochs=1, epochs=1)
     results = distill.run(pretrained, folder / "out", settings)
     print("results" if results else "none")
 
 
-@pytest.mark.parametrize("slow", ["save", "_begun_from"])
+@pytest.mark.parametrize("slow", ["write", "_begun_from"])
 def test_a_student_finds_its_teacher_however_slowly_that_is_written(slow: str, tmp_path: Path) -> None:
     train(pretraining(), tmp_path / "pretrained", stop_after_steps=1)
     said = on_ranks(2, tmp_path, distilled, tmp_path / "pretrained", tmp_path, slow)

@@ -31,6 +31,10 @@ class TrainingSet(Protocol):
     def labels(self) -> Tensor | None:
         """int64 `[N]` on the CPU, or None."""
 
+    @property
+    def shards(self) -> Tensor | None:
+        """Where images lie together in files, the first image of each shard, int64 ascending; None elsewhere."""
+
     def __len__(self) -> int: ...
 
     def digest(self) -> str:
@@ -44,7 +48,7 @@ class TrainingSet(Protocol):
     ) -> Iterator[tuple[Batch, list[Tensor]]]:
         """Each batch with its `recipe.n_views` random views, normalised `[N, C, S, S]` float32 on `device`.
 
-        The views are a function of the batch's rows and seed alone.
+        The views are a function of the batch alone, and those of an image are the same on any number of ranks.
         """
 
 
@@ -58,6 +62,10 @@ class Images:
     classes: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()  # path and reason of the images that could not be read
     _copies: dict[torch.device, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def shards(self) -> None:
+        """All images are in memory."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -86,9 +94,8 @@ class Images:
     ) -> Iterator[tuple[Batch, list[Tensor]]]:
         """Each batch with its random views, made on `device`. The whole data set is copied there if it fits."""
         images = self._at(device)
-        generator = torch.Generator(device=device)
         for batch in batches:
-            generator.manual_seed(batch.seed)
+            generator = batch.generator(device)
             chosen = images[to_device(batch.rows, images.device)]
             if images.device != device:
                 chosen = to_device(chosen, device)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -27,6 +29,7 @@ class Listed:
     """Images by row, not decoded yet; `labels` int64 `[N]` or None.
 
     by_folders: True if the labels are class folders, False if they come from the source.
+    row_groups: of each Parquet file the first rows of its row groups.
     """
 
     source: Source
@@ -34,6 +37,7 @@ class Listed:
     labels: Tensor | None
     classes: tuple[str, ...]
     by_folders: bool = False
+    row_groups: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -42,6 +46,14 @@ class Listed:
         """The images at `rows`, in that order."""
         labels = None if self.labels is None else self.labels[torch.from_numpy(rows)]
         return replace(self, images=tuple(self.images[row] for row in rows), labels=labels)
+
+    def shards(self) -> Tensor | None:
+        """The first image of each tar shard or row group, int64 ascending; None for images that are files."""
+        places = [image.place for image in self.images if image.place is not None]
+        if not places or len(places) < len(self.images):
+            return None
+        keys = [(file, bisect_right(self.row_groups.get(file, ()), at)) for file, at in places]
+        return torch.tensor([row for row, key in enumerate(keys) if row == 0 or key != keys[row - 1]])
 
     def read(self, row: int) -> bytes:
         """The encoded image. Raises BrokenImageError."""
@@ -85,9 +97,10 @@ def listed(name: str, rules: Rules = NO_RULES) -> Listed:
             names = None
     classes = tuple(sorted(set(names or ())))
     if names is None or len(classes) < 2:
-        return Listed(source, images, None, ())
+        return Listed(source, images, None, (), row_groups=listing.row_groups)
     number = {each: i for i, each in enumerate(classes)}
-    return Listed(source, images, torch.tensor([number[each] for each in names]), classes, by_folders)
+    labels = torch.tensor([number[each] for each in names])
+    return Listed(source, images, labels, classes, by_folders, listing.row_groups)
 
 
 def report_listing(listing: Listing) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cpchub_training.views.on_device import constant_like
+from cpchub_training.views.part_of_batch import PartOfBatch
 
 if TYPE_CHECKING:
     from cpchub_training.recipes import Recipe
@@ -21,7 +22,9 @@ def random_view(images: Tensor, recipe: Recipe, generator: torch.Generator, numb
     view = recipe.views_of(number)(images, generator)
     if recipe.takes == "patches":
         size, stride = (int(recipe.backbone_args.get(name, 0)) for name in ("patch_size", "patch_stride"))
-        view = recipe.cpc.patches(view, size, stride, generator)
+        view = recipe.cpc.patches(
+            view, size, stride, generator.of_its_own(number) if isinstance(generator, PartOfBatch) else generator
+        )
     return normalised(view, recipe)
 
 

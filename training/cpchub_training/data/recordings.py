@@ -28,6 +28,7 @@ from cpchub_training.data.listing import report_listing
 from cpchub_training.recipes.cpc_settings import AudioSettings
 from cpchub_training.recipes.places import data_folder, fsdd_folder
 from cpchub_training.views.on_device import to_device
+from cpchub_training.views.part_of_batch import rand
 
 if TYPE_CHECKING:
     from cpchub_training.data.batches import Batch
@@ -47,6 +48,10 @@ class Recordings:
     window: int
     skipped: tuple[tuple[str, str], ...] = ()  # path and reason of those that are too short
     labels: Tensor | None = None
+
+    @property
+    def shards(self) -> None:
+        """Each recording is a file."""
 
     def __len__(self) -> int:
         return len(self.recordings)
@@ -78,8 +83,8 @@ class Recordings:
 
     def _starts(self, batch: Batch) -> list[int]:
         """Where the window of each recording of a batch begins."""
-        generator = torch.Generator().manual_seed(batch.seed)
-        places = torch.rand(len(batch.rows), generator=generator, dtype=torch.float64).tolist()
+        cpu = torch.device("cpu")
+        places = rand(len(batch.rows), device=cpu, generator=batch.generator(cpu), dtype=torch.float64).tolist()
         room = [self.recordings[row].samples - self.window + 1 for row in batch.rows.tolist()]
         return [int(place * each) for place, each in zip(places, room, strict=True)]
 

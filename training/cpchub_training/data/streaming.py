@@ -20,10 +20,12 @@ from torch import Tensor
 
 from cpchub.common.progress import remarks
 from cpchub.errors import BrokenImageError, SourceError
+from cpchub.media.sources.parquet import read_at_many_places
 from cpchub_training import data
 from cpchub_training.data.batches import Batch, mixed
 from cpchub_training.data.left_out import tell_left_out
 from cpchub_training.data.listing import Listed, square
+from cpchub_training.data.order import LANES
 from cpchub_training.data.random_view import normalised, random_view
 from cpchub_training.recipes import Recipe
 from cpchub_training.views import per_image
@@ -47,10 +49,15 @@ class Stream:
         self.workers = workers or min(32, os.cpu_count() or 1)
         self.skipped: dict[str, str] = {}
         self._told = 0
+        read_at_many_places(listed.source, LANES)
 
     @property
     def labels(self) -> Tensor | None:
         return self.listed.labels
+
+    @property
+    def shards(self) -> Tensor | None:
+        return self.listed.shards()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -103,7 +110,7 @@ class Stream:
         rows = batch.rows.tolist()
         if recipe.views_on == "device":
             return [(self._square, row) for row in rows]
-        return [(self._views_of_file, row, mixed(batch.seed, i, 0), recipe) for i, row in enumerate(rows)]
+        return [(self._views_of_file, row, mixed(batch.seed, i, 0), recipe) for i, row in enumerate(rows, batch.first)]
 
     def _square(self, row: int) -> Tensor:
         try:
@@ -125,7 +132,7 @@ class Stream:
         return torch.stack(views)
 
     def _views_of_squares(self, batch: Batch, squares: Tensor, recipe: Recipe, device: torch.device) -> list[Tensor]:
-        generator = torch.Generator(device=device).manual_seed(batch.seed)
+        generator = batch.generator(device)
         images = to_device(squares, device)
         return [random_view(images, recipe, generator, i) for i in range(recipe.n_views)]
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from cpchub.architectures.audio import CpcAudio
 from cpchub.errors import RecipeError
-from cpchub_training.losses import cpc_info_nce
-from cpchub_training.losses.ranks import world_size
+from cpchub_training.losses import cpc_info_nce, gather
+from cpchub_training.losses.ranks import rank
 from cpchub_training.methods.registry import DataFacts, Method, method
 from cpchub_training.recipes import Recipe
 from cpchub_training.recipes.cpc_settings import AudioSettings
@@ -25,8 +25,8 @@ from cpchub_training.recipes.cpc_settings import AudioSettings
 class CPCAudio(Method):
     """CPC with the paper's names: x -> g_enc -> z_t -> g_ar -> c_t, f_k(x_{t+k}, c_t) = exp(z_{t+k} . W_k c_t).
 
-    The candidates of a prediction are the z of all windows of the batch on its rank, at all times, or those of its own
-    window alone. The loss is the mean over the k steps.
+    The candidates of a prediction are the z of all windows of the batch, at all times and of all ranks, or those of
+    its own window alone. The loss is the mean over the k steps.
     """
 
     backbone: CpcAudio
@@ -66,6 +66,9 @@ class CPCAudio(Method):
         groups = b if self.settings.negatives == "window" else 1
         candidates = z.reshape(groups, -1, z.shape[2])
         cells = torch.arange(candidates.shape[1], device=z.device).reshape(b // groups, steps)
+        if groups == 1:
+            cells = cells + rank() * candidates.shape[1]
+            candidates = gather(candidates[0])[None]
         losses = []
         for k, W_k in enumerate(self.W, start=1):
             z_hat = W_k(c[:, :-k]).reshape(groups, -1, z.shape[2])
@@ -78,4 +81,4 @@ class CPCAudio(Method):
 
     def chance(self, windows: int) -> float:
         """The loss of telling nothing apart, in a step with so many windows on all ranks."""
-        return math.log(self.steps * (1 if self.settings.negatives == "window" else windows // world_size()))
+        return math.log(self.steps * (1 if self.settings.negatives == "window" else windows))

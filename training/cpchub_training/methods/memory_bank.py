@@ -16,6 +16,7 @@ from torch import Tensor
 
 from cpchub_training.losses import gather, instance_softmax, instdisc_nce
 from cpchub_training.losses.precision import without_autocast
+from cpchub_training.losses.ranks import of_all_ranks
 from cpchub_training.recipes import Recipe
 
 
@@ -50,11 +51,10 @@ class MemoryBank(nn.Module):
         """Rows to contrast with, `[N, 1 + m]`: each image's own, then m uniform ones, of which some may be equal."""
         if m == 0:
             return indices[:, None]
-        if self.complete():
-            rows = torch.randint(len(self.features), (len(indices), 1 + m), device=indices.device)
-        else:
-            known = self.visited.nonzero()[:, 0]
-            rows = known[torch.randint(len(known), (len(indices), 1 + m), device=indices.device)]
+        known = None if self.complete() else self.visited.nonzero()[:, 0]
+        below = len(self.features if known is None else known)
+        rows = of_all_ranks(lambda n: torch.randint(below, (n, 1 + m), device=indices.device), len(indices))
+        rows = rows.clone() if known is None else known[rows]  # of which the first column is written
         rows[:, 0] = indices
         return rows
 

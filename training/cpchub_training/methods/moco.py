@@ -34,6 +34,7 @@ class MoCo(Method):
     queue: Tensor
     pointer: Tensor
     sync_batch_norm = False  # statistics of all ranks would undo the shuffling
+    can_be_sharded = False  # the key encoder follows within a step, where FSDP keeps only copies of the weights
 
     def __init__(
         self,
@@ -87,13 +88,13 @@ class MoCo(Method):
         k = self._keys(x2)  # keys: NxD, no gradient
         queue = self.queue.clone()  # the negatives of this step, read before its keys enter
         loss = info_nce(q, k, queue, self.T)
-        keys = k
+        keys = gather(k)
         if self.symmetric:
             q2 = F.normalize(self.projector(self.backbone(x2)).float(), dim=1)
             k1 = self._keys(x1)
             loss = (loss + info_nce(q2, k1, queue, self.T)) / 2
-            keys = torch.cat([k, k1])
-        self._dequeue_and_enqueue(gather(keys))
+            keys = torch.cat([keys, gather(k1)])
+        self._dequeue_and_enqueue(keys)
         return loss, {"positive_similarity": (q.detach() * k).sum(1).mean()}
 
     def chance(self, n: int) -> float:

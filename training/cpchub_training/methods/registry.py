@@ -25,7 +25,8 @@ class Method(nn.Module):
     """
 
     backbone: nn.Module
-    sync_batch_norm: ClassVar[bool] = True  # over several GPUs, batch norms take the statistics of all of them
+    sync_batch_norm: ClassVar[bool] = True  # over several ranks, batch norms take the statistics of all of them
+    can_be_sharded: ClassVar[bool] = True  # False where a step changes weights outside of the optimizer
 
     def forward(
         self, views: Sequence[Tensor], indices: Tensor, labels: Tensor | None = None
@@ -92,6 +93,10 @@ class Entry:
             raise RecipeError(f"n_views={recipe.n_views!r} cannot work with method={self.name!r}; change --n-views")
         if self.labels != "none" and not labelled:
             raise RecipeError(f"method={self.name!r} needs labels, and the data has none; use --method simclr")
+        if recipe.fsdp and not self.cls.can_be_sharded:
+            raise RecipeError(
+                f"fsdp=True cannot work with method={self.name!r}, whose steps need whole weights; use --no-fsdp"
+            )
         if self.teacher and not recipe.teacher:
             raise RecipeError(f"method={self.name!r} goes on from another run: name its folder with --teacher")
 

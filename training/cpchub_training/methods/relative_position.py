@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cpchub.errors import RecipeError
+from cpchub_training.losses.ranks import of_all_ranks
 from cpchub_training.methods.registry import DataFacts, Method, method, width_of
 from cpchub_training.recipes import Recipe
 from cpchub_training.views.on_device import constant_like
@@ -50,7 +51,7 @@ class RelativePosition(Method):
         self, views: Sequence[Tensor], indices: Tensor | None = None, labels: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         (x,) = views
-        where = torch.randint(8, (len(x),), device=x.device)
+        where = of_all_ranks(lambda n: torch.randint(8, (n,), device=x.device), len(x))
         step = constant_like(x, NEIGHBOURS)[where]
         middle = self._cut(x, torch.zeros_like(step))
         h = self.backbone(torch.cat([middle, self._cut(x, step)]))
@@ -60,7 +61,7 @@ class RelativePosition(Method):
     def _cut(self, x: Tensor, step: Tensor) -> Tensor:
         """The patch `step` `[N, 2]` (row, column) away from the middle one, moved at random."""
         centre = (x.shape[-1] - self.patch) // 2
-        moved = torch.randint(-self.move, self.move + 1, step.shape, device=x.device)
+        moved = of_all_ranks(lambda n: torch.randint(-self.move, self.move + 1, (n, 2), device=x.device), len(x))
         corner = centre + step * (self.patch + self.gap) + moved
         offsets = torch.arange(self.patch, device=x.device)
         rows = (corner[:, 0, None] + offsets)[:, None, :, None]

@@ -12,6 +12,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from cpchub_training.losses.ranks import mean_over_ranks, world_size
 from cpchub_training.methods.registry import Classifying
 
 UNLABELLED = -1
@@ -52,5 +53,5 @@ def divergences(p: Tensor, q: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor, where: Tensor) -> Tensor:
-    """The mean of some of the values, 0 of none."""
-    return values.masked_fill(~where, 0.0).sum() / where.sum().clamp(min=1)
+    """The mean of some of the values on all ranks, 0 of none; the mean over the ranks is that of one rank with all."""
+    return values.masked_fill(~where, 0.0).sum() / mean_over_ranks(where.sum().float()).clamp(min=1 / world_size())

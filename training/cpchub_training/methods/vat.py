@@ -12,6 +12,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from cpchub_training.losses.ranks import of_all_ranks
 from cpchub_training.methods.entropy_minimization import entropy
 from cpchub_training.methods.registry import DataFacts, method, width_of
 from cpchub_training.methods.semi_supervised import SemiSupervised, divergences
@@ -59,7 +60,8 @@ class VAT(SemiSupervised):
 
     def _adversarial(self, x: Tensor, logits: Tensor) -> Tensor:
         """The direction of each image in which the answer changes most, of length epsilon."""
-        direction = _unit(torch.randn_like(x)).requires_grad_()
+        drawn = of_all_ranks(lambda n: torch.randn(n, *x.shape[1:], device=x.device), len(x))
+        direction = _unit(drawn.to(x)).requires_grad_()
         change = divergences(logits, self.logits(x + self.xi * direction)).sum()
         (gradient,) = torch.autograd.grad(change, direction)
         return self.epsilon * _unit(gradient.detach())

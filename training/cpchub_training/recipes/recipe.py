@@ -94,6 +94,7 @@ class Recipe:
     # how it runs
     precision: Literal["fp32", "bf16"] = "fp32"  # a CPU that would emulate bf16 computes in fp32
     compile: bool = False
+    fsdp: bool = False  # each of several ranks keeps its part of weights and optimizer state only (FSDP2)
     seed: int = 0
     knn_every: int = 10  # epochs between two looks at kNN accuracy; 0 never
     checkpoint_minutes: float = 5
@@ -172,6 +173,8 @@ class Recipe:
         for name, hint in get_type_hints(Recipe).items():
             if get_origin(hint) is Literal:
                 problems[name] = getattr(self, name) in get_args(hint)
+        if world_size > 1 and self.accumulate >= 1:
+            self._check_shares(world_size)
         for name, fine in problems.items():
             if not fine:
                 raise RecipeError(
@@ -196,6 +199,28 @@ class Recipe:
             most = n_images // 2 // parts * parts
             way_out = f"use --batch-size {most} or less" if most >= 2 * parts else f"give more {self.unit}s"
             raise RecipeError(f"batch_size={self.batch_size} is more than the {n_images} {self.unit}s; {way_out}")
+
+    def _check_shares(self, world_size: int) -> None:
+        """Raise `RecipeError` where a batch does not fall into equal shares of several ranks; it names what fits."""
+
+        def fits(batch: int, n: int) -> bool:
+            images, left = divmod(batch, n * self.accumulate)
+            return not left and images >= 2 and images % group == 0
+
+        group = max(1, self.cpc.group) if self.takes == "patches" else 1
+        if fits(self.batch_size, world_size):
+            return
+        step = world_size * self.accumulate * group
+        nearest = self.batch_size // step * step
+        sizes = [size for size in range(nearest, nearest + 4 * step, step) if fits(size, world_size)][:2]
+        fewer = [str(n) for n in range(1, world_size) if fits(self.batch_size, n)]
+        parts = f", each in {self.accumulate} parts" if self.accumulate > 1 else ""
+        groups = f", in groups of {group}" if group > 1 else ""
+        start = f"; or start {', '.join(fewer)} rank(s)" if fewer else ""
+        raise RecipeError(
+            f"batch_size={self.batch_size} does not fall into equal shares of {world_size} ranks{parts}{groups}, of "
+            f"two images or more; use --batch-size {' or '.join(map(str, sizes))}{start}"
+        )
 
 
 _GROUPS: dict[str, type] = {

@@ -8,6 +8,8 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from cpchub_training.run.sharding import local
+
 
 class WeightAverage(nn.Module):
     """An exponential average of a network's parameters and buffers; `network` is the averaged copy, in eval mode.
@@ -32,7 +34,7 @@ class WeightAverage(nn.Module):
         share = 1 - torch.minimum(torch.full_like(n, self.decay), (1 + n) / (10 + n))
         mine, theirs = self.network.state_dict(), network.state_dict()
         averaged = [name for name, value in mine.items() if value.is_floating_point()]
-        old, new = [mine[name] for name in averaged], [theirs[name] for name in averaged]
+        old, new = ([local(state[name]) for name in averaged] for state in (mine, theirs))
         way = torch._foreach_sub(new, old)
         torch._foreach_mul_(way, share.float())  # a few kernels for all tensors, and no waiting for `updates`
         torch._foreach_add_(old, way)

@@ -2,10 +2,11 @@
 
     run folder: recipe.json  metrics.jsonl  tensorboard/  checkpoints/last.safetensors  export/ (a publishable encoder)
 
-Lightning Fabric supplies device, precision and DDP (CPU, one GPU, or several under `torchrun`); the loop itself is
-here. A step is a function of the state and of (seed, step, rank): the order of the images comes from (seed, epoch),
-the views from (seed, step, rank). So no random state has to be saved. On a CPU a resumed run ends with the same bits
-as an uninterrupted one; on a GPU it differs by rounding, because sums have no fixed order there.
+Lightning Fabric supplies device, precision, DDP and FSDP2 (CPU, one GPU, or several under `torchrun`); the loop itself
+is here. A step is a function of the state and of (seed, step): the order of the images comes from (seed, epoch), the
+views from (seed, step), whichever rank makes them. So no random state has to be saved, and any number of ranks goes on.
+On a CPU a resumed run ends with the same bits as an uninterrupted one; on a GPU it differs by rounding, because sums
+have no fixed order there.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from cpchub_training import data, methods
 from cpchub_training.data.batches import Batches
 from cpchub_training.data.loading import open_data
 from cpchub_training.losses.ranks import rank, world_size
-from cpchub_training.methods import DataFacts, Method
+from cpchub_training.methods import Method
 from cpchub_training.recipes import Recipe
 from cpchub_training.run import ranks
 from cpchub_training.run.backbone import build_backbone, start_from
 from cpchub_training.run.run_folder import CHECKPOINT, claimed
-from cpchub_training.run.saved_run import build_method
+from cpchub_training.run.saved_run import build_method, facts_of
 from cpchub_training.run.stopping import StopBetweenSteps
 from cpchub_training.run.training_run import TrainingRun
 from cpchub_training.run.watch import Watch
@@ -64,7 +65,7 @@ def train(
     work for values that cannot work, `RunError` for a folder that holds another run, a loss that is no longer finite,
     or a rank that is gone.
     """
-    fabric = ranks.launch(accelerator, recipe.precision)
+    fabric = ranks.launch(accelerator, recipe.precision, fsdp=recipe.fsdp)
     torch.backends.cudnn.benchmark = True  # all steps have the same shapes: measure the convolutions once
     with ExitStack() as held, _failures_named(run_dir):
         with ranks.first_writes(f"the run folder {run_dir}") as mine:
@@ -84,8 +85,7 @@ def _method(recipe: Recipe, images: data.TrainingSet) -> Method:
     backbone = build_backbone(recipe)
     if recipe.init_from:
         start_from(recipe, backbone)
-    n_classes = 0 if images.labels is None else int(images.labels.max()) + 1
-    return build_method(recipe, backbone, DataFacts(len(images), n_classes))
+    return build_method(recipe, backbone, facts_of(images))
 
 
 def _run(run: TrainingRun, stop_after_steps: int | None) -> Result:
@@ -96,24 +96,26 @@ def _run(run: TrainingRun, stop_after_steps: int | None) -> Result:
         for batch, views in run.images.views(run.plan.batches(run.done, stop), run.recipe, run.device):
             loss, scalars = run.step(batch, views)
             watch.after_step(batch, loss, scalars)
-            asked = _agreed(stopping.asked, batch.step, run.device)
+            due = run.minutes_since_checkpoint() >= run.recipe.checkpoint_minutes
+            asked, due = _agreed([stopping.asked, due], batch.step, run.device)
             end = run.done == stop or asked
-            if end or run.minutes_since_checkpoint() >= run.recipe.checkpoint_minutes:
+            if end or due:
                 run.save(loss, wait=end)
             if asked and run.done < run.total:
                 raise KeyboardInterrupt(f"stopped at step {run.done} of {run.total}, saved in {run.last}; to go on")
-    return Result(run.method, run.kept, watch.line, len(run.images), run.done - before)
+    method, encoder = run.whole()
+    return Result(method, encoder, watch.line, len(run.images), run.done - before)
 
 
-def _agreed(asked: bool, step: int, device: torch.device) -> bool:
-    """Whether any rank was told to stop; then all ranks stop after the same step. The ranks ask every tenth step."""
+def _agreed(asked: list[bool], step: int, device: torch.device) -> list[bool]:
+    """Of each question whether any rank says yes, so that all act after the same step; they ask every tenth step."""
     if world_size() == 1:
         return asked
     if step % 10:
-        return False
-    votes = torch.tensor(int(asked), device=device)
+        return [False] * len(asked)
+    votes = torch.tensor([int(each) for each in asked], device=device)
     dist.all_reduce(votes, op=dist.ReduceOp.MAX)
-    return bool(votes)
+    return votes.bool().tolist()
 
 
 @contextmanager

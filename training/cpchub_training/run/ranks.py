@@ -21,13 +21,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy
 from lightning_fabric.utilities.warnings import PossibleUserWarning
 from torch.nn.parallel import DistributedDataParallel
 
 from cpchub.encoders.fast.processor import cpu_has_bfloat16
 from cpchub.errors import RunError
 from cpchub_training.losses.ranks import rank, world_size
+from cpchub_training.run import attempt, sharding, srun
 
 PATIENCE = timedelta(minutes=15)  # a checkpoint of many gigabytes on a slow disk takes minutes
 GONE = "is gone (killed, out of memory, or its machine)"
@@ -43,23 +44,33 @@ logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 _meeting: tuple[Any, Any] = (None, None)  # the process group, and the group over which its ranks wait for each other
 
 
-def launch(accelerator: str = "auto", precision: str = "fp32") -> Fabric:
-    """Lightning Fabric on one device, or under `torchrun` on one device per process. A second call joins the same
-    ranks.
+def launch(accelerator: str = "auto", precision: str = "fp32", *, fsdp: bool = False) -> Fabric:
+    """Lightning Fabric on one device, or under `torchrun` or `srun` on one device per process.
 
-    A CPU without bf16 hardware computes in fp32. Raises `RunError` where not all ranks come within `PATIENCE`.
+    A second call joins the same ranks. `fsdp`: several ranks share the weights out. A CPU without bf16 computes
+    in fp32. Raises `RunError` where not all ranks come within `PATIENCE`.
     """
+    srun.name_ranks()
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
     mixed = precision == "bf16" and (not on_cpu or cpu_has_bfloat16())
     numbers: Any = "bf16-mixed" if mixed else "32-true"
     local_ranks, nodes = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"))
     # buffers are the same on every rank, so broadcasting a bank before each step would be wasted
-    several: Any = DDPStrategy(timeout=PATIENCE, **{_SENDS_BUFFERS: False}) if local_ranks * nodes > 1 else "auto"
+    several: Any = "auto"
+    if local_ranks * nodes > 1:
+        whole = {_SENDS_BUFFERS: False}
+        shared = {"data_parallel_size": local_ranks * nodes, "tensor_parallel_size": 1}
+        several = (
+            ModelParallelStrategy(sharding.over, timeout=PATIENCE, **shared)
+            if fsdp
+            else DDPStrategy(timeout=PATIENCE, **whole)
+        )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PossibleUserWarning)  # to use Slurm's srun; our ranks come from torchrun
+            warnings.simplefilter("ignore", PossibleUserWarning)  # that we should use srun
             options: Any = {"devices": local_ranks, "num_nodes": nodes, "precision": numbers, "strategy": several}
             fabric = Fabric(accelerator=accelerator, **options)
+            attempt.join(fabric.device, PATIENCE)
             fabric.launch()
         if world_size() > 1:
             _group()  # now, while all are there

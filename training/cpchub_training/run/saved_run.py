@@ -7,7 +7,7 @@ from pathlib import Path
 import torch.nn as nn
 
 from cpchub.errors import RunError
-from cpchub_training import methods
+from cpchub_training import data, methods
 from cpchub_training.methods import DataFacts, Method, Teacher
 from cpchub_training.recipes import Recipe
 from cpchub_training.run import checkpoint
@@ -24,6 +24,11 @@ def build_method(recipe: Recipe, backbone: nn.Module, facts: DataFacts) -> Metho
     entry = methods.get(recipe.method)
     teacher = saved_run(Path(recipe.teacher)) if entry.teacher else None
     return entry.build(recipe, backbone, facts, teacher)
+
+
+def facts_of(images: data.TrainingSet) -> DataFacts:
+    """What a method may need to know of `images`."""
+    return DataFacts(len(images), 0 if images.labels is None else int(images.labels.max()) + 1)
 
 
 def saved_run(run_dir: Path) -> Teacher:

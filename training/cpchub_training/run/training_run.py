@@ -11,20 +11,25 @@ from typing import Any
 import torch
 import torch.nn as nn
 from lightning_fabric import Fabric
-from timm.layers import convert_sync_batchnorm
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from cpchub.encoders.fast.quick_conv import use_fast_weight_gradients
 from cpchub.errors import OtherRunError, RunError
 from cpchub.fewlabels import label_fractions
 from cpchub_training import data, methods
 from cpchub_training.data.batches import Batch, Batches
+from cpchub_training.losses.ranks import mean_over_ranks
 from cpchub_training.methods import Method
 from cpchub_training.methods.semi_supervised import UNLABELLED
 from cpchub_training.recipes import Recipe
 from cpchub_training.run import checkpoint, optimizers, ranks
 from cpchub_training.run.average import WeightAverage
+from cpchub_training.run.backbone import build_backbone
+from cpchub_training.run.batch_norms import synchronised
 from cpchub_training.run.run_folder import CHECKPOINT
+from cpchub_training.run.saved_run import build_method, facts_of
+from cpchub_training.run.sharding import local
 from cpchub_training.views.on_device import to_device
 
 
@@ -38,24 +43,32 @@ class TrainingRun:
         self.recipe, self.run_dir, self.images, self.fabric = recipe, run_dir, images, fabric
         self.device = fabric.device
         self.last = run_dir / CHECKPOINT
+        self.sharded = recipe.fsdp and fabric.world_size > 1
         # to the device first: an optimizer loads its state onto the device of its parameters
-        self.method = method.to(self.device).to(memory_format=torch.channels_last)
+        self.method = method.to(self.device)
+        if not self.sharded:  # FSDP takes tensors of torch's own layout only
+            self.method.to(memory_format=torch.channels_last)
         use_fast_weight_gradients(self.method)
-        if fabric.world_size > 1 and self.device.type == "cuda" and method.sync_batch_norm:
-            self.method = convert_sync_batchnorm(self.method)
+        if fabric.world_size > 1:
+            self.method = synchronised(self.method, self.device)
         self.backbone = self.method.get_submodule("backbone")
-        optimizer = optimizers.build(recipe, self.method)
         self.average = WeightAverage(self.backbone, recipe.ema_decay) if recipe.ema_decay else None
         self.kept: nn.Module = self.average.network if self.average else self.backbone
         self.state: dict[str, nn.Module] = {"method": self.method}
         if self.average:
             self.state["average"] = self.average
         self.seen = f"{len(images)} images, {images.digest()}"
-        self.done = self._resume(optimizer)
+        self.done = self._resume()
         compiled: Any = torch.compile(self.method) if recipe.compile else self.method
-        self.forward, self.optimizer = fabric.setup(compiled, optimizer)
+        self.forward = fabric.setup(compiled)
+        if self.sharded and self.average:
+            fabric.setup(self.average.network)
+        optimizer = optimizers.build(recipe, self.method)
+        if self.done:
+            checkpoint.load_optimizer(self.last, optimizer)
+        self.optimizer = fabric.setup_optimizers(optimizer)
         self.labels, labelled = self._labels()
-        self.plan = Batches(recipe, len(images), fabric.global_rank, fabric.world_size, labelled)
+        self.plan = Batches(recipe, len(images), fabric.global_rank, fabric.world_size, labelled, images.shards)
         self.total = recipe.epochs * self.plan.steps_per_epoch
         self._saved_at = time.monotonic()
         self.method.train()
@@ -80,9 +93,10 @@ class TrainingRun:
                 self.fabric.backward(loss / parts)
             losses.append(loss.detach())
         if self.recipe.clip_norm:
-            scalars["gradient_norm"] = self.fabric.clip_gradients(
+            norm = self.fabric.clip_gradients(
                 self.forward, self.optimizer, max_norm=self.recipe.clip_norm, error_if_nonfinite=False
             )
+            scalars["gradient_norm"] = norm.full_tensor() if isinstance(norm, DTensor) else norm
         self.optimizer.step()
         if self.average:
             self.average.update(self.backbone)
@@ -94,13 +108,28 @@ class TrainingRun:
 
         Raises `RunError` where the loss or a weight is not finite; the last good checkpoint stays.
         """
+        finite = bool(loss.isfinite()) and all(bool(local(p).isfinite().all()) for p in self.method.parameters())
+        on_all = mean_over_ranks(torch.tensor(float(finite), device=self.device)) == 1
+        self.check_finite(bool(on_all), "loss or weights are not finite")
+        done = {"step": self.done, "pictures": self.seen}
+        first = self.fabric.is_global_zero
+        content = checkpoint.collected(self.state, self.optimizer.optimizer, done) if first or self.sharded else None
         with ranks.first_writes(f"the checkpoint {self.last}") if wait else nullcontext():
-            finite = bool(loss.isfinite()) and all(bool(p.isfinite().all()) for p in self.method.parameters())
-            self.check_finite(finite, "loss or weights are not finite")
-            if self.fabric.is_global_zero:
-                done = {"step": self.done, "pictures": self.seen}
-                checkpoint.save(self.last, self.state, self.optimizer.optimizer, done)
+            if first and content:
+                checkpoint.write(self.last, *content)
         self._saved_at = time.monotonic()
+
+    def whole(self) -> tuple[Method, nn.Module]:
+        """The method and the encoder to keep, of whole tensors: of a sharded run, as its last checkpoint has them."""
+        if not self.sharded or not self.fabric.is_global_zero:
+            return self.method, self.kept
+        method = build_method(self.recipe, build_backbone(self.recipe), facts_of(self.images))
+        checkpoint.load(self.last, {"method": method})
+        if not self.average:
+            return method, method.get_submodule("backbone")
+        average = WeightAverage(method.get_submodule("backbone"), self.recipe.ema_decay)
+        checkpoint.load(self.last, {"average": average})
+        return method, average.network
 
     def minutes_since_checkpoint(self) -> float:
         """Minutes since the last checkpoint, or since the start."""
@@ -114,11 +143,11 @@ class TrainingRun:
                 "Lower --lr, raise --warmup-epochs, or use --precision fp32, in a new run folder"
             )
 
-    def _resume(self, optimizer: torch.optim.Optimizer) -> int:
-        """Restore the checkpoint, if there is one, and return how many steps it holds."""
+    def _resume(self) -> int:
+        """Restore the modules of the checkpoint, if there is one, and return how many steps it holds."""
         done = 0
         if self.last.exists():
-            progress = checkpoint.load(self.last, self.state, optimizer)
+            progress = checkpoint.load(self.last, self.state)
             seen = progress["pictures"].replace(" pictures,", " images,")  # the word of 0.1.0
             if seen != self.seen:
                 raise OtherRunError(

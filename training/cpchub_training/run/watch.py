@@ -7,9 +7,11 @@ import math
 import time
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from cpchub_training.data.batches import Batch
+from cpchub_training.losses.ranks import mean_over_ranks
 from cpchub_training.run.advice import Advice
 from cpchub_training.run.monitors import Metrics, measure_features
 from cpchub_training.run.progress import ProgressLine
@@ -43,11 +45,13 @@ class Watch:
         if batch.step % 10 == 0 or not self.line or end_of_epoch or run.done == self.stop:
             self.line = self._measured(loss, scalars)
         if end_of_epoch:
-            self._end_epoch(batch.epoch + 1)
+            self._end_epoch(batch.epoch + 1, loss)
         self.progress.advance(run.done, batch.epoch, self.line)
 
     def _measured(self, loss: Tensor, scalars: dict[str, Tensor]) -> dict[str, Any]:
-        run, value = self.run, loss.item()
+        run = self.run
+        over_ranks = mean_over_ranks(torch.stack([loss.float(), *(scalar.float() for scalar in scalars.values())]))
+        value, *values = over_ranks.tolist()
         run.check_finite(math.isfinite(value), f"the loss is {value}")
         speed = (run.done - self._first) * run.recipe.batch_size / (time.monotonic() - self._started)
         return {
@@ -56,14 +60,16 @@ class Watch:
             "loss": value,
             "lr": run.optimizer.param_groups[0]["lr"],
             "images_per_second": round(speed, 1),
-            **{name: float(scalar) for name, scalar in scalars.items()},
+            **dict(zip(scalars, values, strict=True)),
         }
 
-    def _end_epoch(self, epochs: int) -> None:
+    def _end_epoch(self, epochs: int, loss: Tensor) -> None:
         run = self.run
         due = run.recipe.knn_every and (epochs % run.recipe.knn_every == 0 or run.done == run.total)
+        if due and run.sharded:
+            run.save(loss, wait=True)  # which makes the encoder whole
         if due and run.fabric.is_global_zero:
-            self.line |= measure_features(run.kept, run.images, run.recipe, run.device)
+            self.line |= measure_features(run.whole()[1].to(run.device), run.images, run.recipe, run.device)
         self.metrics.write(self.line)
         for sentence in self.advice.about(self.line):
             self.progress.say(sentence)

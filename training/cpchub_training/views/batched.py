@@ -1,8 +1,8 @@
 """Random views of images: the augmentations of the contrastive methods, batched, with parameters drawn per image.
 
 The input is a batch of uint8 images, the output a batch of float views in [0, 1] on the same device; there is no loop
-over images. All randomness comes from one generator, which the loop seeds from (seed, step, rank), so a resumed run
-sees the same views.
+over images. All randomness comes from one generator, which the loop seeds from (seed, step), so a resumed run sees the
+same views, on any number of ranks.
 Geometry (crop, flip, rotation, shear, elastic) is one sampling grid; colour follows torchvision's definitions.
 """
 
@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from cpchub_training.views.part_of_batch import rand
 from cpchub_training.views.settings import Views
 
 
@@ -45,9 +46,9 @@ def _grid(views: Views, x: Tensor, generator: Generator | None) -> Tensor:
     """Where each pixel of each view is read: `[N, size, size, 2]` in [-1, 1], random resized crop and the rest."""
     n, _, height, width = x.shape
     w, h = crop(views, n, width / height, x.device, generator)
-    cx = (torch.rand(n, device=x.device, generator=generator) * 2 - 1) * (1 - w)
-    cy = (torch.rand(n, device=x.device, generator=generator) * 2 - 1) * (1 - h)
-    sign = 1 - 2 * (torch.rand(n, device=x.device, generator=generator) < views.flip).float()
+    cx = (rand(n, device=x.device, generator=generator) * 2 - 1) * (1 - w)
+    cy = (rand(n, device=x.device, generator=generator) * 2 - 1) * (1 - h)
+    sign = 1 - 2 * (rand(n, device=x.device, generator=generator) < views.flip).float()
     angle, shear = (
         torch.deg2rad(uniform(x, generator, -limit, limit).flatten()) if limit else torch.zeros_like(w)
         for limit in (views.rotation, views.shear)
@@ -62,7 +63,7 @@ def _grid(views: Views, x: Tensor, generator: Generator | None) -> Tensor:
     )
     grid = F.affine_grid(theta, [n, 1, views.size, views.size], align_corners=False)
     if views.elastic:
-        coarse = torch.rand(n, 2, 4, 4, device=x.device, generator=generator) * 2 - 1
+        coarse = rand(n, 2, 4, 4, device=x.device, generator=generator) * 2 - 1
         field = F.interpolate(coarse, size=(views.size, views.size), mode="bicubic", align_corners=False)
         grid = grid + 2 * views.elastic * field.permute(0, 2, 3, 1)
     return grid
@@ -76,7 +77,7 @@ def crop(
     As torchvision's RandomResizedCrop: of ten draws the first that fits into the image.
     """
     low, high = (torch.tensor(r).log().item() for r in views.crop_ratio)
-    draws = torch.rand(2, 10, n, device=device, generator=generator)
+    draws = rand(2, 10, n, device=device, generator=generator, images=2)
     area = views.crop_scale[0] + draws[0] * (views.crop_scale[1] - views.crop_scale[0])
     ratio = (low + draws[1] * (high - low)).exp()
     w, h = (area * ratio / aspect).sqrt(), (area / ratio * aspect).sqrt()
@@ -128,11 +129,11 @@ def _blur(views: Views, x: Tensor, generator: Generator | None) -> Tensor:
 
 def uniform(x: Tensor, generator: Generator | None, low: float, high: float) -> Tensor:
     """One draw an image, shaped to broadcast over `[N, C, H, W]`."""
-    return torch.rand(len(x), 1, 1, 1, device=x.device, generator=generator) * (high - low) + low
+    return rand(len(x), 1, 1, 1, device=x.device, generator=generator) * (high - low) + low
 
 
 def chance(x: Tensor, generator: Generator | None, p: float) -> Tensor:
-    return torch.rand(len(x), 1, 1, 1, device=x.device, generator=generator) < p
+    return rand(len(x), 1, 1, 1, device=x.device, generator=generator) < p
 
 
 def random_order(n: int, generator: Generator | None) -> list[int]:
