@@ -21,7 +21,7 @@ from cpchub.common.words import counted
 from cpchub.embedding.encoder_of import encoder_of
 from cpchub.encoders.encoder import Encoder
 from cpchub.encoders.protocols import ImageEncoder
-from cpchub.errors import CpchubError
+from cpchub.errors import CpchubError, StoreError
 from cpchub.fewlabels.heads.head import Head
 from cpchub.index import Index
 from cpchub_serving.api import app as api
@@ -90,6 +90,7 @@ def build(shown: Sequence[Shown], access: Access) -> Starlette:
         programs = api.build(Service(each.encoder, each.index, each.heads, access.limits), door, access.origins)
         page = FastAPI(openapi_url=None)
         page.add_exception_handler(CpchubError, failures.bad_input)
+        page.add_exception_handler(StoreError, failures.store_away)
         page.add_middleware(Bounded)
         page.add_middleware(Login, keys=access.keys, wrong=wrong)  # before the other
         collection = each.index.collection

@@ -12,7 +12,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 import cpchub
-from cpchub.errors import CpchubError
+from cpchub.errors import CpchubError, StoreError
 from cpchub_serving.api import failures
 from cpchub_serving.api.guard import DESCRIBED_WITH, Guard
 from cpchub_serving.api.keys import Door
@@ -47,6 +47,7 @@ def build(service: Service, door: Door, origins: Sequence[str] = ()) -> FastAPI:
     app.include_router(router)
     app.add_exception_handler(failures.Refused, failures.refused)
     app.add_exception_handler(CpchubError, failures.bad_input)
+    app.add_exception_handler(StoreError, failures.store_away)
     app.add_exception_handler(RequestValidationError, failures.bad_fields)
     app.add_exception_handler(HTTPException, failures.not_found)
     app.add_exception_handler(Exception, failures.unexpected)

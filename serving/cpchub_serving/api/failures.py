@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from fastapi import Request
@@ -10,6 +11,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from cpchub.errors import CpchubError
+
+STORE_AWAY = "the store of the vectors does not answer now; try again in a moment"
 
 
 class Refused(Exception):
@@ -39,6 +42,12 @@ async def bad_input(_: Request, error: Exception) -> JSONResponse:
     """For errors that cpchub raises on purpose: what was sent cannot be used."""
     assert isinstance(error, CpchubError)
     return answer(400, str(error), "invalid_request_error")
+
+
+async def store_away(_: Request, error: Exception) -> JSONResponse:
+    """For a Milvus that does not answer. Its address is for the log, not for clients."""
+    logging.getLogger("uvicorn.error").error("%s", error)
+    return answer(503, STORE_AWAY, "server_error", retry_after=10)
 
 
 async def bad_fields(_: Request, error: Exception) -> JSONResponse:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import gradio as gr
 
-from cpchub.errors import CpchubError
+from cpchub.errors import CpchubError, StoreError
+
+STORE_AWAY = "The store of the vectors does not answer now; try again in a moment."
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,6 +24,9 @@ def shown_errors(handler: Callable[P, R]) -> Callable[P, R]:
     def answering(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return handler(*args, **kwargs)
+        except StoreError as error:  # its words name an address, which is for the log
+            logging.getLogger("uvicorn.error").error("%s", error)
+            raise gr.Error(STORE_AWAY, print_exception=False) from error
         except CpchubError as error:
             raise gr.Error(str(error), print_exception=False) from error
 

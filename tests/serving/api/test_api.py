@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from cpchub.errors import StoreError
 from cpchub.fewlabels.classify import classify_multi_label, learn
 from cpchub.index.query import Item
 from tests.serving.api.conftest import MakeApp, base64_of, png
@@ -103,6 +104,17 @@ class TestSearch:
         expected = served.index.search(Item(1), 3, plus=[(Item(25), 2.0)], minus=[Item(45)], where="label == 'red'")
         assert [each["id"] for each in answer] == [hit.id for hit in expected]
         assert {each["columns"]["label"] for each in answer} == {"red"}
+
+    def test_a_store_that_does_not_answer_is_a_503_without_its_address(
+        self, client: TestClient, served: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def gone(*_: object) -> None:
+            raise StoreError("Milvus at http://10.0.0.7:19530 is not reached")
+
+        monkeypatch.setattr(type(served.index._store), "search", gone)
+        answer = client.post("/v1/search", json={"id": 7, "k": 4})
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
+        assert error(answer) == "the store of the vectors does not answer now; try again in a moment"
 
     @pytest.mark.parametrize(
         ("body", "status", "message"),
