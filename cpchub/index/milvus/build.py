@@ -24,7 +24,7 @@ from cpchub.index.engine.ground_truth import GroundTruth
 from cpchub.index.engine.mapped import Ids, Vectors, item_ids, open_items, open_vectors, write_items, write_vectors
 from cpchub.index.milvus.fields import fields_of
 from cpchub.index.milvus.plans import MilvusPlan, choose
-from cpchub.index.milvus.store import MilvusStore
+from cpchub.index.milvus.store import AT_ONCE, MilvusStore
 from cpchub.index.place import Place, recorded
 from cpchub.index.setting import MILVUS_KINDS, Choice, IndexRequest, Setting
 
@@ -131,8 +131,8 @@ def _follow(store: MilvusStore, collection: Collection, vectors: Vectors, plan: 
             store.delete(ids[part][known & ~same])
             rows = np.flatnonzero(~same)
             report.advance(len(block) - len(rows))
-            for first in range(0, len(rows), 1000):
-                few = rows[first : first + 1000]
+            for first in range(0, len(rows), AT_ONCE):
+                few = rows[first : first + AT_ONCE]
                 store.add(ids[part][few], block[few], some.take(few))
                 report.advance(len(few))
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 from cpchub.common.extras import import_extra, install_packages, is_installed
 from cpchub.common.files import locked
@@ -20,6 +22,7 @@ from cpchub.index.place import TOKEN, TOKEN_FILE, Place, token
 OLDEST, OLDEST_LITE = (2, 5), (3, 0)  # 2.5 brought fields that may be empty; 3 is Milvus Lite in Python
 TIMEOUT = 10.0  # seconds to reach a server
 LITE = "milvus-lite"  # how the version of Milvus Lite begins, in this process or served by another
+PORT = 19_530  # of Milvus, where an address names none
 LOCK = "LOCK"  # the file that Milvus Lite holds
 
 
@@ -81,17 +84,30 @@ def _in_words(place: Place, said: str) -> StoreError | NoSpaceError:
         return NoSpaceError(f"the disk of {place} is full: {said}")
     if place.is_lite and "open local milvus failed" in low:
         return _why_closed(place)
-    if re.search(r"auth|unauthenticated|token|password|permission|privilege", low):
+    lost = re.search(r"fail connecting|unavailable|deadline|timeout|timed out|connect", low)
+    # of a wrong token the client says no more than that it did not connect
+    if re.search(r"auth|token|password|permission|privilege", low) or (lost and "params" in low and _answers(place)):
         return StoreError(
-            f"Milvus at {place.address} refuses the token or its rights ({said}); set {TOKEN}=user:password, or name a "
+            f"Milvus at {place.address} refuses the token, or lacks one ({said}); set {TOKEN}=user:password, or name a "
             f"file with it in {TOKEN_FILE}"
         )
-    if re.search(r"fail connecting|unavailable|deadline|timeout|timed out|connect", low):
+    if lost:
         return StoreError(
             f"Milvus at {place.address} is not reached ({said}). Start it, or name another store with --store; the "
             "collection has all that it takes to fill it again"
         )
     return StoreError(f"Milvus at {place.address} refuses: {said}")
+
+
+def _answers(place: Place) -> bool:
+    """Whether anything takes connections at the address of a server."""
+    parts = urlsplit(place.address)
+    port = parts.port or (443 if parts.scheme == "https" else PORT)
+    try:
+        with socket.create_connection((parts.hostname or "", port), TIMEOUT):
+            return True
+    except OSError:
+        return False
 
 
 def _why_closed(place: Place) -> StoreError:

@@ -53,7 +53,7 @@ class MilvusStore(TwoStages):
         self._hashed = hashed  # whether the digest of a row tells its vector as well
         self.lists = 0
         self._client = connect(place)
-        self._marked = True
+        self._marked, self._written = True, False
         self._changed = time.monotonic()  # the last moment at which rows may have come or gone that we have to see
 
     @property
@@ -122,6 +122,7 @@ class MilvusStore(TwoStages):
             if self._client.query(self.name, f"{ID} >= {next_id}", [ID], limit=1, consistency_level=STRONG):
                 self._unmark()
                 self._client.delete(self.name, filter=f"{ID} >= {next_id}")
+                self._changed, self._written = time.monotonic(), False
 
     def digests(self, items: pa.Table, vectors: Vectors) -> npt.NDArray[np.int64]:
         """The digest of each row, `[n]`, that `add` stores."""
@@ -136,7 +137,7 @@ class MilvusStore(TwoStages):
         for rows in rows_for(items, self.fields, self.digests(items, vectors), vectors, at_once):
             with plain_words(self.place):
                 self._client.insert(self.name, rows)
-            self._changed = time.monotonic()
+            self._changed, self._written = time.monotonic(), False
 
     def delete(self, ids: Ids) -> None:
         """Drop images by their ids."""
@@ -144,7 +145,7 @@ class MilvusStore(TwoStages):
             self._unmark()
             with plain_words(self.place):
                 self._client.delete(self.name, ids=ids[start : start + MOST_FOUND].tolist())
-            self._changed = time.monotonic()
+            self._changed, self._written = time.monotonic(), False
 
     def count(self) -> int:
         """How many vectors it holds."""
@@ -198,7 +199,9 @@ class MilvusStore(TwoStages):
     def settle(self) -> None:
         """Write what was added, and wait until the index covers it: what waits in memory is searched without it."""
         with plain_words(self.place):
-            self._client.flush(self.name)
+            if not self._written:  # a server allows a flush every ten seconds
+                self._client.flush(self.name)
+                self._written = True
             while int(self._client.describe_index(self.name, VECTOR).get("pending_index_rows", 0)) > 0:
                 time.sleep(SEEN_EVERY)
 

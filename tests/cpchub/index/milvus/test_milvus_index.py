@@ -133,7 +133,7 @@ def add(store, ids, vectors, items):
     real(store, ids, vectors, items)
     print(*ids, flush=True)  # acknowledged
 
-MilvusStore.add = add
+MilvusStore.add, build.AT_ONCE = add, 500
 from cpchub.index import Index
 Index.update(Collection.open(sys.argv[1]), store=sys.argv[2])
 print("complete", flush=True)
@@ -144,7 +144,7 @@ sys.stdin.read()
 def test_after_kill_9_nothing_acknowledged_is_lost_and_the_import_goes_on(
     tmp_path: Path, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, count = milvus_in(tmp_path), 2500  # three times a thousand are added
+    store, count = milvus_in(tmp_path), 2500  # in five requests
     collection = labelled(tmp_path / "in", count)
     said = tmp_path / "said"
     with said.open("w") as out:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -90,6 +91,23 @@ def test_what_a_server_refuses_is_said_in_a_sentence(
         client.connect(Place("http://host:19530", "x", "http://host:19530"))
     assert given["token"] == "root:secret"
     assert "secret" not in str(caught.value)
+
+
+def test_a_wrong_token_is_told_from_a_server_that_is_away() -> None:
+    """Of both the client says that it failed to connect; where the port takes connections it is the token."""
+    pytest.importorskip("pymilvus")
+    with socket.create_server(("127.0.0.1", 0)) as port:
+        place = Place(f"http://127.0.0.1:{port.getsockname()[1]}", "x", "")
+        with pytest.raises(StoreError, match="refuses the token, or lacks one"), client.plain_words(place):
+            raise pymilvus_error("Fail connecting to server, illegal connection params or server unavailable")
+    with pytest.raises(StoreError, match="is not reached"), client.plain_words(place):
+        raise pymilvus_error("Fail connecting to server, illegal connection params or server unavailable")
+
+
+def pymilvus_error(said: str) -> Exception:
+    from pymilvus import MilvusException
+
+    return MilvusException(message=said)
 
 
 def test_a_folder_that_another_process_uses_is_refused(tmp_path: Path, processes: Processes) -> None:
