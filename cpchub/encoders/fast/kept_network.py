@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 FORMAT = 1
-LIMIT = 4 * 2**30  # bytes of all entries: some forty networks of the size of ResNet-50
+LIMIT = 4 * 10**9  # bytes of all entries: some forty networks of the size of ResNet-50
 ABOUT, VECTORS = "about.json", "vectors.npy"
 TEST_IMAGES = 2
 
