@@ -1,6 +1,6 @@
-"""The Clean tab on 100,000 images: how long they are compared, how long its progress stands still, and its answers.
+"""The Clean tab on many images: how long they are compared, how long its progress stands still, and its answers.
 
-    python -m benchmarks.serving_clean FOLDER [--out benchmarks/results/serving_clean.json]
+    python -m benchmarks.serving_clean FOLDER [--images 100000] [--out benchmarks/results/serving_clean.json]
 
 The vectors are drawn around 2,000 centres. Of a hundred images one is a copy of another, byte for byte, and one is near
 another; the files of these are copies of a few images of FOLDER, since the tab reads them. The handlers of the tab are
@@ -42,12 +42,12 @@ from cpchub_serving.visit.finder import Finder
 from cpchub_serving.visit.label_sets import LabelSets
 from cpchub_serving.visit.thumbnails import Thumbnails
 
-COUNT, REAL, SHARE = 100_000, 40, 0.01
+REAL, SHARE = 40, 0.01
 NEAR = 0.02  # of the length of a vector, how far a near one is moved
 CLICKS = 20
 
 
-def make_index(folder: Path, images: Path, encoder: str) -> Index:
+def make_index(folder: Path, images: Path, encoder: str, count: int) -> Index:
     """The collection below `folder`.
 
     Of its first rows, a hundredth each: images, others, copies of the first, images near the others. These have files.
@@ -57,30 +57,31 @@ def make_index(folder: Path, images: Path, encoder: str) -> Index:
         _copy(file, folder / "few" / f"{number:02}{file.suffix}")
     loaded = load(encoder)
     few = embed(folder / "few", folder / "collection", loaded, progress=False)
-    some = int(SHARE * COUNT)
-    vectors = clusters(COUNT, few.dim, 0)
+    some = int(SHARE * count)
+    vectors = clusters(count, few.dim, 0)
     moved = unit(np.random.default_rng(1).standard_normal((some, few.dim), dtype=np.float32))
     vectors[2 * some : 3 * some] = vectors[:some]
     vectors[3 * some : 4 * some] = unit(vectors[some : 2 * some] + NEAR * moved)
     stats = [
         _copy(files[row % (2 * some) % len(files)], folder / "images" / f"{row:06}.jpg") for row in range(4 * some)
     ]
-    contents = np.arange(COUNT)
+    contents = np.arange(count)
     contents[2 * some : 3 * some] = contents[:some]
-    missing = [1] * (COUNT - len(stats))
+    missing = [1] * (count - len(stats))
     columns = {
-        "id": range(COUNT),
-        "path": [f"{row:06}.jpg" for row in range(COUNT)],
+        "id": range(count),
+        "path": [f"{row:06}.jpg" for row in range(count)],
         "size": [stat.st_size for stat in stats] + missing,
         "mtime_ns": [stat.st_mtime_ns for stat in stats] + missing,
         "sha256": [f"{number:064x}" for number in contents],
-        "width": [64] * COUNT,
-        "height": [64] * COUNT,
+        "width": [64] * count,
+        "height": [64] * count,
     }
-    manifest = few.manifest | {"generation": 2, "count": COUNT, "next_id": COUNT, "search": None}
+    manifest = few.manifest | {"generation": 2, "count": count, "next_id": count, "search": None}
     manifest |= {"source": str(folder / "images")}
-    parts = [(np.arange(COUNT), vectors)]
-    items, failures = as_items(pa.table(columns)), FAILURE_SCHEMA.empty_table()
+    parts = [(np.arange(count), vectors)]
+    items = as_items(pa.table(columns)).append_column("label", pa.nulls(count, pa.string()))
+    failures = FAILURE_SCHEMA.empty_table()
     return Index.build(write_state(few.folder, manifest, items, failures, parts), loaded)
 
 
@@ -110,7 +111,7 @@ def comparison(index: Index, cleaner: Cleaner) -> dict[str, float]:
     again.job.wait()
     return {
         "compared_s": round(told[-1] - told[0], 1),
-        "still_s": round(max(np.diff(told)), 2),
+        "still_s": round(float(max(np.diff(told))), 2),
         "kept_opened_s": round(time.perf_counter() - kept, 2),
         "groups": len(cleaner.checks.found.groups),
         "outliers": len(cleaner.checks.found.outliers),
@@ -142,10 +143,10 @@ def _milliseconds(what: Callable[[], object]) -> float:
     return round(1000 * statistics.median(taken), 1)
 
 
-def report(images: Path, encoder: str) -> dict[str, Any]:
+def report(images: Path, encoder: str, count: int) -> dict[str, Any]:
     """Everything measured of the tab."""
     with tempfile.TemporaryDirectory() as scratch:
-        index = make_index(Path(scratch), images, encoder)
+        index = make_index(Path(scratch), images, encoder, count)
         context = Context(
             Finder(index, load(encoder)), Thumbnails(index.collection, Path(scratch)), LabelSets(index.collection)
         )
@@ -156,7 +157,7 @@ def report(images: Path, encoder: str) -> dict[str, Any]:
         begun = time.perf_counter()
         tab.look(Cleaning())
         first = time.perf_counter() - begun
-        found: dict[str, Any] = {"images": COUNT, "cpus": os.cpu_count(), "load_1m": round(os.getloadavg()[0], 2)}
+        found: dict[str, Any] = {"images": count, "cpus": os.cpu_count(), "load_1m": round(os.getloadavg()[0], 2)}
         found |= {"built_s": round(built, 2), "first_drawing_ms": round(1000 * first, 1)}
         return found | comparison(index, tab.cleaner) | answers(tab)
 
@@ -165,9 +166,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--encoder", default=bundled_encoder(), help="a name or model folder; %(default)s")
+    parser.add_argument("--images", type=int, default=100_000, help="of the collection; %(default)s")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "serving_clean.json")
     options = parser.parse_args()
-    found = report(options.folder, options.encoder)
+    found = report(options.folder, options.encoder, options.images)
     write_json(options.out, found)
     Console().print(found)
 

@@ -36,6 +36,9 @@ def test_every_tab_is_whole_and_accessible(page_url: str, visit: Visit, width: s
     faults: dict[str, list[str]] = {}
     for tab in browser.tabs():
         browser.open_tab(tab)
+        if tab == "Encoders":
+            browser.click(".cpc-encoder")
+            browser.wait(lambda: browser.all(".cpc-card .cpc-plot"))
         browser.shoot(f"{tab.lower()}-{width}-{'dark' if dark else 'light'}")
         faults[tab] = browser.faults() + browser.cut_at_the_sides(CUT)
     assert {tab: found for tab, found in faults.items() if found} == {}
