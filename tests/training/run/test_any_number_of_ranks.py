@@ -24,8 +24,9 @@ from cpchub_training.data import recordings
 from cpchub_training.losses.ranks import rank, world_size
 from cpchub_training.recipes import BankSettings, MoCoSettings, Recipe, SemiSupervisedSettings
 from cpchub_training.recipes.cpc_settings import AudioSettings, CPCSettings
+from cpchub_training.run.backbone import build_backbone
 from cpchub_training.run.loop import train
-from cpchub_training.run.sharding import local
+from cpchub_training.run.sharding import blocks, local
 from cpchub_training.views.settings import NO_PATCH_VIEWS, Views
 from tests.training.several_ranks import on_ranks
 from tests.training.small_runs import TINY, small, some_digits
@@ -161,3 +162,22 @@ def test_moco_is_not_sharded() -> None:
     recipe = replace(recipes.get("moco_v2_resnet18_cifar10_200e"), fsdp=True)
     with pytest.raises(RecipeError, match=r"fsdp=True cannot work with method='moco_v2'.*--no-fsdp"):
         methods.check(recipe, 50_000, labelled=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds", "share"),
+    [
+        ("resnet18", {"BasicBlock"}, 0.45),
+        ("cpc_resnet50", {"PreActBottleneck", "Conv2d"}, 0.3),
+        ("colour_paths", {"BasicBlock"}, 0.3),
+    ],
+)
+def test_a_network_is_gathered_block_by_block(name: str, kinds: set[str], share: float) -> None:
+    args = {"path": "resnet18"} if name == "colour_paths" else {}
+    with torch.device("meta"):
+        network = build_backbone(replace(small(), backbone=name, backbone_args=args))
+    found = blocks(network)
+    assert {type(block).__name__ for block in found} == kinds
+    sizes = [sum(p.numel() for p in block.parameters()) for block in found]
+    assert max(sizes) < share * sum(p.numel() for p in network.parameters())
+    assert sum(sizes) > 0.9 * sum(p.numel() for p in network.parameters())

@@ -19,11 +19,19 @@ def over(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
 
 
 def blocks(module: nn.Module, listed: bool = False) -> list[nn.Module]:
-    """What is gathered by itself: the members of lists of layers, such as the residual blocks of a ResNet."""
+    """What is gathered by itself: the members of lists of layers, such as the residual blocks of a ResNet.
+
+    A member most of whose weights lie in lists of its own, such as a stage of blocks, is taken apart further.
+    """
     a_list = isinstance(module, (nn.Sequential, nn.ModuleList))
-    if listed and not a_list:
-        return [module] if next(module.parameters(), None) is not None else []
-    return [block for child in module.children() for block in blocks(child, listed=a_list)]
+    inner = [block for child in module.children() for block in blocks(child, listed=a_list)]
+    if not listed or a_list or _weights([module]) < 2 * _weights(inner):
+        return inner
+    return [module] if _weights([module]) else []
+
+
+def _weights(modules: list[nn.Module]) -> int:
+    return sum(p.numel() for module in modules for p in module.parameters())
 
 
 def local(value: Tensor) -> Tensor:
