@@ -64,7 +64,7 @@ WRONG = {
     "index x -o y --batchsize 3": "cpchub index has no option --batchsize; did you mean --batch-size?",
     "index x -o y --recall some": "--recall takes a number, not 'some'",
     "index x -o y --kind flat": (
-        "--kind is 'flat'; it is one of 'auto', 'exact', 'rabitq', 'ivf-rabitq', 'hnsw', 'pq', 'ivf-pq'"
+        "--kind is 'flat'; it is one of 'auto', 'exact', 'rabitq', 'ivf-rabitq', 'hnsw', 'pq', 'ivf-pq', 'ivf-sq8'"
     ),
     "search a b -k many": "-k takes a whole number, not 'many'",
     "search a b --top-k 3": "cpchub search has no option --top-k; did you mean -k?",
