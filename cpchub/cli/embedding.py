@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 
 from cpchub.catalog.listing import bundled_encoder
 from cpchub.cli.base import ALL, Command, EncoderName, Out, Which, say
+from cpchub.common.extras import need
 from cpchub.common.words import counted
 from cpchub.embedding.encoder_of import encoder_of, image_encoder_of
 from cpchub.errors import ArgumentError
@@ -48,11 +49,17 @@ class Embed(Command):
     dtype: Literal["float32", "float16"] | None = None
     """how vectors are stored; float16 takes half the room"""
     processes: int = 1
-    """processes that share the work"""
+    """processes that share the work; with --on ray, on each node without a GPU"""
     devices: Annotated[tuple[str, ...], arg(metavar="DEVICE")] = ()
     """GPUs to use, for example cuda:0 cuda:1; a process for each"""
     decode: Literal["auto", "cpu"] = "auto"
     """cpu: JPEG files are never decoded on a GPU"""
+    on: Literal["ray"] | None = None
+    """ray: work on the nodes of a Ray cluster (extra `ray`)"""
+    address: Annotated[str | None, arg(metavar="HOST:PORT|auto")] = None
+    """the Ray cluster; without it, one is started on this machine"""
+    part: Annotated[str | None, arg(metavar="I/N")] = None
+    """embed one part of the images only, for example 3/8; `cpchub merge` joins the parts"""
     rules: Which = ALL
 
     resumes: ClassVar[bool] = True
@@ -62,23 +69,38 @@ class Embed(Command):
         collection = self.embed(self.listed())
         out = shlex.quote(str(self.out))
         images = counted(len(collection), "image")
+        if self.part:
+            say(f"{images} in {self.out}, part {self.part}. When all are there: cpchub merge PART... -o COLLECTION")
+            return
         say(f"{images} in {self.out}. Make them searchable: cpchub index {self.again()} -o {out}")
 
     def listed(self) -> Listed:
         """The source, looked through. What can be known without an encoder is checked here, before torch is loaded."""
         from cpchub.embedding.job import Listed
+        from cpchub.embedding.part import Part
         from cpchub.hub.places import check_name
 
-        self.options()
+        if self.options().on == "ray":
+            need("ray", extra="ray")
+        part = Part.parse(self.part) if self.part else None
         if self.encoder is not None:
             check_name(self.encoder)
         rules = None if self.rules == ALL else self.rules
-        return Listed.of(self.source, self.out, labels=self.labels, rules=rules)
+        return Listed.of(self.source, self.out, labels=self.labels, rules=rules, part=part)
 
     def options(self) -> EmbedOptions:
         from cpchub.embedding.options import EmbedOptions
 
-        return EmbedOptions(self.batch_size, self.workers, self.dtype, self.processes, self.devices, self.decode)
+        return EmbedOptions(
+            self.batch_size,
+            self.workers,
+            self.dtype,
+            self.processes,
+            self.devices,
+            self.decode,
+            self.on,
+            self.address,
+        )
 
     def embed(self, listed: Listed) -> Collection:
         """The collection, in step with the source."""
@@ -122,6 +144,10 @@ class IndexCommand(Embed):
     def run(self) -> None:
         if self.recall is not None and not 0 < self.recall <= 1:  # before hours of embedding, not after
             raise ArgumentError(f"--recall {self.recall:g}: a share above 0 and up to 1, for example 0.95")
+        if self.part:
+            raise ArgumentError(
+                "a part has no index of its own: `cpchub embed --part`, then `cpchub merge` of all parts"
+            )
         memory = None if self.memory is None else bytes_of(self.memory)
         if self.store is not None:
             from cpchub.index.place import parsed

@@ -195,7 +195,7 @@ class Merge(Command):
     """Make one collection of several that the same encoder embedded, and build its index; nothing is embedded again."""
 
     collections: Annotated[Positional[tuple[Path, ...]], arg(metavar="COLLECTION")]
-    """two or more folders that `cpchub index` wrote"""
+    """two or more folders that `cpchub index` wrote, or all parts of a job (`cpchub embed --part 1/8`)"""
     out: Annotated[Path, Out]
     """folder of the new collection"""
 

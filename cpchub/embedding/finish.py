@@ -47,7 +47,7 @@ def finish(
     merged = _Merged(plan, pending, old.manifest["next_id"] if old else 0)
     failed = pa.concat_tables([pa.Table.from_pylist(listing.failures, schema=FAILURE_SCHEMA), merged.failures])
     failed = failed.sort_by("path")
-    if not merged.items.num_rows:
+    if not merged.items.num_rows and not job.get("part"):  # a part may have none; `merge` looks at all of them
         first = failed.slice(0, 1).to_pylist()[0]
         raise SourceError(
             f"none of the {failed.num_rows:,} images in {job['source']} can be read; "
@@ -67,6 +67,7 @@ def finish(
         "labels": labels.recorded if labels else None,
         "rules": job.get("rules"),
         "encoder": job["encoder"],
+        **_part(job),
     }
     unchanged = old is not None and facts.items() <= old.manifest.items()
     if not (unchanged and _same(items, old.items) and _same(failed, old.failures)):  # type: ignore[union-attr]
@@ -164,10 +165,15 @@ def _write_vectors(old: Collection | None, pending: Pending, job: dict[str, Any]
         "source": job["source"],
         "source_kind": job["source_kind"],
         "rules": job.get("rules"),
+        **_part(job),
         "search": old.manifest["search"] if old else None,
         "store": old.manifest["store"] if old else None,
         "shards": writer.shards,
     }
+
+
+def _part(job: dict[str, Any]) -> dict[str, Any]:
+    return {"part": job["part"]} if job.get("part") else {}
 
 
 def _same(one: pa.Table, other: pa.Table) -> bool:

@@ -9,32 +9,34 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from cpchub.collection.collection import Collection
-from cpchub.collection.items import Row
-from cpchub.collection.manifest import MANIFEST, check_same_encoder, finish_commit
+from cpchub.collection.manifest import MANIFEST, finish_commit
 from cpchub.collection.writer import sweep
 from cpchub.common.files import expanded
 from cpchub.common.progress import Report, remarks
 from cpchub.embedding.advice import advice
-from cpchub.embedding.changes import Changes, shares_content
+from cpchub.embedding.changes import Changes
 from cpchub.embedding.claim import check_is_ours, claimed, recorded
+from cpchub.embedding.engines import embed_shards
 from cpchub.embedding.finish import finish
-from cpchub.embedding.options import DTYPES, EmbedOptions
+from cpchub.embedding.options import DTYPES, EmbedOptions, On
+from cpchub.embedding.part import Part
 from cpchub.embedding.pending import VERSION_COLUMNS, Pending, current_rows, read_job
-from cpchub.embedding.shards import Shard, ShardEncoder
-from cpchub.embedding.workers import Job, embed_in_processes
+from cpchub.embedding.record import check_same_job, job_record, known_contents
+from cpchub.embedding.shards import Shard
+from cpchub.embedding.workers import Job
 from cpchub.encoders.protocols import Decode, ImageEncoder
 from cpchub.errors import LabelError, OutputError, SourceError
 from cpchub.media.labels import Labels, read_labels_of
 from cpchub.media.rules import Rules
-from cpchub.media.sources import ListedImage, Listing, Source, is_gone, open_source
+from cpchub.media.sources import ListedImage, Listing, Source, open_source
 
+FOUND_ANEW = ("source", "source_kind", "rules", "part")
 SHARD = 1024  # images a shard: what a kill can cost
 
 
@@ -52,6 +54,9 @@ def embed(
     devices: Sequence[str] = (),
     decode: Decode = "auto",
     rules: Rules | None = None,
+    on: On | None = None,
+    address: str | None = None,
+    part: str | None = None,
 ) -> Collection:
     """Embed every image of `source` into the collection at `out`; run again, it takes over what changed.
 
@@ -75,15 +80,17 @@ def embed(
     ArgumentError (an encoder of sounds, a value that cannot be used). Nothing is written before the checks have passed.
     """
     encoder.spec.check_takes_images("embed_folder")
-    options = EmbedOptions(batch_size, workers, dtype, processes, tuple(devices), decode)
-    return Listed.of(source, out, labels=labels, rules=rules, progress=progress).embed(encoder, options)
+    options = EmbedOptions(batch_size, workers, dtype, processes, tuple(devices), decode, on, address)
+    wanted = Part.parse(part) if part else None
+    return Listed.of(source, out, labels=labels, rules=rules, part=wanted, progress=progress).embed(encoder, options)
 
 
 @dataclass(frozen=True)
 class Listed:
     """A source, looked through and found fit to be embedded into `out`; the encoder is not needed until `embed`.
 
-    notes: what was passed over, in sentences. new: nothing was embedded into `out` before.
+    notes: what was passed over, in sentences. new: nothing was embedded into `out` before. part: the record of the part
+    that `listing` is of the source's, None for all of it.
     """
 
     source: Source
@@ -94,10 +101,18 @@ class Listed:
     console: Console
     notes: tuple[str, ...]
     new: bool
+    part: dict[str, Any] | None = None
 
     @classmethod
     def of(
-        cls, source: object, out: str | Path, *, labels: str | Path | None, rules: Rules | None, progress: bool = True
+        cls,
+        source: object,
+        out: str | Path,
+        *,
+        labels: str | Path | None,
+        rules: Rules | None,
+        part: Part | None = None,
+        progress: bool = True,
     ) -> Listed:
         """List the images of `source`, with arguments as those of `embed`, and print what was passed over.
 
@@ -116,7 +131,9 @@ class Listed:
         notes = (*listing.notes, *said)
         for note in notes:
             console.print(note, markup=False, highlight=False, soft_wrap=True)
-        return cls(opened, listing, out, asked, rules, console, notes, new=not before)
+        record = part.record(listing.images) if part else None
+        listing = part.of(listing, SHARD) if part else listing
+        return cls(opened, listing, out, asked, rules, console, notes, new=not before, part=record)
 
     def embed(self, encoder: ImageEncoder, options: EmbedOptions) -> Collection:
         """The collection at `out`, in step with the source."""
@@ -124,9 +141,7 @@ class Listed:
         if self.new and not self.console.quiet and (advised := advice(encoder.spec, self.source, self.listing)):
             self.console.print(advised, markup=False, highlight=False, soft_wrap=True)
         with claimed(self.out):
-            collection = _Run(
-                self.source, self.listing, self.out, encoder, options, self.console, self.labels, self.rules
-            ).sync()
+            collection = _Run(self, encoder, options).sync()
         collection.notes = self.notes
         return collection
 
@@ -134,23 +149,13 @@ class Listed:
 class _Run:
     """One call of `embed`, after its arguments were checked."""
 
-    def __init__(
-        self,
-        source: Source,
-        listing: Listing,
-        out: Path,
-        encoder: ImageEncoder,
-        options: EmbedOptions,
-        console: Console,
-        labels: Labels | None,
-        rules: Rules,
-    ) -> None:
-        self.source, self.listing, self.out, self.encoder = source, listing, out, encoder
-        self.options, self.console, self.rules = options, console, rules
-        finish_commit(out)
-        self.old = Collection.open(out) if (out / MANIFEST).exists() else None
-        self.labels = labels or self._recorded_labels()
-        self.pending = Pending(out, encoder.spec.dim)
+    def __init__(self, listed: Listed, encoder: ImageEncoder, options: EmbedOptions) -> None:
+        self.source, self.listing, self.out, self.encoder = listed.source, listed.listing, listed.out, encoder
+        self.options, self.console, self.rules, self.part = options, listed.console, listed.rules, listed.part
+        finish_commit(self.out)
+        self.old = Collection.open(self.out) if (self.out / MANIFEST).exists() else None
+        self.labels = listed.labels or self._recorded_labels()
+        self.pending = Pending(self.out, encoder.spec.dim)
         self._check_same_job()
         self.pending.dtype = self._dtype(options.dtype)
 
@@ -158,8 +163,9 @@ class _Run:
         """Do the job, in this process or in several."""
         started = time.monotonic()
         plan = Changes(self.old.items if self.old else None, self.listing.images, self.listing.unlisted)
-        job = self._job()  # a resumed job keeps its old record, except source and rules
-        job = self.pending.start(job) | {name: job[name] for name in ("source", "source_kind", "rules")}
+        job = job_record(self.encoder.spec, self.source, self.rules, self.old, self.pending.dtype, self.part)
+        # a resumed job keeps its old record, except for what is looked at anew
+        job = self.pending.start(job) | {name: job[name] for name in FOUND_ANEW if name in job}
         todo = self._not_done(plan)
         done = len(plan.to_read) - len(todo)
         if done:
@@ -178,25 +184,14 @@ class _Run:
         return collection
 
     def _check_same_job(self) -> None:
-        """Refuse another encoder, and another source unless it is the first one moved; drop a job that was finished."""
-        location = self.source.location
+        """Refuse the work of another job; drop a job that was finished."""
         job = read_job(self.out)
         if job and self.old and job["generation"] <= self.old.manifest["generation"]:
             self.pending.discard()
             job = None
-        for record in filter(None, (self.old.manifest if self.old else None, job)):
-            check_same_encoder(self.out, record["encoder"], self.encoder.spec)
-            if record["source"] == location:
-                continue
-            holds = f"{self.out} holds the images of {record['source']}"
-            if not is_gone(record["source"]):
-                raise OutputError(f"{holds}; choose another output folder for {location}")
-            known = self._known()
-            if known and not shares_content(self.source, self.listing.images, known):
-                raise OutputError(
-                    f"{holds}, which is gone, and none of them is in {location}; choose another output folder for "
-                    f"those, or delete {self.out} if its images are no longer wanted"
-                )
+        recorded = filter(None, (self.old.manifest if self.old else None, job))
+        known = known_contents(self.old, self.pending)
+        check_same_job(self.out, recorded, self.encoder.spec, self.source, self.listing.images, self.part, known)
 
     def _recorded_labels(self) -> Labels | None:
         """The labels that an earlier run was given, as they are now."""
@@ -213,12 +208,6 @@ class _Run:
                 f"({error})"
             ) from error
 
-    def _known(self) -> list[Row]:
-        """Size and sha256 of every image that is embedded, also by a run that was stopped."""
-        columns = ["size", "sha256"]
-        tables = [*([self.old.items.select(columns)] if self.old else []), *self.pending.shards(columns)]
-        return [row for table in tables for row in table.to_pylist()]
-
     def _dtype(self, asked: str | None) -> str:
         """The dtype of the collection or of the job that was stopped; of a new one, the one that was asked for."""
         job = read_job(self.out)
@@ -226,26 +215,6 @@ class _Run:
         if recorded and asked and recorded != asked:
             raise OutputError(f"{self.out} stores its vectors as {recorded}, not {asked}; choose another output folder")
         return recorded or asked or DTYPES[0]
-
-    def _job(self) -> dict[str, Any]:
-        spec = self.encoder.spec
-        return {
-            "generation": self.old.manifest["generation"] + 1 if self.old else 1,
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "source": self.source.location,
-            "source_kind": self.source.kind,
-            "rules": self.rules.recorded(),
-            "dtype": self.pending.dtype,
-            "encoder": {
-                "name": spec.name,
-                "fingerprint": spec.fingerprint,
-                "weights_sha256": spec.weights_sha256,
-                "repo_id": spec.repo_id if spec.status == "hub" else None,
-                "revision": spec.revision,
-                "folder": str(spec.folder.resolve()) if spec.status == "local" and spec.folder else None,
-                "transform": spec.transform,
-            },
-        }
 
     def _not_done(self, plan: Changes) -> list[ListedImage]:
         """The images that no shard of an earlier run covers."""
@@ -270,20 +239,15 @@ class _Run:
         """Shard after shard until all is in `pending/`."""
         if not todo:
             return
-        images = done + len(todo)  # of the whole job: one that goes on takes the path on which it began
+        # of the whole job: one that goes on, or a part of it, takes the path on which it began
+        images = self.part["images"] if self.part else done + len(todo)
         free = self.pending.free_numbers()
         chunks = (todo[start : start + SHARD] for start in range(0, len(todo), SHARD))
         shards = (Shard(number, chunk) for number, chunk in zip(free, chunks, strict=False))
         with Report("Embedding", done + len(todo), done=done, console=self.console) as report:
             try:
-                if self.options.in_this_process:
-                    with ShardEncoder(self.source, self.encoder, self.options, images) as encoder:
-                        for number, rows, vectors in encoder.run(shards, report.advance):
-                            self.pending.write(number, rows, vectors)
-                else:
-                    job = Job(self.source, self.encoder, self.pending, self.options, images)
-                    for some in embed_in_processes(job, shards):
-                        report.advance(some)
+                job = Job(self.source, self.encoder, self.pending, self.options, images)
+                embed_shards(job, shards, report.advance)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(
                     f"stopped; {self.pending.count():,} images are done and kept in {self.out}. Run the same command "

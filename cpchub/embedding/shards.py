@@ -136,7 +136,13 @@ class ShardEncoder:
             network.shutdown()
             outcomes.close()
 
-    def _read(self, image: ListedImage) -> Outcome:
+    def read(self, images: Sequence[ListedImage]) -> list[Outcome]:
+        """The images, read and prepared for the network, in order; another process may run them through it."""
+        return list(_read_ahead(images, self._read, self.workers, ahead=len(images)))
+
+    def _read(self, image: ListedImage | Outcome) -> Outcome:
+        if isinstance(image, Outcome):  # another process has read it
+            return image
         row: Row = {"path": image.path, "size": image.size, "mtime_ns": image.mtime_ns, "etag": image.etag}
         row |= {"sha256": None, "width": None, "height": None, "reason": None}
         try:
@@ -217,7 +223,10 @@ class _Lanes:
 
 
 def _read_ahead(
-    images: Iterable[ListedImage], read: Callable[[ListedImage], Outcome], workers: int, ahead: int
+    images: Iterable[ListedImage | Outcome],
+    read: Callable[[ListedImage | Outcome], Outcome],
+    workers: int,
+    ahead: int,
 ) -> Generator[Outcome, None, None]:
     """Outcomes in order, read by threads that stay at most `ahead` images in front of the network."""
     waiting: deque[Future[Outcome]] = deque()

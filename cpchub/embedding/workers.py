@@ -114,7 +114,7 @@ def _work(job: Job, connection: Connection, device: str | None, cores: int) -> N
         sys.modules["torch"].set_num_threads(cores)
     try:
         if device is not None:
-            _move(job.encoder, device)
+            move(job.encoder, device)
         with ShardEncoder(job.source, job.encoder, job.options, job.images) as encoder:
             while (shard := connection.recv()) is not None:
                 for number, rows, vectors in encoder.run([shard], connection.send):
@@ -126,7 +126,7 @@ def _work(job: Job, connection: Connection, device: str | None, cores: int) -> N
         return
 
 
-def _move(encoder: Any, device: str) -> None:
+def move(encoder: Any, device: str) -> None:
     """Put an encoder that can be moved on a device. Raises ArgumentError where there is no such device."""
     if not hasattr(encoder, "to"):
         return
