@@ -19,6 +19,8 @@ from typing import Any
 
 from cpchub.collection.items import Row
 from cpchub.embedding.ray_nodes import (
+    CUT,
+    GONE,
     Inspection,
     Node,
     connected,
@@ -228,7 +230,7 @@ class _Pool:
         if not there:
             return
         self._losses[worker.node.id] += 1
-        if shards:
+        if shards and reason not in (GONE, CUT):  # no fault of the shard
             self._tries[shards[0].number] += 1
             if self._tries[shards[0].number] >= TRIES:
                 first = as_text(shards[0].images[0].path)

@@ -19,8 +19,10 @@ from cpchub.media.sources.base import ListedImage, Source, as_text
 
 DECIDE = ("cpchub", "pillow", "timm", "torch")  # the packages that decide the vectors
 READ_AHEAD = 16  # images that are looked at for one that can be read here
+GONE, CUT = "the node is gone", "the connection to it was cut"
 REASONS = (  # what Ray writes, among much else, and what it means
-    ("node has died", "the node is gone"),
+    ("node has died", GONE),
+    ("temporarily unavailable", CUT),
     ("low on memory", "Ray ended it, since the node ran low on memory"),
     ("unexpectedly exits", "its process ended by itself, often for too little memory"),
 )

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cpchub.embedding import on_ray
+from cpchub.embedding.ray_nodes import CUT, GONE
 from cpchub.encoders.load import load
 from cpchub.errors import CpchubWarning, WorkerError
 from tests.cpchub.embedding.gated import Gated
@@ -68,9 +69,7 @@ def test_a_node_that_is_killed_while_it_works_changes_nothing(source: Path, tmp_
 
     killing = threading.Thread(target=kill_one)
     killing.start()
-    with pytest.warns(
-        CpchubWarning, match=r"a worker is lost on the node .*: the node is gone; 6 images are handed out"
-    ):
+    with pytest.warns(CpchubWarning, match=r"a worker is lost on the node .*: the .*; 6 images are handed out again"):
         collection = run(source, tmp_path / "two", encoder, on="ray", address=cluster.address)
     killing.join()
     assert not ray.is_initialized()
@@ -108,7 +107,8 @@ def test_a_network_and_5000_images_with_a_node_killed_midway(
         collection = run(
             tmp_path / "photos", tmp_path / "two", encoder, batch_size=64, on="ray", address=cluster.address
         )
-    assert losses == ["the node is gone"]
+    assert set(losses) <= {GONE, CUT}
+    assert losses
     assert files_of(tmp_path / "two") == files_of(tmp_path / "one")
     assert (collection.counts.added, collection.counts.broken) == (4999, 1)
 
