@@ -40,7 +40,7 @@ def parts_in_order(parts: Sequence[Collection]) -> list[Collection]:
 
 def _check_same_job(parts: Sequence[Collection]) -> None:
     """Raise CollectionError where the parts were made of different listings, rules or labels."""
-    newest = max(parts, key=lambda part: str(part.manifest["updated"]))
+    newest = max(parts, key=lambda part: (str(part.manifest["updated"]), int(part.manifest["generation"])))
     for what, said in (("listing", "listing"), ("rules", "rules"), ("labels", "labels")):
         values = {id(part): part.manifest[PART].get(what, part.manifest.get(what)) for part in parts}
         others = [part for part in parts if values[id(part)] != values[id(newest)]]
