@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ REASONS = (  # what Ray writes, among much else, and what it means
     ("low on memory", "Ray ended it, since the node ran low on memory"),
     ("unexpectedly exits", "its process ended by itself, often for too little memory"),
 )
+ANSWERS = 10.0  # seconds in which the head node has to answer
 THIS_MACHINE = "127.0.0.1"  # whoever reaches a port of Ray can run code there
 
 
@@ -78,6 +80,9 @@ def _connect(ray: Any, address: str | None) -> None:
         }
     )
     try:
+        host, colon, port = (address or "").rpartition(":")
+        if colon and port.isdigit():  # Ray itself tries for minutes
+            socket.create_connection((host, int(port)), timeout=ANSWERS).close()
         ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **of_this_machine)
     except Exception as error:  # another Python, another Ray, no answer in time: Ray has no type for each
         where = f"the Ray cluster at {address} cannot be joined" if address else "Ray does not start on this machine"
