@@ -94,7 +94,7 @@ class Limited:
 
     def __init__(self, images: data.Images, seconds: float) -> None:
         self.images, self.seconds, self.batches = images, seconds, 0
-        self.labels = images.labels
+        self.labels, self.shards = images.labels, images.shards
 
     def __len__(self) -> int:
         return len(self.images)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -141,12 +142,18 @@ def start_page(page_host: PageHost, served: Served, tiny_encoder_folder: Path, t
 
 
 @pytest.fixture(scope="session")
+def shown(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The collection that `page_url` shows: a copy, for what visitors do is written into it."""
+    return Path(shutil.copytree(served.index.collection.folder, tmp_path_factory.mktemp("shown") / "collection"))
+
+
+@pytest.fixture(scope="session")
 def page_url(
-    page_host: PageHost, served: Served, tiny_encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    page_host: PageHost, shown: Path, tiny_encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> str:
     """A page that all tests share."""
     folder = tmp_path_factory.mktemp("page")
-    url = page_host.start(served.index.collection.folder, tiny_encoder_folder, folder).url
+    url = page_host.start(shown, tiny_encoder_folder, folder).url
     assert url is not None
     return url
 

@@ -77,8 +77,8 @@ def test_a_row_that_is_not_there_is_answered_in_words(page_url: str) -> None:
     assert "no row 1000" in answer
 
 
-def test_an_answer_to_a_program_never_names_a_place_on_the_server(page_url: str, served) -> None:
-    assert str(served.index.collection.folder) not in ask(page_url, -1, 5)
+def test_an_answer_to_a_program_never_names_a_place_on_the_server(page_url: str, shown: Path) -> None:
+    assert str(shown) not in ask(page_url, -1, 5)
 
 
 @pytest.mark.parametrize("arguments", [(3.7, 5), (True, 5), ("3", 5), ([3], 5), (None, 5), (3, 2.5), (3, None)])

@@ -17,13 +17,14 @@ from cpchub.collection.collection import Collection
 from cpchub.fewlabels.given_labels import read_labels, rows_of
 from cpchub.fewlabels.heads.head import load_classifier
 from tests.serving.browser import DESK, PHONE, TABLET, Browser
-from tests.serving.conftest import Served, Visit
+from tests.serving.conftest import Visit
 from tests.serving.labelling import CLASSES, COUNTS, add_classes, choose_set, saved
 
 pytestmark = pytest.mark.browser
 
 
 NUMBERS = itertools.count()
+NAMES = "#label-board .cpc-name"
 
 
 @pytest.fixture
@@ -41,9 +42,9 @@ def browser(request: pytest.FixtureRequest, page_url: str, visit: Visit, label_s
 
 
 @pytest.fixture
-def collection(served: Served) -> Path:
+def collection(shown: Path) -> Path:
     """The collection that the browser shows."""
-    return served.index.collection.folder
+    return shown
 
 
 def press(browser: Browser, *keys: str) -> None:
@@ -105,8 +106,9 @@ def test_a_visitor_labels_by_click_and_sees_the_rest_classified(
     browser.wait(lambda: "90 %" in browser.texts("#needed p")[0])
 
     for queue, rule in (("next", "no label"), ("uncertain", "no label"), ("class:red", "red"), ("labelled", "label")):
+        before = browser.texts(NAMES)
         browser.choose("#label-board select", queue)
-        browser.wait(lambda rule=rule: rule == seen(browser))
+        browser.wait(lambda rule=rule, before=before: browser.texts(NAMES) != before and rule == seen(browser))
     browser.driver.execute_script("document.querySelector('.cpc-confusion').open = true")
     browser.shoot("accuracy")
     assert browser.cut_at_the_sides("#label-board [data-act], #class-panel [data-act], #estimate b") == []
@@ -166,11 +168,11 @@ def test_a_visitor_labels_by_keyboard_alone(browser: Browser, collection: Path, 
     browser.shoot("keys")
     press(browser, "1", Keys.ESCAPE)
     browser.wait(lambda: not browser.all("#label-keys[open]"))
-    first = browser.texts("#label-board .cpc-name")[0]
+    first = browser.texts(NAMES)[0]
     press(browser, "n")
-    browser.wait(lambda: browser.texts("#label-board .cpc-name")[0] != first)
+    browser.wait(lambda: browser.texts(NAMES)[0] != first)
     press(browser, "p")
-    browser.wait(lambda: browser.texts("#label-board .cpc-name")[0] == first)
+    browser.wait(lambda: browser.texts(NAMES)[0] == first)
     assert len(read_labels(collection / "labels" / f"{label_set}.csv")) == 11
 
 

@@ -24,7 +24,6 @@ def test_nothing_is_lost_when_the_server_is_killed_after_any_click(
     page_host: PageHost, served: Served, tiny_encoder_folder: Path, visit: Visit, tmp_path: Path, kills: int
 ) -> None:
     collection = Path(shutil.copytree(served.index.collection.folder, tmp_path / "collection"))
-    shutil.rmtree(collection / "labels", ignore_errors=True)  # those of other tests
 
     def start(number: int, port: int | None = None) -> Page:
         (folder := tmp_path / f"page{number}").mkdir()

@@ -172,7 +172,7 @@ def test_what_is_wrong_is_said_in_words_and_what_is_seen_stays(browser: Browser,
     where = browser.driver.find_element("css selector", "#where")
     where.send_keys("colour == 'red'", keys.ENTER)
     browser.wait(lambda: "no column 'colour'" in browser.texts("#where-said")[0])
-    assert names(browser) == seen
+    assert names(browser)[: len(seen)] == seen  # more may have come by themselves
     where.clear()
     where.send_keys("label in ('red', 'blue')", keys.ENTER)
     browser.wait(lambda: "40 images of 60" in browser.texts("#results-heading")[0])
