@@ -158,8 +158,9 @@ class Browser:
         return {message["params"]["request"]["url"] for message in sent}
 
     def complaints(self) -> list[str]:
-        """What the console has said of errors since it was last asked."""
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+        """What the console has said of errors since it was last asked, but for requests that a reload has cut off."""
+        said = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+        return [message for message in said if "AbortError: signal is aborted" not in message]
 
     def faults(self) -> list[str]:
         """What axe-core finds serious or critical in what is shown: a line a fault, with one element of each."""
