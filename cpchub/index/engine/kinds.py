@@ -79,10 +79,12 @@ def choose(count: int, dim: int, wish: IndexRequest) -> IndexPlan:
             return IndexPlan("exact", f"comparing all {count:,} vectors ({size(flat)}) takes a few milliseconds")
         if code + ID * count > room:
             return _pq(count, dim, wish, f"RaBitQ's codes of {count:,} vectors ({size(code + ID * count)}) do not fit")
-        return IndexPlan("ivf-rabitq", f"{size(flat)} of vectors are too many to compare for each query", _lists(count))
+        return IndexPlan(
+            "ivf-rabitq", f"{size(flat)} of vectors are too many to compare for each query", lists_for(count)
+        )
     if wish.kind in ("pq", "ivf-pq"):
         return _pq(count, dim, wish, "it was asked for")
-    return IndexPlan(wish.kind, "it was asked for", _lists(count) if wish.kind == "ivf-rabitq" else 0)
+    return IndexPlan(wish.kind, "it was asked for", lists_for(count) if wish.kind == "ivf-rabitq" else 0)
 
 
 def train(plan: IndexPlan, sample: npt.NDArray[np.float32]) -> Any:
@@ -149,7 +151,7 @@ def parameters(kind: Kind, effort: int, depth: int) -> Any:
     return faiss.IVFSearchParameters(nprobe=effort)
 
 
-def _lists(count: int) -> int:
+def lists_for(count: int) -> int:
     """Lists of an inverted file: twice the square root of N, and no more than there are vectors to train."""
     return max(1, min(2 * math.isqrt(count), count // 56))
 
@@ -170,5 +172,5 @@ def _pq(count: int, dim: int, wish: IndexRequest, reason: str) -> IndexPlan:
         reason += f" in {size(wish.memory)}; {parts / 2:g} bytes a vector do"
     scan = count * parts / 2
     if wish.kind == "ivf-pq" or (wish.kind == "auto" and scan > CODE_SCAN):
-        return IndexPlan("ivf-pq", reason, _lists(count), parts)
+        return IndexPlan("ivf-pq", reason, lists_for(count), parts)
     return IndexPlan("pq", reason, 0, parts)

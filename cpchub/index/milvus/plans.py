@@ -17,7 +17,7 @@ from typing import Any
 
 from cpchub.common.words import size
 from cpchub.errors import ArgumentError
-from cpchub.index.engine.kinds import EXACT_SCAN, FEW
+from cpchub.index.engine.kinds import EXACT_SCAN, FEW, lists_for
 from cpchub.index.setting import MILVUS_KINDS, IndexRequest, Kind
 
 INDEX_TYPES: dict[Kind, str] = {"exact": "FLAT", "hnsw": "HNSW", "ivf-sq8": "IVF_SQ8"}
@@ -84,5 +84,5 @@ def _graph(reason: str) -> MilvusPlan:
 
 
 def _lists(count: int, reason: str) -> MilvusPlan:
-    lists = max(1, min(2 * math.isqrt(count), count // 56, MOST_LISTS))
+    lists = min(lists_for(count), MOST_LISTS)
     return MilvusPlan("ivf-sq8", reason, lists, {"nlist": lists})
