@@ -14,7 +14,7 @@ def embed_shards(job: Job, shards: Iterable[Shard], advance: Callable[[int], obj
     advance: called with numbers of images that are done.
     """
     if job.options.in_this_process:
-        with ShardEncoder(job.source, job.encoder, job.options, job.images) as encoder:
+        with ShardEncoder(job.source, job.encoder, job.options, job.images, job.first) as encoder:
             for number, rows, vectors in encoder.run(shards, advance):
                 job.pending.write(number, rows, vectors)
         return

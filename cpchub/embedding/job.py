@@ -38,6 +38,7 @@ from cpchub.media.sources import ListedImage, Listing, Source, open_source
 
 FOUND_ANEW = ("source", "source_kind", "rules", "part")
 SHARD = 1024  # images a shard: what a kill can cost
+FIRST = 8  # images of a job by which the encoder chooses its way through the network
 
 
 def embed(
@@ -90,7 +91,7 @@ class Listed:
     """A source, looked through and found fit to be embedded into `out`; the encoder is not needed until `embed`.
 
     notes: what was passed over, in sentences. new: nothing was embedded into `out` before. part: the record of the part
-    that `listing` is of the source's, None for all of it.
+    that `listing` is of the source's, None for all of it. first: the first images of the source, for a part.
     """
 
     source: Source
@@ -102,6 +103,7 @@ class Listed:
     notes: tuple[str, ...]
     new: bool
     part: dict[str, Any] | None = None
+    first: tuple[ListedImage, ...] = ()
 
     @classmethod
     def of(
@@ -131,9 +133,9 @@ class Listed:
         notes = (*listing.notes, *said)
         for note in notes:
             console.print(note, markup=False, highlight=False, soft_wrap=True)
-        record = part.record(listing.images) if part else None
+        record, first = (part.record(listing.images), tuple(listing.images[:FIRST])) if part else (None, ())
         listing = part.of(listing, SHARD) if part else listing
-        return cls(opened, listing, out, asked, rules, console, notes, new=not before, part=record)
+        return cls(opened, listing, out, asked, rules, console, notes, new=not before, part=record, first=first)
 
     def embed(self, encoder: ImageEncoder, options: EmbedOptions) -> Collection:
         """The collection at `out`, in step with the source."""
@@ -152,6 +154,7 @@ class _Run:
     def __init__(self, listed: Listed, encoder: ImageEncoder, options: EmbedOptions) -> None:
         self.source, self.listing, self.out, self.encoder = listed.source, listed.listing, listed.out, encoder
         self.options, self.console, self.rules, self.part = options, listed.console, listed.rules, listed.part
+        self.first = listed.first
         finish_commit(self.out)
         self.old = Collection.open(self.out) if (self.out / MANIFEST).exists() else None
         self.labels = listed.labels or self._recorded_labels()
@@ -166,12 +169,13 @@ class _Run:
         job = job_record(self.encoder.spec, self.source, self.rules, self.old, self.pending.dtype, self.part)
         # a resumed job keeps its old record, except for what is looked at anew
         job = self.pending.start(job) | {name: job[name] for name in FOUND_ANEW if name in job}
+        first = self.first or tuple(plan.to_read[:FIRST])
         todo = self._not_done(plan)
         done = len(plan.to_read) - len(todo)
         if done:
             self.console.print(f"Going on after {done:,} images of a run that was stopped.")
         todo = self._not_moved(plan, todo)
-        self._encode(todo, done)
+        self._encode(todo, done, first)
         try:
             counts = finish(self.old, plan, self.pending, job, self.labels, self.listing)
         except SourceError:
@@ -235,7 +239,7 @@ class _Run:
         left = {image.path for image in plan.to_read}
         return [image for image in todo if image.path in left]
 
-    def _encode(self, todo: Sequence[ListedImage], done: int) -> None:
+    def _encode(self, todo: Sequence[ListedImage], done: int, first: Sequence[ListedImage]) -> None:
         """Shard after shard until all is in `pending/`."""
         if not todo:
             return
@@ -246,7 +250,7 @@ class _Run:
         shards = (Shard(number, chunk) for number, chunk in zip(free, chunks, strict=False))
         with Report("Embedding", done + len(todo), done=done, console=self.console) as report:
             try:
-                job = Job(self.source, self.encoder, self.pending, self.options, images)
+                job = Job(self.source, self.encoder, self.pending, self.options, images, first)
                 embed_shards(job, shards, report.advance)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(

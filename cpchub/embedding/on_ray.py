@@ -147,7 +147,7 @@ class _Pool:
         cores = min(1, node.cpus) if self._on_gpus else max(1, node.cpus // job.options.processes)
         place = on_node(self._ray, node)
         actor = self._actor.options(num_cpus=cores, num_gpus=int(self._on_gpus), scheduling_strategy=place).remote(
-            self._source, self._encoder, job.options, job.images, cores, self._on_gpus
+            self._source, self._encoder, job.options, job.images, job.first, cores, self._on_gpus
         )
         worker = _Worker(node, actor, actor.ready.remote())
         self._workers.append(worker)

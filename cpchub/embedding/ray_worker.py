@@ -24,7 +24,14 @@ class ShardWorker:
     """An actor: the encoder on the node's GPU or on some of its cores, and one shard at a time."""
 
     def __init__(
-        self, source: Source, encoder: ImageEncoder, options: EmbedOptions, images: int, cores: int, gpu: bool
+        self,
+        source: Source,
+        encoder: ImageEncoder,
+        options: EmbedOptions,
+        images: int,
+        first: Sequence[ListedImage],
+        cores: int,
+        gpu: bool,
     ) -> None:
         """cores: how many it may use. gpu: whether it was given one."""
         torch = sys.modules.get("torch")
@@ -32,7 +39,7 @@ class ShardWorker:
             torch.set_num_threads(cores)
             if gpu and torch.cuda.is_available():
                 move(encoder, "cuda:0")  # the one that it was given
-        self._encoder = ShardEncoder(source, encoder, options, images)
+        self._encoder = ShardEncoder(source, encoder, options, images, first)
 
     def ready(self) -> bool:
         """Answers once the network is there."""

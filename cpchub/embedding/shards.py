@@ -39,6 +39,9 @@ class PlainEmbedder:
     def prepare(self, image: Image.Image) -> Image.Image:
         return image
 
+    def choose(self, first: Sequence[Any]) -> None:
+        """It has one way."""
+
     def encode(self, prepared: Sequence[Any]) -> Vectors:
         return self._encoder.encode(list(prepared), batch_size=len(prepared), normalize=True)
 
@@ -81,14 +84,21 @@ class ShardEncoder:
         encoder: ImageEncoder,
         options: EmbedOptions,
         images: int,
+        first: Sequence[ListedImage] = (),
     ) -> None:
-        """images: how many the whole job has, which decides what preparation pays for itself."""
+        """images: how many the whole job has, which decides what preparation pays for itself.
+
+        first: the first images of the whole job. By these the encoder chooses its way through the network, so that
+        all processes of a job choose the same, whichever shards they are given.
+        """
         embedder = getattr(encoder, "embedder", None)
         self.embedder: Embedder = embedder(images) if embedder else PlainEmbedder(encoder)
         self.source, self.dim = source, encoder.spec.dim
         self.batch_size, self.workers = options.batch_size, options.workers
         self.size = resize_side(encoder.spec.input_size, encoder.spec.crop_pct)
         self.may_defer = options.decode == "auto"
+        self._first = first
+        self._already_read: dict[str, Outcome] = {}  # of the first images, by path
 
     def __enter__(self) -> ShardEncoder:
         return self
@@ -103,6 +113,7 @@ class ShardEncoder:
 
         advance: called with numbers of images that are done, embedded or found to be broken.
         """
+        self._choose()
         begun: deque[Shard] = deque()
 
         def images() -> Iterator[ListedImage]:
@@ -140,9 +151,19 @@ class ShardEncoder:
         """The images, read and prepared for the network, in order; another process may run them through it."""
         return list(_read_ahead(images, self._read, self.workers, ahead=len(images)))
 
+    def _choose(self) -> None:
+        """Let the encoder choose by the first images of the job; where none can be read, its first batch decides."""
+        first, self._first = self._first, ()
+        outcomes = self.read(first)
+        self._already_read = {image.path: outcome for image, outcome in zip(first, outcomes, strict=True)}
+        if prepared := [outcome.prepared for outcome in outcomes if outcome.prepared is not None]:
+            self.embedder.choose(prepared)
+
     def _read(self, image: ListedImage | Outcome) -> Outcome:
         if isinstance(image, Outcome):  # another process has read it
             return image
+        if outcome := self._already_read.pop(image.path, None):
+            return outcome
         row: Row = {"path": image.path, "size": image.size, "mtime_ns": image.mtime_ns, "etag": image.etag}
         row |= {"sha256": None, "width": None, "height": None, "reason": None}
         try:

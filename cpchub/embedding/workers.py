@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -23,18 +23,19 @@ from cpchub.embedding.pending import Pending
 from cpchub.embedding.shards import Shard, ShardEncoder
 from cpchub.encoders.protocols import ImageEncoder
 from cpchub.errors import ArgumentError, CpchubError, WorkerError
-from cpchub.media.sources.base import Source
+from cpchub.media.sources.base import ListedImage, Source
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs beside its shards; `images` is how many the whole job has."""
+    """What a worker needs beside its shards: `images` is how many the whole job has, `first` are the first of them."""
 
     source: Source
     encoder: ImageEncoder
     pending: Pending
     options: EmbedOptions
     images: int
+    first: Sequence[ListedImage]
 
 
 def embed_in_processes(job: Job, shards: Iterable[Shard]) -> Iterator[int]:
@@ -115,7 +116,7 @@ def _work(job: Job, connection: Connection, device: str | None, cores: int) -> N
     try:
         if device is not None:
             move(job.encoder, device)
-        with ShardEncoder(job.source, job.encoder, job.options, job.images) as encoder:
+        with ShardEncoder(job.source, job.encoder, job.options, job.images, job.first) as encoder:
             while (shard := connection.recv()) is not None:
                 for number, rows, vectors in encoder.run([shard], connection.send):
                     job.pending.write(number, rows, vectors)

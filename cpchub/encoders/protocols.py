@@ -47,6 +47,12 @@ class Embedder(Protocol):
     def prepare(self, image: Image.Image) -> Any:
         """What the network takes of one upright RGB image; called from the reading threads, as `defer` is."""
 
+    def choose(self, first: Sequence[Any]) -> None:
+        """Compare the ways through the network on some prepared images, and keep to the one chosen.
+
+        Without this call the first batch decides.
+        """
+
     def encode(self, prepared: Sequence[Any]) -> Vectors:
         """A batch of prepared and deferred images to float32 `[B, D]` of unit length."""
 

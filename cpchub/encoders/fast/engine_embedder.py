@@ -92,15 +92,22 @@ class EngineEmbedder:
     def defer(self, data: bytes, size: int) -> None:
         """It has no decoder of its own."""
 
+    def choose(self, first: Sequence[Any]) -> None:
+        """Decide by some prepared images which way all are to take."""
+        with self._lock:
+            if self.path == UNCHOSEN:
+                self._choose(first[:CHECKED])
+        if self._run is None:
+            self._by_torch().choose(first)
+
     def encode(self, prepared: Sequence[Any]) -> Vectors:
         """A batch of prepared images to float32 `[B, D]` of unit length."""
         found = self.features(prepared)
         if found is not None:
             return unit_length(found, axis=1)
-        with self._lock:
-            self._torch = self._torch or self._plain().fast()
-        vectors = self._torch.encode(prepared)
-        self.path = getattr(self._torch, "path", self.path)
+        by_torch = self._by_torch()
+        vectors = by_torch.encode(prepared)
+        self.path = getattr(by_torch, "path", self.path)
         return vectors
 
     def features(self, prepared: Sequence[Any]) -> Vectors | None:
@@ -119,6 +126,11 @@ class EngineEmbedder:
             self._torch.close()
         if self.closed is not None:
             self.closed()
+
+    def _by_torch(self) -> Embedder:
+        with self._lock:
+            self._torch = self._torch or self._plain().fast()
+        return self._torch
 
     def _batch(self, prepared: Sequence[Any]) -> npt.NDArray[Any]:
         return np.stack(prepared) if self._setting.squares is not None else self._plain().batch(prepared)

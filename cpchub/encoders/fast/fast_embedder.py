@@ -68,6 +68,11 @@ class FastEmbedder:
         """What `encode` takes of one upright RGB image: uint8 `[H, W, C]`, or the tensor of another transform."""
         return self._pixels.prepare(image) if self._pixels else self._encoder.prepare(image)
 
+    def choose(self, first: Sequence[Any]) -> None:
+        """Decide by some prepared images and deferred files which way all are to take."""
+        with torch.inference_mode():
+            self._chosen(first)
+
     def encode(self, prepared: Sequence[Any]) -> npt.NDArray[np.float32]:
         """A batch of prepared images and deferred files to float32 `[B, D]` of unit length."""
         step = len(prepared) if self._device.type != "cpu" else STEP
@@ -83,13 +88,17 @@ class FastEmbedder:
         self._encoder.model.train(self._training)
 
     def _encode_step(self, prepared: Sequence[Any]) -> npt.NDArray[np.float32]:
+        vectors = self._chosen(prepared)(self._batch(prepared)).float()
+        return nn.functional.normalize(vectors).cpu().numpy()
+
+    def _chosen(self, prepared: Sequence[Any]) -> BatchFunction:
+        """The way through the network, chosen by these images if they are the first."""
         with self._lock:
             network = self._network = self._network or self._choose(self._batch(prepared[:CHECKED]))
             files = [one for one in prepared if isinstance(one, Jpeg)]
             if self._decoder and self._pixels and files and not self.gpu_decodes:
                 self._try_decoder(self._decoder, files[:CHECKED], network, self._pixels)
-        vectors = network(self._batch(prepared)).float()
-        return nn.functional.normalize(vectors).cpu().numpy()
+        return network
 
     def _batch(self, prepared: Sequence[Any]) -> Tensor:
         """Normalised `[B, C, H, W]` on the device."""

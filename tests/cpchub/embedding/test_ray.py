@@ -85,7 +85,7 @@ def test_a_network_and_5000_images_with_a_node_killed_midway(
         save(an_image(number, (32, 32)), tmp_path / "photos" / f"{number // 100:02d}" / f"{number:04d}.jpg")
     (tmp_path / "photos" / "25" / "2500.jpg").write_bytes(b"no image")
     monkeypatch.setattr("cpchub.embedding.job.SHARD", 256)
-    encoder = load(tiny_encoder_folder, dtype="float32")  # each worker compares faster paths on images of its own
+    encoder = load(tiny_encoder_folder)
     run(tmp_path / "photos", tmp_path / "one", encoder, batch_size=64)
     lose, losses = on_ray._Pool._lose, []
     from cpchub.embedding.pending import Pending
