@@ -75,7 +75,7 @@ def scaled(name: str, epochs: int) -> Recipe:
         compile=False,
         knn_every=0,
     )
-    return replace(common, **OWN.get(name, {}))  # type: ignore[arg-type]
+    return Recipe.from_dict(common.to_dict() | OWN.get(name, {}))
 
 
 def knn(backbone: torch.nn.Module, recipe: Recipe, bank: data.Images, queries: data.Images) -> float:
