@@ -177,8 +177,9 @@ class Recipe:
             self._check_shares(world_size)
         for name, fine in problems.items():
             if not fine:
+                flag = f"--{name.replace('_', '-')}"
                 raise RecipeError(
-                    f"{name}={getattr(self, name)!r} cannot work with {world_size} rank(s); change --{name}"
+                    f"{name}={getattr(self, name)!r} cannot work with {world_size} rank(s); change {flag}"
                 )
         if self.views_on == "cpu":
             if self.takes != "images":
