@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from tyro.conf import Positional, arg
 from cpchub.catalog.listing import bundled_encoder
 from cpchub.cli.base import ALL, Command, EncoderName, Out, Which, say
 from cpchub.common.extras import need
-from cpchub.common.words import counted
+from cpchub.common.words import bytes_of, counted
 from cpchub.embedding.encoder_of import encoder_of, image_encoder_of
 from cpchub.errors import ArgumentError
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from cpchub.encoders.protocols import ImageEncoder
 
 SourceName = Annotated[Positional[str], arg(metavar="IMAGES")]
-UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 @dataclass(frozen=True)
@@ -176,11 +174,3 @@ def encoder_in_words(collection: Collection) -> str:
     """The encoder of a collection: its name, and its folder where it came from one."""
     folder = collection.manifest["encoder"].get("folder")
     return collection.encoder_name + (f" in {folder}" if folder else "")
-
-
-def bytes_of(text: str) -> int:
-    """A size such as "2GB", "500M" or "4096" in bytes. Raises ArgumentError."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?\s*", text.upper())
-    if match is None:
-        raise ArgumentError(f"{text!r} is not a size; write it like 2GB or 500MB")
-    return int(float(match[1]) * UNITS[match[2]])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +28,14 @@ def own_cache(name: str) -> Path:
     """
     given = os.environ.get("CPCHUB_CACHE")
     return (expanded(given) if given else cache_folder() / "cpchub") / name
+
+
+def kept_images() -> Kept:
+    """The cache of smaller copies of images, made while training; each run has a limit of its own for it.
+
+    Raises OutputError for a user without a home folder.
+    """
+    return Kept(own_cache("images"), sys.maxsize)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from cpchub.errors import ArgumentError
+
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def counted(number: int, what: str) -> str:
@@ -43,6 +48,14 @@ def size(number: float) -> str:
             return f"{number:.0f} {unit}"
         number /= 1000
     return f"{number:.1f} GB"
+
+
+def bytes_of(text: str) -> int:
+    """A size such as "2GB", "500M" or "4096" in bytes. Raises ArgumentError."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?\s*", text.upper())
+    if match is None:
+        raise ArgumentError(f"{text!r} is not a size; write it like 2GB or 500MB")
+    return int(float(match[1]) * UNITS[match[2]])
 
 
 def shares(counts: Mapping[str, int], shown: int = 10) -> str:

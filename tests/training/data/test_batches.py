@@ -16,6 +16,7 @@ from cpchub_training.data.batches import Batches
 from cpchub_training.data.listing import listed
 from cpchub_training.data.streaming import Stream
 from cpchub_training.views.settings import Views
+from tests.training.small_runs import small
 
 RECIPE = replace(recipes.get("simclr_digits"), batch_size=12)
 
@@ -90,3 +91,18 @@ def test_epochs_have_different_orders_and_a_plan_can_begin_anywhere() -> None:
     first, second = (torch.cat([b.rows for b in plan.batches(4 * e, 4 * e + 4)]) for e in (0, 1))
     assert not torch.equal(first, second)
     assert torch.equal(torch.cat([b.rows for b in plan.batches(6, 8)]), second[24:])
+
+
+def test_early_batches_have_smaller_views_in_memory_and_streamed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        Image.fromarray(rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+    recipe = small(
+        epochs=2, batch_size=4, stored_size=20, views=Views(size=16), early_sizes=((0.25, 8), (0.75, 12)), n_views=2
+    )
+    for source in (data.load(str(tmp_path), size=20), Stream(listed(str(tmp_path)), 20)):
+        for views_on in ("device", "cpu"):
+            each = source.views(
+                Batches(recipe, 8).batches(0, 4), replace(recipe, views_on=views_on), torch.device("cpu")
+            )
+            assert [[view.shape[-1] for view in views] for _, views in each] == [[8] * 2, [12] * 2, [12] * 2, [16] * 2]

@@ -51,6 +51,18 @@ def test_a_constant_rate_goes_on_past_its_end(tmp_path: Path) -> None:
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
 
+def test_the_length_of_a_run_is_fixed_when_its_views_grow(tmp_path: Path) -> None:
+    def recipe(epochs: int) -> Recipe:
+        return small(epochs=epochs, schedule="trapezoid", cooldown=0.1, knn_every=0, early_sizes=((0.5, 8),))
+
+    images = some_digits()
+    steps = Batches(recipe(4), len(images)).steps_per_epoch
+    train(recipe(4), tmp_path / "run", images=images, stop_after_steps=2 * steps)
+    train(recipe(5), tmp_path / "run", images=images, stop_after_steps=1)
+    with pytest.raises(OtherRunError, match="epochs: 5 there, 4 here"):
+        train(recipe(4), tmp_path / "run", images=images)
+
+
 def test_learning_rate_schedules() -> None:
     assert [schedule(s, 100, 10) for s in (0, 9, 10)] == [0.1, 1.0, 1.0]
     assert schedule(99, 100, 10) < 0.001

@@ -17,6 +17,7 @@ from cpchub_training.views.part_of_batch import PartOfBatch
 class Batch:
     """One rank's share of a step: `rows` of the data set (int64, on the CPU) and the seed of all that is random.
 
+    done: the share of the run that is over before it.
     first, whole: `rows` are those from `first` on of a batch of `whole` on all ranks; 0 where they are all of it.
     """
 
@@ -26,6 +27,7 @@ class Batch:
     seed: int
     first: int = 0
     whole: int = 0
+    done: float = 1.0
 
     def generator(self, device: torch.device) -> PartOfBatch:
         """The source of the batch's views on `device`: the same views of an image, however many ranks share a step."""
@@ -63,6 +65,7 @@ class Batches:
         self.parts = world_size * recipe.accumulate
         self.ragged = 0 if recipe.drop_last or left < 2 * self.parts else left - left % self.parts
         self.steps_per_epoch = full + (self.ragged > 0)
+        self.total = recipe.epochs * self.steps_per_epoch
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """The batches of the steps from `start` up to `stop`."""
@@ -76,7 +79,7 @@ class Batches:
             rows = self._some_labelled(rows[at : at + size], step)
             n = size // self.world_size
             first = self.rank * n
-            yield Batch(step, epoch, rows[first : first + n], mixed(self.seed, step, 0), first, size)
+            yield Batch(step, epoch, rows[first : first + n], mixed(self.seed, step, 0), first, size, step / self.total)
 
     def _order(self, epoch: int) -> Tensor:
         """The order of the images in an epoch; that of images in shards is made once an epoch."""

@@ -99,7 +99,7 @@ class Images:
             chosen = images[to_device(batch.rows, images.device)]
             if images.device != device:
                 chosen = to_device(chosen, device)
-            yield batch, [random_view(chosen, recipe, generator, i) for i in range(recipe.n_views)]
+            yield batch, [random_view(chosen, recipe, generator, i, batch.done) for i in range(recipe.n_views)]
 
     def _at(self, device: torch.device) -> Tensor:
         """The images on `device`, copied once; left where they are if they would take more than a quarter of its

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -118,14 +118,17 @@ def _console() -> Console:
     return remarks(os.environ.get("RANK", "0") == "0")
 
 
-def squares(found: Listed, size: int) -> tuple[Tensor, dict[int, str]]:
-    """All images as squares, uint8 `[N, 3, size, size]`, and row -> reason of those that cannot be read."""
+def squares(found: Listed, size: int, copy_of: Callable[[int], bytes] | None = None) -> tuple[Tensor, dict[int, str]]:
+    """All images as squares, uint8 `[N, 3, size, size]`, and row -> reason of those that cannot be read.
+
+    copy_of: the bytes of the square of a row, where they may be kept from before.
+    """
     images = torch.zeros(len(found), 3, size, size, dtype=torch.uint8)
     broken: dict[int, str] = {}
 
     def read(row: int) -> None:
         try:
-            images[row] = square(found.read(row), size)
+            images[row] = square(found.read(row), size) if copy_of is None else square_of(copy_of(row), size)
         except BrokenImageError as error:
             broken[row] = str(error)
 
@@ -136,6 +139,11 @@ def squares(found: Listed, size: int) -> tuple[Tensor, dict[int, str]]:
         for _ in pool.map(read, range(len(found))):
             report.advance()
     return images, broken
+
+
+def square_of(pixels: bytes, size: int) -> Tensor:
+    """The bytes of a square as uint8 `[3, size, size]`."""
+    return torch.from_numpy(np.frombuffer(pixels, np.uint8).reshape(3, size, size).copy())
 
 
 def square(data: bytes, size: int) -> Tensor:

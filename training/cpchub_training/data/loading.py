@@ -9,9 +9,11 @@ from cpchub.errors import RecipeError, SourceError
 from cpchub.media.rules import NO_RULES, Rules
 from cpchub_training.data import recordings
 from cpchub_training.data.images import Images
+from cpchub_training.data.kept_images import NONE, Copies
 from cpchub_training.data.known import cifar10, digits
 from cpchub_training.data.left_out import tell_left_out
 from cpchub_training.data.listing import Listed, listed, squares
+from cpchub_training.data.resized import Square
 from cpchub_training.data.streaming import Stream
 from cpchub_training.recipes import Recipe
 from cpchub_training.recipes.places import HAVE_TEST_PART, check_own_images, data_folder, names_modalities
@@ -50,9 +52,13 @@ def title(name: str) -> str:
     return name.rstrip("/").rpartition("/")[2]
 
 
-def in_memory(found: Listed, name: str, size: int) -> Images:
-    """Every readable image of a source, as squares of `size` pixels. Broken ones are listed in `skipped`."""
-    images, skipped = squares(found, size)
+def in_memory(found: Listed, name: str, size: int, image_cache: str = NONE) -> Images:
+    """Every readable image of a source, as squares of `size` pixels. Broken ones are listed in `skipped`.
+
+    image_cache: as a recipe has it; the next run then reads the squares of large images.
+    """
+    copies = Copies(found, Square(size), image_cache)
+    images, skipped = squares(found, size, copies.read)
     good = [i for i in range(len(found)) if i not in skipped]
     reasons = tuple((found.images[i].path, skipped[i]) for i in sorted(skipped))
     if not good:
@@ -78,12 +84,12 @@ def open_data(
     if check is not None:
         check(recipe, len(images), images.labels is not None)
     if recipe.stream == "never" and recipe.views_on == "device":
-        return _report_left_out(in_memory(images, title(recipe.data), recipe.stored_size))
+        return _report_left_out(in_memory(images, title(recipe.data), recipe.stored_size, recipe.image_cache))
     needed = len(images) * 3 * recipe.stored_size**2
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if recipe.stream == "always" or recipe.views_on == "cpu" or needed > memory / 4:
-        return Stream(images, recipe.stored_size)
-    return _report_left_out(in_memory(images, title(recipe.data), recipe.stored_size))
+        return Stream(images, recipe.stored_size, image_cache=recipe.image_cache)
+    return _report_left_out(in_memory(images, title(recipe.data), recipe.stored_size, recipe.image_cache))
 
 
 def _report_left_out(images: Images) -> Images:

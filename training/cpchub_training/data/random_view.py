@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from cpchub_training.recipes import Recipe
 
 
-def random_view(images: Tensor, recipe: Recipe, generator: torch.Generator, number: int = 0) -> Tensor:
+def random_view(
+    images: Tensor, recipe: Recipe, generator: torch.Generator, number: int = 0, done: float = 1.0
+) -> Tensor:
     """View `number` of each image, random, as the network takes it: uint8 `[N, C, H, W]` to float32 `[N, C, S, S]`.
 
+    `done`: the share of the run that is over; early views may be smaller.
     For CPC the grid of its patches, each a view by itself: `[N, rows, columns, C, p, p]`.
     """
-    view = recipe.views_of(number)(images, generator)
+    view = recipe.views_of(number, done)(images, generator)
     if recipe.takes == "patches":
         size, stride = (int(recipe.backbone_args.get(name, 0)) for name in ("patch_size", "patch_stride"))
         view = recipe.cpc.patches(

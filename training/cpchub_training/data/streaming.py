@@ -1,14 +1,15 @@
 """Data sets larger than memory: threads decode images a few batches ahead of the network.
 
 Order and views of a batch are a function of its rows and seed, so a streamed run repeats and resumes like a run in
-memory. With views made on the device, both see the same views.
+memory. With views made on the device, both see the same views. Of a large image a smaller copy is made, which the next
+epochs read from disk (`cpchub_training.data.kept_images`).
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
@@ -23,13 +24,16 @@ from cpchub.errors import BrokenImageError, SourceError
 from cpchub.media.sources.parquet import read_at_many_places
 from cpchub_training import data
 from cpchub_training.data.batches import Batch, mixed
+from cpchub_training.data.kept_images import NONE, Copies
 from cpchub_training.data.left_out import tell_left_out
-from cpchub_training.data.listing import Listed, square
+from cpchub_training.data.listing import Listed, square_of
 from cpchub_training.data.order import LANES
 from cpchub_training.data.random_view import normalised, random_view
+from cpchub_training.data.resized import Copy, Smaller, Square
 from cpchub_training.recipes import Recipe
 from cpchub_training.views import per_image
 from cpchub_training.views.on_device import to_device
+from cpchub_training.views.settings import Views
 
 AHEAD = 3  # batches that are decoded while the network works
 MOST_BROKEN = 0.5  # of a batch
@@ -42,10 +46,13 @@ class Stream:
     An unreadable image is replaced by plain grey, so that batches keep their size, and is listed in `skipped` with the
     reason. The first is reported at once, all of them when the batches end. A batch with half of its images broken
     raises SourceError.
+
+    image_cache: as a recipe has it.
     """
 
-    def __init__(self, listed: Listed, size: int, workers: int | None = None) -> None:
-        self.listed, self.size = listed, size
+    def __init__(self, listed: Listed, size: int, workers: int | None = None, image_cache: str = NONE) -> None:
+        self.listed, self.size, self.image_cache = listed, size, image_cache
+        self._copies: dict[Copy, Copies] = {}
         self.workers = workers or min(32, os.cpu_count() or 1)
         self.skipped: dict[str, str] = {}
         self._told = 0
@@ -72,14 +79,21 @@ class Stream:
 
     def subset(self, rows: np.ndarray) -> Stream:
         """The images at `rows`, in that order."""
-        return Stream(self.listed.subset(rows), self.size, self.workers)
+        return Stream(self.listed.subset(rows), self.size, self.workers, self.image_cache)
 
     def without_labels(self) -> Stream:
         """The same images as if nobody knew what they show."""
-        return Stream(replace(self.listed, labels=None, classes=()), self.size, self.workers)
+        return Stream(replace(self.listed, labels=None, classes=()), self.size, self.workers, self.image_cache)
+
+    @property
+    def share_kept(self) -> float:
+        """Of the images that were read, the share that came from the cache."""
+        found, made = (sum(getattr(each, name) for each in self._copies.values()) for name in ("found", "made"))
+        return found / max(1, found + made)
 
     def take(self, rows: Tensor) -> Tensor:
         """Squares of the images at `rows`, uint8 `[N, 3, size, size]`."""
+        self._open(Square(self.size))
         with ThreadPoolExecutor(self.workers) as pool:
             return torch.stack(list(pool.map(self._square, rows.tolist())))
 
@@ -87,6 +101,7 @@ class Stream:
         self, batches: Iterable[Batch], recipe: Recipe, device: torch.device
     ) -> Iterator[tuple[Batch, list[Tensor]]]:
         """Each batch with its views; the next batches are decoded in the meantime."""
+        self._open(_copy(recipe, self.size))
         finish = self._views_of_squares if recipe.views_on == "device" else self._stacked_views
         waiting: deque[tuple[Batch, list[Future[Tensor]]]] = deque()
         batches = iter(batches)
@@ -110,31 +125,40 @@ class Stream:
         rows = batch.rows.tolist()
         if recipe.views_on == "device":
             return [(self._square, row) for row in rows]
-        return [(self._views_of_file, row, mixed(batch.seed, i, 0), recipe) for i, row in enumerate(rows, batch.first)]
+        each = [recipe.views_of(i, batch.done) for i in range(recipe.n_views)]
+        smaller = self._copies[_copy(recipe, self.size)]
+        return [
+            (self._views_of_file, row, mixed(batch.seed, i, 0), each, smaller)
+            for i, row in enumerate(rows, batch.first)
+        ]
+
+    def _open(self, copy: Copy) -> None:
+        """Look for the copies that are kept, before threads ask for them."""
+        if copy not in self._copies:
+            self._copies[copy] = Copies(self.listed, copy, self.image_cache)
 
     def _square(self, row: int) -> Tensor:
         try:
-            return square(self.listed.read(row), self.size)
+            return square_of(self._copies[Square(self.size)].read(row), self.size)
         except BrokenImageError as error:
             self._skip(row, error)
             return torch.full((3, self.size, self.size), GREY, dtype=torch.uint8)
 
-    def _views_of_file(self, row: int, seed: int, recipe: Recipe) -> Tensor:
+    def _views_of_file(self, row: int, seed: int, each: Sequence[Views], smaller: Copies) -> Tensor:
         """All views of one image, `[V, 3, S, S]`."""
         generator = torch.Generator().manual_seed(seed)
         try:
-            encoded = self.listed.read(row)
-            views = [per_image.image_view(encoded, recipe.views_of(i), generator) for i in range(recipe.n_views)]
+            encoded = smaller.read(row)
+            made = [per_image.image_view(encoded, views, generator) for views in each]
         except BrokenImageError as error:
             self._skip(row, error)
-            side = recipe.views.size
-            views = [torch.full((3, side, side), GREY / 255)] * recipe.n_views
-        return torch.stack(views)
+            made = [torch.full((3, views.size, views.size), GREY / 255) for views in each]
+        return torch.stack(made)
 
     def _views_of_squares(self, batch: Batch, squares: Tensor, recipe: Recipe, device: torch.device) -> list[Tensor]:
         generator = batch.generator(device)
         images = to_device(squares, device)
-        return [random_view(images, recipe, generator, i) for i in range(recipe.n_views)]
+        return [random_view(images, recipe, generator, i, batch.done) for i in range(recipe.n_views)]
 
     def _stacked_views(self, batch: Batch, views: Tensor, recipe: Recipe, device: torch.device) -> list[Tensor]:
         return [normalised(to_device(view, device), recipe) for view in views.unbind(1)]
@@ -160,3 +184,8 @@ class Stream:
                 f"{len(broken)} of {len(paths)} images of a batch cannot be read, first {broken[0]}: "
                 f"{self.skipped[broken[0]]}; check {self.listed.source.location}"
             )
+
+
+def _copy(recipe: Recipe, size: int) -> Copy:
+    """What views are drawn from: squares on the device, else images with the pixels that crops need."""
+    return Square(size) if recipe.views_on == "device" else Smaller.of_views(recipe.largest_views)

@@ -30,7 +30,19 @@ _HEAD = ("projector_hidden", "projector_dim", "temperature")
 _LINEAR_HEAD = ("projector_dim", "temperature")
 _FEW_LABELS = ("semi.label_fraction", "semi.labelled_share", "semi.unlabelled_weight")
 _BANK = ("bank.negatives", "bank.momentum", "bank.start")
-_IMAGES = ("views", "n_views", "plain_views", "stored_size", "stream", "views_on", "input_size", "mean", "std")
+_IMAGES = (
+    "views",
+    "early_sizes",
+    "n_views",
+    "plain_views",
+    "stored_size",
+    "stream",
+    "image_cache",
+    "views_on",
+    "input_size",
+    "mean",
+    "std",
+)
 
 _OF_METHODS: Mapping[str, tuple[str, ...]] = {
     "simclr": (*_HEAD, "projector_layers", "decoupled", "colour_weight"),

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from cpchub.errors import RecipeError
+from cpchub.common.words import bytes_of
+from cpchub.errors import ArgumentError, RecipeError
 from cpchub.media.rules import Rules
 from cpchub_training.recipes.cpc_settings import AudioSettings, CPCSettings
 from cpchub_training.recipes.method_settings import BankSettings, CMCSettings, MoCoSettings, SemiSupervisedSettings
@@ -57,8 +58,10 @@ class Recipe:
     follow_links: bool = False  # follow links that lead out of it
     stored_size: int = 32  # images of your own become squares of this side, of which views show parts
     stream: Literal["auto", "always", "never"] = "auto"  # decode while training; auto: if memory is too small for all
+    image_cache: str = "auto"  # for smaller copies of large images, on disk: auto (a quarter of what is free), 20GB
     views_on: Literal["device", "cpu"] = "device"  # cpu: from the full images, one by one, as official code does
     views: Views = field(default_factory=Views)
+    early_sizes: tuple[tuple[float, int], ...] = ()  # until this share of the run, views of this side: less work
     n_views: int = 2
     plain_views: int = 0  # so many of them, the last, keep the image's colours: no jitter, no grey
     mean: tuple[float, float, float] = (0.4914, 0.4822, 0.4465)
@@ -119,10 +122,17 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def views_of(self, number: int) -> Views:
-        """How view `number` of an image is drawn, from 0 up to `n_views`."""
+    def views_of(self, number: int, done: float = 1.0) -> Views:
+        """How view `number` of an image is drawn, from 0 up to `n_views`, when a share `done` of the run is over."""
+        size = next((size for until, size in self.early_sizes if done < until), self.views.size)
+        views = self.views if size == self.views.size else replace(self.views, size=size)
         coloured = number < self.n_views - self.plain_views
-        return self.views if coloured else replace(self.views, jitter_p=0.0, grey_p=0.0)
+        return views if coloured else replace(views, jitter_p=0.0, grey_p=0.0)
+
+    @property
+    def largest_views(self) -> Views:
+        """The distribution of the views when they are at their largest."""
+        return replace(self.views, size=max([self.views.size, *(size for _, size in self.early_sizes)]))
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Recipe:
@@ -165,6 +175,7 @@ class Recipe:
             "temperature": self.temperature > 0,
             "colour_weight": self.colour_weight >= 0 and (not self.colour_weight or self.method == "simclr"),
             "plain_views": 0 <= self.plain_views <= self.n_views,
+            "early_sizes": self._early_sizes_can_work(),
             "std": min(self.std) > 0,
             "cooldown": 0 < self.cooldown <= 1,
             "steps": list(self.steps) == sorted(self.steps),
@@ -181,6 +192,7 @@ class Recipe:
                 raise RecipeError(
                     f"{name}={getattr(self, name)!r} cannot work with {world_size} rank(s); change {flag}"
                 )
+        self._check_image_cache()
         if self.views_on == "cpu":
             if self.takes != "images":
                 raise RecipeError(f"views_on='cpu' is not for {self.method}, whose views are made on the device")
@@ -200,6 +212,21 @@ class Recipe:
             most = n_images // 2 // parts * parts
             way_out = f"use --batch-size {most} or less" if most >= 2 * parts else f"give more {self.unit}s"
             raise RecipeError(f"batch_size={self.batch_size} is more than the {n_images} {self.unit}s; {way_out}")
+
+    def _check_image_cache(self) -> None:
+        if self.image_cache == "auto":
+            return
+        try:
+            bytes_of(self.image_cache)
+        except ArgumentError as error:
+            raise RecipeError(
+                f"image_cache={self.image_cache!r}: use auto, 0 for none, or a size such as 20GB"
+            ) from error
+
+    def _early_sizes_can_work(self) -> bool:
+        shares = [until for until, _ in self.early_sizes]
+        rising = shares == sorted(set(shares)) and all(0 < share <= 1 for share in shares)
+        return rising and all(size >= 1 for _, size in self.early_sizes) and (not shares or self.takes == "images")
 
     def _check_shares(self, world_size: int) -> None:
         """Raise `RecipeError` where a batch does not fall into equal shares of several ranks; it names what fits."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 import torch
@@ -140,8 +141,13 @@ def rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
 
 
 def independent_of_length(recipe: Recipe, steps_per_epoch: int) -> int:
-    """The number of steps, from the start, whose rates do not depend on `recipe.epochs`."""
+    """The number of steps, from the start, whose rates and sizes of views do not depend on `recipe.epochs`."""
     total = recipe.epochs * steps_per_epoch
+    if recipe.early_sizes:
+        return min(
+            math.floor(recipe.early_sizes[0][0] * total),
+            independent_of_length(replace(recipe, early_sizes=()), steps_per_epoch),
+        )
     if recipe.schedule == "trapezoid":
         return math.floor((1 - recipe.cooldown) * total)
     return total if recipe.schedule == "constant" else 0

@@ -38,6 +38,8 @@ class ProgressLine:
         note = f"epoch {epoch + 1}/{self.recipe.epochs}, loss {line['loss']:.3f}"
         if line["images_per_second"] > 0:
             note += f", {rate_in_words(line['images_per_second'], self.recipe.unit)}"
+        if line.get("kept"):
+            note += f", {line['kept']:.0%} of them from smaller copies"
         if "knn_train" in line:
             note += f", kNN {line['knn_train']:.1%}"
         self.report.note = note

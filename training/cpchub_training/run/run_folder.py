@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from cpchub.common.files import check_free, only_writer, write_json
 from cpchub.errors import OtherRunError, RunError
@@ -21,15 +22,15 @@ CHECKPOINT = Path("checkpoints") / "last.safetensors"
 def claimed(run_dir: Path, recipe: Recipe, steps_per_epoch: int) -> Iterator[None]:
     """Lock `run_dir` for a run of `recipe`; the folder is made if it does not exist.
 
-    A changed number of epochs is accepted as long as no learning rate so far depended on it, and so is `fsdp`, which
-    changes where weights are kept and not what they are. Raises `OtherRunError` if
+    A changed number of epochs is accepted as long as no learning rate so far depended on it, and so is what decides
+    where things are kept and not what they are: `fsdp` and `image_cache`. Raises `OtherRunError` if
     the folder holds a run of another recipe, `RunError` if something that is no run, `OutputError` while another
     process trains in it.
     """
     theirs = recipe_of(run_dir)
     if theirs is None:
         check_free(run_dir, way_out="it is not a run folder, so choose another --out", error=RunError)
-    same = theirs is None or replace(theirs, fsdp=recipe.fsdp) == recipe
+    same = theirs is None or replace(theirs, **_places(recipe)) == recipe
     if theirs is not None and not same and not _differs_in_length(run_dir, theirs, recipe, steps_per_epoch):
         mine, other = recipe.to_dict(), theirs.to_dict()
         changed = ", ".join(f"{k}: {other[k]!r} there, {mine[k]!r} here" for k in mine if mine[k] != other[k])
@@ -43,11 +44,16 @@ def claimed(run_dir: Path, recipe: Recipe, steps_per_epoch: int) -> Iterator[Non
 
 def _differs_in_length(run_dir: Path, old: Recipe, new: Recipe, steps_per_epoch: int) -> bool:
     """Whether the recipes differ in `epochs` only, and all steps done so far are the same with both."""
-    if replace(old, epochs=new.epochs, fsdp=new.fsdp) != new:
+    if replace(old, epochs=new.epochs, **_places(new)) != new:
         return False
     last = run_dir / CHECKPOINT
     done = int(checkpoint.progress(last)["step"]) if last.exists() else 0
     return done <= min(optimizers.independent_of_length(recipe, steps_per_epoch) for recipe in (old, new))
+
+
+def _places(recipe: Recipe) -> dict[str, Any]:
+    """The settings of a recipe that do not influence the result."""
+    return {"fsdp": recipe.fsdp, "image_cache": recipe.image_cache}
 
 
 def recipe_of(run_dir: Path) -> Recipe | None:

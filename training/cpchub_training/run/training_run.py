@@ -69,7 +69,7 @@ class TrainingRun:
         self.optimizer = fabric.setup_optimizers(optimizer)
         self.labels, labelled = self._labels()
         self.plan = Batches(recipe, len(images), fabric.global_rank, fabric.world_size, labelled, images.shards)
-        self.total = recipe.epochs * self.plan.steps_per_epoch
+        self.total = self.plan.total
         self._saved_at = time.monotonic()
         self.method.train()
 

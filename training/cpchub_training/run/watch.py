@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cpchub_training.data.batches import Batch
+from cpchub_training.data.streaming import Stream
 from cpchub_training.losses.ranks import mean_over_ranks
 from cpchub_training.run.advice import Advice
 from cpchub_training.run.monitors import Metrics, measure_features
@@ -53,6 +54,7 @@ class Watch:
         over_ranks = mean_over_ranks(torch.stack([loss.float(), *(scalar.float() for scalar in scalars.values())]))
         value, *values = over_ranks.tolist()
         run.check_finite(math.isfinite(value), f"the loss is {value}")
+        kept = {"kept": run.images.share_kept} if isinstance(run.images, Stream) else {}
         speed = (run.done - self._first) * run.recipe.batch_size / (time.monotonic() - self._started)
         return {
             "step": run.done,
@@ -61,6 +63,7 @@ class Watch:
             "lr": run.optimizer.param_groups[0]["lr"],
             "images_per_second": round(speed, 1),
             **dict(zip(scalars, values, strict=True)),
+            **kept,
         }
 
     def _end_epoch(self, epochs: int, loss: Tensor) -> None:
