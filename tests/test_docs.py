@@ -6,6 +6,7 @@ import ast
 import builtins
 import doctest
 import re
+import shlex
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,7 @@ import yaml
 from torchvision.datasets import CIFAR10
 
 from cpchub.catalog.listing import get_spec
+from cpchub.cli.commands import COMMANDS
 from cpchub.collection.import_vectors import import_vectors
 from cpchub.errors import UnknownModelError
 from cpchub_training import losses
@@ -108,6 +110,17 @@ def test_the_guide_to_training_says_where_cifar10_is_and_how_it_is_checked() -> 
     text = (DOCS / "guides" / "training.md").read_text(encoding="utf-8")
     assert CIFAR10.url in text
     assert f"{CIFAR10.tgz_md5}  data/{CIFAR10.filename}" in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
+def test_commands_in_the_documents_are_understood(page: Path) -> None:
+    blocks = SHELL.findall(page.read_text(encoding="utf-8"))
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    commands = [re.sub(r"^([A-Z_]+=\S+ )+", "", line) for line in lines]
+    for command in commands:
+        if command.startswith("cpchub ") and "RECIPE" not in command and "--help" not in command:
+            name, *words = shlex.split(command.partition(" | ")[0], comments=True)[1:]
+            COMMANDS[name].parse(words)
 
 
 def test_no_two_commands_of_a_page_write_one_folder_unless_it_is_the_same_again() -> None:
