@@ -70,7 +70,7 @@ format: $(TEST)
 	@$(BIN)/ruff format .
 
 docs: $(DOCS)
-	@$(BIN)/mkdocs build --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache *.egg-info
