@@ -123,6 +123,18 @@ def test_commands_in_the_documents_are_understood(page: Path) -> None:
             COMMANDS[name].parse(words)
 
 
+def test_answers_to_newcomers_name_what_is_in_the_file_or_beside_it() -> None:
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Ten questions")[2]
+    rows = re.findall(r"^\| .+\? \| (.+) \| `(.+)` \|$", text.partition("\n## ")[0], re.MULTILINE)
+    assert len(rows) == 10
+    for answer, file in rows:
+        named = re.findall(r"`(_?[a-z_]+|[A-Z]+|[A-Z][A-Za-z]+)`", answer)
+        beside = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / file).parent.glob("*.py"))
+        assert [
+            name for name in named if not re.search(rf"\b(def|class) {name}\b|^{name}\b|import .*{name}", beside, re.M)
+        ] == []
+
+
 def test_no_two_commands_of_a_page_write_one_folder_unless_it_is_the_same_again() -> None:
     for page in PAGES:
         for block in SHELL.findall(page.read_text(encoding="utf-8")):
