@@ -7,6 +7,11 @@ ends with status 2; nothing half-written is left behind. Errors also derive from
 
 from __future__ import annotations
 
+NO_WINDOWS = (
+    "cpchub does not run on Windows itself, which has no `fcntl` to lock folders with. It runs there in WSL 2 "
+    "(`wsl --install`, then install cpchub in its Linux)"
+)
+
 
 class CpchubError(Exception):
     """Base of every error that cpchub raises on purpose."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from cpchub import __version__
 from cpchub.common.quiet import quiet
-from cpchub.errors import CpchubError, CpchubWarning
+from cpchub.errors import NO_WINDOWS, CpchubError, CpchubWarning
 
 STOPPED = 130  # the status of a program that Ctrl-C ended, as shells give it
 BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
@@ -49,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def answer(args: list[str]) -> int:
     """Run the command that the words name; an error of the user is a line and status 2."""
+    if sys.platform == "win32":
+        print(f"error: {NO_WINDOWS}", file=sys.stderr)
+        return 2
     try:
         from cpchub.cli.base import say
         from cpchub.cli.commands import COMMANDS, OLD_COMMANDS
@@ -83,6 +86,14 @@ def answer(args: list[str]) -> int:
         return 2
     except BrokenPipeError:
         raise
+    except RuntimeError as error:
+        if not _is_out_of_gpu_memory(error):
+            raise
+        say(
+            f"error: the GPU has too little memory for this ({str(error).splitlines()[0]}). Ask for a smaller "
+            "--batch-size, and see what else uses the GPU (nvidia-smi); what was complete is kept"
+        )
+        return 2
     except OSError as error:
         say(f"error: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
         return 2
@@ -93,6 +104,11 @@ def answer(args: list[str]) -> int:
             say(f"stopped; to go on: cpchub {shlex.join(args)}" if command_class.resumes else "stopped")
         return STOPPED
     return 0
+
+
+def _is_out_of_gpu_memory(error: RuntimeError) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -13,7 +12,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from cpchub.errors import CpchubError, CpchubWarning, NoSpaceError, OutputError
+from cpchub.errors import NO_WINDOWS, CpchubError, CpchubWarning, DependencyError, NoSpaceError, OutputError
+
+try:
+    import fcntl
+except ModuleNotFoundError as missing:
+    raise DependencyError(NO_WINDOWS) from missing
 
 PARTIAL = ".partial"  # ends the names of files that are being written
 

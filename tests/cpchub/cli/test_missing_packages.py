@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -76,3 +77,17 @@ def test_packages_of_extras(
     monkeypatch.setattr("cpchub.common.extras.find_spec", lambda name: None if name == package else object())
     assert main(command) == 2
     assert f"error: {package} is not installed; run: pip install" in capsys.readouterr().err
+
+
+def test_a_system_without_locks_for_folders_is_told_what_to_use(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert main(["models"]) == 2
+    assert "WSL 2" in capsys.readouterr().err
+
+
+def test_in_python_too() -> None:
+    program = "import sys; sys.modules['fcntl'] = None; import cpchub.common.files"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].startswith("cpchub.errors.DependencyError: cpchub does not run on Windows")

@@ -123,3 +123,27 @@ def test_a_missing_extra_is_one_error_with_the_command_to_run(
     monkeypatch.setattr(extras, "INSTALLED_IN", tmp_path)
     assert main(["demo", "somewhere"]) == 2
     assert capsys.readouterr().err == 'error: gradio is not installed; run: pip install "cpchub[demo]"\n'
+
+
+def test_a_gpu_that_is_full_is_said_in_a_line_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    def run(self: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nProcess 7 has 70 GiB in use.")
+
+    monkeypatch.setattr(commands.COMMANDS["models"], "run", run)
+    assert main(["models"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: the GPU has too little memory for this (CUDA out of memory. Tried")
+    assert "--batch-size" in line
+
+
+def test_other_faults_of_the_program_are_shown_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(self: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(commands.COMMANDS["models"], "run", run)
+    with pytest.raises(RuntimeError, match="a fault"):
+        main(["models"])
