@@ -42,6 +42,7 @@ from cpchub.collection.manifest import (
     finish_commit,
     read_manifest,
 )
+from cpchub.collection.mapped_items import open_mapped
 from cpchub.collection.tables import is_vector_type, read_table
 from cpchub.common.files import expanded
 from cpchub.common.words import some
@@ -139,6 +140,12 @@ class Collection:
         return items
 
     @cached_property
+    def mapped_items(self) -> pa.Table:
+        """As `items`, mapped from disk where an index has been built since the last change; else in memory."""
+        found = open_mapped(self.folder, self.manifest)
+        return self.items if found is None else found
+
+    @cached_property
     def paths(self) -> list[str]:
         """The path of each row, below `source`, with `/` between parts."""
         paths: list[str] = self.items["path"].to_pylist()
@@ -200,7 +207,7 @@ class Collection:
 
         Raises QueryError for a row that is not there, and for an image that is no file of its own: see `image`.
         """
-        path = self.paths[self.check_row(row)]
+        path = self._path(row)
         kind = self.manifest.get("source_kind", FOLDER)
         if kind == LIST and "://" not in path:
             return listed_file(self.source, path)
@@ -216,7 +223,7 @@ class Collection:
         try:
             return self.path_of(row)
         except QueryError:
-            path = self.paths[self.check_row(row)]
+            path = self._path(row)
         if self.manifest.get("source_kind") == LIST:  # its path is all that is needed to fetch it
             return self._opened_source.read(ListedImage(path, None))
         if path not in self._images:
@@ -233,6 +240,10 @@ class Collection:
     @cached_property
     def _images(self) -> dict[str, ListedImage]:
         return {image.path: image for image in self._opened_source.listing().images}
+
+    def _path(self, row: int) -> str:
+        path: str = self.mapped_items["path"][self.check_row(row)].as_py()
+        return path
 
     def check_row(self, row: int) -> int:
         """The row itself; raises QueryError where it is not one of 0 to N - 1."""

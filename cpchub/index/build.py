@@ -8,7 +8,6 @@ recognised as unfinished.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -20,16 +19,17 @@ import numpy.typing as npt
 
 from cpchub.collection.collection import Collection
 from cpchub.collection.manifest import INDEX, MANIFEST, read_manifest
+from cpchub.collection.mapped_items import FOLDER, ITEMS_ARROW
 from cpchub.common.files import PARTIAL, only_writer, write_json
-from cpchub.common.hashing import file_sha256
 from cpchub.errors import ArgumentError, CollectionError
+from cpchub.hub.integrity import sha256_of
 from cpchub.index import place
 from cpchub.index.engine.calibrate import Calibrated, calibrate
 from cpchub.index.engine.faiss_import import import_faiss
 from cpchub.index.engine.faiss_store import FaissStore, insert
 from cpchub.index.engine.ground_truth import GroundTruth
 from cpchub.index.engine.kinds import IndexPlan, choose, train, training_rows
-from cpchub.index.engine.mapped import FOLDER, Ids, item_ids, open_vectors, write_items, write_vectors
+from cpchub.index.engine.mapped import Ids, item_ids, open_vectors, write_items, write_vectors
 from cpchub.index.engine.timing import query_ms, scan_ms
 from cpchub.index.engine.two_stages import TwoStages
 from cpchub.index.setting import FAISS_KINDS, Choice, IndexRequest, Setting
@@ -73,8 +73,7 @@ def update(
         if old is None or index is None or wish != old.wanted:
             return _build(collection, wish)
         if (old.count, old.next_id) == (len(collection), collection.manifest["next_id"]):
-            if not old.exact:
-                write_items(collection)  # renaming an image changes the items, not the index
+            write_items(collection)  # renaming an image changes the items, not the index
             return _open(collection, old, index), old
         plan = choose(len(collection), collection.dim, wish)
         if plan.kind != old.kind or old.exact:
@@ -82,12 +81,16 @@ def update(
         return _add(collection, old, plan, index) or _build(collection, wish)
 
 
-def read_faiss(collection: Collection, setting: Setting) -> Any:
-    """Read the FAISS file, after its checksum was found to be the manifest's. Raises CollectionError."""
+def read_faiss(collection: Collection, setting: Setting, *, mapped: bool = False) -> Any:
+    """Read the FAISS file, after its checksum was found to be the manifest's. Raises CollectionError.
+
+    mapped: the vectors of an exact index, and those of HNSW, stay in the file, and FAISS maps it. Such an index cannot
+    be changed.
+    """
     path = collection.folder / INDEX
     again = f"build it again: {collection.index_again}"
     try:
-        found = file_sha256(path)
+        found = sha256_of(path)
     except OSError as error:
         raise CollectionError(f"{path} cannot be read ({error.strerror}); {again}") from error
     if found != setting.sha256:
@@ -96,7 +99,8 @@ def read_faiss(collection: Collection, setting: Setting) -> Any:
             f"it was exchanged, is damaged, or its building was stopped; {again}"
         )
     try:
-        index = import_faiss().read_index(str(path))
+        faiss = import_faiss()
+        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
     except RuntimeError as error:
         raise CollectionError(f"{path} cannot be read by this FAISS ({error}); {again}") from error
     if (index.ntotal, index.d) != (setting.indexed, collection.dim):
@@ -110,7 +114,7 @@ def read_faiss(collection: Collection, setting: Setting) -> Any:
 def open_store(collection: Collection, setting: Setting) -> TwoStages:
     """The store of a collection, with the setting that was calibrated for it. Raises as `Index.open` does."""
     if setting.mark is None:
-        return _open(collection, setting, read_faiss(collection, setting))
+        return _open(collection, setting, read_faiss(collection, setting, mapped=True))
     from cpchub.index.milvus.build import open_milvus
 
     return open_milvus(collection, setting)
@@ -119,7 +123,7 @@ def open_store(collection: Collection, setting: Setting) -> TwoStages:
 def _open(collection: Collection, setting: Setting, index: Any) -> FaissStore:
     path = collection.folder / INDEX
     if setting.exact:
-        return FaissStore(setting.kind, index, item_ids(collection), _stored(index), path)
+        return FaissStore(setting.kind, index, item_ids(collection, mapped=True), _stored(index), path)
     store = FaissStore(setting.kind, index, item_ids(collection, mapped=True), open_vectors(collection), path)
     store.depth, store.effort = setting.depth or store.depth, setting.effort
     return store
@@ -165,13 +169,14 @@ def _timed(plan: IndexPlan, wish: IndexRequest, store: FaissStore, truth: Ground
 
 
 def _build_exact(collection: Collection, plan: IndexPlan, wish: IndexRequest, ids: Ids) -> tuple[FaissStore, Setting]:
-    """FAISS keeps the vectors; what an earlier, compressed index had to map is removed."""
+    """FAISS keeps the vectors; those that an earlier, compressed index had to map are removed."""
     index = train(plan, np.zeros((1, collection.dim), np.float32))
     for some, vectors in collection.vector_shards():
         insert(index, vectors, some)
     store = FaissStore("exact", index, ids, _stored(index), collection.folder / INDEX)
     setting = _write(collection, store, plan, wish, trained_on=0)
-    shutil.rmtree(collection.folder / FOLDER, ignore_errors=True)
+    for unused in set((collection.folder / FOLDER).iterdir()) - {collection.folder / FOLDER / ITEMS_ARROW}:
+        unused.unlink(missing_ok=True)
     return store, setting
 
 
@@ -210,8 +215,7 @@ def _write(
     measured: Calibrated | None = None,
 ) -> Setting:
     """Write the FAISS file, then the manifest that names it."""
-    if plan.kind != "exact":
-        write_items(collection)
+    write_items(collection)
     sha256, stats = store.snapshot(), store.stats()
     setting = Setting(
         kind=plan.kind,

@@ -17,13 +17,14 @@ import pyarrow as pa
 
 from cpchub.collection.collection import Collection
 from cpchub.collection.manifest import read_manifest
+from cpchub.common.columns import Texts, taken
 from cpchub.encoders.protocols import ImageEncoder
 from cpchub.errors import CollectionError, QueryError
 from cpchub.index import build as building
 from cpchub.index.engine.calibrate import recall_by_depth
 from cpchub.index.engine.exact import OnDevice
 from cpchub.index.engine.ground_truth import GroundTruth
-from cpchub.index.engine.mapped import Vectors, open_items
+from cpchub.index.engine.mapped import Vectors
 from cpchub.index.engine.two_stages import TwoStages
 from cpchub.index.query import Item, Query, Subject, Weighted, encode_images, is_vector, unit, weighted
 from cpchub.index.setting import Choice, IndexRequest, Setting
@@ -143,13 +144,18 @@ class Index:
 
     @property
     def vectors(self) -> Vectors:
-        """All vectors, `[N, D]` float32 or float16 of unit length. An index that is not exact maps them from disk."""
+        """All vectors, `[N, D]` float32 or float16 of unit length, mapped from disk; in memory where it is new."""
         return self._store.vectors
 
     @cached_property
     def items(self) -> pa.Table:
-        """One row per image, as `Collection.items`. An index that is not exact maps them from disk."""
-        return self.collection.items if self.setting.in_file else open_items(self.collection)
+        """One row per image, as `Collection.items`, mapped from disk."""
+        return self.collection.mapped_items
+
+    @cached_property
+    def paths(self) -> Texts:
+        """The path of each row, as `Collection.paths`, mapped from disk."""
+        return Texts(self.items["path"])
 
     def search(
         self,
@@ -262,7 +268,7 @@ class Index:
     def _hits(self, q: Any, k: int, where: str | None) -> list[list[Hit]]:
         """The hits of each query vector: k, or as many as fit the filter."""
         scores, rows = self.search_vectors(q, k, where=where)
-        items = self.items.select(["id", "path", "label"]).take(rows.reshape(-1)).to_pylist()
+        items = taken(self.items.select(["id", "path", "label"]), rows.reshape(-1)).to_pylist()
         hits = [
             Hit(row, score=score, **item)
             for row, score, item in zip(rows.reshape(-1).tolist(), scores.reshape(-1).tolist(), items, strict=True)

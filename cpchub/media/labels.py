@@ -164,17 +164,22 @@ def places_of(named: Iterable[str], paths: Sequence[str], location: str) -> Iter
     It may be written as the collection has it, or as the file's or the store's own (`/photos/cat/1.jpg`), with `./`,
     with backslashes, and with letters composed or not.
     """
-    exact = {path: place for place, path in enumerate(paths)}
+    named = list(named)
+    asked = set(named)
+    exact = {path: place for place, path in enumerate(paths) if path in asked} if asked else {}
+    # Most files are written by programs and need no second look.
+    spellings = {path: list(_spellings(path, location)) for path in asked - exact.keys()}
+    written = {each for several in spellings.values() for each in several}
+    plain = {_plain(each) for each in written}
     alike: dict[str, int] = {}
+    for place, path in enumerate(paths if written else ()):
+        if path in written:
+            exact[path] = place
+        if (as_all_agree := _plain(path)) in plain:
+            alike[as_all_agree] = place
     for path in named:
-        found = exact.get(path)
-        if found is None and not alike:  # most files are written by programs and need no second look
-            alike = {_plain(path): place for place, path in enumerate(paths)}
-        for written in () if found is not None else _spellings(path, location):
-            found = exact.get(written, alike.get(_plain(written)))
-            if found is not None:
-                break
-        yield found
+        tried = (exact.get(each, alike.get(_plain(each))) for each in spellings.get(path, (path,)))
+        yield next((place for place in tried if place is not None), None)
 
 
 def _spellings(path: str, location: str) -> Iterator[str]:

@@ -13,23 +13,23 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from cpchub.collection.collection import Collection
-from cpchub.collection.manifest import GENERATION
+from cpchub.collection.mapped_items import FOLDER, write_mapped
 from cpchub.collection.writer import write_npy
+from cpchub.common.columns import numbers
 from cpchub.common.files import replacing, writing
 from cpchub.errors import CollectionError
 
-FOLDER, VECTORS_NPY, ITEMS_ARROW = "search", "vectors.npy", "items.arrow"
+VECTORS_NPY = "vectors.npy"
 Vectors = npt.NDArray[Any]  # float32 or float16
 Ids = npt.NDArray[np.int64]
 
 
 def item_ids(collection: Collection, *, mapped: bool = False) -> Ids:
     """The ids of the collection, `[N]`, ascending; from the mapped items, if those are written."""
-    items = open_items(collection) if mapped else collection.items
-    return np.asarray(items["id"].to_numpy(), dtype=np.int64)
+    items = collection.mapped_items if mapped else collection.items
+    return numbers(items["id"])
 
 
 def write_vectors(collection: Collection) -> None:
@@ -40,10 +40,7 @@ def write_vectors(collection: Collection) -> None:
 
 def write_items(collection: Collection) -> None:
     """Write `items.arrow`, marked with the state of the collection that it is of."""
-    items = collection.items.combine_chunks()
-    path = _make(collection) / ITEMS_ARROW
-    with replacing(path) as partial, pa.OSFile(str(partial), "wb") as file, pa.ipc.new_file(file, items.schema) as to:
-        to.write_table(items)
+    write_mapped(collection.folder, collection.items)
 
 
 def open_vectors(collection: Collection) -> Vectors:
@@ -59,19 +56,6 @@ def open_vectors(collection: Collection) -> Vectors:
             f"{_again(collection)}"
         )
     return mapped.view(np.ndarray)  # the subclass memmap costs time at every look-up
-
-
-def open_items(collection: Collection) -> pa.Table:
-    """`items.arrow`, mapped; where it is missing or of an earlier state, the items from Parquet, in memory."""
-    path = collection.folder / FOLDER / ITEMS_ARROW
-    try:
-        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except (OSError, pa.ArrowException):
-        return collection.items
-    mark = str(collection.manifest["generation"]).encode()
-    if (table.schema.metadata or {}).get(GENERATION) != mark or table.num_rows != len(collection):
-        return collection.items
-    return table
 
 
 def _make(collection: Collection) -> Path:

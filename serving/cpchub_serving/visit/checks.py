@@ -129,7 +129,8 @@ class Checks:
         return table.replace_schema_metadata({MADE_OF: json.dumps(facts).encode()})
 
     def _as_found(self, duplicates: pa.Table, outliers: pa.Table) -> Found:
-        row_of = {path: row for row, path in enumerate(self.index.collection.paths)}
+        listed = {*duplicates["path"].to_pylist(), *outliers["path"].to_pylist()}
+        row_of = {path: row for row, path in enumerate(self.index.paths) if path in listed}
         groups: dict[int, list[Copy]] = {}
         rows = [row_of[path] for path in duplicates["path"].to_pylist()]
         contents = self.index.items["sha256"].take(pa.array(rows, pa.int64())).to_pylist()

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from cpchub.errors import QueryError
 from cpchub.index import Index
 from cpchub_serving.visit.checks import Checks, Copy, Found
@@ -34,10 +37,11 @@ class Cleaner:
     """The queues of one collection and what is said of them; shared by all visitors."""
 
     def __init__(self, index: Index) -> None:
-        self.paths = index.collection.paths
+        self.paths = index.paths
         self.checks = Checks(index)
         self.marks = Marks(index.collection.folder)
-        self._here = {*self.paths, *(path for path, _ in self.checks.broken)}
+        self._looked_for: set[str] = set()
+        self._found_here: set[str] = set()
         self._kept_units: dict[str, list[list[str]]] = {}
 
     # -- what there is --------------------------------------------------------------------------------------------
@@ -50,7 +54,7 @@ class Cleaner:
 
     def to_remove(self) -> int:
         """How many images of the collection and broken files are marked to be removed; others are gone already."""
-        return sum(mark.say == REMOVE and path in self._here for path, mark in self.marks.now().items())
+        return len(self._here([path for path, mark in self.marks.now().items() if mark.say == REMOVE]))
 
     def turn(self, state: Cleaning, queue: str | None = None, shown: str | None = None, page: int = 0) -> None:
         """Show another queue, part of it, or page. Raises QueryError for one that is not there."""
@@ -121,6 +125,15 @@ class Cleaner:
             if self.marks.undo(state.steps.pop()):
                 return True
         return False
+
+    def _here(self, paths: list[str]) -> set[str]:
+        """Those of some paths that are of an image of the collection, or of a broken file."""
+        if unknown := set(paths) - self._looked_for:
+            found = pc.is_in(self.paths.column, value_set=pa.array(sorted(unknown), pa.string()))
+            self._found_here |= {*self.paths.column.filter(found).to_pylist()}
+            self._found_here |= unknown & {path for path, _ in self.checks.broken}
+            self._looked_for |= unknown
+        return self._found_here & set(paths)
 
     def _say(self, state: Cleaning, said: dict[str, Mark | None]) -> None:
         if said:

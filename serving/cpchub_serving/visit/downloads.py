@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cpchub.collection.collection import Collection
+from cpchub.common.columns import Texts
 from cpchub.common.words import counted
 from cpchub.errors import CpchubError, QueryError
 from cpchub_serving.visit.finder import Finder
@@ -47,7 +48,7 @@ def check_zip(collection: Collection, rows: Rows) -> None:
         raise QueryError(
             f"A zip holds at most {MOST_FILES:,} images, these are {len(rows):,}. Choose fewer results, or a filter."
         )
-    size = sum(each or 0 for each in collection.items["size"].take(rows).to_pylist())
+    size = sum(each or 0 for each in collection.mapped_items["size"].take(rows).to_pylist())
     if size > MOST_BYTES:
         raise QueryError(f"These images take {size / 2**30:.1f} GB, a zip at most 2 GB. Choose fewer results.")
 
@@ -58,9 +59,10 @@ def originals_zip(collection: Collection, rows: Rows) -> Iterator[bytes]:
     An image that cannot be read is named in `missing.txt`, as are those after MOST_BYTES.
     """
     sink, missing, names, size = _Sink(), list[str](), set[str](), 0
+    paths = Texts(collection.mapped_items["path"])
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
         for row in rows.tolist():
-            path = collection.paths[row]
+            path = paths[row]
             try:
                 source = collection.image(row)
                 content = source if isinstance(source, bytes) else Path(source).read_bytes()

@@ -44,8 +44,8 @@ class Finder:
         index.collection.check_encoder(encoder.spec)
         self.index = index
         self.encoder = encoder
-        self.features = index.vectors  # mapped, if many
-        self.paths = index.collection.paths
+        self.features = index.vectors  # mapped, as the paths are
+        self.paths = index.paths
         self._encoding = Lock()
 
     @property

@@ -9,13 +9,17 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cpchub.collection.collection import Collection
+from cpchub.common.columns import Texts
 from cpchub.errors import LabelError, OutputError
-from cpchub.fewlabels.heads.head import Head, learned
 from cpchub_serving.visit.label_set import UNSURE, Labels
 from cpchub_serving.visit.learned import Judged
 from cpchub_serving.visit.predictions import Predictions
+
+if TYPE_CHECKING:
+    from cpchub.fewlabels.heads.head import Head
 
 HEADS = "heads"  # the folder of classifiers in a collection
 
@@ -50,7 +54,10 @@ def head_of(labels: Labels, judged: Judged | None, collection: Collection) -> He
     """The classifier as `cpchub classify --head` reads it. Raises LabelError until two classes have a label."""
     if judged is None:
         raise LabelError("There is no classifier yet: label images of at least two classes first.")
-    by_path = {collection.paths[row]: name for row, name in labels.labels.items()}
+    from cpchub.fewlabels.heads.head import learned  # here, since scikit-learn takes a second to import
+
+    paths = Texts(collection.mapped_items["path"])
+    by_path = {paths[row]: name for row, name in labels.labels.items()}
     return replace(learned(judged.predictions.classifier, collection, by_path), estimate=judged.estimate)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Lock
 
 from cpchub.collection.collection import Collection
+from cpchub.common.columns import Texts
 from cpchub.errors import LabelError
 from cpchub_serving.visit.label_files import LabelFiles
 from cpchub_serving.visit.label_set import LabelSet
@@ -53,6 +54,6 @@ class LabelSets:
                 if (known := alike.get(name.casefold(), name)) != name:
                     raise LabelError(f"there is the label set {known!r} already, which differs in capital letters only")
                 files = LabelFiles(self.folder, name)
-                labels = LabelSet(files, self.collection.paths, self.collection.location)
+                labels = LabelSet(files, Texts(self.collection.mapped_items["path"]), self.collection.location)
                 self._open[name] = labels, Learned()
             return self._open[name]

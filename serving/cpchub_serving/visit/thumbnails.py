@@ -35,7 +35,7 @@ class Thumbnails:
         self.collection = collection
         self.folder = folder if folder is not None else default_folder(collection)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._facts = [collection.items[name] for name in ("path", "size", "mtime_ns")]
+        self._facts = [collection.mapped_items[name] for name in ("path", "size", "mtime_ns")]
         self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="thumbnails")
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="thumbnails-ahead")
         self._waiting: deque[Future[Path | None]] = deque()

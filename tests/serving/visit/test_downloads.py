@@ -43,7 +43,7 @@ def test_a_table_of_the_collection_comes_in_pieces_and_has_no_score(served, monk
     finder = Finder(served.index, served.encoder)
     pieces = list(downloads.results_csv(finder, np.arange(60), None))
     assert len(pieces) == 3
-    assert [line["path"] for line in csv.DictReader(io.StringIO("".join(pieces)))] == finder.paths
+    assert [line["path"] for line in csv.DictReader(io.StringIO("".join(pieces)))] == list(finder.paths)
     assert "score" not in pieces[0].partition("\n")[0]
     assert "".join(downloads.results_csv(finder, np.arange(0), None)) == pieces[0].partition("\n")[0] + "\n"
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
 
 from cpchub.errors import LabelError, OutputError
@@ -153,7 +154,7 @@ def test_a_kill_between_two_files_leaves_the_state_before_or_after(
 
 @pytest.fixture
 def sets(tmp_path: Path) -> LabelSets:
-    return LabelSets(SimpleNamespace(folder=tmp_path, paths=PATHS, location=""))
+    return LabelSets(SimpleNamespace(folder=tmp_path, mapped_items=pa.table({"path": PATHS}), location=""))
 
 
 def test_sets_are_named_apart_and_found_again(sets: LabelSets) -> None:
