@@ -1,6 +1,6 @@
 """The most memory that index, search, demo and train take, of a thousand, a hundred thousand and a million items.
 
-    python -m benchmarks.memory [--items 1000 100000 1000000] [--only search demo] [--out benchmarks/results/memory.json]
+    python -m benchmarks.memory [--items 1000 100000 1000000] [--only search demo] [--out memory.json]
 
 index: the search index of a collection is built (`cpchub.Index.build`, the last part of `cpchub index`). search:
 `cpchub search` of an item by its id. demo: `cpchub demo`, until it has encoded an uploaded image, and has answered with
@@ -9,8 +9,8 @@ until its first steps are done. Vectors lie around 2,000 centres; the items have
 train are so many names of 32 files.
 
 Counted is the whole process tree, every 20 ms: anonymous memory (RssAnon and RssShmem of /proc/PID/status), which the
-system cannot give away, and mapped files (RssFile), whose pages it can drop and read again. The two peaks need not be at
-the same time. growth: the anonymous peak, each by that of the next smaller number of items.
+system cannot give away, and mapped files (RssFile), whose pages it can drop and read again. The two peaks need not be
+at the same time. growth: the anonymous peak, each by that of the next smaller number of items.
 """
 
 from __future__ import annotations

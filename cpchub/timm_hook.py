@@ -3,6 +3,8 @@
 timm has no discovery of plug-ins, and `import cpchub` must not import timm, which takes seconds. So where timm is
 already there our networks register at once, and else a finder waits for `import timm` and adds them when that is done.
 Either way `timm.create_model("cpc_resnet170")` works once both are imported, in whatever order.
+
+The import itself is made quicker on the way, see `cpchub.common.quick_import`.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
+
+from cpchub.common.quick_import import dynamo_when_called, without_collecting
 
 if TYPE_CHECKING:
     from importlib.abc import Loader  # at run time it would double the time that `import cpchub` takes
@@ -63,7 +67,8 @@ class _TimmLoader:
         module.__loader__ = self._loader  # inspect and importlib.resources shall meet the true one
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
-        self._loader.exec_module(module)
+        with without_collecting(), dynamo_when_called():
+            self._loader.exec_module(module)
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
         _register()

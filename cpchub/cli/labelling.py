@@ -138,7 +138,7 @@ class Classify(Command):
     def needed(self, collection: Collection, table: pa.Table, head: Head) -> LabelsNeeded | None:
         """How many more labels the target takes."""
         from cpchub.fewlabels.classify import labels_needed
-        from cpchub.fewlabels.how_many import TARGET
+        from cpchub.fewlabels.target import TARGET
 
         given = table.filter(table["label"].is_valid())
         labels = dict(zip(given["path"].to_pylist(), given["label"].to_pylist(), strict=True))

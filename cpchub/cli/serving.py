@@ -12,6 +12,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from cpchub.cli.base import CollectionFolder, Command, EncoderName, Out, Port, Switch, say
 from cpchub.common.extras import need
+from cpchub.common.quick_import import without_collecting
 from cpchub.common.words import counted
 from cpchub.errors import ArgumentError, CpchubWarning
 
@@ -101,8 +102,9 @@ class Demo(Answering):
         for folder in self.collections:
             check_store(folder)
         keys, limits = self.checked(self.port)
-        from cpchub_serving.app import Access, serve
-        from cpchub_serving.process.stops import leave_process
+        with without_collecting():
+            from cpchub_serving.app import Access, serve
+            from cpchub_serving.process.stops import leave_process
 
         serve(
             self.collections,
@@ -136,8 +138,8 @@ class Serve(Answering):
         if self.collection is None and self.encoder is None:
             raise ArgumentError("serve needs a collection, or --encoder NAME for vectors alone")
         keys, limits = self.checked(self.port)
-        from cpchub.embedding.encoder_of import encoder_of
-        from cpchub.encoders.load import load
+        from cpchub.embedding.encoder_of import later_encoder_of
+        from cpchub.encoders.kept_encoder import load_later
         from cpchub.index import Index
         from cpchub_serving.api import app
         from cpchub_serving.api.keys import Door
@@ -147,7 +149,7 @@ class Serve(Answering):
 
         heads = self.loaded_heads()
         index = None if self.collection is None else Index.open(self.collection)
-        encoder = load(self.encoder or "") if index is None else encoder_of(index.collection, self.encoder)
+        encoder = load_later(self.encoder or "") if index is None else later_encoder_of(index.collection, self.encoder)
         served = app.build(Service(encoder, index, heads, limits), Door(keys, self.rate), self.origin)
         what = encoder.spec.name if index is None else f"{counted(len(index), 'image')} by {encoder.spec.name}"
         with server.listen(self.host, self.port) as listening:
@@ -178,10 +180,10 @@ class Space(Command):
         need("gradio", *API, extra="demo")
         from cpchub.collection.collection import Collection
         from cpchub.common.files import check_free
-        from cpchub.embedding.encoder_of import encoder_of
+        from cpchub.embedding.encoder_of import later_encoder_of
 
         check_free(self.out)
-        spec = encoder_of(Collection.open(self.collection), self.encoder).spec
+        spec = later_encoder_of(Collection.open(self.collection), self.encoder).spec
         from cpchub_serving.space.write import write_space
 
         done = write_space(self.collection, self.out, spec, title=self.title, package=self.package)

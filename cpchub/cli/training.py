@@ -17,6 +17,7 @@ from cpchub.cli.base import ALL, OPTIONS, Command, Port, Quiet, Switch, Which, s
 from cpchub.cli.serving import Demo
 from cpchub.common.extras import need
 from cpchub.common.files import expanded
+from cpchub.common.quick_import import without_collecting
 from cpchub.errors import RunError
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ class TrainRecipe(Command):
         from cpchub_training.recipes.places import check_places
 
         check_places(self.recipe)
-        from cpchub_training.jobs import pretrain
+        with without_collecting():
+            from cpchub_training.jobs import pretrain
 
         exported = pretrain.run(self.recipe, self.out)
         if exported is None:

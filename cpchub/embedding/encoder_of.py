@@ -40,6 +40,13 @@ def image_encoder_of(collection: Collection, name: str | None = None) -> ImageEn
     return _checked(load_for_images, collection, name)
 
 
+def later_encoder_of(collection: Collection, name: str | None = None) -> ImageEncoder:
+    """The same for a page or an API: its network is loaded with the first image, where that can be."""
+    from cpchub.encoders.kept_encoder import load_later
+
+    return _checked(load_later, collection, name)
+
+
 def _checked(load: Callable[[str], Loaded], collection: Collection, name: str | None) -> Loaded:
     if collection.imported:
         raise EncoderMismatchError(

@@ -1,7 +1,7 @@
 """Classifiers from a handful of labels, as scikit-learn estimators over encoder outputs.
 
-`FineTunedEncoder` and `ResNetHead` train networks, so they bring torch, and the plots bring matplotlib; these are
-imported when first asked for.
+Each is imported when it is first asked for: scikit-learn with scipy takes a second, `FineTunedEncoder` and `ResNetHead`
+bring torch, and the plots matplotlib.
 """
 
 from __future__ import annotations
@@ -9,26 +9,26 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cpchub.fewlabels.auto import AutoClassifier
-from cpchub.fewlabels.calibration import Calibrated
-from cpchub.fewlabels.choice.next_rows import Next, label_next
-from cpchub.fewlabels.curve import LabelCurve, label_curve, label_fractions, label_subsets
-from cpchub.fewlabels.estimate import ClassEstimate, Estimate, Share, estimate_accuracy
-from cpchub.fewlabels.how_many import LabelsNeeded, how_many_labels
-from cpchub.fewlabels.knn import KNNClassifier
-from cpchub.fewlabels.labels_saved import Saved, labels_saved
-from cpchub.fewlabels.logistic import LogisticProbe
-from cpchub.fewlabels.means import ClassMeans
-from cpchub.fewlabels.none_of_these import NoneOfThese
-from cpchub.fewlabels.one_vs_rest import OneVsRest
-from cpchub.fewlabels.ridge import RidgeProbe
-from cpchub.fewlabels.shrunk_means import ShrunkMeans
+from cpchub.fewlabels.labels_saved import Saved, labels_saved  # now: the function has the name of its file
 
 if TYPE_CHECKING:
+    from cpchub.fewlabels.auto import AutoClassifier
+    from cpchub.fewlabels.calibration import Calibrated
+    from cpchub.fewlabels.choice.next_rows import Next, label_next
+    from cpchub.fewlabels.curve import LabelCurve, label_curve, label_fractions, label_subsets
+    from cpchub.fewlabels.estimate import ClassEstimate, Estimate, Share, estimate_accuracy
     from cpchub.fewlabels.finetune import FineTunedEncoder
     from cpchub.fewlabels.growth_plot import plot_labels_needed
+    from cpchub.fewlabels.how_many import LabelsNeeded, how_many_labels
+    from cpchub.fewlabels.knn import KNNClassifier
+    from cpchub.fewlabels.logistic import LogisticProbe
+    from cpchub.fewlabels.means import ClassMeans
+    from cpchub.fewlabels.none_of_these import NoneOfThese
+    from cpchub.fewlabels.one_vs_rest import OneVsRest
     from cpchub.fewlabels.plot import plot_label_curve
     from cpchub.fewlabels.resnet_head import ResNetHead
+    from cpchub.fewlabels.ridge import RidgeProbe
+    from cpchub.fewlabels.shrunk_means import ShrunkMeans
 
 __all__ = [
     "AutoClassifier",
@@ -61,8 +61,29 @@ __all__ = [
 ]
 
 _LATER = {
+    "AutoClassifier": "auto",
+    "Calibrated": "calibration",
+    "ClassEstimate": "estimate",
+    "ClassMeans": "means",
+    "Estimate": "estimate",
     "FineTunedEncoder": "finetune",
+    "KNNClassifier": "knn",
+    "LabelCurve": "curve",
+    "LabelsNeeded": "how_many",
+    "LogisticProbe": "logistic",
+    "Next": "choice.next_rows",
+    "NoneOfThese": "none_of_these",
+    "OneVsRest": "one_vs_rest",
     "ResNetHead": "resnet_head",
+    "RidgeProbe": "ridge",
+    "Share": "estimate",
+    "ShrunkMeans": "shrunk_means",
+    "estimate_accuracy": "estimate",
+    "how_many_labels": "how_many",
+    "label_curve": "curve",
+    "label_fractions": "curve",
+    "label_next": "choice.next_rows",
+    "label_subsets": "curve",
     "plot_label_curve": "plot",
     "plot_labels_needed": "growth_plot",
 }

@@ -17,7 +17,7 @@ from cpchub.fewlabels.calibration import Calibrated
 from cpchub.fewlabels.estimate import estimate_accuracy, estimate_of
 from cpchub.fewlabels.given_labels import Labelled, labelled, rows_of
 from cpchub.fewlabels.heads.head import Head, learned, sha256_of_labels
-from cpchub.fewlabels.how_many import TARGET, LabelsNeeded, how_many_labels
+from cpchub.fewlabels.how_many import LabelsNeeded, how_many_labels
 from cpchub.fewlabels.knn import KNNClassifier
 from cpchub.fewlabels.logistic import LogisticProbe
 from cpchub.fewlabels.means import ClassMeans
@@ -26,6 +26,7 @@ from cpchub.fewlabels.none_of_these import fit_none_of_these
 from cpchub.fewlabels.one_vs_rest import OneVsRest
 from cpchub.fewlabels.ridge import RidgeProbe
 from cpchub.fewlabels.shrunk_means import ShrunkMeans
+from cpchub.fewlabels.target import TARGET
 from cpchub.fewlabels.unlabelled import WithUnlabelled, with_unlabelled
 
 METHODS: dict[str, Callable[[], FeatureClassifier]] = {

@@ -14,13 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cpchub.common.words import counted
-from cpchub.errors import ArgumentError
 from cpchub.fewlabels.base import FeatureClassifier
 from cpchub.fewlabels.calibration import deal
 from cpchub.fewlabels.held_out import FOLDS, as_many_of_each, predicted_without, settled
 from cpchub.fewlabels.power_law import PowerLaw
+from cpchub.fewlabels.target import TARGET, check_target
 
-TARGET = 0.95
 REPEATS = 8  # parts of each size
 SMALLEST = 20  # of the labels, the smallest part is one in twenty
 CORRELATED = 1.5  # how many held-out labels tell as much as one; chosen on the sets that the power law names
@@ -105,12 +104,6 @@ def how_many_labels(
     now, at_most = law.accuracy(given), law.accuracy(max(most, given))
     found = LabelsNeeded(target, given, most, 0, 0, 0, now, at_most, sizes, 1 - errors, law)
     return found.for_target(target)
-
-
-def check_target(target: float) -> None:
-    """Raise ArgumentError for a target that is no share."""
-    if not 0 < target < 1:
-        raise ArgumentError(f"target={target:g}: give an accuracy between 0 and 1, such as {TARGET}")
 
 
 def _more(law: PowerLaw, target: float, most: int, given: int) -> tuple[int | None, int, int | None]:

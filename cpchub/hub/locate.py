@@ -11,20 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from huggingface_hub import HfApi, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RemoteEntryNotFoundError
 
 from cpchub.catalog.families import family_name, is_here
 from cpchub.catalog.listing import get_spec, list_models
 from cpchub.catalog.origin import converted_folder
-from cpchub.catalog.spec import CARD, CONFIG, EVALUATION, RECIPE, WEIGHTS, FileRecord, ModelSpec
-from cpchub.errors import ArgumentError, ModelFolderError, UnknownModelError, WeightsUnavailableError
-from cpchub.hub import public
-from cpchub.hub.client import endpoint, hub_errors
-from cpchub.hub.download import download_resumable
-from cpchub.hub.hub_files import fetch
+from cpchub.catalog.spec import WEIGHTS, FileRecord, ModelSpec
+from cpchub.errors import ArgumentError, UnknownModelError, WeightsUnavailableError
 from cpchub.hub.integrity import refuse_pickles, verified
 from cpchub.hub.places import check_folder, parse, tell_of_namesake
 
@@ -69,7 +61,9 @@ def locate(
     try:
         known = get_spec(repo_id)
     except UnknownModelError:
-        return _from_hub(repo_id, revision or written or None, token, cache_dir, weights, name=repo_id)
+        from cpchub.hub.from_hub import from_hub  # here, because the Hub's client takes a quarter of a second to import
+
+        return from_hub(repo_id, revision or written or None, token, cache_dir, weights, name=repo_id)
     return _from_catalog(known, revision or written or None, token, cache_dir, weights)
 
 
@@ -102,12 +96,9 @@ def locate_local(
         name, repo_id = spec.name, spec.repo_id
         if revision is None or _is_commit(revision, spec.revision):
             revision, records = spec.revision, spec.files
-    cached = try_to_load_from_cache(repo_id, CONFIG, cache_dir=cache_dir, revision=revision)
-    if not isinstance(cached, str):
-        raise WeightsUnavailableError(f"{name} is not on this machine; `cpchub.load` downloads it")
-    snapshot = Path(cached).parent
-    spec = ModelSpec.from_folder(snapshot, status="hub")
-    return replace(spec, name=name, repo_id=repo_id, revision=snapshot.name, files={**spec.files, **records})
+    from cpchub.hub.from_hub import from_cache
+
+    return from_cache(name, repo_id, revision, records, cache_dir)
 
 
 def _from_folder(folder: Path, revision: str | None, weights: bool) -> ModelSpec:
@@ -138,11 +129,15 @@ def _from_catalog(
             raise ArgumentError(
                 f"{spec.name} is its authors' checkpoint, which has no revision {revision}; leave the revision out"
             )
+        from cpchub.hub import public
+
         return verified(public.locate_public(spec, cache_dir), spec.name)
     if spec.repo_id is None:
         raise WeightsUnavailableError(no_weights(spec))
+    from cpchub.hub.from_hub import from_hub
+
     pinned = revision is None or _is_commit(revision, spec.revision)
-    fetched = _from_hub(
+    fetched = from_hub(
         spec.repo_id, spec.revision if pinned else revision, token, cache_dir, weights, name=spec.name,
         release=spec if pinned else None,
     )  # fmt: skip
@@ -155,6 +150,8 @@ def _converted(spec: ModelSpec, cache_dir: str | Path | None) -> ModelSpec:
         raise WeightsUnavailableError(
             f"{spec.name} is not on this machine; `cpchub fetch {spec.name}` or `cpchub.load` fetches it"
         )
+    from cpchub.hub import public
+
     return public.of_folder(spec, converted_folder(spec.name, cache_dir))
 
 
@@ -177,56 +174,3 @@ def no_weights(spec: ModelSpec) -> str:
         f"No {spec.method} encoder is here, neither shipped nor in CPCHUB_HUB nor in the cache. {fetch}{ways} "
         f"({spec.architecture})"
     )
-
-
-def _from_hub(
-    repo_id: str,
-    revision: str | None,
-    token: str | None,
-    cache_dir: str | Path | None,
-    weights: bool,
-    *,
-    name: str,
-    release: ModelSpec | None = None,
-) -> ModelSpec:
-    """Download our files of a repository, all of one commit, and check them against the release or their own record."""
-
-    access: dict[str, Any] = {"token": token, "cache_dir": cache_dir}
-    with hub_errors(repo_id, "Fetching"):
-        try:
-            folder = fetch(repo_id, CONFIG, revision, **access).parent
-        except RemoteEntryNotFoundError as error:
-            raise ModelFolderError(f"{repo_id} has no {CONFIG}, so it is not an encoder that timm can build") from error
-        commit = folder.name  # the cache names a snapshot's folder by its commit; the rest is fetched from the same one
-        if weights:
-            download_resumable(repo_id, WEIGHTS, commit, **access)
-            try:
-                fetch(repo_id, WEIGHTS, commit, answers=True, **access)
-            except RemoteEntryNotFoundError:
-                refuse_pickles(
-                    HfApi(endpoint=endpoint(), token=token).list_repo_files(repo_id, revision=commit), repo_id
-                )
-                raise
-        _describe(repo_id, commit, **access)
-    spec = ModelSpec.from_folder(folder, status="hub")
-    files = {**spec.files, **(release.files if release else {})}
-    spec = replace(spec, repo_id=repo_id, revision=commit, files=files)
-    if release is not None or spec.name == commit:
-        spec = replace(spec, name=name)
-    return verified(spec, repo_id, every_file=release is not None) if weights else spec
-
-
-def _describe(repo_id: str, commit: str, *, token: str | None, cache_dir: str | Path | None) -> None:
-    """Fetch the descriptive files; a repository without them still loads, and so does one whose Hub is out of reach."""
-    answers = False
-    for filename in (CARD, RECIPE, EVALUATION):
-        cached = try_to_load_from_cache(repo_id, filename, cache_dir=cache_dir, revision=commit)
-        if cached is not None:  # cached, or known to be missing in this commit, which the client would check again
-            continue
-        try:
-            fetch(repo_id, filename, commit, token=token, cache_dir=cache_dir, answers=answers)
-        except LocalEntryNotFoundError:
-            return  # the Hub is out of reach for the next file too
-        except EntryNotFoundError:
-            pass
-        answers = True

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from cpchub.collection.collection import Collection
 from cpchub.collection.manifest import COMMIT, FAILURES, INDEX, ITEMS, MANIFEST, PENDING, VECTORS
+from cpchub.collection.mapped_items import FOLDER
 from cpchub.errors import CollectionError, StoreError
 from cpchub.index import place
-from cpchub.index.engine.mapped import FOLDER
 from cpchub.index.setting import Setting
 
 PARTS = (MANIFEST, ITEMS, FAILURES, VECTORS, INDEX, FOLDER, PENDING, COMMIT)

@@ -6,23 +6,23 @@ import itertools
 import re
 import webbrowser
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 
 from cpchub.common.words import counted
-from cpchub.embedding.encoder_of import encoder_of
-from cpchub.encoders.encoder import Encoder
+from cpchub.embedding.encoder_of import later_encoder_of
 from cpchub.encoders.protocols import ImageEncoder
 from cpchub.errors import CpchubError, StoreError
-from cpchub.fewlabels.heads.head import Head
 from cpchub.index import Index
 from cpchub_serving.api import app as api
 from cpchub_serving.api import failures
@@ -41,6 +41,10 @@ from cpchub_serving.process.port import check_port
 from cpchub_serving.visit.finder import Finder
 from cpchub_serving.visit.label_sets import LabelSets
 from cpchub_serving.visit.thumbnails import Thumbnails
+
+if TYPE_CHECKING:
+    from cpchub.encoders.encoder import Encoder
+    from cpchub.fewlabels.heads.head import Head
 
 API_PREFIXES = ("/v1/", "/docs", "/openapi.json", "/healthz", "/metrics")
 END = server.End(answers=1, all=3)  # seconds; with the rest of the process less than five
@@ -163,6 +167,7 @@ def serve(
 
             def ready() -> None:
                 print(f"{what}: {url}  (Ctrl-C stops)", flush=True)
+                Thread(target=_warm_up, args=(shown,), daemon=True).start()
                 if open_browser:
                     webbrowser.open(url)
 
@@ -171,11 +176,21 @@ def serve(
 
 def _encoder_of(index: Index, named: Encoder | str | None, shown: Sequence[Shown]) -> ImageEncoder:
     """The encoder of a collection: the one that was named, or that another collection has already loaded."""
-    if isinstance(named, Encoder):
+    if named is not None and not isinstance(named, str):
         return named
     recorded = index.collection.manifest["encoder"]["fingerprint"]
     same = (each.encoder for each in shown if each.encoder.spec.fingerprint == recorded)
-    return next(same, None) or encoder_of(index.collection, named)
+    return next(same, None) or later_encoder_of(index.collection, named)
+
+
+def _warm_up(shown: Sequence[Shown]) -> None:
+    """Load what the first visitor who uploads or labels would wait for. What fails here, fails for that visitor."""
+    with suppress(Exception):
+        for each in shown:
+            _, height, width = each.encoder.spec.input_size
+            each.encoder.encode([Image.new("RGB", (width, height))])
+    with suppress(ImportError):
+        import cpchub.fewlabels.auto  # noqa: F401
 
 
 def _names(titles: Sequence[str]) -> list[str]:

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from cpchub.collection.mapped_items import FOLDER
 from cpchub.collection.tables import read_table, write_table
 from cpchub.index.engine.exact import nearest
-from cpchub.index.engine.mapped import FOLDER, Ids
+from cpchub.index.engine.mapped import Ids
 from cpchub.index.setting import K
 
 TRUTH = "recall.parquet"

@@ -21,7 +21,7 @@ from cpchub.common.progress import Report
 from cpchub.errors import ArgumentError, CollectionError
 from cpchub.index.engine.calibrate import Calibrated, calibrate
 from cpchub.index.engine.ground_truth import GroundTruth
-from cpchub.index.engine.mapped import Ids, Vectors, item_ids, open_items, open_vectors, write_items, write_vectors
+from cpchub.index.engine.mapped import Ids, Vectors, item_ids, open_vectors, write_items, write_vectors
 from cpchub.index.milvus.fields import fields_of
 from cpchub.index.milvus.plans import MilvusPlan, choose
 from cpchub.index.milvus.store import AT_ONCE, MilvusStore
@@ -45,7 +45,7 @@ def open_milvus(collection: Collection, setting: Setting) -> MilvusStore:
     if place is None:
         raise CollectionError(f"the manifest of {collection.folder} does not say which Milvus has its index; {again}")
     ids, vectors = item_ids(collection, mapped=True), open_vectors(collection)
-    store = MilvusStore(place, ids, vectors, mark=setting.mark or "", fields=fields_of(open_items(collection)))
+    store = MilvusStore(place, ids, vectors, mark=setting.mark or "", fields=fields_of(collection.mapped_items))
     if not store.exists():
         raise CollectionError(f"Milvus at {place.address} has no collection {place.name}; {again}")
     store.check_encoder(collection.manifest["encoder"]["fingerprint"], collection.encoder_name)

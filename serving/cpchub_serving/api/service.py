@@ -8,17 +8,15 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 from PIL import Image
 
 from cpchub.encoders.protocols import ImageEncoder
 from cpchub.errors import BrokenImageError, QueryError
-from cpchub.fewlabels.heads.answers import Answers
-from cpchub.fewlabels.heads.head import Head
 from cpchub.index import Index
 from cpchub.index.index import Hit
 from cpchub.index.query import Item
@@ -26,6 +24,10 @@ from cpchub_serving.api import images
 from cpchub_serving.api.batching import Batcher
 from cpchub_serving.api.failures import Refused
 from cpchub_serving.api.limits import Limits
+
+if TYPE_CHECKING:
+    from cpchub.fewlabels.heads.answers import Answers
+    from cpchub.fewlabels.heads.head import Head
 
 Vectors = npt.NDArray[np.float32]
 
@@ -121,19 +123,15 @@ class Service:
 
         return await asyncio.get_running_loop().run_in_executor(self._searches, run)
 
-    @cached_property
-    def _rows(self) -> dict[str, int]:
-        """The row of each path of the collection."""
-        return {} if self.index is None else {path: row for row, path in enumerate(self.index.collection.paths)}
-
     def _of_collection(self, index: Index, what: bytes | int | str | Sequence[float]) -> Item | Vectors | None:
         """What the index searches with; None for an image, which has no vector yet. Raises Refused, QueryError."""
         if isinstance(what, bytes):
             return None
         if isinstance(what, str):
-            if what not in self._rows:
+            row = pc.index(index.items["path"], what).as_py()
+            if row < 0:
                 raise Refused(404, f"there is no image {what!r} in the collection; give a path as results give it")
-            return Item(index.items["id"][self._rows[what]].as_py())
+            return Item(index.items["id"][row].as_py())
         if isinstance(what, int):
             try:
                 index.row_of(what)

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cpchub.fewlabels.estimate import Estimate, estimate_accuracy
-from cpchub.fewlabels.how_many import LabelsNeeded, how_many_labels
 from cpchub_serving.visit.label_set import Labels
 from cpchub_serving.visit.predictions import Predictions, predict, predict_first
+
+if TYPE_CHECKING:
+    from cpchub.fewlabels.estimate import Estimate
+    from cpchub.fewlabels.how_many import LabelsNeeded
 
 Features = NDArray[np.float32]
 
@@ -68,6 +71,9 @@ class Learned:
         with self._slow:
             if (known := self.known(now)) is not None:
                 return known
+            from cpchub.fewlabels.estimate import estimate_accuracy  # here, since scikit-learn takes a second
+            from cpchub.fewlabels.how_many import how_many_labels
+
             found = predict(features, now.labels)
             rows, names = np.fromiter(now.labels, np.int64, len(now.labels)), list(now.labels.values())
             labelled = np.asarray(features[rows], np.float32)

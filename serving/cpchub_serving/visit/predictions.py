@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cpchub.fewlabels.auto import CALLED, AutoClassifier
-from cpchub.fewlabels.base import FeatureClassifier
-from cpchub.fewlabels.calibration import Calibrated
-from cpchub.fewlabels.estimate import shares_of
-from cpchub.fewlabels.held_out import settled
-from cpchub.fewlabels.shrunk_means import ShrunkMeans
+if TYPE_CHECKING:
+    from cpchub.fewlabels.base import FeatureClassifier
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +49,8 @@ def predict(
     which takes milliseconds; without them the classifiers are compared. The classes count alike, since nobody clicks
     them in the shares that they have.
     """
+    from cpchub.fewlabels.auto import AutoClassifier  # here, as in the others: scikit-learn takes a second to import
+
     rows, names = np.fromiter(labels, np.int64, len(labels)), np.array(list(labels.values()))
     classifier = AutoClassifier() if earlier is None else _again(earlier.classifier)
     return _of(classifier.fit(np.asarray(features[rows], np.float32), names), features, earlier)
@@ -59,11 +58,17 @@ def predict(
 
 def predict_first(features: NDArray[np.float32], labels: Mapping[int, str]) -> Predictions:
     """As `predict`, by the classifier that does best with a label a class; nothing is compared."""
+    from cpchub.fewlabels.calibration import Calibrated
+    from cpchub.fewlabels.shrunk_means import ShrunkMeans
+
     rows, names = np.fromiter(labels, np.int64, len(labels)), np.array(list(labels.values()))
     return _of(Calibrated(ShrunkMeans()).fit(np.asarray(features[rows], np.float32), names), features, None)
 
 
 def _of(classifier: FeatureClassifier, features: NDArray[np.float32], earlier: Predictions | None) -> Predictions:
+    from cpchub.fewlabels.auto import CALLED, AutoClassifier
+    from cpchub.fewlabels.estimate import shares_of
+
     probabilities = classifier.predict_unit(features)
     best_two = np.partition(probabilities, -2, axis=1)[:, -2:]
     usual = CALLED["shrunk-means"] if earlier is None else earlier.method
@@ -80,5 +85,9 @@ def _of(classifier: FeatureClassifier, features: NDArray[np.float32], earlier: P
 
 def _again(chosen: FeatureClassifier) -> FeatureClassifier:
     """What was chosen, not fitted; its confidence is set anew by the labels that there are now."""
+    from cpchub.fewlabels.auto import AutoClassifier
+    from cpchub.fewlabels.calibration import Calibrated
+    from cpchub.fewlabels.held_out import settled
+
     inner = chosen.classifier_ if isinstance(chosen, AutoClassifier) else chosen
     return Calibrated(settled(inner)) if isinstance(inner, Calibrated) else settled(inner)

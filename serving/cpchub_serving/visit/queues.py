@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cpchub.errors import LabelError, QueryError
-from cpchub.fewlabels.choice.next_rows import label_next
-from cpchub.fewlabels.label_errors import doubted_labels
 from cpchub_serving.visit.label_set import Labels
 from cpchub_serving.visit.predictions import Predictions
 from cpchub_serving.visit.rows import mixed_order
@@ -71,6 +69,8 @@ def _open(everything: NDArray[np.int64], now: Labels) -> NDArray[np.int64]:
 
 def _next(features: NDArray[np.float32], now: Labels, found: Predictions | None) -> NDArray[np.int64]:
     """The images whose labels help most, as `cpchub label-next` chooses them, then the most uncertain ones."""
+    from cpchub.fewlabels.choice.next_rows import label_next  # here, since scikit-learn takes a second to import
+
     wanted = HELPFUL + min(len(now.unsure), HELPFUL)  # skipped ones are among them and are left out
     helpful = [each.row for each in label_next(features, now.labels, wanted) if each.row not in now.unsure][:HELPFUL]
     rest = queue(UNCERTAIN, features, now, found).rows
@@ -79,6 +79,8 @@ def _next(features: NDArray[np.float32], now: Labels, found: Predictions | None)
 
 def _errors(features: NDArray[np.float32], now: Labels) -> tuple[NDArray[np.int64], dict[int, tuple[str, str]]]:
     """The labels that the others contradict, the worst first, and the class that these suggest."""
+    from cpchub.fewlabels.label_errors import doubted_labels
+
     rows, names = np.fromiter(now.labels, np.int64, len(now.labels)), list(now.labels.values())
     try:
         held, worst, suggested, _ = doubted_labels(np.asarray(features[rows], np.float32), names)

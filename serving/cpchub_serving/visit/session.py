@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cpchub.errors import LabelError
 from cpchub.fewlabels.given_labels import SEVERAL
-from cpchub.fewlabels.how_many import TARGET, check_target
+from cpchub.fewlabels.target import TARGET, check_target
 from cpchub_serving.visit.label_set import Labels, LabelSet, Step
 from cpchub_serving.visit.label_sets import FIRST
 from cpchub_serving.visit.queues import MIXED, Queue

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cpchub.common.words import counted
-from cpchub.encoders.load import load
 from cpchub.encoders.protocols import ImageEncoder
 from cpchub.errors import BrokenImageError, QueryError, SourceError
 from cpchub.index import Index
@@ -27,6 +26,12 @@ KEPT = 4
 NEAREST = 5  # neighbours that vote on the label of an image
 
 Load = Callable[[str], ImageEncoder]
+
+
+def _load(name: str) -> ImageEncoder:
+    from cpchub.encoders.load import load  # here, because torch takes seconds to import
+
+    return load(name)
 
 
 def sample_rows(count: int) -> NDArray[np.int64]:
@@ -87,7 +92,7 @@ class SideBySide:
 class Trials:
     """The trials of one collection: one at a time, the last few kept."""
 
-    def __init__(self, index: Index, load_encoder: Load = load) -> None:
+    def __init__(self, index: Index, load_encoder: Load = _load) -> None:
         self.index = index
         self.sample = sample_rows(len(index))
         self._load = load_encoder

@@ -189,6 +189,33 @@ def test_a_job_whose_network_is_kept_imports_no_torch_and_reports_to_nobody(
     assert (found * encoder.encode([images / "0.png"], normalize=True)).sum() >= 0.999  # it may compute in bfloat16
 
 
+SEARCHES = """
+import sys
+from cpchub.cli.main import main
+assert main(["search", sys.argv[1], sys.argv[2], "-k", "1"]) == 0
+print(sorted({"torch", "timm", "pandas", "sklearn", "huggingface_hub.hf_api"} & {*sys.modules}))
+"""
+
+
+def test_a_search_with_a_kept_network_imports_no_torch_no_pandas_and_no_client_of_the_hub(
+    tiny_encoder_folder: Path, tmp_path: Path
+) -> None:
+    from cpchub.embedding.job import embed
+    from cpchub.index import Index
+
+    encoder = load(tiny_encoder_folder)
+    embedded(encoder)
+    images = tmp_path / "images"
+    images.mkdir()
+    for number, image in enumerate(IMAGES[:3]):
+        image.save(images / f"{number}.png")
+    collection = embed(images, tmp_path / "out", encoder, progress=False)
+    Index.build(collection)
+    words = [str(collection.folder), str(images / "1.png")]
+    done = subprocess.run([sys.executable, "-c", SEARCHES, *words], capture_output=True, text=True, check=True)
+    assert done.stdout == "1.0000\t1.png\n[]\n"
+
+
 def test_encode_takes_the_engine_for_many_images_and_sees_that_the_network_has_changed(
     tiny_encoder_folder: Path, conversions: list[str]
 ) -> None:

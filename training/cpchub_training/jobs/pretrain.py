@@ -18,7 +18,6 @@ from cpchub.encoders.load import load
 from cpchub.encoders.model_folder import has_weights_of, render_card
 from cpchub.encoders.model_folder import write as write_model_folder
 from cpchub_training import data, methods
-from cpchub_training.evaluate import Settings, evaluate, open_labelled
 from cpchub_training.jobs.classifier import CLASSIFIER, write_classifier
 from cpchub_training.jobs.lineage import parents_of
 from cpchub_training.methods import Classifying
@@ -74,6 +73,8 @@ def export_run(recipe: Recipe, backbone: nn.Module, folder: Path, n_images: int,
     if not has_weights_of(folder, backbone):
         write_model_folder(backbone, folder, facts=facts, recipe=only_own(recipe.to_dict()), evaluation=None)
     if recipe.data in data.HAVE_TEST_PART and not (folder / EVALUATION).is_file():
+        from cpchub_training.evaluate import Settings, evaluate, open_labelled  # brings scikit-learn: a second
+
         settings = Settings(fractions=(0.01, 0.1))
         write_json(folder / EVALUATION, evaluate(load(folder), open_labelled(recipe.data), settings=settings))
         render_card(folder)

@@ -16,7 +16,6 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from cpchub.common.files import replacing
-from cpchub.fewlabels import KNNClassifier
 from cpchub_training.data.batches import Batch
 from cpchub_training.data.images import TrainingSet
 from cpchub_training.losses import info_nce_lower_bound, nwj_lower_bound
@@ -87,6 +86,8 @@ def measure_features(
     seen: dict[str, float] = {}
     if images.labels is not None:
         y = images.labels[order].numpy()
+        from cpchub.fewlabels import KNNClassifier  # here, since scikit-learn takes a second to import
+
         knn = KNNClassifier(k=min(200, bank), temperature=0.1).fit(x[:bank], y[:bank])
         seen["knn_train"] = float(knn.score(x[bank:], y[bank:]))
     some = torch.from_numpy(x[:2000])

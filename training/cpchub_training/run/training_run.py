@@ -16,7 +16,6 @@ from torch.distributed.tensor import DTensor
 
 from cpchub.encoders.fast.quick_conv import use_fast_weight_gradients
 from cpchub.errors import OtherRunError, RunError
-from cpchub.fewlabels import label_fractions
 from cpchub_training import data, methods
 from cpchub_training.data.batches import Batch, Batches
 from cpchub_training.losses.ranks import mean_over_ranks
@@ -166,6 +165,8 @@ class TrainingRun:
         labels = self.images.labels
         if labels is None or methods.get(self.recipe.method).labels != "some":
             return labels, None
+        from cpchub.fewlabels import label_fractions  # here, since scikit-learn takes a second to import
+
         share = self.recipe.semi.label_fraction
         rows = torch.from_numpy(label_fractions(labels.numpy(), [share], self.recipe.seed)[share])
         return torch.full_like(labels, UNLABELLED).index_copy(0, rows, labels[rows]), rows

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from html import escape
+from typing import TYPE_CHECKING
 
 from cpchub.common.words import counted
-from cpchub.fewlabels.estimate import LEVEL, Estimate, Share
-from cpchub.fewlabels.how_many import LabelsNeeded
 from cpchub_serving.page import markup
 from cpchub_serving.page.label.growth_curve import growth_curve
 from cpchub_serving.visit.label_set import Labels
 from cpchub_serving.visit.learned import Judged
+
+if TYPE_CHECKING:
+    from cpchub.fewlabels.estimate import Estimate, Share
+    from cpchub.fewlabels.how_many import LabelsNeeded
 
 WIDE = 0.4  # an interval wider than this is shown in place of its middle, which would promise too much
 TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99)
@@ -25,6 +28,8 @@ def estimate_card(labels: Labels, judged: Judged | None) -> str:
     basis = f"{counted(len(labels.labels), 'label')}, {judged.predictions.method}"
     if judged.estimate is None:
         return _waiting("Label a second image of a class to estimate the accuracy.", basis)
+    from cpchub.fewlabels.estimate import LEVEL  # here, since scikit-learn takes a second to import
+
     share = judged.estimate.accuracy
     found = f"{share.right} of {share.of} labelled images, each held out once"
     if share.high - share.low > WIDE:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from cpchub.fewlabels.how_many import LabelsNeeded
 from cpchub_serving.page.plot import Plot
+
+if TYPE_CHECKING:
+    from cpchub.fewlabels.how_many import LabelsNeeded
 
 POINTS = 40
 BEYOND = 2.0  # how many times the answer the axis goes
