@@ -47,6 +47,13 @@ def test_each_image_gets_its_own_parameters() -> None:
     assert len({row.numpy().tobytes() for row in view}) == 8
 
 
+def test_drawing_views_leaves_the_images_as_they_are() -> None:
+    x = some_images().float()
+    before = x.clone()
+    Views(size=16, hue=0.0, flip=0.0, crop_scale=(1, 1))(x)
+    assert torch.equal(x, before)
+
+
 def test_a_certain_flip_mirrors() -> None:
     x = some_images()
     torch.testing.assert_close(replace(STILL, flip=1)(x), x.float().flip(-1) / 255, atol=1e-5, rtol=0)

@@ -20,7 +20,7 @@ from cpchub_training.views.settings import Views
 
 def draw(views: Views, images: Tensor, generator: Generator | None = None) -> Tensor:
     """One random view of each image: `[N, C, H, W]` uint8 -> `[N, C, size, size]` float32 in [0, 1]."""
-    x = images.float() / 255
+    x = images / 255
     x = F.grid_sample(
         x, _grid(views, x, generator), mode=views.interpolation, padding_mode=views.padding, align_corners=False
     )
@@ -103,7 +103,7 @@ def _jitter(views: Views, x: Tensor, generator: Generator | None) -> Tensor:
     ]
     y = x
     for i in random_order(4, generator):
-        y = operations[i](y).clamp(0, 1)
+        y = operations[i](y).clamp_(0, 1)
     return torch.where(chance(x, generator, views.jitter_p), y, x)
 
 
@@ -151,12 +151,14 @@ def grey(x: Tensor) -> Tensor:
 
 def shift_hue(x: Tensor, shift: Tensor) -> Tensor:
     """Turn the hue by `shift` of a full circle at constant saturation and value (HSV)."""
-    value, chroma = x.amax(1, keepdim=True), x.amax(1, keepdim=True) - x.amin(1, keepdim=True)
+    value = x.amax(1, keepdim=True)
+    chroma = value - x.amin(1, keepdim=True)
     r, g, b = x.split(1, dim=1)
     safe = chroma.clamp(min=1e-8)
     sector = torch.where(value == r, (g - b) / safe, torch.where(value == g, (b - r) / safe + 2, (r - g) / safe + 4))
-    hue = sector / 6 + shift
-    # each channel of the result is value - chroma * (how far the hue is from that channel's own), Smith 1978
-    n = torch.arange(5.0, 0.0, -2.0, device=x.device).reshape(1, 3, 1, 1)
-    k = (n + hue * 6) % 6
-    return value - chroma * torch.minimum(k, 4 - k).clamp(0, 1)
+    # each channel of the result is value - chroma * (how far the hue is from that channel's own), Smith 1978; how far
+    # is 1 up to a sixth from the opposite hue and 0 from two sixths on. Rounding is faster than a remainder.
+    n = torch.arange(3.0, -2.0, -2.0, device=x.device).reshape(1, 3, 1, 1)
+    from_opposite = n + (sector + shift * 6)
+    from_opposite = from_opposite.sub_((from_opposite / 6).round_(), alpha=6).abs_()
+    return value - chroma * (2 - from_opposite).clamp_(0, 1)
