@@ -177,6 +177,7 @@ def test_a_cache_that_cannot_be_written_is_told_and_not_missed(
 def test_the_smallest_crop_of_a_copy_has_a_pixel_for_each_of_the_view() -> None:
     assert Smaller.of_views(Views(size=224, crop_scale=(0.2, 1.0))).side == 579
     assert Smaller.of_views(Views(size=100, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0))).side == 100
+    assert Smaller.of_views(Views(size=30, crop_scale=(0.0, 1.0), crop_ratio=(1.0, 1.0))).side == 300
 
 
 def test_an_image_that_is_hardly_larger_stays_as_it_is(photos: Path) -> None:

@@ -48,6 +48,7 @@ class Copies:
     def __init__(self, listed: Listed, copy: Copy, wanted: str = NONE) -> None:
         self.listed, self.copy = listed, copy
         self.found = self.made = 0
+        self._counting = Lock()
         self._kept = None if wanted == NONE else _opened(listed, copy, wanted)
         self._told = False
 
@@ -55,11 +56,13 @@ class Copies:
         """The copy of an image. Raises BrokenImageError for one that cannot be read."""
         piece = None if self._kept is None else self._kept.get(row)
         if piece is not None:
-            self.found += 1
+            with self._counting:
+                self.found += 1
             return piece
         encoded = self.listed.read(row)
         piece = self.copy.make(encoded)
-        self.made += 1
+        with self._counting:
+            self.made += 1
         if self._kept is not None and _is_worth(self.listed.images[row], encoded, piece):
             self._keep(self._kept, row, piece)
         return piece

@@ -21,6 +21,7 @@ from cpchub_training.views.settings import Views
 
 ENLARGED = 1.5  # an image is made smaller where its short side is more than so many times what is needed
 QUALITY = 95
+SMALLEST = 0.01  # the smallest crop that a copy has pixels for
 
 
 class Copy(Protocol):
@@ -66,10 +67,10 @@ class Smaller:
 
         A crop of a share s of the image, r times as wide as high, has a short side of sqrt(s min(r, 1/r)) times the
         image's short side or more. With ratios from 3/4 on, crops from 0.08 on need 4.1 times the size of the view, and
-        crops from 0.2 on 2.6 times.
+        crops from 0.2 on 2.6 times. Crops below 0.01 may be enlarged.
         """
         low, high = views.crop_ratio
-        return cls(math.ceil(views.size / math.sqrt(views.crop_scale[0] * min(low, 1 / high, 1.0))))
+        return cls(math.ceil(views.size / math.sqrt(max(SMALLEST, views.crop_scale[0]) * min(low, 1 / high, 1.0))))
 
     def make(self, data: bytes) -> bytes:
         if min(EncodedImage(data).stored_size) <= ENLARGED * self.side:
