@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Folder = Annotated[Positional[Path], arg(metavar="FOLDER")]
-CollectionFolder = Annotated[Positional[Path], arg(metavar="COLLECTION", help="folder that `cpchub index` wrote")]
+CollectionFolder = Annotated[  # no Path, which would take a slash from s3://
+    Positional[str],
+    arg(metavar="COLLECTION", help="folder that `cpchub index` wrote, or its place in a bucket (s3://...)"),
+]
 Out = arg(aliases=["-o"], metavar="PATH")
 Switch = Annotated[bool, FlagCreatePairsOff]
 Quiet = Annotated[Switch, arg(aliases=["-q"], help="print the answer only: no progress, no remarks, no advice")]

@@ -33,8 +33,8 @@ class Embed(Command):
     source: SourceName
     """folder of images, tar shards or Parquet files; a saved Hugging Face data set; .csv or .txt of paths and URLs;
     s3:// or gs:// (extra `scale`)"""
-    out: Annotated[Path, Out]
-    """folder of the collection"""
+    out: Annotated[str, Out]
+    """folder of the collection, or its place in a bucket: s3://bucket/folder, gs://..."""
     encoder: EncoderName = None
     """name, run folder, model folder or Hub id; by default the one the collection has, or the bundled one"""
     batch_size: int = 64
@@ -65,7 +65,7 @@ class Embed(Command):
 
     def run(self) -> None:
         collection = self.embed(self.listed())
-        out = shlex.quote(str(self.out))
+        out = shlex.quote(self.out)
         images = counted(len(collection), "image")
         if self.part:
             say(f"{images} in {self.out}, part {self.part}. When all are there: cpchub merge PART... -o COLLECTION")
@@ -102,16 +102,16 @@ class Embed(Command):
 
     def embed(self, listed: Listed) -> Collection:
         """The collection, in step with the source."""
-        return listed.embed(self.encoder_to_use(), self.options())
+        return listed.embed(self.encoder_to_use(listed.out), self.options())
 
-    def encoder_to_use(self) -> ImageEncoder:
-        """The one that is named, else the collection's own, else the bundled one."""
+    def encoder_to_use(self, folder: Path) -> ImageEncoder:
+        """The one that is named, else the own one of the collection in `folder`, else the bundled one."""
         from cpchub.collection.collection import Collection
         from cpchub.collection.manifest import MANIFEST
         from cpchub.encoders.kept_encoder import load_for_images
 
-        if self.encoder is None and (self.out / MANIFEST).is_file():
-            collection = Collection.open(self.out)
+        if self.encoder is None and (folder / MANIFEST).is_file():
+            collection = Collection.open(folder)
             return encoder_of(collection) if self.devices else image_encoder_of(collection)
         name = self.encoder or bundled_encoder()
         if not self.devices:
@@ -163,7 +163,7 @@ class IndexCommand(Embed):
         with Report("Building the index", None, console=Console(stderr=True)):
             index = Index.update(collection, kind=self.kind, recall=self.recall, memory=memory, store=self.store)
         say(index.setting.sentence())
-        out = shlex.quote(str(self.out))
+        out = shlex.quote(self.out)
         say(
             f"{counted(len(collection), 'image')} in {self.out}, embedded by {encoder_in_words(collection)}. "
             f"Search them: cpchub search {out} IMAGE, or in the browser: cpchub demo {out}"

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from cpchub.index import Index, Item
 
 CollectionOrImages = Annotated[
-    Positional[Path],
+    Positional[str],
     arg(
         metavar="COLLECTION|IMAGES",
-        help="a collection that `cpchub index` wrote, or a folder of images, which is embedded first",
+        help="a collection that `cpchub index` wrote, or a folder of images, which is embedded first; of either also a "
+        "place in a bucket",
     ),
 ]
 Some = UseAppendAction[tuple[str, ...]]
@@ -194,10 +195,10 @@ class Map(Command):
 class Merge(Command):
     """Make one collection of several that the same encoder embedded, and build its index; nothing is embedded again."""
 
-    collections: Annotated[Positional[tuple[Path, ...]], arg(metavar="COLLECTION")]
+    collections: Annotated[Positional[tuple[str, ...]], arg(metavar="COLLECTION")]
     """two or more folders that `cpchub index` wrote, or all parts of a job (`cpchub embed --part 1/8`)"""
-    out: Annotated[Path, Out]
-    """folder of the new collection"""
+    out: Annotated[str, Out]
+    """folder of the new collection; like the others it may be a place in a bucket (s3://...)"""
 
     def run(self) -> None:
         from cpchub.collection.merge import merge
@@ -255,19 +256,25 @@ def weighted(text: str, index: Index) -> tuple[Path | Item, float]:
     return subject_of(rest, index), number
 
 
-def collection_or_images(folder: Path, encoder_name: str | None, stack: ExitStack, rules: Rules = NO_RULES) -> Index:
-    """The index of a collection; a folder of images is embedded into a temporary one, which the stack removes.
+def collection_or_images(
+    folder: str | Path, encoder_name: str | None, stack: ExitStack, rules: Rules = NO_RULES
+) -> Index:
+    """The index of a collection; images are embedded into a temporary one, which the stack removes.
 
     `rules` leave some of the images out.
     """
     from cpchub.collection.manifest import MANIFEST
+    from cpchub.collection.stored.copy import StoredCollection
     from cpchub.embedding.job import Listed
     from cpchub.embedding.options import EmbedOptions
     from cpchub.hub.places import check_name
     from cpchub.index import Index
     from cpchub.index.engine.faiss_import import import_faiss
 
-    if (folder / MANIFEST).is_file():
+    stored = StoredCollection.at(folder)
+    if stored is not None:
+        stored.refresh()
+    if ((Path(folder) if stored is None else stored.folder) / MANIFEST).is_file():
         return Index.open(folder)
     if encoder_name is not None:
         check_name(encoder_name)

@@ -77,8 +77,8 @@ class Answering(Command):
 class Demo(Answering):
     """Search and label collections in the browser, and answer programs as `serve` does, until Ctrl-C."""
 
-    collections: Annotated[Positional[tuple[Path, ...]], arg(metavar="COLLECTION [COLLECTION ...]")] = ()
-    """folders that `cpchub index` wrote"""
+    collections: Annotated[Positional[tuple[str, ...]], arg(metavar="COLLECTION [COLLECTION ...]")] = ()
+    """folders that `cpchub index` wrote, or their places in a bucket (s3://...), where labels cannot be saved"""
     encoder: EncoderName = None
     """needed only if the collection's own encoder is not found by its name"""
     port: Port = None
@@ -126,8 +126,9 @@ class Serve(Answering):
     The paths are described at /docs.
     """
 
-    collection: Annotated[Positional[Path | None], arg(metavar="COLLECTION")] = None
-    """folder that `cpchub index` wrote; without one, there is no search, and --encoder names the encoder"""
+    collection: Annotated[Positional[str | None], arg(metavar="COLLECTION")] = None
+    """folder that `cpchub index` wrote, or its place in a bucket (s3://...); without one, there is no search, and
+    --encoder names the encoder"""
     encoder: EncoderName = None
     """the encoder; needed with a collection only where its own is not found by its name"""
     port: Annotated[int, arg(metavar="PORT")] = 8000

@@ -60,7 +60,7 @@ class Quickstart(Command):
         out = self.out or Path("runs", name)
         collection = quickstart.run(images, out, rules=self.rules)
         if self.serve:
-            Demo(collections=(collection,), encoder=str(out / "run"), port=self.port).run()
+            Demo(collections=(str(collection),), encoder=str(out / "run"), port=self.port).run()
 
 
 @dataclass(frozen=True)

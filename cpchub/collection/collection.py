@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cpchub.catalog.spec import ModelSpec
+from cpchub.collection.counts import Counts
 from cpchub.collection.manifest import (
     FAILURES,
     FOLDER,
@@ -43,6 +43,7 @@ from cpchub.collection.manifest import (
     read_manifest,
 )
 from cpchub.collection.mapped_items import open_mapped
+from cpchub.collection.stored.copy import StoredCollection
 from cpchub.collection.tables import is_vector_type, read_table
 from cpchub.common.files import expanded
 from cpchub.common.words import some
@@ -59,18 +60,25 @@ class Collection:
     until it is removed; its row changes when earlier images are removed.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, manifest: dict[str, Any], stored: StoredCollection | None = None) -> None:
+        self.folder = folder  # of a collection in a bucket its copy here, in which `file` fetches what is missing
+        self.stored = stored
         self.manifest = manifest
         self.counts = Counts(unchanged=manifest["count"])  # what the call of `embed` that returned it did
         self.notes: tuple[str, ...] = ()  # what that call passed over, in sentences
 
     @classmethod
     def open(cls, folder: str | Path) -> Collection:
-        """Open the collection in a folder.
+        """Open the collection in a folder, or at a URL of a bucket, of which a copy is kept here.
 
-        Raises CollectionError where there is none, it is not finished, damaged, or of a newer format.
+        Raises CollectionError where there is none, it is not finished, damaged, or of a newer format; for a bucket also
+        StoreError where it cannot be reached, and DependencyError.
         """
+        stored = StoredCollection.at(folder)
+        if stored is not None:
+            with stored.in_its_name():
+                stored.refresh()
+                return cls(stored.folder, read_manifest(stored.folder), stored)
         folder = expanded(folder)
         finish_commit(folder)
         return cls(folder, read_manifest(folder))
@@ -79,7 +87,25 @@ class Collection:
         return int(self.manifest["count"])
 
     def __repr__(self) -> str:
-        return f"Collection({str(self.folder)!r}, {len(self)} images, encoder {self.encoder_name!r})"
+        return f"Collection({self.place!r}, {len(self)} images, encoder {self.encoder_name!r})"
+
+    def kept_in(self, stored: StoredCollection | None) -> Collection:
+        """The same collection, opened from the copy of `stored`."""
+        self.stored = stored
+        return self
+
+    @property
+    def place(self) -> str:
+        """Where the collection is: its folder, or the URL of a bucket."""
+        return str(self.folder) if self.stored is None else self.stored.url
+
+    def fetch(self, *names: str) -> None:
+        """Fetch files that the copy of a stored collection lacks; a name that ends with `/` means all below it.
+
+        Raises CollectionError where the collection was updated since it was opened, and StoreError.
+        """
+        if self.stored is not None:
+            self.stored.fetch(*names)
 
     @property
     def dim(self) -> int:
@@ -112,8 +138,8 @@ class Collection:
         in Python that brings the index in step with them.
         """
         if self.imported:
-            return f"cpchub.Index.update(cpchub.Collection.open({str(self.folder)!r}))"
-        return shlex.join(["cpchub", "index", self.location, "-o", str(self.folder)])
+            return f"cpchub.Index.update(cpchub.Collection.open({self.place!r}))"
+        return shlex.join(["cpchub", "index", self.location, "-o", self.place])
 
     @property
     def dtype(self) -> str:
@@ -180,6 +206,7 @@ class Collection:
         One file is in memory at a time. Raises as `vectors` does.
         """
         ids, row = self.items["id"].to_numpy(), 0
+        self.fetch(*(f"{VECTORS}/{shard['file']}" for shard in self.manifest["shards"]))
         for shard in self.manifest["shards"]:
             table = read_table(self.folder / VECTORS / shard["file"])
             if table.column_names != ["id", "vector"] or not is_vector_type(table["vector"].type, self.dim):
@@ -248,7 +275,7 @@ class Collection:
     def check_row(self, row: int) -> int:
         """The row itself; raises QueryError where it is not one of 0 to N - 1."""
         if not 0 <= row < len(self):
-            raise QueryError(f"no row {row} in {self.folder}: it has {len(self)} images, rows 0 to {len(self) - 1}")
+            raise QueryError(f"no row {row} in {self.place}: it has {len(self)} images, rows 0 to {len(self) - 1}")
         return int(row)
 
     def check_encoder(self, spec: ModelSpec) -> None:
@@ -256,8 +283,8 @@ class Collection:
 
         Raises ArgumentError for an encoder of sounds.
         """
-        spec.check_takes_images(f"the collection {self.folder}")
-        check_same_encoder(self.folder, self.manifest["encoder"], spec)
+        spec.check_takes_images(f"the collection {self.place}")
+        check_same_encoder(self.place, self.manifest["encoder"], spec)
 
     def _read(self, name: str) -> pa.Table:
         table = read_table(self.folder / name)
@@ -267,27 +294,6 @@ class Collection:
 
     def _damaged(self, what: str) -> CollectionError:
         return CollectionError(
-            f"{self.folder}: {what}. If it was updated just now, open it again; otherwise files were changed by hand: "
+            f"{self.place}: {what}. If it was updated just now, open it again; otherwise files were changed by hand: "
             "delete the folder and embed the images again"
         )
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What one run of `embed` did, in images."""
-
-    unchanged: int = 0
-    added: int = 0
-    renamed: int = 0
-    removed: int = 0
-    broken: int = 0
-
-    def sentence(self) -> str:
-        """A sentence about the counts that are not zero."""
-        parts = [f"{self.added:,} embedded"]
-        parts += [
-            f"{number:,} {what}" for what in ("unchanged", "renamed", "removed") if (number := getattr(self, what))
-        ]
-        if self.broken:
-            parts.append(f"{self.broken:,} could not be read (listed in failures.parquet)")
-        return ", ".join(parts)

@@ -22,6 +22,8 @@ from cpchub.collection.manifest import (
     finish_commit,
     read_manifest,
 )
+from cpchub.collection.stored.copy import StoredCollection
+from cpchub.collection.stored.writer import writer_of
 from cpchub.collection.tables import FAILURE_SCHEMA
 from cpchub.collection.writer import write_state
 from cpchub.common.files import check_free, expanded, only_writer, writing
@@ -50,7 +52,8 @@ def import_vectors(
 
     Raises ArgumentError where lengths or ids do not fit, OutputError where the folder holds something else.
     """
-    folder = expanded(folder)
+    stored = StoredCollection.at(folder)
+    folder = expanded(folder) if stored is None else stored.folder
     unit = _unit(vectors)
     numbers = np.arange(len(unit)) if ids is None else np.asarray(ids, dtype=np.int64)
     if not (len(unit) == len(paths) == len(numbers)) or (labels is not None and len(labels) != len(unit)):
@@ -61,10 +64,13 @@ def import_vectors(
         raise ArgumentError("ids must be 0 or more and ascend, each once")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with only_writer(folder):
+    if stored is not None:
+        stored.refresh()
+        stored.check_free("choose a new place", collection=True)
+    with writer_of(stored, only_writer(folder)):
         finish_commit(folder)
         old = _imported_before(folder, unit.shape[1])
-        same = old is not None and _keeps_vectors(Collection(folder, old), numbers, unit)
+        same = old is not None and _keeps_vectors(Collection(folder, old, stored), numbers, unit)
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         manifest = {
             "format": FORMAT,
@@ -86,7 +92,8 @@ def import_vectors(
             "failed": 0,
         }
         parts = ((numbers[at : at + SHARD], unit[at : at + SHARD]) for at in range(0, len(unit), SHARD))
-        return write_state(folder, manifest, _items(numbers, paths, labels), FAILURE_SCHEMA.empty_table(), parts)
+        collection = write_state(folder, manifest, _items(numbers, paths, labels), FAILURE_SCHEMA.empty_table(), parts)
+    return collection.kept_in(stored)
 
 
 def _unit(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

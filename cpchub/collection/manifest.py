@@ -90,7 +90,7 @@ def encoder_to_load(recorded: dict[str, Any]) -> str:
     return str(recorded["name"])
 
 
-def check_same_encoder(folder: Path, embedded_by: dict[str, Any], spec: HasFingerprint) -> None:
+def check_same_encoder(folder: Path | str, embedded_by: dict[str, Any], spec: HasFingerprint) -> None:
     """Raises EncoderMismatchError, naming both encoders, where their fingerprints differ."""
     if embedded_by["fingerprint"] != spec.fingerprint:
         raise EncoderMismatchError(

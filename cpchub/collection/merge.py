@@ -15,6 +15,8 @@ import pyarrow as pa
 from cpchub.collection.collection import Collection
 from cpchub.collection.manifest import FOLDER, check_same_encoder
 from cpchub.collection.parts import PART, parts_in_order
+from cpchub.collection.stored.copy import StoredCollection
+from cpchub.collection.stored.writer import writer_of
 from cpchub.collection.tables import FAILURE_SCHEMA
 from cpchub.collection.writer import write_state
 from cpchub.common.files import check_free, only_writer, writing
@@ -32,7 +34,8 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> Collection:
     Raises ArgumentError for fewer than two, EncoderMismatchError, CollectionError where an image is in two of them, a
     source is not a folder, or a part is missing, OutputError where `out` holds something.
     """
-    parts, out = [Collection.open(folder) for folder in folders], Path(out)
+    parts, stored = [Collection.open(folder) for folder in folders], StoredCollection.at(out)
+    folder = Path(out) if stored is None else stored.folder
     of_a_job = any(PART in part.manifest for part in parts)
     if of_a_job:
         parts = parts_in_order(parts)
@@ -40,10 +43,13 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> Collection:
         raise ArgumentError("there is nothing to merge with: name two collections or more")
     first = parts[0]
     for part in parts:
-        check_same_encoder(part.folder, part.manifest["encoder"], _Recorded(first))
+        check_same_encoder(part.place, part.manifest["encoder"], _Recorded(first))
         if not of_a_job and part.manifest.get("source_kind", FOLDER) != FOLDER:
-            raise CollectionError(f"{part.folder} is of {part.location}; only collections of folders can be merged")
-    check_free(out)
+            raise CollectionError(f"{part.place} is of {part.location}; only collections of folders can be merged")
+    if stored is not None:
+        stored.refresh()
+        stored.check_free("choose a new place")
+    check_free(folder)
     starts = np.cumsum([0, *[int(part.manifest["next_id"]) for part in parts]]).tolist()
     items, failures, origin = _as_one_job(parts, starts) if of_a_job else _below_one_folder(parts, starts)
     _check_each_once(items["path"].to_pylist(), out)
@@ -60,11 +66,12 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> Collection:
         "search": None,
         "store": None,
     }
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-    with only_writer(out):
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with writer_of(stored, only_writer(folder)):
         vectors = _vectors(parts, starts, np.dtype(first.dtype))
-        return write_state(out, manifest, items, failures.cast(FAILURE_SCHEMA), vectors)
+        collection = write_state(folder, manifest, items, failures.cast(FAILURE_SCHEMA), vectors)
+    return collection.kept_in(stored)
 
 
 def _below_one_folder(parts: Sequence[Collection], starts: Sequence[int]) -> tuple[pa.Table, pa.Table, dict[str, Any]]:
@@ -118,7 +125,7 @@ def _vectors(
             yield ids + start, vectors.astype(dtype, copy=False)
 
 
-def _check_each_once(paths: list[str], out: Path) -> None:
+def _check_each_once(paths: list[str], out: str | Path) -> None:
     seen: set[str] = set()
     for path in paths:
         if path in seen:

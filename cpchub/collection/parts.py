@@ -14,20 +14,18 @@ def parts_in_order(parts: Sequence[Collection]) -> list[Collection]:
     """The collections in the order of their parts. Raises CollectionError unless they are all parts of one job."""
     for part in parts:
         if PART not in part.manifest:
-            raise CollectionError(
-                f"{part.folder} is a whole collection, and cannot be merged with the parts of another"
-            )
+            raise CollectionError(f"{part.place} is a whole collection, and cannot be merged with the parts of another")
     first, by_number = parts[0], {int(part.manifest[PART]["number"]): part for part in reversed(parts)}
     count = first.manifest[PART]["count"]
     for part in parts:
         record, number = part.manifest[PART], int(part.manifest[PART]["number"])
         if part.location != first.location or record["count"] != count:
             raise CollectionError(
-                f"{part.folder} is part {number}/{record['count']} of {part.location}, and {first.folder} part "
+                f"{part.place} is part {number}/{record['count']} of {part.location}, and {first.place} part "
                 f"{first.manifest[PART]['number']}/{count} of {first.location}: merge the parts of one job"
             )
         if by_number[number] is not part:
-            raise CollectionError(f"{by_number[number].folder} and {part.folder} are both part {number}/{count}")
+            raise CollectionError(f"{by_number[number].place} and {part.place} are both part {number}/{count}")
     if missing := [str(number) for number in range(1, count + 1) if number not in by_number]:
         raise CollectionError(
             f"part {', '.join(missing)} of {count} is missing; embed it with --part {missing[0]}/{count}, or name its "
@@ -48,6 +46,6 @@ def _check_same_job(parts: Sequence[Collection]) -> None:
             numbers = ", ".join(str(part.manifest[PART]["number"]) for part in others)
             raise CollectionError(
                 f"{newest.location} has changed between the parts, or they had other options (the {said} of part "
-                f"{numbers} is not that of {newest.folder}): run part {numbers} again with the same options, and it "
+                f"{numbers} is not that of {newest.place}): run part {numbers} again with the same options, and it "
                 "takes over what changed"
             )

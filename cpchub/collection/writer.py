@@ -93,6 +93,11 @@ def commit(folder: Path, stage: Path, manifest: dict[str, Any], items: pa.Table,
     finish_commit(folder)
 
 
+def holds_any(shard: dict[str, Any], ids: npt.NDArray[np.int64]) -> bool:
+    """Whether some of the ids can be in a vector file, by its entry in the manifest."""
+    return bool(((ids >= shard["first_id"]) & (ids <= shard["last_id"])).any())
+
+
 class VectorWriter:
     """Writes the vector files of one generation of a collection, numbered from zero; a rerun writes the same names."""
 
@@ -104,7 +109,7 @@ class VectorWriter:
 
     def keep(self, shard: dict[str, Any], dropped: npt.NDArray[np.int64]) -> None:
         """Carry over an older file, rewritten without the dropped ids where it holds any of them."""
-        if not ((dropped >= shard["first_id"]) & (dropped <= shard["last_id"])).any():
+        if not holds_any(shard, dropped):
             self.shards.append(shard)
             return
         table = read_table(self._folder / shard["file"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cpchub.collection.manifest import MANIFEST, PENDING, read_manifest
+from cpchub.collection.stored.copy import StoredCollection
 from cpchub.common.files import check_free, only_writer, visible_names, writing
 from cpchub.embedding.pending import read_job
 
@@ -17,9 +18,14 @@ def recorded(out: Path) -> dict[str, Any]:
     return read_manifest(out) if (out / MANIFEST).exists() else read_job(out) or {}
 
 
-def check_is_ours(out: Path) -> None:
-    """Raises OutputError where `out` is a file, or a folder with anything but a collection or its beginnings."""
+def check_is_ours(out: Path, stored: StoredCollection | None = None) -> None:
+    """Raises OutputError where `out` is a file, or a folder with anything but a collection or its beginnings.
+
+    stored: of what `out` is the copy; then the same holds for the place of that.
+    """
     way_out = "choose an empty or a new folder for the collection"
+    if stored is not None:
+        stored.check_free(way_out, collection=True)
     if not out.is_dir():
         check_free(out, way_out=way_out)
         return

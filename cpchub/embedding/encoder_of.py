@@ -50,7 +50,7 @@ def later_encoder_of(collection: Collection, name: str | None = None) -> ImageEn
 def _checked(load: Callable[[str], Loaded], collection: Collection, name: str | None) -> Loaded:
     if collection.imported:
         raise EncoderMismatchError(
-            f"the vectors of {collection.folder} were computed elsewhere, so cpchub cannot embed a new image with "
+            f"the vectors of {collection.place} were computed elsewhere, so cpchub cannot embed a new image with "
             "the same encoder. Search with an image of the collection: its path, or id:NUMBER."
         )
     try:

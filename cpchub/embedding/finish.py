@@ -14,14 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cpchub.collection.collection import Collection, Counts
+from cpchub.collection.collection import Collection
+from cpchub.collection.counts import Counts
 from cpchub.collection.items import ITEM_SCHEMA, add_label_columns, as_items
-from cpchub.collection.manifest import (
-    COMMIT,
-    FORMAT,
-)
+from cpchub.collection.manifest import COMMIT, FORMAT, VECTORS
 from cpchub.collection.tables import FAILURE_SCHEMA, vector_schema
-from cpchub.collection.writer import VectorWriter, commit
+from cpchub.collection.writer import VectorWriter, commit, holds_any
 from cpchub.embedding.changes import Changes
 from cpchub.embedding.pending import Pending, current_rows, outcome_schema
 from cpchub.errors import SourceError
@@ -146,8 +144,11 @@ def _known(plan: Changes, rows: list[int]) -> pa.Table | None:
 def _write_vectors(old: Collection | None, pending: Pending, job: dict[str, Any], merged: _Merged) -> dict[str, Any]:
     """Write the vector files that are new or lose rows, and the manifest that names them all."""
     writer = VectorWriter(pending.collection, job["generation"], vector_schema(pending.dim, pending.dtype))
-    for shard in old.manifest["shards"] if old else []:
-        writer.keep(shard, merged.dropped)
+    if old is not None:
+        shards = old.manifest["shards"]
+        old.fetch(*(f"{VECTORS}/{shard['file']}" for shard in shards if holds_any(shard, merged.dropped)))
+        for shard in shards:
+            writer.keep(shard, merged.dropped)
     for shard, (rows, ids) in zip(pending.shards(["vector"]), merged.new_rows, strict=True):
         writer.add(shard.take(rows).append_column("id", ids))
     return {

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from rich.console import Console
 
 from cpchub.collection.collection import Collection
 from cpchub.collection.manifest import MANIFEST, finish_commit
+from cpchub.collection.stored.copy import StoredCollection
+from cpchub.collection.stored.writer import writer_of
 from cpchub.collection.writer import sweep
 from cpchub.common.files import expanded
 from cpchub.common.progress import Report, remarks
@@ -61,6 +64,8 @@ def embed(
 ) -> Collection:
     """Embed every image of `source` into the collection at `out`; run again, it takes over what changed.
 
+    out: a folder, or the URL of a place in a bucket (`s3://bucket/folder`). There the shards of the work are stored as
+        they are finished, and the manifest last.
     source: what `cpchub.media.sources.open_source` takes: a folder of images, tar shards or Parquet files, a saved
         Hugging Face data set or a Dataset, a list of paths and URLs, `s3://...`.
     batch_size: images a step of the network. workers: threads that read and decode, in each process.
@@ -77,8 +82,9 @@ def embed(
     the same call goes on. `Collection.counts` says what this run did, `Collection.notes` what it passed over.
 
     Raises SourceError (nothing there, no images, none readable), OutputError (`out` holds other content, another
-    collection's source, or is being written), EncoderMismatchError, LabelError, NoSpaceError, WorkerError, and
-    ArgumentError (an encoder of sounds, a value that cannot be used). Nothing is written before the checks have passed.
+    collection's source, or is being written), EncoderMismatchError, LabelError, NoSpaceError, WorkerError, StoreError
+    (a bucket that cannot be reached or written), and ArgumentError (an encoder of sounds, a value that cannot be used).
+    Nothing is written before the checks have passed.
     """
     encoder.spec.check_takes_images("embed_folder")
     options = EmbedOptions(batch_size, workers, dtype, processes, tuple(devices), decode, on, address)
@@ -90,8 +96,9 @@ def embed(
 class Listed:
     """A source, looked through and found fit to be embedded into `out`; the encoder is not needed until `embed`.
 
-    notes: what was passed over, in sentences. new: nothing was embedded into `out` before. part: the record of the part
-    that `listing` is of the source's, None for all of it. first: the first images of the source, for a part.
+    out: the folder; of a collection in a bucket its copy, and `stored` is the collection there. notes: what was passed
+    over, in sentences. new: nothing was embedded into `out` before. part: the record of the part that `listing` is of
+    the source's, None for all of it. first: the first images of the source, for a part.
     """
 
     source: Source
@@ -104,6 +111,7 @@ class Listed:
     new: bool
     part: dict[str, Any] | None = None
     first: tuple[ListedImage, ...] = ()
+    stored: StoredCollection | None = None
 
     @classmethod
     def of(
@@ -120,13 +128,18 @@ class Listed:
 
         Raises what `embed` raises for the source, the labels and `out`.
         """
-        out, asked = expanded(out), read_labels_of(labels)
-        check_is_ours(out)
+        asked, stored = read_labels_of(labels), StoredCollection.at(out)
+        if stored is not None:
+            stored.refresh(job=True)
+        folder = expanded(out) if stored is None else stored.folder
+        with stored.in_its_name() if stored else nullcontext():
+            check_is_ours(folder, stored)
+            before = recorded(folder)
         console = remarks(progress)
         with Report("Listing images", None, console=console):
-            before = recorded(out)
             rules = Rules.from_record(before.get("rules")) if rules is None else rules
-            opened = open_source(source, skip=out, rules=rules, kind=before.get("source_kind"))
+            skip = folder if stored is None else stored.url
+            opened = open_source(source, skip=skip, rules=rules, kind=before.get("source_kind"))
             listing = opened.listing()
         paths = [image.path for image in listing.images]
         said = [asked.sentence(paths, opened.kind, opened.location)] if asked else []
@@ -135,17 +148,18 @@ class Listed:
             console.print(note, markup=False, highlight=False, soft_wrap=True)
         record, first = (part.record(listing.images), tuple(listing.images[:FIRST])) if part else (None, ())
         listing = part.of(listing, SHARD) if part else listing
-        return cls(opened, listing, out, asked, rules, console, notes, new=not before, part=record, first=first)
+        listed = cls(opened, listing, folder, asked, rules, console, notes, not before, record, first)
+        return replace(listed, stored=stored)
 
     def embed(self, encoder: ImageEncoder, options: EmbedOptions) -> Collection:
         """The collection at `out`, in step with the source."""
         encoder.spec.check_takes_images("embed_folder")
         if self.new and not self.console.quiet and (advised := advice(encoder.spec, self.source, self.listing)):
             self.console.print(advised, markup=False, highlight=False, soft_wrap=True)
-        with claimed(self.out):
+        with writer_of(self.stored, claimed(self.out), job=True):
             collection = _Run(self, encoder, options).sync()
         collection.notes = self.notes
-        return collection
+        return collection.kept_in(self.stored)
 
 
 class _Run:
@@ -156,7 +170,7 @@ class _Run:
         self.options, self.console, self.rules, self.part = options, listed.console, listed.rules, listed.part
         self.first = listed.first
         finish_commit(self.out)
-        self.old = Collection.open(self.out) if (self.out / MANIFEST).exists() else None
+        self.old = Collection.open(self.out).kept_in(listed.stored) if (self.out / MANIFEST).exists() else None
         self.labels = listed.labels or self._recorded_labels()
         self.pending = Pending(self.out, encoder.spec.dim)
         self._check_same_job()

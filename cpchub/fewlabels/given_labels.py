@@ -96,7 +96,7 @@ def labels_of_folders(collection: Collection) -> dict[str, str]:
     labels = {path: name for path, name in zip(collection.paths, classes, strict=True) if name is not None}
     if not labels:
         raise LabelError(
-            f"no image of {collection.folder} lies in a class folder, such as cat/ (the first is "
+            f"no image of {collection.place} lies in a class folder, such as cat/ (the first is "
             f"{collection.paths[0]}); give a CSV of labels"
         )
     return labels
@@ -133,7 +133,7 @@ def rows_of(collection: Collection, labels: Mapping[str, str]) -> dict[int, str]
         broken = set(collection.failures["path"].to_pylist())
         first = f"{missing[0]} (could not be read)" if missing[0] in broken else missing[0]
         raise LabelError(
-            f"labels for images that {collection.folder} does not hold: {some([first], len(missing), 1)}. They are "
+            f"labels for images that {collection.place} does not hold: {some([first], len(missing), 1)}. They are "
             f"{len(missing):,} of {counted(len(labels), 'label')}; mend or delete their lines. Paths are those "
             f"{whose}, for example {collection.paths[0]}"
         )

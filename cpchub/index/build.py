@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from cpchub.collection.collection import Collection
 from cpchub.collection.manifest import INDEX, MANIFEST, read_manifest
 from cpchub.collection.mapped_items import FOLDER, ITEMS_ARROW
+from cpchub.collection.stored.writer import writer_of
 from cpchub.common.files import PARTIAL, only_writer, write_json
 from cpchub.errors import ArgumentError, CollectionError
 from cpchub.hub.integrity import sha256_of
@@ -60,6 +60,7 @@ def update(
     An argument that is None keeps its earlier value.
     """
     with _only_writer_of(collection):
+        collection.fetch(INDEX, f"{FOLDER}/")
         there = place.of(collection, store)
         if there is not None:
             from cpchub.index.milvus.build import update as update_milvus
@@ -67,7 +68,7 @@ def update(
             return update_milvus(collection, there, kind, recall, memory)
         old = index = None
         with suppress(CollectionError):  # edited, damaged, or of an earlier version: rebuild it
-            old = Setting.from_manifest(collection.manifest["search"], collection.folder)
+            old = Setting.from_manifest(collection.manifest["search"], collection.place)
             index = read_faiss(collection, old) if old and old.mark is None else None
         wish = (old.wanted.within(FAISS_KINDS) if old else IndexRequest()).changed(kind, recall, memory)
         if old is None or index is None or wish != old.wanted:
@@ -255,9 +256,9 @@ class _Stored:
 @contextmanager
 def _only_writer_of(collection: Collection) -> Iterator[None]:
     """Hold the folder, and make sure that the collection is what the folder holds."""
-    with only_writer(Path(collection.folder)):
+    with writer_of(collection.stored, only_writer(collection.folder)):
         if read_manifest(collection.folder)["generation"] != collection.manifest["generation"]:
-            raise CollectionError(f"{collection.folder} was updated since it was opened; open it again")
+            raise CollectionError(f"{collection.place} was updated since it was opened; open it again")
         for left in (collection.folder / FOLDER).glob(f".*{PARTIAL}"):  # by a process that was killed
             left.unlink(missing_ok=True)
         yield

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cpchub.collection.collection import Collection
-from cpchub.collection.manifest import read_manifest
+from cpchub.collection.manifest import INDEX, read_manifest
+from cpchub.collection.mapped_items import FOLDER
 from cpchub.common.columns import Texts, taken
 from cpchub.encoders.protocols import ImageEncoder
 from cpchub.errors import CollectionError, QueryError
@@ -110,25 +111,26 @@ class Index:
 
     @classmethod
     def open(cls, folder: str | Path, encoder: ImageEncoder | None = None, *, device: str | None = None) -> Index:
-        """Open the index of the collection in a folder.
+        """Open the index of the collection in a folder, or at a URL of a bucket, of which a copy is kept here.
 
         encoder: embeds the images of queries. device: "cuda" puts all vectors on a GPU and searches exactly
         there; a search with a filter (`where`) still uses the CPU.
 
         Raises CollectionError if there is no index, if the collection has changed since it was built, if a newer
         version built it, or if its file was exchanged or damaged; EncoderMismatchError if another encoder embedded the
-        collection; DependencyError without FAISS or the client of Milvus; StoreError if Milvus cannot be used.
+        collection; DependencyError without FAISS or the client of Milvus; StoreError if Milvus or the bucket cannot
+        be used.
         """
         collection = Collection.open(folder)
         if encoder is not None:
             collection.check_encoder(encoder.spec)  # also in `__init__`, but here before a large file is read
-        setting = Setting.from_manifest(collection.manifest.get("search"), collection.folder)
+        setting = Setting.from_manifest(collection.manifest.get("search"), collection.place)
         if setting is None or not setting.is_of(collection.manifest):
             raise CollectionError(
-                f"{collection.folder} has no index for the images it holds now; build it again: "
-                f"{collection.index_again}"
+                f"{collection.place} has no index for the images it holds now; build it again: {collection.index_again}"
             )
         try:
+            collection.fetch(INDEX, f"{FOLDER}/")
             store = building.open_store(collection, setting)
         except CollectionError:
             if read_manifest(collection.folder) == collection.manifest:
@@ -140,7 +142,7 @@ class Index:
         return len(self.collection)
 
     def __repr__(self) -> str:
-        return f"Index({str(self.collection.folder)!r}, {len(self)} images, {self.setting.kind})"
+        return f"Index({self.collection.place!r}, {len(self)} images, {self.setting.kind})"
 
     @property
     def vectors(self) -> Vectors:
@@ -240,7 +242,7 @@ class Index:
         """The row of the image with this id. Raises QueryError if there is none."""
         row = int(np.searchsorted(self._store.ids, item_id))  # ids are ascending
         if row == len(self) or self._store.ids[row] != item_id:
-            raise QueryError(f"no image with id {item_id} in {self.collection.folder}")
+            raise QueryError(f"no image with id {item_id} in {self.collection.place}")
         return row
 
     def measure_recall(self) -> float:

@@ -22,8 +22,8 @@ class Info:
     """Facts about a collection.
 
     labels: images of each class, the most first. search: the index in a sentence, or why there is none. failures: path
-    and reason of each image that could not be read. disk: bytes of each file and folder of the collection, the most
-    first; what else lies in its folder is the user's own.
+    and reason of each image that could not be read. disk: bytes of each file and folder of the collection, where it
+    is, the most first; what else lies in its folder is the user's own.
     """
 
     images: int
@@ -50,7 +50,7 @@ def info_of(collection: Collection) -> Info:
         dtype=collection.dtype,
         search=_search(collection),
         failures=tuple((row["path"], row["reason"]) for row in failures),
-        disk=_disk(collection.folder),
+        disk=_disk(collection),
     )
 
 
@@ -62,7 +62,7 @@ def _encoder(collection: Collection) -> str:
 
 def _search(collection: Collection) -> str:
     try:
-        setting = Setting.from_manifest(collection.manifest["search"], collection.folder)
+        setting = Setting.from_manifest(collection.manifest["search"], collection.place)
         there = place.recorded(collection)
     except (CollectionError, StoreError) as error:
         return str(error)
@@ -73,10 +73,20 @@ def _search(collection: Collection) -> str:
     return setting.sentence() + (f" It is collection {there.name} of {there}." if there and setting.mark else "")
 
 
-def _disk(folder: Path) -> dict[str, int]:
-    sizes = {
-        part.name: sum(path.stat().st_size for path in (part, *part.rglob("*")) if path.is_file())
-        for part in folder.iterdir()
-        if part.name in PARTS
-    }
+def _disk(collection: Collection) -> dict[str, int]:
+    if collection.stored is not None:
+        files = collection.stored.sizes()
+    else:
+        folder = collection.folder
+        files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in _files_below(folder)}
+    sizes = Counter[str]()
+    for name, size in files.items():
+        part = name.partition("/")[0]
+        if part in PARTS:
+            sizes[part] += size
     return dict(sorted(sizes.items(), key=lambda each: -each[1]))
+
+
+def _files_below(folder: Path) -> list[Path]:
+    parts = (part for part in folder.iterdir() if part.name in PARTS)
+    return [path for part in parts for path in (part, *part.rglob("*")) if path.is_file()]

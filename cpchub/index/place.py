@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cpchub.collection.collection import Collection
+from cpchub.collection.stored.copy import StoredCollection
 from cpchub.common.files import expanded
 from cpchub.common.hashing import bytes_sha256
 from cpchub.errors import ArgumentError, StoreError
@@ -59,15 +60,35 @@ def of(collection: Collection, store: str | None = None) -> Place | None:
     """
     before = recorded(collection)
     if store is None:
-        return before
+        return _reached(before, collection)
     address = parsed(store)
     if address is None:
         return None
+    check_for_all(address, collection.stored)
     if before is not None and before.address == address:
         return before
     # a path is relative to the collection, so that both can be moved together
     remembered = address if is_url(address) else os.path.relpath(address, collection.folder.resolve())
     return Place(address, _name(collection), remembered)
+
+
+def check_for_all(address: str, stored: StoredCollection | None) -> None:
+    """Raise ArgumentError for a Milvus Lite, which is a folder of this machine, beside a collection in a bucket."""
+    if stored is not None and not is_url(address):
+        raise ArgumentError(
+            f"{MILVUS}{address} is a folder of this machine, and {stored.url} is for many; name a server of Milvus, or "
+            "faiss"
+        )
+
+
+def _reached(there: Place | None, collection: Collection) -> Place | None:
+    """The place itself. Raises StoreError for a folder beside a collection that was copied to a bucket without it."""
+    if there is not None and there.is_lite and collection.stored is not None:
+        raise StoreError(
+            f"the index of {collection.place} is in the Milvus Lite of another folder; build one that is in the "
+            f"bucket: {collection.index_again} --store faiss"
+        )
+    return there
 
 
 def recorded(collection: Collection) -> Place | None:
@@ -81,7 +102,7 @@ def recorded(collection: Collection) -> Place | None:
         place = Place(parsed(store) or "", name, address)
     except (KeyError, TypeError, ArgumentError) as error:
         raise StoreError(
-            f"the section `store` in the manifest of {collection.folder} was edited by hand; name the store again: "
+            f"the section `store` in the manifest of {collection.place} was edited by hand; name the store again: "
             f"{collection.index_again} --store milvus:..."
         ) from error
     return place
@@ -136,7 +157,9 @@ def is_url(address: str) -> bool:
 
 def _name(collection: Collection) -> str:
     """A name for the collection in Milvus that no other collection chooses, and this one chooses again."""
-    folder, manifest = collection.folder.resolve(), collection.manifest
-    own = json.dumps([platform.node(), str(folder), manifest["created"], manifest["encoder"]["fingerprint"]])
-    readable = re.sub(r"[^A-Za-z0-9]+", "_", folder.name)[:40].strip("_")
+    manifest, where = collection.manifest, [platform.node(), str(collection.folder.resolve())]
+    if collection.stored is not None:  # the same for all machines
+        where = [collection.place]
+    own = json.dumps([*where, manifest["created"], manifest["encoder"]["fingerprint"]])
+    readable = re.sub(r"[^A-Za-z0-9]+", "_", where[-1].rpartition("/")[2])[:40].strip("_")
     return f"cpchub_{readable}_{bytes_sha256(own.encode())[:12]}"

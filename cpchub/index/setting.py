@@ -120,7 +120,7 @@ class Setting:
         return {**section, "checksum": _checksum(section)}
 
     @classmethod
-    def from_manifest(cls, section: Any, folder: Path) -> Setting | None:
+    def from_manifest(cls, section: Any, folder: Path | str) -> Setting | None:
         """Read the section back; None where the collection has no index.
 
         Raises CollectionError for one that was edited by hand, or written by a newer or a first version of cpchub.

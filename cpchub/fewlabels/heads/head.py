@@ -126,7 +126,7 @@ class Head:
     def check_collection(self, collection: Collection) -> None:
         """Raise EncoderMismatchError, naming both encoders, for a collection of another one."""
         recorded = collection.manifest["encoder"]
-        self._check(recorded["name"], recorded["fingerprint"], collection.dim, f"{collection.folder} is")
+        self._check(recorded["name"], recorded["fingerprint"], collection.dim, f"{collection.place} is")
 
     def check_encoder(self, spec: ModelSpec) -> None:
         """Raise EncoderMismatchError, naming both, unless `spec` is the encoder of this head: `encoder.spec`."""

@@ -43,7 +43,7 @@ def open_milvus(collection: Collection, setting: Setting) -> MilvusStore:
     place = recorded(collection)
     again = f"fill it again: {collection.index_again}"
     if place is None:
-        raise CollectionError(f"the manifest of {collection.folder} does not say which Milvus has its index; {again}")
+        raise CollectionError(f"the manifest of {collection.place} does not say which Milvus has its index; {again}")
     ids, vectors = item_ids(collection, mapped=True), open_vectors(collection)
     store = MilvusStore(place, ids, vectors, mark=setting.mark or "", fields=fields_of(collection.mapped_items))
     if not store.exists():
@@ -52,7 +52,7 @@ def open_milvus(collection: Collection, setting: Setting) -> MilvusStore:
     if setting.mark not in store.marks():
         raise CollectionError(
             f"the collection {place.name} in Milvus at {place.address} is not in the state in which "
-            f"{collection.folder} was indexed: filling it was stopped, or a copy of this collection changed it; {again}"
+            f"{collection.place} was indexed: filling it was stopped, or a copy of this collection changed it; {again}"
         )
     store.filters = setting.mark == mark_of(collection)  # after images were renamed, its fields are of before
     plan = choose(len(collection), collection.dim, setting.wanted, lite=place.is_lite)
@@ -205,6 +205,6 @@ def _write(
 def _earlier(collection: Collection) -> Setting | None:
     """The setting of before; None where there is none that can be read."""
     try:
-        return Setting.from_manifest(collection.manifest["search"], collection.folder)
+        return Setting.from_manifest(collection.manifest["search"], collection.place)
     except CollectionError:
         return None

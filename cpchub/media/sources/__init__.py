@@ -19,14 +19,14 @@ __all__ = ["IMAGE_SUFFIXES", "ListedImage", "Listing", "Rules", "Source", "find_
 
 
 def open_source(
-    source: object, *, skip: Path | None = None, rules: Rules = NO_RULES, kind: str | None = None
+    source: object, *, skip: Path | str | None = None, rules: Rules = NO_RULES, kind: str | None = None
 ) -> Source:
     """The source that `source` names, not yet listed.
 
     source: a folder of images, of tar shards, of Parquet files, or of a saved Hugging Face data set; one `.tar` or
         `.parquet` file; a `.csv`, `.tsv` or `.txt` that lists paths and URLs; `s3://bucket/folder`, `gs://...` or any
         other URL that fsspec knows; a `datasets.Dataset`; or anything that has the members of `Source`.
-    skip: a folder not to enter, the output when it lies inside the source.
+    skip: a folder not to enter, or its URL: the output when it lies inside the source.
     rules: what is left out of it, and whether links may lead out of it.
     kind: the kind of source that the place was taken for before; it is that again where it can be.
 
@@ -46,8 +46,9 @@ def open_source(
         raise SourceError(f"{type(source).__name__} is not a source of images; give a path, a URL or a Dataset")
     scheme, has_scheme, rest = str(source).partition("://")
     if has_scheme and scheme.lower() != "file":
-        return _in_bucket(str(source), rules, kind)
-    return _on_disk(expanded(unquote(rest) if has_scheme else source).resolve(), skip, rules, kind)
+        return _in_bucket(str(source), rules, kind, skip if isinstance(skip, str) else None)
+    folder = skip if isinstance(skip, Path) else None
+    return _on_disk(expanded(unquote(rest) if has_scheme else source).resolve(), folder, rules, kind)
 
 
 def is_gone(location: str) -> bool:
@@ -85,9 +86,9 @@ def _one_file(path: Path) -> Source:
     )
 
 
-def _in_bucket(url: str, rules: Rules, kind: str | None) -> Source:
+def _in_bucket(url: str, rules: Rules, kind: str | None, skip: str | None) -> Source:
     from cpchub.media.sources.chosen import by_content
 
     if url.partition("://")[0].lower() in ("http", "https"):
         raise SourceError(f"{url} is one address on the web; write the URLs of the images into a .csv or .txt file")
-    return by_content(Bucket(url, rules), rules, kind)
+    return by_content(Bucket(url, rules, skip), rules, kind)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from cpchub.common.extras import import_extra, need
 from cpchub.common.files import expanded
 from cpchub.common.retry import retry
-from cpchub.errors import BrokenImageError, DependencyError, SourceError
+from cpchub.errors import BrokenImageError, CpchubError, DependencyError, SourceError
 from cpchub.media.rules import NO_RULES, Rules
 from cpchub.media.sources.base import StoredFile, is_text, suffix_of
 from cpchub.media.sources.found import Found
@@ -62,10 +62,14 @@ class Disk:
 
 
 class Bucket:
-    """A place that fsspec reaches, `s3://bucket/folder` or `gs://...`, with the credentials of the environment."""
+    """A place that fsspec reaches, `s3://bucket/folder` or `gs://...`, with the credentials of the environment.
 
-    def __init__(self, url: str, rules: Rules = NO_RULES) -> None:
+    skip: the URL of a folder not to list.
+    """
+
+    def __init__(self, url: str, rules: Rules = NO_RULES, skip: str | None = None) -> None:
         self.url, self.rules = url.rstrip("/"), rules
+        self.skip = f"{skip}/"[len(self.url) + 1 :] if skip and skip.startswith(f"{self.url}/") else None
         self._root: str = self._filesystem[1]
 
     @property
@@ -73,19 +77,16 @@ class Bucket:
         return self.url
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"url": self.url, "rules": self.rules, "_root": self._root}  # connections stay in their process
+        return {
+            "url": self.url,
+            "rules": self.rules,
+            "skip": self.skip,
+            "_root": self._root,
+        }  # connections stay in their process
 
     @cached_property
     def _filesystem(self) -> tuple[Any, str]:
-        check_store(self.url)
-        fsspec = import_extra("fsspec", extra="scale")
-        try:
-            filesystem, root = fsspec.core.url_to_fs(self.url)
-        except ImportError as error:
-            raise DependencyError(f"{self.url} needs a package for that kind of store: {error}") from error
-        except Exception as error:  # no such kind of store, or one whose library wants to know more about it
-            raise SourceError(f"{self.url} cannot be reached: {str(error) or type(error).__name__}") from error
-        return filesystem, root.rstrip("/")
+        return filesystem_of(self.url)
 
     def files(self, suffixes: Collection[str]) -> Found:
         filesystem, root = self._filesystem
@@ -96,8 +97,10 @@ class Bucket:
             raise SourceError(f"cannot list {self.url}: {str(error) or type(error).__name__}") from error
         found = Found()
         for name, info in names.items():
-            file = StoredFile(_below(name, root), info.get("size"), None, _etag(info))
+            file = StoredFile(_below(name, root), info.get("size"), None, version_of(info))
             if any(part.startswith(".") for part in file.path.split("/")):
+                continue
+            if self.skip is not None and file.path.startswith(self.skip):
                 continue
             if (left_out := self.rules.left_out(file.path)) is not None:
                 found.leave_out(left_out[0], by_pattern=left_out[1])
@@ -128,6 +131,22 @@ class Bucket:
         """What the store calls a file below this place, or the place itself."""
         root = self._filesystem[1]
         return f"{root}/{path}" if path else root
+
+
+def filesystem_of(url: str, error: type[CpchubError] = SourceError) -> tuple[Any, str]:
+    """What fsspec has for a place, and what the place is called there.
+
+    Raises DependencyError for a package that is missing, and `error` for a store that there is not.
+    """
+    check_store(url)
+    fsspec = import_extra("fsspec", extra="scale")
+    try:
+        filesystem, root = fsspec.core.url_to_fs(url)
+    except ImportError as failed:
+        raise DependencyError(f"{url} needs a package for that kind of store: {failed}") from failed
+    except Exception as failed:  # no such kind of store, or one whose library wants to know more about it
+        raise error(f"{url} cannot be reached: {str(failed) or type(failed).__name__}") from failed
+    return filesystem, root.rstrip("/")
 
 
 def check_store(url: str) -> None:
@@ -213,7 +232,7 @@ def _whole(data: bytes, length: int | None) -> bytes:
     return data
 
 
-def _etag(info: dict[str, Any]) -> str | None:
+def version_of(info: dict[str, Any]) -> str | None:
     """What a store says of a file's version, by whatever name it says it."""
     for name in ("ETag", "etag", "generation", "md5Hash", "content_md5", "LastModified", "mtime", "updated", "created"):
         if info.get(name) is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import cpchub
 from cpchub.catalog.spec import ModelSpec
 from cpchub.collection.collection import Collection
-from cpchub.collection.manifest import MANIFEST, read_manifest
+from cpchub.collection.manifest import MANIFEST, VECTORS, read_manifest
 from cpchub.common.files import check_free, expanded, put_in_place, write_json, writing
 from cpchub.common.progress import Report
 from cpchub.common.words import counted
@@ -87,6 +87,7 @@ def write_space(
 
 def _copy_collection(collection: Collection, to: Path) -> None:
     """The files of a collection and its index. The manifest no longer says where on this machine its images lie."""
+    collection.fetch(f"{VECTORS}/")
     for pattern in KEPT:
         for path in sorted(collection.folder.glob(pattern)):
             place = to / path.relative_to(collection.folder)

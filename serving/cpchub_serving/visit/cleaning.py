@@ -39,7 +39,7 @@ class Cleaner:
     def __init__(self, index: Index) -> None:
         self.paths = index.paths
         self.checks = Checks(index)
-        self.marks = Marks(index.collection.folder)
+        self.marks = Marks(index.collection.folder, saved=index.collection.stored is None)
         self._looked_for: set[str] = set()
         self._found_here: set[str] = set()
         self._kept_units: dict[str, list[list[str]]] = {}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from cpchub.collection.collection import Collection
 from cpchub.common.columns import Texts
 from cpchub.errors import LabelError, OutputError
+from cpchub_serving.visit.label_files import IN_BUCKET
 from cpchub_serving.visit.label_set import UNSURE, Labels
 from cpchub_serving.visit.learned import Judged
 from cpchub_serving.visit.predictions import Predictions
@@ -66,6 +67,8 @@ def save_head(head: Head, collection: Collection, name: str) -> str:
 
     Raises OutputError where that holds anything else, without the place of the collection.
     """
+    if collection.stored is not None:
+        raise OutputError(f"the classifier was not saved: {IN_BUCKET}; or download it as a zip")
     try:
         head.save(collection.folder / HEADS / name)
     except OutputError as error:

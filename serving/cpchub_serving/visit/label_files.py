@@ -24,6 +24,10 @@ from cpchub.errors import LabelError, NoSpaceError, OutputError
 
 FORMAT = 1
 COLUMNS = ["path", "label"]
+IN_BUCKET = (
+    "the collection is in a bucket, where the page writes nothing. Whoever serves this page can copy it to a folder, "
+    "and serve that"
+)
 Signature = tuple[tuple[int, int, int] | None, ...]  # of both files; another one means that somebody wrote them
 
 
@@ -37,10 +41,14 @@ class Content:
 
 
 class LabelFiles:
-    """The two files of the set `name` in a folder, which is made with the first change."""
+    """The two files of the set `name` in a folder, which is made with the first change.
 
-    def __init__(self, folder: Path, name: str) -> None:
+    saved: whether changes can be saved; a collection in a bucket has a copy here, which is not the place for them.
+    """
+
+    def __init__(self, folder: Path, name: str, *, saved: bool = True) -> None:
         self.folder = folder
+        self.saved = saved
         self.name = name
         self.csv = folder / f"{name}.csv"
         self.json = folder / f"{name}.json"
@@ -72,7 +80,12 @@ class LabelFiles:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the set against other processes for the time of one change; on a file system without locks nothing."""
+        """Hold the set against other processes for the time of one change; on a file system without locks nothing.
+
+        Raises OutputError where changes cannot be saved.
+        """
+        if not self.saved:
+            raise OutputError(f"the label set {self.name} was not saved: {IN_BUCKET}")
         with self._in_words():
             self.folder.mkdir(exist_ok=True)
             handle = os.open(self.folder / f".{self.name}.lock", os.O_RDWR | os.O_CREAT, 0o666)

@@ -53,7 +53,7 @@ class LabelSets:
                 alike = {known.casefold(): known for known in [*self.names(), *self._open]}
                 if (known := alike.get(name.casefold(), name)) != name:
                     raise LabelError(f"there is the label set {known!r} already, which differs in capital letters only")
-                files = LabelFiles(self.folder, name)
+                files = LabelFiles(self.folder, name, saved=self.collection.stored is None)
                 labels = LabelSet(files, Texts(self.collection.mapped_items["path"]), self.collection.location)
                 self._open[name] = labels, Learned()
             return self._open[name]

@@ -20,6 +20,7 @@ from typing import Final, Literal, NamedTuple, cast
 
 from cpchub.common.files import locked, replacing, writing
 from cpchub.errors import CollectionError, NoSpaceError, OutputError
+from cpchub_serving.visit.label_files import IN_BUCKET
 
 FILE, LOCK = "marks.csv", ".marks.lock"
 COLUMNS = ["path", "mark", "reason"]
@@ -37,10 +38,14 @@ class Mark(NamedTuple):
 
 
 class Marks:
-    """The marks of one collection, by path. Raises CollectionError where `marks.csv` is anything else."""
+    """The marks of one collection, by path. Raises CollectionError where `marks.csv` is anything else.
 
-    def __init__(self, folder: Path) -> None:
+    saved: as for `LabelFiles`.
+    """
+
+    def __init__(self, folder: Path, *, saved: bool = True) -> None:
         self.folder = folder
+        self.saved = saved
         self._lock = RLock()
         self._marks: dict[str, Mark] = {}
         self._signature: object = None
@@ -119,6 +124,8 @@ class Marks:
 
         An error of writing is said as a visitor may read it: without a place on this machine.
         """
+        if not self.saved:
+            raise OutputError(f"the mark was not saved: {IN_BUCKET}")
         try:
             with writing(self.folder / FILE):
                 handle = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)

@@ -9,7 +9,7 @@ from cpchub.embedding.job import embed
 from tests.cpchub.images import TinyEncoder
 
 
-def run(source: Path, out: Path, encoder: TinyEncoder | None = None, **options: object) -> Collection:
+def run(source: Path | str, out: Path | str, encoder: TinyEncoder | None = None, **options: object) -> Collection:
     return embed(source, out, encoder or TinyEncoder(), progress=False, **{"batch_size": 4} | options)  # type: ignore[arg-type]
 
 

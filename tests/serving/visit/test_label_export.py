@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from cpchub.errors import LabelError, OutputError
@@ -57,7 +58,11 @@ def test_a_saved_classifier_says_what_the_page_says(
     labels: LabelSet, session: Session, features: Features, tmp_path: Path
 ) -> None:
     collection = SimpleNamespace(
-        folder=tmp_path, paths=PATHS, manifest={"encoder": {"name": "tiny", "fingerprint": "0123"}}
+        folder=tmp_path,
+        stored=None,
+        paths=PATHS,
+        mapped_items=pa.table({"path": PATHS}),
+        manifest={"encoder": {"name": "tiny", "fingerprint": "0123"}},
     )
     with pytest.raises(LabelError, match="no classifier yet"):
         head_of(labels.now, None, collection)

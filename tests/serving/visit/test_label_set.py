@@ -154,7 +154,8 @@ def test_a_kill_between_two_files_leaves_the_state_before_or_after(
 
 @pytest.fixture
 def sets(tmp_path: Path) -> LabelSets:
-    return LabelSets(SimpleNamespace(folder=tmp_path, mapped_items=pa.table({"path": PATHS}), location=""))
+    collection = SimpleNamespace(folder=tmp_path, mapped_items=pa.table({"path": PATHS}), location="", stored=None)
+    return LabelSets(collection)
 
 
 def test_sets_are_named_apart_and_found_again(sets: LabelSets) -> None:
