@@ -61,7 +61,7 @@ class Collection:
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any], stored: StoredCollection | None = None) -> None:
-        self.folder = folder  # of a collection in a bucket its copy here, in which `file` fetches what is missing
+        self.folder = folder  # of a collection in a bucket its copy here, in which `fetch` puts what is missing
         self.stored = stored
         self.manifest = manifest
         self.counts = Counts(unchanged=manifest["count"])  # what the call of `embed` that returned it did

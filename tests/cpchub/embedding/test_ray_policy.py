@@ -12,6 +12,7 @@ import pytest
 from cpchub.embedding import on_ray, ray_nodes
 from cpchub.errors import ArgumentError, CollectionError, CpchubWarning, SourceError, WorkerError
 from cpchub.media.sources.storage import Disk
+from tests.cpchub.buckets import another_machine, but_for_times, files_at, local_files
 from tests.cpchub.embedding.fake_ray import FakeRay, RayError
 from tests.cpchub.embedding.runs import files_of, run
 from tests.cpchub.images import TinyEncoder
@@ -42,6 +43,16 @@ def test_the_files_are_those_of_one_process_and_every_node_works(source: Path, t
     assert (collection.counts.added, collection.counts.broken) == (9, 1)
     assert set(shards_of(ray)) == {"a", "b"}
     assert Counter(ray.calls)["a", "kill"] == Counter(ray.calls)["b", "kill"] == 1
+
+
+def test_into_a_bucket_only_this_process_writes(
+    source: Path, tmp_path: Path, ray: FakeRay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another_machine(monkeypatch, tmp_path / "cache")
+    run(source, tmp_path / "one")
+    run(source, "memory://of-ray/photos", on="ray")
+    assert but_for_times(files_at("memory://of-ray/photos")) == local_files(tmp_path / "one")
+    assert set(shards_of(ray)) == {"a", "b"}
 
 
 def test_where_there_are_gpus_they_embed_and_the_other_processors_read(
