@@ -5,12 +5,14 @@
 Each recipe runs in the loop that `cpchub train` runs, views, loss, optimiser and log included, on images of noise of
 the recipe's size: speed does not depend on what is in them. The first steps, in which kernels are compiled and chosen,
 do not count. The encoder alone is the forward and backward pass of the recipe's network on ready tensors, as many views
-an image, in the same precision. For CPC patches/s are given too.
+an image, in the same precision. For CPC patches/s are given too. A recipe whose row is in the file already, of the
+same device and number of steps, is not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
@@ -46,6 +48,10 @@ class Clocked:
     def labels(self) -> Tensor | None:
         return self.images.labels
 
+    @property
+    def shards(self) -> None:
+        """All images are in memory."""
+
     def __len__(self) -> int:
         return len(self.images)
 
@@ -75,8 +81,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "training_speed.json")
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    rows: list[dict[str, Any]] = []
+    found: dict[str, Any] = {
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+        "steps": options.steps,
+        "results": [],
+    }
+    rows = found["results"] = earlier(options.out, found)
     for name in options.recipes:
+        if any(row["recipe"] == name and row["batch_size"] == (options.batch or row["batch_size"]) for row in rows):
+            continue
         recipe = replace(recipes.get(name), knn_every=0)
         recipe = replace(recipe, batch_size=options.batch or recipe.batch_size)
         rows.append(measured(recipe, device, options.warm, options.steps))
@@ -86,15 +100,14 @@ def main() -> None:
             + (f"  {row['patches_per_second']:>12,.0f} patches/s" if "patches_per_second" in row else ""),
             flush=True,
         )
-        found = {
-            "device": torch.cuda.get_device_name()
-            if device.type == "cuda"
-            else f"CPU, {torch.get_num_threads()} threads",
-            "torch": torch.__version__,
-            "steps": options.steps,
-            "results": rows,
-        }
         write_json(options.out, found)  # after each recipe, so that a stopped job leaves what it measured
+
+
+def earlier(out: Path, found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows that `out` has already, if they were measured as those of `found` are."""
+    known: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {}
+    same = all(known.get(key) == value for key, value in found.items() if key != "results")
+    return list(known["results"]) if same else []
 
 
 def measured(recipe: Recipe, device: torch.device, warm: int, steps: int) -> dict[str, Any]:
