@@ -60,6 +60,7 @@ CASES: dict[str, dict[str, Any]] = {
     "inva_spread": {},
     "cmc": {},
     "sup_con": {"optimizer": "sgd"},
+    "supervised": {"views": ONE["views"]},
     "rotation": ONE,
     "exemplar": ONE,
     "relative_position": ONE,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+import numpy as np
+
 from cpchub.errors import RecipeError, SourceError
 from cpchub.media.rules import NO_RULES, Rules
 from cpchub_training.data import recordings
@@ -70,7 +72,7 @@ def in_memory(found: Listed, name: str, size: int, image_cache: str = NONE) -> I
 def open_data(
     recipe: Recipe, check: Callable[[Recipe, int, bool], None] | None = None
 ) -> Images | Stream | recordings.Recordings:
-    """The recipe's images: in memory if they fit as squares into a quarter of it, else streamed.
+    """The recipe's images, `recipe.limit` of them: in memory if they fit as squares into a quarter of it, or streamed.
 
     CPC on sound gets its recordings, which stay on disk. `check` is called with the recipe, the number of images and
     whether they have labels, before anything is decoded. Raises `SourceError` for missing data, and whatever `check`
@@ -79,8 +81,11 @@ def open_data(
     if recipe.takes == "sound":
         return recordings.load(recipe.data, recipe.audio, recipe.rules)
     if recipe.data in ("", *HAVE_TEST_PART) or names_modalities(recipe.data):
-        return _report_left_out(load(recipe.data, size=recipe.stored_size, rules=recipe.rules))
+        known = _report_left_out(load(recipe.data, size=recipe.stored_size, rules=recipe.rules))
+        return known if (rows := drawn(len(known), recipe.limit)) is None else known.subset(rows)
     images = own_images(recipe.data, recipe.rules)
+    if (rows := drawn(len(images), recipe.limit)) is not None:
+        images = images.subset(rows)
     if check is not None:
         check(recipe, len(images), images.labels is not None)
     if recipe.stream == "never" and recipe.views_on == "device":
@@ -90,6 +95,11 @@ def open_data(
     if recipe.stream == "always" or recipe.views_on == "cpu" or needed > memory / 4:
         return Stream(images, recipe.stored_size, image_cache=recipe.image_cache)
     return _report_left_out(in_memory(images, title(recipe.data), recipe.stored_size, recipe.image_cache))
+
+
+def drawn(n: int, limit: int) -> np.ndarray | None:
+    """The rows of `limit` of n images, ascending and the same at every call; None where all are taken."""
+    return np.sort(np.random.default_rng(0).permutation(n)[:limit]) if 0 < limit < n else None
 
 
 def _report_left_out(images: Images) -> Images:

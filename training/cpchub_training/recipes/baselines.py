@@ -18,6 +18,20 @@ _CROP_AND_FLIP = Views(crop_scale=(0.5, 1.0), jitter_p=0.0, grey_p=0.0)
 
 
 @recipe
+def supervised_resnet18_cifar10_200e() -> Recipe:
+    """With all labels: crops and flips."""
+    return replace(
+        simclr_resnet18_cifar10_200e(),
+        name="supervised_resnet18_cifar10_200e",
+        method="supervised",
+        views=_CROP_AND_FLIP,
+        n_views=1,
+        batch_size=128,
+        lr=0.1,
+    )
+
+
+@recipe
 def rotation_resnet18_cifar10_200e() -> Recipe:
     """Rotation: each image in its four rotations, crops and flips."""
     return replace(

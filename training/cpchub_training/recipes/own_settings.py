@@ -52,6 +52,7 @@ _OF_METHODS: Mapping[str, tuple[str, ...]] = {
     "inva_spread": _LINEAR_HEAD,
     "cmc": (*_LINEAR_HEAD, *_BANK, *_all_of("cmc")),
     "sup_con": _HEAD,
+    "supervised": (),
     "rotation": (),
     "exemplar": (),
     "relative_position": ("projector_hidden",),

@@ -56,6 +56,7 @@ class Recipe:
     exclude: tuple[str, ...] = ()  # files and folders of it to leave out, by name or path; * and ? stand for anything
     include_system: bool = False  # take in folders of a NAS or an operating system: @eaDir, #recycle, __MACOSX
     follow_links: bool = False  # follow links that lead out of it
+    limit: int = 0  # train on so many of the images, drawn at random and the same for every seed; 0: on all
     stored_size: int = 32  # images of your own become squares of this side, of which views show parts
     stream: Literal["auto", "always", "never"] = "auto"  # decode while training; auto: if memory is too small for all
     image_cache: str = "auto"  # for smaller copies of large images, on disk: auto (a quarter of what is free), 20GB
@@ -158,6 +159,7 @@ class Recipe:
         Values that depend on the method are checked by its entry in the registry of methods.
         """
         problems = {
+            "limit": self.limit == 0 or (self.limit > 0 and self.takes != "sound"),
             "epochs": self.epochs >= 1,
             "batch_size": self.batch_size >= 2 * world_size and self.batch_size % world_size == 0,
             "accumulate": self.accumulate >= 1
@@ -181,9 +183,8 @@ class Recipe:
             "steps": list(self.steps) == sorted(self.steps),
             "head_layers": self.head_layers >= 0,
         }
-        for name, hint in get_type_hints(Recipe).items():
-            if get_origin(hint) is Literal:
-                problems[name] = getattr(self, name) in get_args(hint)
+        words = {name: get_args(hint) for name, hint in get_type_hints(Recipe).items() if get_origin(hint) is Literal}
+        problems |= {name: getattr(self, name) in allowed for name, allowed in words.items()}
         if world_size > 1 and self.accumulate >= 1:
             self._check_shares(world_size)
         for name, fine in problems.items():

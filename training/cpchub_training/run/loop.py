@@ -11,6 +11,8 @@ have no fixed order there.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -41,6 +43,7 @@ from cpchub_training.run.watch import Watch
 class Result:
     """The result of a run: the trained method, the encoder to keep, the last line of metrics, and the number of
     training images. `steps` is the number of steps that this call has taken: 0 where the run was finished before.
+    `finished` is whether the run is at its last step.
     """
 
     method: Method
@@ -48,6 +51,7 @@ class Result:
     metrics: dict[str, Any]
     images: int
     steps: int
+    finished: bool
 
 
 def train(
@@ -57,14 +61,16 @@ def train(
     images: data.TrainingSet | None = None,
     accelerator: str = "auto",
     stop_after_steps: int | None = None,
+    stop_after_minutes: float | None = None,
 ) -> Result:
     """Train `recipe` in `run_dir`, going on from its last checkpoint if there is one.
 
     One device, or under `torchrun` one a process. `images` replaces the recipe's data set (already loaded).
-    `stop_after_steps` ends this call early, with a checkpoint, as a time limit would. Raises `RecipeError` before any
-    work for values that cannot work, `RunError` for a folder that holds another run, a loss that is no longer finite,
-    or a rank that is gone.
+    `stop_after_steps` and `stop_after_minutes` end this call early, after a step and with a checkpoint. Raises
+    `RecipeError` before any work for values that cannot work, `RunError` for a folder that holds another run, a loss
+    that is no longer finite, or a rank that is gone.
     """
+    until = math.inf if stop_after_minutes is None else time.monotonic() + 60 * stop_after_minutes
     fabric = ranks.launch(accelerator, recipe.precision, fsdp=recipe.fsdp)
     torch.backends.cudnn.benchmark = True  # all steps have the same shapes: measure the convolutions once
     with ExitStack() as held, _failures_named(run_dir):
@@ -76,7 +82,7 @@ def train(
             if mine:
                 steps = Batches(recipe, len(images), 0, fabric.world_size).steps_per_epoch
                 held.enter_context(claimed(run_dir, recipe, steps))
-        return _run(TrainingRun(recipe, run_dir, images, method, fabric), stop_after_steps)
+        return _run(TrainingRun(recipe, run_dir, images, method, fabric), stop_after_steps, until)
 
 
 def _method(recipe: Recipe, images: data.TrainingSet) -> Method:
@@ -88,8 +94,8 @@ def _method(recipe: Recipe, images: data.TrainingSet) -> Method:
     return build_method(recipe, backbone, facts_of(images))
 
 
-def _run(run: TrainingRun, stop_after_steps: int | None) -> Result:
-    """The steps from the last checkpoint on, in a folder that is ours."""
+def _run(run: TrainingRun, stop_after_steps: int | None, until: float) -> Result:
+    """The steps from the last checkpoint on, in a folder that is ours, up to the time `until` of `time.monotonic`."""
     before = run.done
     stop = run.total if stop_after_steps is None else min(run.total, before + stop_after_steps)
     with StopBetweenSteps() as stopping, Watch(run, stop) as watch:
@@ -97,14 +103,17 @@ def _run(run: TrainingRun, stop_after_steps: int | None) -> Result:
             loss, scalars = run.step(batch, views)
             watch.after_step(batch, loss, scalars)
             due = run.minutes_since_checkpoint() >= run.recipe.checkpoint_minutes
-            asked, due = _agreed([stopping.asked, due], batch.step, run.device)
-            end = run.done == stop or asked
+            late = time.monotonic() >= until
+            asked, due, late = _agreed([stopping.asked, due, late], batch.step, run.device)
+            end = run.done == stop or asked or late
             if end or due:
                 run.save(loss, wait=end)
             if asked and run.done < run.total:
                 raise KeyboardInterrupt(f"stopped at step {run.done} of {run.total}, saved in {run.last}; to go on")
+            if late:
+                break
     method, encoder = run.whole()
-    return Result(method, encoder, watch.line, len(run.images), run.done - before)
+    return Result(method, encoder, watch.line, len(run.images), run.done - before, run.done >= run.total)
 
 
 def _agreed(asked: list[bool], step: int, device: torch.device) -> list[bool]:
