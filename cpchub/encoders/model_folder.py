@@ -34,7 +34,7 @@ FACTS = (
     "name", "method", "data", "license", "architecture", "model_args", "input_size", "mean", "std", "interpolation",
     "crop_pct", "summary",
 )  # fmt: skip
-EXTRA_FACTS = ("aliases", "limits", "sample_rate", "derived_from")
+EXTRA_FACTS = ("aliases", "limits", "sample_rate", "derived_from", "command")
 
 
 def write(

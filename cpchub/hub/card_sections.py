@@ -171,9 +171,12 @@ def training_section(config: Mapping[str, Any], recipe: Mapping[str, Any]) -> st
     settings = [
         (f"`{name}`", f"`{_setting(value)}`") for name, value in recipe.items() if value not in (None, {}, [], "")
     ]
+    gap = " "
+    if command := facts.get("command"):
+        text, gap = f"{text} The command:\n\n```bash\n{command}\n```", "\n\n"
     if not settings:
         return text
-    return f"{text} Every setting, as in `recipe.json`:\n\n" + table(("Setting", "Value"), settings)
+    return f"{text}{gap}Every setting, as in `recipe.json`:\n\n" + table(("Setting", "Value"), settings)
 
 
 def limits_section(config: Mapping[str, Any], results: list[Mapping[str, Any]]) -> str:

@@ -22,8 +22,9 @@ from cpchub_training.jobs.classifier import CLASSIFIER, write_classifier
 from cpchub_training.jobs.lineage import parents_of
 from cpchub_training.methods import Classifying
 from cpchub_training.recipes import Recipe
+from cpchub_training.recipes.command import command_of
 from cpchub_training.recipes.own_settings import only_own
-from cpchub_training.run.loop import train
+from cpchub_training.run.loop import Result, train
 
 
 class Exported(NamedTuple):
@@ -33,6 +34,7 @@ class Exported(NamedTuple):
     trained: bool
 
 
+FRACTIONS = (0.01, 0.1)  # of the labels, in a card
 DATA_NAMES = {"cifar10": "CIFAR-10", "digits": "UCI handwritten digits (scikit-learn)", "fsdd": "Free Spoken Digits"}
 
 
@@ -43,14 +45,16 @@ def run(recipe: Recipe, run_dir: Path) -> Exported | None:
     `torchrun` the first rank exports; the others are done after training and return None.
     """
     result = train(recipe, run_dir)
-    if not leave_process_group():
-        return None
+    return Exported(finish(recipe, result, run_dir), trained=result.steps > 0) if leave_process_group() else None
+
+
+def finish(recipe: Recipe, result: Result, run_dir: Path) -> Path:
+    """Export and evaluate what a finished run in `run_dir` has trained; returns `run_dir/export`."""
     if (
         isinstance(result.method, Classifying) and not recipe.ema_decay
     ):  # the classifier was not trained on the averaged weights that are exported
         write_classifier(result.method, recipe, run_dir / CLASSIFIER)
-    folder = export_run(recipe, result.backbone, run_dir / "export", result.images)
-    return Exported(folder, trained=result.steps > 0)
+    return export_run(recipe, result.backbone, run_dir / "export", result.images)
 
 
 def leave_process_group() -> bool:
@@ -72,12 +76,13 @@ def export_run(recipe: Recipe, backbone: nn.Module, folder: Path, n_images: int,
     facts = describe(recipe, n_images, name or recipe.name.replace("_", "-"))
     if not has_weights_of(folder, backbone):
         write_model_folder(backbone, folder, facts=facts, recipe=only_own(recipe.to_dict()), evaluation=None)
-    if recipe.data in data.HAVE_TEST_PART and not (folder / EVALUATION).is_file():
-        from cpchub_training.evaluate import Settings, evaluate, open_labelled  # brings scikit-learn: a second
+    if recipe.data in data.HAVE_TEST_PART:
+        if not (folder / EVALUATION).is_file():
+            from cpchub_training.evaluate import Settings, evaluate, open_labelled  # brings scikit-learn: a second
 
-        settings = Settings(fractions=(0.01, 0.1))
-        write_json(folder / EVALUATION, evaluate(load(folder), open_labelled(recipe.data), settings=settings))
-        render_card(folder)
+            settings = Settings(fractions=FRACTIONS)
+            write_json(folder / EVALUATION, evaluate(load(folder), open_labelled(recipe.data), settings=settings))
+        render_card(folder)  # also where an earlier call was killed between the two files
     return folder
 
 
@@ -112,6 +117,8 @@ def describe(recipe: Recipe, n_images: int, name: str) -> dict[str, Any]:
         "crop_pct": 1.0,
         "summary": f"{recipe.backbone} {how}, {'with' if labelled else 'without'} labels.",
     }
+    if command := command_of(recipe):
+        facts["command"] = command
     if parents:
         facts["derived_from"] = [parent._asdict() for parent in parents]
     if heard:  # to timm a waveform is an image one row high
