@@ -122,10 +122,10 @@ def test_a_report_is_one_page_with_everything_inside(model_folder: Path, colours
     text = page.read_text()
     assert 'src="http' not in text
     assert "<link" not in text
-    assert text.count("data:image/png;base64,") == 5  # label curve, confusion, neighbours, map, training
-    for said in ("What labels buy", "labels saved", "Nearest neighbours", "from scratch"):
+    assert text.count("data:image/png;base64,") == 6  # label curve, confusion, neighbours, before, map, training
+    for said in ("What labels buy", "labels saved", "Nearest neighbours", "The same before training", "from scratch"):
         assert said in text
-    assert len(list(page.parent.glob("*.png"))) == 5
+    assert len(list(page.parent.glob("*.png"))) == 6
 
 
 def test_a_report_of_two_encoders_sets_them_side_by_side(model_folder: Path, colours: Path) -> None:

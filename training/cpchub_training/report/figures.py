@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from cpchub.common.files import replacing
+from cpchub.common.vectors import unit_length
 from cpchub.fewlabels import plot_label_curve
 from cpchub.fewlabels.curve import LabelCurve
 from cpchub.media.contact_sheet import Tile, contact_sheet
@@ -26,6 +27,7 @@ HUES = (
 )  # fmt: skip
 MAPPED = 2000  # test images on the map
 QUERIES, NEIGHBOURS = 8, 7
+BEFORE = 2000  # training images that the untrained network chooses from
 
 
 def label_efficiency(subjects: Sequence[Subject], out: Path) -> Path | None:
@@ -91,18 +93,41 @@ def embedding_map(subject: Subject, out: Path) -> Path:
 
 def neighbours(subject: Subject, out: Path) -> Path:
     """Test images, one a class, and the training images nearest to them."""
-    data, x, queries = subject.data, subject.features("train"), subject.features("test")
-    rng, rows = np.random.default_rng(0), []
-    for code in rng.permutation(len(data.classes))[:QUERIES]:
-        row = int(rng.choice(np.flatnonzero(data.test.labels == code)))
-        similarity = x @ queries[row]
-        nearest = np.argsort(-similarity)[:NEIGHBOURS]
-        query: Any = data.test.images[row]
-        tiles = [Tile(_readable(query), data.classes[code], highlighted=True)]
-        for each in nearest:
-            found: Any = data.train.images[each]
+    queries = _queries(subject)
+    return _sheet(subject, queries, subject.features("test")[queries] @ subject.features("train").T, out)
+
+
+def neighbours_before(subject: Subject, out: Path) -> Path:
+    """The same test images, and the nearest of `BEFORE` training images by the network with new weights."""
+    data, queries = subject.data, _queries(subject)
+    rows = np.random.default_rng(0).permutation(len(data.train))[:BEFORE]
+    x, q = (
+        subject.untrained.encode([_readable(part.images[row]) for row in chosen])
+        for part, chosen in ((data.train, rows), (data.test, queries))
+    )
+    similarity = np.full((len(queries), len(data.train)), -np.inf, np.float32)
+    similarity[:, rows] = unit_length(q) @ unit_length(x).T
+    return _sheet(subject, queries, similarity, out)
+
+
+def _queries(subject: Subject) -> list[int]:
+    """Rows of test images, one of each class, or of some."""
+    rng, labels = np.random.default_rng(0), subject.data.test.labels
+    classes = rng.permutation(len(subject.data.classes))[:QUERIES]
+    return [int(rng.choice(np.flatnonzero(labels == code))) for code in classes]
+
+
+def _sheet(subject: Subject, queries: Sequence[int], similarity: Any, out: Path) -> Path:
+    """Test images, and beside each the training images of the largest similarity, `[queries, N]`."""
+    data, rows = subject.data, []
+    for row, of_row in zip(queries, similarity, strict=True):
+        code = data.test.labels[row]
+        tiles = [Tile(_readable(data.test.images[row]), data.classes[code], highlighted=True)]
+        for each in np.argsort(-of_row)[:NEIGHBOURS]:
             label = data.classes[data.train.labels[each]]
-            tiles.append(Tile(_readable(found), label if label == data.classes[code] else f"({label})"))
+            tiles.append(
+                Tile(_readable(data.train.images[each]), label if label == data.classes[code] else f"({label})")
+            )
         rows.append(tiles)
     return contact_sheet(rows, out)
 
@@ -161,5 +186,6 @@ def draw(subject: Subject, folder: Path, prefix: str) -> Mapping[str, Path | Non
         "training": training_curves(subject, folder / f"{prefix}-training.png"),
         "confusion": confusion(subject, folder / f"{prefix}-confusion.png"),
         "neighbours": neighbours(subject, folder / f"{prefix}-neighbours.png"),
+        "before": neighbours_before(subject, folder / f"{prefix}-neighbours-before.png"),
         "map": embedding_map(subject, folder / f"{prefix}-map.png"),
     }

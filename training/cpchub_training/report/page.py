@@ -171,6 +171,12 @@ def _encoder(subject: Subject, files: Mapping[str, Path | None], alone: bool) ->
             "A test image (framed) and the training images nearest to it. A class in brackets is another one.",
         ),
         (
+            "before",
+            "The same before training",
+            "The same test images, and those nearest to them for this network with new weights, among "
+            f"{figures.BEFORE:,} training images: what it was before it had learned anything.",
+        ),
+        (
             "map",
             "Map of the features",
             "Test images by t-SNE, coloured by class. Only who is near whom means something, not how far.",

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from cpchub.catalog.spec import EVALUATION
 from cpchub.common.files import expanded
 from cpchub.common.vectors import unit_length
 from cpchub.encoders.encoder import Encoder
+from cpchub.encoders.load import load
 from cpchub.errors import SourceError
 from cpchub_training.evaluate.datasets import DataSet
 from cpchub_training.evaluate.evaluation import curves, read_evaluation, run
@@ -35,6 +37,7 @@ class Subject:
     there are any."""
 
     encoder: Encoder
+    typed: str  # what it was asked for by
     name: str
     data: DataSet
     cache: FeatureCache
@@ -54,7 +57,7 @@ class Subject:
             )
         lines = _training(expanded(name) / METRICS)
         most = max(found, key=lambda each: len(each["results"]) + len(each.get("rivals", [])))
-        return Subject(encoder, encoder.spec.name, data, FeatureCache(encoder, cache), most, lines)
+        return Subject(encoder, name, encoder.spec.name, data, FeatureCache(encoder, cache), most, lines)
 
     @property
     def rows(self) -> list[Row]:
@@ -85,6 +88,13 @@ class Subject:
         """What the linear probe on all labels says of each test image."""
         task = Task.blind(self.encoder, self.data, self.cache, Settings())
         return run(task, linear_protocol(task))[0].predicted
+
+    @cached_property
+    def untrained(self) -> Encoder:
+        """The same network with new weights, the same ones each time."""
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return load(self.typed, pretrained=False)
 
     def features(self, part: str) -> npt.NDArray[Any]:
         """Unit features of a part, `[N, D]`."""
