@@ -15,6 +15,7 @@ from cpchub.cli.next_labels import LabelNext
 from cpchub.cli.publishing import Publish
 from cpchub.cli.searching import DuplicatesCommand, Map, Merge, Outliers, Search
 from cpchub.cli.serving import Demo, Serve, Space
+from cpchub.cli.suite import Suite
 from cpchub.cli.training import Distil, Quickstart, Train
 
 COMMANDS: dict[str, type[Command]] = {
@@ -22,6 +23,7 @@ COMMANDS: dict[str, type[Command]] = {
     for command in (
         Quickstart,
         Train,
+        Suite,
         Distil,
         Eval,
         Compare,

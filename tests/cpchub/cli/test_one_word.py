@@ -19,6 +19,7 @@ TAKES_IMAGES = {
     "compare": ["simclr", "moco"],
     "report": ["simclr"],
     "detect": ["simclr"],
+    "suite": [],
     "embed": ["-o", "out"],
     "index": ["-o", "out"],
     "duplicates": [],

@@ -1,1 +1,1 @@
-"""Whole jobs: pretrain and export, fine-tune and distil, the quickstart."""
+"""Whole jobs: pretrain and export, suites of recipes, fine-tune and distil, the quickstart."""

@@ -191,6 +191,12 @@ def cpc_small_cifar10_cpu() -> Recipe:
 
 
 @recipe
+def cpc_cifar10_short() -> Recipe:
+    """CPC v2 on CIFAR-10 in ten minutes on two CPU cores: `cpc_small_cifar10_cpu`, two epochs."""
+    return replace(cpc_small_cifar10_cpu(), name="cpc_cifar10_short", epochs=2)
+
+
+@recipe
 def cpc_audio_librispeech() -> Recipe:
     """CPC on the 100 hours of LibriSpeech: speaker 97.4 %, phones 64.6 % linear in the paper; some 300,000 steps.
 

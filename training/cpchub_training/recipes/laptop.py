@@ -80,6 +80,18 @@ def moco_v2_resnet18_w32_cifar10_cpu() -> Recipe:
 
 
 @recipe
+def simclr_cifar10_short() -> Recipe:
+    """SimCLR on CIFAR-10 in ten minutes on two CPU cores: `simclr_resnet18_w32_cifar10_cpu`, three epochs."""
+    return replace(simclr_resnet18_w32_cifar10_cpu(), name="simclr_cifar10_short", epochs=3, precision="bf16")
+
+
+@recipe
+def moco_v2_cifar10_short() -> Recipe:
+    """MoCo v2 on CIFAR-10 in ten minutes on two CPU cores: `moco_v2_resnet18_w32_cifar10_cpu`, three epochs."""
+    return replace(moco_v2_resnet18_w32_cifar10_cpu(), name="moco_v2_cifar10_short", epochs=3, precision="bf16")
+
+
+@recipe
 def simclr_digits() -> Recipe:
     """A minute on two CPU cores: scikit-learn's digits, a ten-layer ResNet with 128 features, views of handwriting.
 
