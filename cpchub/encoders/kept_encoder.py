@@ -121,10 +121,13 @@ class KeptEncoder(LaterEncoder):
         return super().encode(images, batch_size=batch_size, normalize=normalize)
 
     def embedder(self, images: int) -> Embedder:
-        """This encoder, made ready for so many images."""
+        """This encoder, made ready for so many images. For few, it computes in float32, as the plain network does.
+
+        Also for one image: to open what is kept takes less time than to import torch.
+        """
         _, height, width = self.spec.input_size
         if images * height * width < OPENED:
-            return super().embedder(images)
+            return self._engine_embedder(lanes=1, half=False)
         return self._engine_embedder(lanes=min(processor.cores(), MOST_LANES), half=True)
 
     def _engine_embedder(self, *, lanes: int, half: bool) -> EngineEmbedder:

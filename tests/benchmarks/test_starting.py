@@ -51,6 +51,7 @@ def test_it_ends_in_one_line_where_it_was_given_what_it_cannot_use(name: str) ->
         "methods unheard-of",
         "cpc_ablation unheard-of",
         "fuzz --formats unheard-of",
+        "memory --only unheard-of",
     ],
 )
 def test_a_place_or_a_word_that_there_is_not_is_named(
