@@ -1,4 +1,4 @@
-"""Settings of the fast recipe for CIFAR-10 on a CPU, chosen by runs of equal processor time on held-out images.
+"""Settings of the fast recipe for CIFAR-10 on a CPU, compared by runs of equal processor time on held-out images.
 
     CPCHUB_DATA=FOLDER python -m benchmarks.fast_choice [SETTING ...] [--seconds 70] [--runs FOLDER] [--out FILE]
 

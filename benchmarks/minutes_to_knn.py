@@ -11,7 +11,7 @@ so the import of libraries and the reading of the data count. It stands still wh
 for both: k = 200, T = 0.1, the 50,000 training images against the 10,000 test images, features in float32. Ours is
 measured at the end of each epoch; lightly eight times before it is stopped, after 4 times the time of ours.
 
-The settings of the recipe were chosen on held-out training images (`benchmarks/fast_choice.py`).
+Settings are compared on held-out training images only (`benchmarks/fast_choice.py`).
 """
 
 from __future__ import annotations
