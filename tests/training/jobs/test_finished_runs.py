@@ -22,7 +22,8 @@ def test_a_finished_run_says_so_and_how_to_go_on_and_keeps_its_encoder(
 ) -> None:
     recipe, out = tiny(photos(tmp_path / "photos", each=8)), tmp_path / "run"
     TrainRecipe(recipe, out).run()
-    assert capsys.readouterr().err.startswith(f"Trained {recipe.name}. Use it: cpchub index IMAGES -o OUT --encoder ")
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"Trained {recipe.name}. Use it: cpchub index IMAGES -o OUT --encoder ")
     config, measured = out / "export" / "config.json", out / "export" / "eval.json"
     config.write_text(config.read_text().replace("unknown", "mit"))
     measured.write_text("{}")
