@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import gpu_carry
+from benchmarks.in_one_line import in_one_line
 
 REPOSITORY = Path(__file__).parents[1]
 KNOWN = REPOSITORY / "benchmarks" / "results" / "gpu.json"
@@ -171,4 +172,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -110,6 +110,7 @@ METHODS = {
     "uda": Method(
         "UDA", "Unsupervised Data Augmentation for Consistency Training", "1904.12848", "semi-supervised", labels=True
     ),
+    "supervised": Method("Supervised", "", "", "supervised", labels=True),
     "cmc": Method("CMC", "Contrastive Multiview Coding", "1906.05849", "cmc"),
     "pirl": Method("PIRL", "Self-Supervised Learning of Pretext-Invariant Representations", "1912.01991", "pirl"),
     "jigsaw": Method(
@@ -177,9 +178,9 @@ def method_title(text: str) -> str:
 
 
 def learned_from_labels(text: str) -> bool:
-    """Whether the method needs labels; supervised training does."""
+    """Whether the method needs labels."""
     known = method_of(text)
-    return _compact(text) == "supervised" or (known is not None and known.labels)
+    return known is not None and known.labels
 
 
 def same_method(text: str, wanted: str) -> bool:

@@ -60,7 +60,7 @@ def training_minutes(recipe: Recipe, lines: Sequence[Mapping[str, Any]]) -> floa
         if line["images_per_second"] > 0:
             seconds += (line["step"] - before) * recipe.batch_size / line["images_per_second"]
         before = line["step"]
-    return round(seconds / 60, 2)
+    return round(seconds / 60, 4)
 
 
 def write_table(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
