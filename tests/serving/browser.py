@@ -37,7 +37,7 @@ NOT_YET = (IndexError, exceptions.StaleElementReferenceException)  # what is loo
 # What each tab shows once it has all that it is opened for.
 CONTENT = {
     "Search": "#results .cpc-tile",
-    "Label": "#label-board .cpc-tile",
+    "Label": "body:has(#label-board .cpc-tile) #class-panel :is(.cpc-classes, .cpc-empty)",
     "Map": "#map-tab [data-drawn~=tsne]",
     "Clean": "#clean-board .cpc-clean-group, #clean-board .cpc-empty:not([role=status])",
     "Encoders": "#encoders .cpc-encoder",
