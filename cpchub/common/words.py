@@ -47,7 +47,7 @@ def size(number: float) -> str:
         if number < 999.5:  # what is not rounded to a thousand
             return f"{number:.0f} {unit}"
         number /= 1000
-    return f"{number:.1f} GB"
+    return f"{number:.1f} GB" if number < 999.95 else f"{number / 1000:.1f} TB"
 
 
 def bytes_of(text: str) -> int:

@@ -48,6 +48,8 @@ def test_it_ends_in_one_line_where_it_was_given_what_it_cannot_use(name: str) ->
         "duplicates --photos nowhere",
         "embedding --photos nowhere",
         "search --vectors nowhere.npy",
+        "scale measure nowhere",
+        "search_peers nowhere",
         "methods unheard-of",
         "cpc_ablation unheard-of",
         "fuzz --formats unheard-of",

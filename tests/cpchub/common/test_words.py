@@ -15,7 +15,8 @@ from cpchub.common.words import counted, listed, shares, size
         (999_499, "999 kB"),
         (999_600, "1 MB"),
         (45e6, "45 MB"),
-        (1.34e12, "1340.0 GB"),
+        (1.34e12, "1.3 TB"),
+        (2.5e9, "2.5 GB"),
     ],
 )
 def test_a_size_is_in_the_largest_unit_of_which_it_is_one(number: float, words: str) -> None:
