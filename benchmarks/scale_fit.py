@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cpchub.common.words import size
+from cpchub.hub.card_tables import table
 
 ASKED = (10**6, 10**7, 10**8, 10**9)
 HOUR = 3600
@@ -80,8 +81,8 @@ def markdown(done: dict[str, Any], asked: argparse.Namespace) -> str:
         "building it, one core": lambda count: _time(build(count)),
         "one query, one core": lambda count: f"{query(count):.2g} ms",
     }
-    lines = ["| | " + " | ".join(f"{count:,}" for count in ASKED) + " |", "|---" * (len(ASKED) + 1) + "|"]
-    lines += [f"| {name} | " + " | ".join(cell(count) for count in ASKED) + " |" for name, cell in rows.items()]
+    heads = ["", *(f"{count:,}" for count in ASKED)]
+    written = table(heads, ([name, *map(cell, ASKED)] for name, cell in rows.items()))
     largest = max(costs.approximate)
     recalls = [row["recall"] for row in costs.approximate.values()]
     said = (
@@ -91,25 +92,24 @@ def markdown(done: dict[str, Any], asked: argparse.Namespace) -> str:
         "they say. The time of a query depends on its recall too, which each size reaches in steps: here "
         f"{min(recalls):.2f} to {max(recalls):.2f}."
     )
-    return "\n".join([*lines, "", said])
+    return f"{written}\n\n{said}"
 
 
 def measured(done: dict[str, Any]) -> str:
     """The table of `benchmarks/scale.py measured`."""
-    lines = [
-        "| vectors | index | build | recall@10 | one query, p50 | bytes a vector in memory |",
-        "|---|---|---|---|---|---|",
-    ]
-    for count, row in sorted(Costs(done).search.items()):
-        cells = [
+    heads = ("vectors", "index", "build", "recall@10", "one query, p50", "bytes a vector in memory")
+    rows = [
+        (
             f"{count:,}",
             row["kind"],
             f"{row['build_s']:,.1f} s",
             f"{row['recall']:.3f}",
             f"{row['p50_ms']:.2f} ms",
-        ]
-        lines.append("| " + " | ".join([*cells, f"{row['ram_bytes_per_vector']:,.0f}"]) + " |")
-    return "\n".join(lines)
+            f"{row['ram_bytes_per_vector']:,.0f}",
+        )
+        for count, row in sorted(Costs(done).search.items())
+    ]
+    return table(heads, rows)
 
 
 def _time(seconds: float) -> str:

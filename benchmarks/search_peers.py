@@ -32,6 +32,7 @@ from cpchub.collection.collection import Collection
 from cpchub.collection.import_vectors import import_vectors
 from cpchub.common.extras import import_extra, need
 from cpchub.common.files import write_json
+from cpchub.hub.card_tables import table
 from cpchub.index import Index
 from cpchub.index.engine.exact import nearest
 
@@ -127,7 +128,7 @@ def main() -> None:
             print(name, row, flush=True)
         for name, row in compared(folder, queries, nearest(queries, vectors, K)[1]).items():
             rows[name].update(row)
-    print(table(rows))
+    print(in_words(rows))
     write_json(options.out, {"count": options.count, "dim": options.dim, "cpus": os.cpu_count(), "results": rows})
 
 
@@ -192,18 +193,21 @@ def recall(found: npt.NDArray[np.int64], truth: npt.NDArray[np.int64]) -> float:
     return float(np.mean([len(np.intersect1d(one, other)) / K for one, other in zip(found, truth, strict=True)]))
 
 
-def table(rows: dict[str, dict[str, Any]]) -> str:
-    """The results as Markdown."""
-    lines = ["| | one query, p50 | p95 | recall@10 | build | bytes a vector in memory |", "|---|---|---|---|---|---|"]
-    for name, row in rows.items():
-        cells = [
+def in_words(rows: dict[str, dict[str, Any]]) -> str:
+    """The results as a table of Markdown."""
+    heads = ("", "one query, p50", "p95", "recall@10", "build", "bytes a vector in memory")
+    cells = [
+        (
+            name,
             f"{row['p50_ms']:.2f} ms",
             f"{row['p95_ms']:.2f} ms",
             f"{row['recall']:.3f}",
             f"{row['build_s']:.0f} s",
-        ]
-        lines.append("| " + " | ".join([name, *cells, f"{row['ram_bytes_per_vector']:.0f}"]) + " |")
-    return "\n".join(lines)
+            f"{row['ram_bytes_per_vector']:.0f}",
+        )
+        for name, row in rows.items()
+    ]
+    return table(heads, cells)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from cpchub.catalog.families import measured, published
@@ -12,6 +11,7 @@ from cpchub.catalog.listing import list_specs
 from cpchub.catalog.spec import CONFIG, EVALUATION, ModelSpec, read_json
 from cpchub.catalog.timm_names import TIMM_NAMES
 from cpchub.catalog.vocabulary import data_title, learned_from_labels, method_title
+from cpchub.hub.card_tables import table
 
 PAGE = Path(__file__).parent / "guides" / "which-encoder.md"
 BLOCK = re.compile(r"<!-- table -->.*?<!-- end of the table -->", re.DOTALL)
@@ -33,9 +33,9 @@ def block() -> str:
     return "\n\n".join(
         [
             f"The links were last verified on {read.isoformat()} or later, from documents and not by opening them.",
-            _table(HEADS, map(_row, ordered)),
+            table(HEADS, map(_row, ordered)),
             "timm has DINO and DINOv2. `cpchub.load` and `--encoder` take these names for them, and convert nothing:",
-            _table(("Name", "timm's name"), own),
+            table(("Name", "timm's name"), own),
         ]
     )
 
@@ -64,12 +64,6 @@ def _knn(spec: ModelSpec) -> str:
     assert spec.folder is not None
     rows = read_json(spec.folder / EVALUATION)["results"]
     return next((f"{row['value']:.1%}, published" for row in rows if row["task"] == "knn"), "")
-
-
-def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    lines = [tuple(heads), *map(tuple, rows)]
-    lines.insert(1, ("---",) * len(lines[0]))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from cpchub.hub.card_tables import table
+
 PAGE = Path(__file__).parent / "licences.md"
 BLOCK = re.compile(r"<!-- table -->\n(.*?)<!-- end of the table -->", re.DOTALL)
 ROW = re.compile(r"^\| ([\w.-]+) \| [^|]*\| ([^|]+) \|$", re.MULTILINE)
@@ -34,11 +36,10 @@ WORDS = {
 def page(text: str) -> str:
     """The page with its table written anew."""
     before = dict(ROW.findall(text))
-    lines = ["| Package | Comes with | Licence |", "|---|---|---|"]
-    for name, extras in sorted(direct().items(), key=lambda item: item[0].casefold()):
-        lines.append(f"| {name} | {', '.join(extras)} | {licence(name) or before.get(name, 'unknown')} |")
-    table = "\n".join(lines)
-    return BLOCK.sub(lambda _: f"<!-- table -->\n{table}\n<!-- end of the table -->", text)
+    packages = sorted(direct().items(), key=lambda item: item[0].casefold())
+    rows = [(name, ", ".join(extras), licence(name) or before.get(name, "unknown")) for name, extras in packages]
+    written = table(("Package", "Comes with", "Licence"), rows)
+    return BLOCK.sub(lambda _: f"<!-- table -->\n{written}\n<!-- end of the table -->", text)
 
 
 def direct() -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from cpchub.catalog.listing import list_specs
 from cpchub.catalog.spec import EVALUATION, read_json
 from cpchub.catalog.vocabulary import data_title, method_title
+from cpchub.hub.card_tables import table
 from cpchub_training import recipes
 
 DOCS = Path(__file__).parent
@@ -47,7 +48,7 @@ def _recipes(methods: Sequence[str]) -> str:
         (f"`{each.name}`", f"`{each.backbone}`", each.data or "yours", f"{each.epochs:,}", f"{each.batch_size:,}")
         for each in found
     ]
-    return _table(("Recipe", "Network", "Data", "Epochs", "Batch"), rows)
+    return table(("Recipe", "Network", "Data", "Epochs", "Batch"), rows)
 
 
 def _measured(methods: Sequence[str]) -> str:
@@ -57,7 +58,7 @@ def _measured(methods: Sequence[str]) -> str:
         return NONE
     missing = ", ".join(_title(method) for method, found in rows.items() if not found)
     left = f"\n\nNot measured here yet: {missing}." if missing else ""
-    return _table(HEADS, [row for found in rows.values() for row in found]) + left
+    return table(HEADS, [row for found in rows.values() for row in found]) + left
 
 
 def _of_all_methods(method: str) -> Iterator[Row]:
@@ -134,7 +135,7 @@ def _one_row_a_method() -> str:
         f"{_count(report, 'bank')} images of CIFAR-10, half-width ResNet-18, {report['epochs']} epochs, kNN on "
         f"{_count(report, 'queries')} test images ({file}):"
     )
-    return f"{what}\n\n{_table(('Method', 'Untrained', 'Trained', 'Minutes on one core'), rows)}"
+    return f"{what}\n\n{table(('Method', 'Untrained', 'Trained', 'Minutes on one core'), rows)}"
 
 
 def _own_encoders() -> str:
@@ -147,7 +148,7 @@ def _own_encoders() -> str:
         rows.append((title, *(f"{100 * value:.1f} ± {100 * std:.1f} %" for value, std in pairs)))
     heads = ("Encoder", *(f"{n} label{'s' * (n > 1)} a class" for n in report["labels_per_class"]))
     what = f"{report['data']['name']}, {report['data']['test']:,} test images, mean and std of 3 draws ({file}):"
-    return f"{what}\n\n{_table(heads, rows)}"
+    return f"{what}\n\n{table(heads, rows)}"
 
 
 def _result(name: str) -> tuple[Any, str]:
@@ -170,11 +171,6 @@ def _title(method: str) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
-
-
-def _table(heads: Row, rows: Iterable[Row]) -> str:
-    lines = [heads, ("---",) * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 if __name__ == "__main__":

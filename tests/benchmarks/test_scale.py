@@ -87,4 +87,4 @@ def test_the_guide_has_the_tables_of_the_measured_file(
 
 def test_the_guide_has_the_peers_of_the_measured_file() -> None:
     rows = json.loads(search_peers.RESULTS.read_text(encoding="utf-8"))["results"]
-    assert search_peers.table(rows) in GUIDE.read_text(encoding="utf-8")
+    assert search_peers.in_words(rows) in GUIDE.read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,18 @@ def place(server: Server, request: pytest.FixtureRequest, tmp_path: Path, monkey
     another_machine(monkeypatch, tmp_path / "cache")
     server.asked.clear()
     return f"s3://photos/{request.node.name}"
+
+
+@contextmanager
+def new_client() -> Iterator[None]:
+    """With a client of S3 that takes its settings anew, and that nobody else gets afterwards."""
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    try:
+        yield
+    finally:
+        s3fs.S3FileSystem.clear_instance_cache()
 
 
 @pytest.mark.usefixtures("small_shards")
@@ -136,19 +149,13 @@ class TestWhatIsWrong:
     def test_without_credentials_it_says_where_they_go(
         self, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        import s3fs
-
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.delenv(name)
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
             monkeypatch.setenv(name, str(tmp_path / "none"))
-        s3fs.S3FileSystem.clear_instance_cache()
-        try:
-            with pytest.raises(StoreError, match=f"{place}: .*AWS_ACCESS_KEY_ID"):
-                Collection.open(place)
-        finally:
-            s3fs.S3FileSystem.clear_instance_cache()
+        with new_client(), pytest.raises(StoreError, match=f"{place}: .*AWS_ACCESS_KEY_ID"):
+            Collection.open(place)
 
     def test_without_a_network_it_says_so(self, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
         import s3fs
@@ -156,12 +163,8 @@ class TestWhatIsWrong:
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # the port of `discard`, where nobody listens
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
-        s3fs.S3FileSystem.clear_instance_cache()
-        try:
-            with pytest.raises(StoreError, match=f"{place}: .*Is this machine online"):
-                Collection.open(place)
-        finally:
-            s3fs.S3FileSystem.clear_instance_cache()
+        with new_client(), pytest.raises(StoreError, match=f"{place}: .*Is this machine online"):
+            Collection.open(place)
 
     def test_without_the_package_for_the_store_its_name_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from fsspec.registry import _registry
